@@ -1,0 +1,410 @@
+"""Every setting of the project, once: flags, defaults, help, and the keys of the YAML files.
+
+A setting is a field of one of the dataclasses below. The command line makes ``--name`` of it, a
+YAML file takes ``name: value``, and ``--help`` prints its help line. Flags win over the file, the
+file over the defaults. Nothing here imports torch, so that ``--help`` answers at once.
+"""
+
+import difflib
+import types
+import typing
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+
+from asr_ctc.errors import UserError
+
+TRUE_WORDS = {"true", "yes", "on", "1"}
+FALSE_WORDS = {"false", "no", "off", "0"}
+NOT_SECTIONS = ("typed", "given")
+NONE_WORDS = {"", "none", "null", "~"}
+
+
+def setting(default, help, *, choices=None, at_least=None, above=None, at_most=None, below=None):
+    """A dataclass field with what the command line and the checks need to know about it."""
+    metadata = dict(
+        help=help, choices=choices, at_least=at_least, above=above, at_most=at_most, below=below
+    )
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class CorpusConfig:
+    """where the speech is and which clips are used"""
+
+    datasetroot: str | None = setting(
+        None, "folder that holds VERSION/LANG/train.tsv (default: $COMMONVOICE_ROOT, else ./data)"
+    )
+    corpus: str = setting(
+        "commonvoice",
+        "how the corpus lies on the disk; all but commonvoice lie in the root itself, or in "
+        "ROOT/VERSION: librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi "
+        "(train/wav.scp...), manifest ({train,dev,test}.{tsv,csv,jsonl} with path, sentence and "
+        "perhaps speaker, duration)",
+        choices=("commonvoice", "librispeech", "ljspeech", "kaldi", "manifest"),
+    )
+    datasetversion: str | None = setting(
+        None,
+        "corpus version below the root, 'v15.0' also finds cv-corpus-15.0-* "
+        "(default: the newest that has the language)",
+    )
+    lang: str = setting("fr", "language folder of the corpus")
+    split: str = setting("test", "split that `test` scores: the name of a TSV file without .tsv")
+    min_duration: float = setting(1.0, "shortest clip used, in seconds", at_least=0)
+    max_duration: float = setting(5.0, "longest clip used, in seconds", above=0)
+    charset: str = setting(
+        "default",
+        "character map: 'default' (44 classes for Latin letters), 'auto' (from the "
+        "training transcripts) or a FILE.json",
+    )
+    case_folding: str = setting(
+        "default",
+        "lower case of --charset default and auto: turkish makes ı of I and i of İ; german keeps "
+        "ä ö ü ß letters of their own",
+        choices=("default", "turkish", "german"),
+    )
+    charset_min_count: int = setting(
+        5, "with --charset auto, characters seen fewer times become the unknown class", at_least=1
+    )
+    exclude: str | None = setting(
+        None, "file of clips that `train` leaves out, one per line, as `check` writes it"
+    )
+    nthreads: int = setting(
+        6,
+        "data loading processes, at most the machine's cores; 0 loads in the main one",
+        at_least=0,
+    )
+    index_dir: str | None = setting(
+        None,
+        "folder that keeps the lengths of the clips and what else is found out about a corpus once "
+        "(default: $XDG_CACHE_HOME/asr_ctc, else ~/.cache/asr_ctc)",
+    )
+    cache_dir: str | None = setting(
+        None,
+        "folder that keeps the log-mel features, so that each clip is decoded once; runs may share "
+        "it (default: nothing is kept)",
+    )
+    cache_gb: float = setting(
+        20.0, "largest size of what --cache_dir holds, in GB; more clips are computed", at_least=0
+    )
+
+
+@dataclass
+class FeaturesConfig:
+    """from samples to log-mel spectrograms"""
+
+    nmels: int = setting(20, "number of mel bins", at_least=1, at_most=256)
+    win_length: float = setting(0.04, "analysis window, in seconds", at_least=0.001, at_most=1)
+    win_step: float = setting(
+        0.01, "step between windows (hop length), in seconds", at_least=0.001, at_most=1
+    )
+    train_augment: bool = setting(False, "mask training spectrograms (SpecAugment)")
+    n_freq_masks: int = setting(1, "SpecAugment: masks in frequency per clip", at_least=0)
+    max_freq_share: float = setting(
+        0.25,
+        "SpecAugment: widest mask in frequency, as a share of the mel bins",
+        at_least=0,
+        at_most=1,
+    )
+    n_time_masks: int = setting(1, "SpecAugment: masks in time per clip", at_least=0)
+    max_time_s: float = setting(0.1, "SpecAugment: longest mask in time, in seconds", at_least=0)
+    augment: list[str] = setting(
+        [],
+        "change training waveforms, in this order, each with a probability p (else 1): any of "
+        "'speed 0.9 1.0 1.1' 'gain -6 6 p=0.5' 'noise FOLDER 5 20 p=0.3' (SNR in dB) "
+        "'reverb FOLDER p=0.2' (impulse responses) 'band 300 3400 p=0.1' (Hz); or none",
+    )
+
+
+@dataclass
+class ModelConfig:
+    """the acoustic model: convolutions, recurrent layers, linear layer"""
+
+    nlayers_rnn: int = setting(4, "recurrent layers", at_least=1)
+    nhidden_rnn: int = setting(1024, "hidden units per direction and recurrent layer", at_least=1)
+    cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
+    dropout: float = setting(0.1, "dropout probability after each convolution", at_least=0, below=1)
+    l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
+    l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
+
+
+@dataclass
+class TrainingConfig:
+    """the optimisation"""
+
+    batch_size: int = setting(128, "clips per batch", at_least=1)
+    batch_seconds: float | None = setting(
+        None,
+        "seconds of audio per batch, padding counted, in place of --batch_size "
+        "(default: batches by clips)",
+        above=0,
+    )
+    sortagrad: bool = setting(False, "take the first epoch from short clips to long ones")
+    num_epochs: int = setting(50, "passes over the training split", at_least=1)
+    base_lr: float = setting(0.0005, "learning rate of Adam", above=0)
+    scheduler: bool = setting(False, "halve the learning rate every --scheduler_step epochs")
+    scheduler_step: int = setting(
+        10, "epochs between two halvings of the learning rate", at_least=1
+    )
+    weight_decay: float = setting(0.01, "weight decay (AdamW); 0 is plain Adam", at_least=0)
+    grad_clip: float | None = setting(
+        None, "largest norm of the gradient (default: no clipping)", above=0
+    )
+    precision: str = setting(
+        "auto",
+        "arithmetic of the model; auto takes bf16 where the processor gains by it",
+        choices=("auto", "fp32", "bf16"),
+    )
+    seed: int | None = setting(
+        None,
+        "seed of all randomness (default: drawn, and written down)",
+        at_least=0,
+        at_most=2**32 - 1,
+    )
+    debug: bool = setting(False, "overfit one batch, to see that learning works; saves nothing")
+    baselogdir: str = setting("./logs", "folder that holds the runs")
+    logname: str | None = setting(None, "name of the run's folder (default: a new one is made up)")
+    resume_from: str | None = setting(None, "model file whose weights the training starts from")
+
+
+@dataclass
+class DecodingConfig:
+    """from a trained model to text"""
+
+    modelpath: str | None = setting(
+        None, "model file (default: the newest best_model.pt below --baselogdir)"
+    )
+    audiofile: list[str] = setting([], "audio files to transcribe, of any format and rate")
+    beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
+    beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)
+
+
+@dataclass
+class CheckConfig:
+    """what `check` looks for and where it writes"""
+
+    out: str | None = setting(
+        None, "folder for report.html, report.json, exclude.txt (default: ./check-VERSION-LANG)"
+    )
+    check_clips: int | None = setting(
+        None,
+        "decode at most so many clips of each split, drawn at random (default: all)",
+        at_least=1,
+    )
+    silent_dbfs: float = setting(
+        -60.0, "a clip is silent when its loudest 300 ms lie below, in dBFS", at_most=0
+    )
+    near_silent_dbfs: float = setting(-43.0, "and near-silent below this level, in dBFS", at_most=0)
+
+
+@dataclass
+class SplitConfig:
+    """how `split` makes train, dev and test; the draw follows from --seed (here 0 unless typed)"""
+
+    from_: str | None = setting(
+        None,
+        "the table to split, without its ending (default: validated; metadata with --corpus "
+        "ljspeech; all with --corpus manifest)",
+    )
+    dev: str = setting("0.1", "size of dev: a share below 1, or hours such as 2h")
+    test: str = setting("0.1", "size of test, likewise")
+    keep_test: bool = setting(
+        False, "keep dev and test as they are; make train of all that shares nothing with them"
+    )
+    force: bool = setting(False, "overwrite the splits that are there")
+
+
+@dataclass
+class RuntimeConfig:
+    """the machine"""
+
+    device: str = setting(
+        "auto", "where to compute; auto is cuda where there is one", choices=("auto", "cpu", "cuda")
+    )
+
+
+@dataclass
+class Config:
+    """All settings, one section per concern, and which were typed as flags, or given at all."""
+
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    typed: frozenset[str] = frozenset()
+    given: frozenset[str] = frozenset()
+
+    def sections(self) -> dict:
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_SECTIONS}
+
+    def to_yaml(self) -> str:
+        """The settings as a file that ``--config`` reads back to the same values."""
+        lines = []
+        for name, section in self.sections().items():
+            lines.append(f"# {name}: {section.__doc__}")
+            for f in fields(section):
+                lines.append(f"{name_of(f)}: {_yaml_scalar(getattr(section, f.name))}")
+            lines.append("")
+        return "\n".join(lines)
+
+
+def settings() -> dict[str, tuple]:
+    """{name: (section name, dataclass field, type)} of every setting, in order."""
+    table = {}
+    for section in fields(Config):
+        if section.name in NOT_SECTIONS:
+            continue
+        hints = typing.get_type_hints(section.type)
+        for f in fields(section.type):
+            table[name_of(f)] = (section.name, f, hints[f.name])
+    return table
+
+
+def name_of(f) -> str:
+    """The setting of a field; one that Python cannot name has an underscore after it there."""
+    return f.name.rstrip("_")
+
+
+def default_of(f):
+    return f.default if f.default is not MISSING else f.default_factory()
+
+
+def is_list(hint) -> bool:
+    return typing.get_origin(hint) is list
+
+
+def plain_type(hint) -> type:
+    """int, float, str or bool: what one value of the setting is, None and lists aside."""
+    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+    return kinds[0]
+
+
+def parse_value(name: str, raw, hint):
+    """Text (or a list of texts) to a value of the setting's type; UserError names the setting."""
+    if is_list(hint):
+        values = raw if isinstance(raw, list) else [raw]
+        return [parse_value(name, value, plain_type(hint)) for value in values]
+    if not isinstance(raw, str):
+        raise UserError(f"{name}: one value is needed, found {raw!r}")
+    if isinstance(hint, types.UnionType):
+        if raw.strip().lower() in NONE_WORDS:
+            return None
+        hint = plain_type(hint)
+    if hint is str:
+        return raw
+    if hint is bool:
+        if raw.lower() not in TRUE_WORDS | FALSE_WORDS:
+            raise UserError(f"{name}: true or false is needed, found {raw!r}")
+        return raw.lower() in TRUE_WORDS
+    try:
+        return hint(raw)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}[hint]
+        raise UserError(f"{name}: {kind} is needed, found {raw!r}") from None
+
+
+def read_yaml(path) -> dict:
+    """The settings in a YAML file, {name: value}; every value is read by its setting's type.
+
+    The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
+    ``1e-4`` would be text and ``lang: no`` would be False.
+    """
+    import yaml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"--config {path}: cannot be read ({reason})") from None
+    try:
+        content = yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"--config {path}: not valid YAML{where}") from None
+    if content is None or content == "":
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path}: must hold lines of `name: value`")
+    table, values, problems = settings(), {}, []
+    for name, raw in content.items():
+        if name not in table:
+            near = difflib.get_close_matches(str(name), table, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            problems.append(f"unknown key {name!r}{hint}")
+            continue
+        try:
+            values[name] = parse_value(name, raw, table[name][2])
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError(f"--config {path}: " + "; ".join(problems))
+    return values
+
+
+def make_config(file_values: dict, flag_values: dict, scoring: bool = False) -> Config:
+    """Defaults, then the file, then the flags; one UserError names every impossible value.
+
+    ``scoring`` uses duration bounds only when they are typed, so only then can they contradict.
+    """
+    table, given = settings(), {**file_values, **flag_values}
+    config = Config(typed=frozenset(flag_values), given=frozenset(given))
+    for name, value in given.items():
+        setattr(getattr(config, table[name][0]), table[name][1].name, value)
+    problems = []
+    for name, (section, f, _) in table.items():
+        problems += _range_problems(name, getattr(getattr(config, section), f.name), f.metadata)
+    bounds_used = not scoring or {"min_duration", "max_duration"} <= config.typed
+    if bounds_used and config.corpus.min_duration > config.corpus.max_duration:
+        problems.append(
+            f"--min_duration {config.corpus.min_duration:g} is greater than "
+            f"--max_duration {config.corpus.max_duration:g}"
+        )
+    if config.check.silent_dbfs > config.check.near_silent_dbfs:
+        problems.append("--silent_dbfs is greater than --near_silent_dbfs")
+    if config.features.win_step > config.features.win_length:
+        problems.append("--win_step is greater than --win_length: samples would be skipped")
+    if problems:
+        raise UserError("; ".join(problems))
+    return config
+
+
+def _range_problems(name: str, value, bounds) -> list[str]:
+    if bounds["choices"] and value not in bounds["choices"]:
+        return [f"--{name} must be one of {', '.join(bounds['choices'])}, found {value!r}"]
+    if value is None or not isinstance(value, (int, float)):
+        return []
+    if value != value or value in (float("inf"), -float("inf")):
+        return [f"--{name} must be a finite number, found {value}"]
+    tests = [
+        ("at_least", "at least", lambda bound: value >= bound),
+        ("above", "above", lambda bound: value > bound),
+        ("at_most", "at most", lambda bound: value <= bound),
+        ("below", "below", lambda bound: value < bound),
+    ]
+    return [
+        f"--{name} must be {words} {bounds[key]}, found {value}"
+        for key, words, holds in tests
+        if bounds[key] is not None and not holds(bounds[key])
+    ]
+
+
+def _yaml_scalar(value) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml_scalar(item) for item in value) + "]"
+    if isinstance(value, str) and value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, str):
+        import yaml
+
+        return yaml.dump(value, default_style='"', width=float("inf")).strip()
+    return repr(value)

@@ -1,0 +1,16 @@
+"""The progress bar of all long work: on a terminal only, gone when the work is done."""
+
+from tqdm import tqdm
+
+
+def bar(iterable=None, title: str = "", unit: str = "it", total: int | None = None) -> tqdm:
+    """A tqdm bar; hidden without a title, and where standard error is not a terminal."""
+    return tqdm(
+        iterable,
+        title,
+        total,
+        unit=unit,
+        leave=False,
+        dynamic_ncols=True,
+        disable=None if title else True,
+    )

@@ -1,0 +1,149 @@
+"""From samples to log-mel spectrograms, and SpecAugment. Pure functions, and one class that holds
+the settings. The mel filters are torchaudio's, the only thing this file takes from there."""
+
+import torch
+from torchaudio.functional import melscale_fbanks
+
+POWER_FLOOR = 1e-10  # -100 dB
+
+
+def log_mel(waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor):
+    """Mel power spectrograms in dB, (B, T, F) of waveforms (B, S), with T = S // hop + 1.
+
+    ``window`` (n_fft,) weighs each frame; frames are centred, the ends reflected. ``filters`` is
+    (n_fft // 2 + 1, F). The same numbers as torchaudio's MelSpectrogram and AmplitudeToDB with
+    ``top_db=None``.
+    """
+    n_fft = len(window)
+    spectrum = torch.stft(
+        waveforms, n_fft, hop, window=window, center=True, pad_mode="reflect", return_complex=True
+    ).transpose(1, 2)
+    # Not abs().square(): the square root on its way takes as long as all the rest.
+    squares = torch.view_as_real(spectrum).square()
+    power = squares[..., 0] + squares[..., 1]
+    return (power @ filters).clamp_(min=POWER_FLOOR).log10_().mul_(10)
+
+
+def spec_augment(
+    features: torch.Tensor,
+    n_freq_masks: int,
+    max_freq_bins: int,
+    n_time_masks: int,
+    max_time_frames: int,
+    fill: float,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """A copy of one clip's spectrogram (T, F) with bands of bins and spans of frames at ``fill``.
+
+    Each mask's width is uniform in 0..max (at most the clip itself), its place uniform where it
+    fits. Source: Park et al. 2019, "SpecAugment", without time warping.
+    """
+    masked = features.clone()
+    n_frames, n_bins = features.shape
+
+    def spans(count: int, widest: int, size: int):
+        for _ in range(count):
+            width = _uniform(min(widest, size), generator)
+            start = _uniform(size - width, generator)
+            yield slice(start, start + width)
+
+    for span in spans(n_freq_masks, max_freq_bins, n_bins):
+        masked[:, span] = fill
+    for span in spans(n_time_masks, max_time_frames, n_frames):
+        masked[span] = fill
+    return masked
+
+
+def _uniform(highest: int, generator) -> int:
+    """A whole number in 0..highest, both included."""
+    return int(torch.randint(0, highest + 1, (), generator=generator))
+
+
+class WaveformProcessor:
+    """Waveforms to log-mel spectrograms in dB, normalised and masked when asked.
+
+    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F.
+    augment: mask each clip with masks of its own (SpecAugment); the last four settings size them.
+    spectro_normalization: (mean, deviation) in dB taken off and divided by; None leaves dB.
+    """
+
+    def __init__(
+        self,
+        rate: int = 16_000,
+        win_length: float = 0.04,
+        win_step: float = 0.01,
+        nmels: int = 20,
+        augment: bool = False,
+        spectro_normalization: tuple[float, float] | None = None,
+        n_freq_masks: int = 1,
+        max_freq_share: float = 0.25,
+        n_time_masks: int = 1,
+        max_time_s: float = 0.1,
+    ):
+        self.rate, self.nmels, self.augment = rate, nmels, augment
+        self.n_fft, self.hop = round(win_length * rate), round(win_step * rate)
+        if self.hop < 1 or self.n_fft < 2:
+            raise ValueError(f"too small: windows of {self.n_fft}, steps of {self.hop} samples")
+        self.spectro_normalization = spectro_normalization
+        self.n_freq_masks, self.max_freq_bins = n_freq_masks, int(max_freq_share * nmels)
+        self.n_time_masks, self.max_time_frames = n_time_masks, round(max_time_s / win_step)
+        self.window = torch.hann_window(self.n_fft)
+        # rate // 2 is torchaudio's default, also where it is not half of the rate.
+        self.filters = melscale_fbanks(self.n_fft // 2 + 1, 0.0, float(rate // 2), nmels, rate)
+
+    @property
+    def min_samples(self) -> int:
+        """The shortest waveform S that can be analysed: one window."""
+        return self.n_fft
+
+    def get_spectro_length(self, n_samples):
+        """Frames T of a waveform of S samples (an int, or a tensor of them)."""
+        return n_samples // self.hop + 1
+
+    def __call__(self, waveforms: torch.Tensor, lengths=None, generator=None) -> torch.Tensor:
+        """Spectrograms (T, B, F) of waveforms (S, B).
+
+        With ``lengths`` (B,) in samples, each clip's frames equal those of the clip alone, whatever
+        it is padded to, and what lies past its end is 0. ``generator`` draws the masks.
+        ValueError for a waveform shorter than one window.
+        """
+        if waveforms.dim() != 2:
+            raise ValueError(f"waveforms must be (S, B), found {tuple(waveforms.shape)}")
+        n_samples, batch = waveforms.shape
+        lengths = [n_samples] * batch if lengths is None else [int(n) for n in lengths]
+        if len(lengths) != batch or not all(0 < n <= n_samples for n in lengths):
+            raise ValueError(f"{batch} lengths in 1..{n_samples} are needed, found {lengths}")
+        if min(lengths) < self.min_samples:
+            raise ValueError(
+                f"{min(lengths)} samples are shorter than one window of {self.min_samples}"
+            )
+        clips = [self.clip(waveforms[:n, b], generator) for b, n in enumerate(lengths)]
+        return torch.nn.utils.rnn.pad_sequence(clips)
+
+    def clip(self, waveform: torch.Tensor, generator=None) -> torch.Tensor:
+        """The spectrogram (T, F) of one waveform (S,), normalised, and masked when augmenting."""
+        return self.finish(self.decibels(waveform), generator)
+
+    def decibels(self, waveform: torch.Tensor) -> torch.Tensor:
+        """The first half of ``clip``: the spectrogram (T, F) in dB of one waveform (S,)."""
+        return log_mel(waveform[None], self.window, self.hop, self.filters)[0]
+
+    def finish(self, features: torch.Tensor, generator=None) -> torch.Tensor:
+        """The second half of ``clip``: decibels (T, F) normalised, and masked when augmenting."""
+        fill = 0.0
+        if self.spectro_normalization is not None:
+            mean, deviation = self.spectro_normalization
+            features = (features - mean).div_(deviation)
+        elif self.augment:
+            fill = float(features.mean())
+        if not self.augment:
+            return features
+        return spec_augment(
+            features,
+            self.n_freq_masks,
+            self.max_freq_bins,
+            self.n_time_masks,
+            self.max_time_frames,
+            fill,
+            generator,
+        )

@@ -1,0 +1,213 @@
+import pytest
+import torch
+import torchaudio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_ctc.features import WaveformProcessor, spec_augment
+
+# Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.
+PUBLISHED_DB = [29.6854, 31.1010, 26.9646, 29.3706, 28.9349, 32.7641, 33.2911, 29.0385, 28.5572]
+PUBLISHED_DB += [33.3573]
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def torchaudio_db(waveforms, rate, n_fft, hop, nmels):
+    """(T, B, F) of waveforms (S, B), by torchaudio with its defaults."""
+    mel = torchaudio.transforms.MelSpectrogram(rate, n_fft=n_fft, hop_length=hop, n_mels=nmels)
+    to_db = torchaudio.transforms.AmplitudeToDB(top_db=None)
+    return to_db(mel(waveforms.T)).permute(2, 0, 1)
+
+
+# --- Log-mel -------------------------------------------------------------------------------------
+
+
+def test_the_published_values():
+    torch.manual_seed(0)
+    features = WaveformProcessor(rate=16_000, win_length=0.04, win_step=0.01, nmels=20)(
+        torch.randn(15_000, 10)
+    )
+    assert features.shape == (94, 10, 20)
+    assert features[0, :, 0].tolist() == pytest.approx(PUBLISHED_DB, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "theirs"),
+    [
+        (dict(), (16_000, 640, 160, 20)),
+        (dict(nmels=80), (16_000, 640, 160, 80)),
+        (dict(rate=8_000, win_length=0.025, win_step=0.0125, nmels=13), (8_000, 200, 100, 13)),
+        (dict(rate=11_025, win_length=0.04, win_step=0.01, nmels=20), (11_025, 441, 110, 20)),
+    ],
+)
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank has all zero values")
+def test_all_values_are_torchaudios(settings, theirs, scale):
+    waveforms = scale * noise(15_000, 10)
+    features = WaveformProcessor(**settings)(waveforms)
+    expected = torchaudio_db(waveforms, *theirs)
+    assert features.shape == expected.shape and features.dtype == torch.float32
+    assert (features - expected).abs().max() <= 1e-4
+
+
+def test_silence_is_finite():
+    assert (WaveformProcessor()(torch.zeros(2_000, 1)) == -100).all()
+
+
+@pytest.mark.parametrize("processor", [WaveformProcessor(), WaveformProcessor(8_000, 0.03, 0.015)])
+def test_the_number_of_frames(processor):
+    hop = {16_000: 160, 8_000: 120}[processor.rate]
+    for n_samples in [*range(1_000, 1_000 + 2 * hop), 15_000]:
+        n_frames = processor.get_spectro_length(n_samples)
+        assert n_frames == n_samples // hop + 1
+        if n_samples % 7 == 0:
+            assert len(processor(torch.zeros(n_samples, 1))) == n_frames
+    lengths = torch.tensor([1_000, 1_199, 1_200])
+    assert processor.get_spectro_length(lengths).tolist() == [
+        n // hop + 1 for n in [1e3, 1199, 1200]
+    ]
+
+
+@given(st.lists(st.integers(640, 3_000), min_size=1, max_size=4), st.integers(0, 500))
+def test_with_lengths_each_clip_is_as_alone(lengths, n_padding):
+    processor = WaveformProcessor(spectro_normalization=(-20.0, 10.0))
+    clips = [noise(n, seed=n) for n in lengths]
+    padded = torch.full((max(lengths) + n_padding, len(clips)), torch.nan)
+    for b, clip in enumerate(clips):
+        padded[: len(clip), b] = clip
+    features = processor(padded, torch.tensor(lengths))
+    assert features.shape == (max(lengths) // 160 + 1, len(clips), 20)
+    for b, clip in enumerate(clips):
+        n_frames = processor.get_spectro_length(len(clip))
+        assert torch.equal(features[:n_frames, b], processor(clip[:, None])[:, 0])
+        assert (features[n_frames:, b] == 0).all()
+
+
+def test_normalisation_takes_off_the_mean_and_divides():
+    waveforms = noise(5_000, 2)
+    plain = WaveformProcessor()(waveforms)
+    normalised = WaveformProcessor(spectro_normalization=(-31.0, 32.0))(waveforms)
+    assert torch.allclose(normalised, (plain + 31) / 32, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("waveforms", "lengths", "message"),
+    [
+        (torch.zeros(1_000), None, r"must be \(S, B\), found \(1000,\)"),
+        (torch.zeros(1, 1_000, 1), None, r"must be \(S, B\)"),
+        (torch.zeros(639, 2), None, "639 samples are shorter than one window of 640"),
+        (torch.zeros(1_000, 2), [1_000, 300], "300 samples are shorter than one window"),
+        (torch.zeros(1_000, 2), [1_000], r"2 lengths in 1\.\.1000 are needed, found \[1000\]"),
+        (torch.zeros(1_000, 2), [1_000, 1_001], "found .*1001"),
+        (torch.zeros(1_000, 2), [1_000, 0], r"2 lengths in 1\.\.1000 are needed"),
+    ],
+)
+def test_refuses_what_it_cannot_analyse(waveforms, lengths, message):
+    with pytest.raises(ValueError, match=message):
+        WaveformProcessor()(waveforms, lengths)
+
+
+@pytest.mark.parametrize("sizes", [dict(win_length=1e-5), dict(win_step=1e-5)])
+def test_refuses_windows_of_no_samples(sizes):
+    with pytest.raises(ValueError, match="too small"):
+        WaveformProcessor(**sizes)
+
+
+# --- SpecAugment ---------------------------------------------------------------------------------
+
+
+def masks_of(clean, masked, fill):
+    """(masked frames, masked bins) of clips (T, F); all that is masked is at ``fill``."""
+    changed = masked != clean
+    assert torch.equal(masked[changed], torch.full_like(masked[changed], fill))
+    return changed.all(1).nonzero()[:, 0].tolist(), changed.all(0).nonzero()[:, 0].tolist()
+
+
+def is_span(places):
+    return places == list(range(places[0], places[0] + len(places))) if places else True
+
+
+def augmented(n_clips=300, n_samples=16_000, **settings):
+    """(frames, bins) masked in each of ``n_clips`` copies of a clip, in one batch."""
+    torch.manual_seed(0)
+    normalization = (-20.0, 10.0)
+    clip = noise(n_samples, 1)
+    clean = WaveformProcessor(spectro_normalization=normalization)(clip)[:, 0]
+    processor = WaveformProcessor(augment=True, spectro_normalization=normalization, **settings)
+    features = processor(clip.expand(-1, n_clips))
+    return [masks_of(clean, features[:, b], 0.0) for b in range(n_clips)]
+
+
+def test_default_masks_and_their_bounds():
+    masks = augmented()
+    assert all(is_span(frames) and is_span(bins) for frames, bins in masks)
+    # One of each, of 0 to 10 frames (0.1 s) and 0 to 5 bins (a quarter of 20), anywhere.
+    assert {len(frames) for frames, _ in masks} == set(range(11))
+    assert {len(bins) for _, bins in masks} == set(range(6))
+    assert {0, 100} <= {frame for frames, _ in masks for frame in frames}
+    assert {bin for _, bins in masks for bin in bins} == set(range(20))
+
+
+def test_each_clip_of_a_batch_has_its_own_masks():
+    masks = augmented()
+    assert len({(tuple(frames), tuple(bins)) for frames, bins in masks}) > 200
+
+
+def test_sizes_of_masks_are_configurable():
+    wide = augmented(max_freq_share=0.5, max_time_s=0.3)
+    assert max(len(bins) for _, bins in wide) == 10
+    assert max(len(frames) for frames, _ in wide) == 30
+    assert all(masks == ([], []) for masks in augmented(max_freq_share=0.0, max_time_s=0.0))
+
+
+def test_numbers_of_masks_are_configurable():
+    assert all(bins == [] for _, bins in augmented(n_freq_masks=0))
+    assert all(frames == [] for frames, _ in augmented(n_time_masks=0))
+    several = augmented(n_freq_masks=3, n_time_masks=2)
+    assert any(not is_span(frames) for frames, _ in several)
+    assert max(len(bins) for _, bins in several) > 5 and max(len(f) for f, _ in several) > 10
+
+
+def test_masks_stay_within_the_clip_of_a_padded_batch():
+    """A clip shorter than the widest mask: frames past its end stay zero, masks are its own."""
+    short, n_frames = 800, 6
+    torch.manual_seed(0)
+    processor = WaveformProcessor(augment=True, n_freq_masks=0)
+    clean = WaveformProcessor()(noise(short, 1))[:, 0]
+    waveforms = torch.zeros(16_000, 100)
+    waveforms[:short] = noise(short, 1)
+    features = processor(waveforms, [16_000] + [short] * 99)
+    assert features.shape[0] == 101 and (features[n_frames:, 1:] == 0).all()
+    widths = [
+        len(masks_of(clean, features[:n_frames, b], float(clean.mean()))[0]) for b in range(1, 100)
+    ]
+    assert set(widths) == set(range(n_frames + 1))
+
+
+def test_without_normalisation_masks_are_filled_with_the_clips_mean():
+    torch.manual_seed(0)
+    waveform = noise(16_000, 1)
+    clean = WaveformProcessor()(waveform)[:, 0]
+    processor = WaveformProcessor(augment=True)
+    masks = [masks_of(clean, processor(waveform)[:, 0], float(clean.mean())) for _ in range(20)]
+    assert any(frames and bins for frames, bins in masks)
+
+
+def test_augmenting_leaves_its_input_and_follows_its_generator():
+    features = noise(50, 20)
+    before = features.clone()
+
+    def draw(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return spec_augment(features, 1, 5, 1, 10, 0.0, generator)
+
+    assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
+    assert torch.equal(features, before)
+
+
+def test_no_masks_unless_asked_for():
+    waveform = noise(16_000, 1)
+    assert torch.equal(WaveformProcessor()(waveform), WaveformProcessor()(waveform))

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from asr_ctc.recurrent import run_padded
+
+CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
+def make(cell, n_layers, dtype=torch.float64, size=4, hidden=3):
+    torch.manual_seed(0)
+    rnn = CELLS[cell](size, hidden, n_layers, bidirectional=True).to(dtype)
+    for parameter in rnn.parameters():
+        nn.init.normal_(parameter)
+    return rnn
+
+
+def packed(rnn, x, n_frames):
+    sequence = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+    return pad_packed_sequence(rnn(sequence)[0], total_length=len(x))[0]
+
+
+def results(run, rnn, x, n_frames):
+    """The outputs inside the clips, and the gradients of x and of all weights."""
+    rnn.zero_grad()
+    x = x.clone().requires_grad_()
+    y = run(rnn, x, n_frames)
+    inside = (torch.arange(len(x))[:, None] < n_frames)[:, :, None]
+    y = torch.where(inside, y, 0)
+    weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y)
+    (y * weights).sum().backward()
+    return [y.detach(), x.grad, *(parameter.grad.clone() for parameter in rnn.parameters())]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("n_layers", [1, 2])
+@settings(max_examples=20)
+@given(n_frames=st.lists(st.integers(1, 7), min_size=1, max_size=4), n_padding=st.integers(0, 2))
+def test_padded_is_packed_gradients_included(cell, n_layers, n_frames, n_padding):
+    rnn = make(cell, n_layers)
+    lengths = torch.tensor(n_frames)
+    x = torch.randn(max(n_frames) + n_padding, len(n_frames), 4, dtype=torch.float64)
+    ours, theirs = (results(run, rnn, x, lengths) for run in (run_padded, packed))
+    assert len(ours) == 2 + 8 * n_layers
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_in_single_precision(cell):
+    rnn = make(cell, 2, torch.float32)
+    x, lengths = torch.randn(30, 3, 4), torch.tensor([30, 11, 1])
+    for a, b in zip(results(run_padded, rnn, x, lengths), results(packed, rnn, x, lengths)):
+        assert a.dtype == torch.float32 and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_padded_does_not_matter(cell):
+    rnn, lengths = make(cell, 2), torch.tensor([5, 3])
+    x = torch.randn(5, 2, 4, dtype=torch.float64)
+    other = x.clone()
+    other[3:, 1] = 1e3
+    for a, b in zip(results(run_padded, rnn, x, lengths), results(run_padded, rnn, other, lengths)):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_gradients_and_in_inference_mode(cell):
+    rnn, lengths = make(cell, 2), torch.tensor([5, 3])
+    x = torch.randn(5, 2, 4, dtype=torch.float64)
+    expected = run_padded(rnn, x, lengths).detach()
+    with torch.no_grad():
+        assert torch.equal(run_padded(rnn, x, lengths), expected)
+    with torch.inference_mode():
+        assert torch.equal(run_padded(rnn.eval(), x, lengths), expected)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_half_precision_is_near(cell):
+    """Under autocast to bfloat16, which keeps eight bits: weights' gradients point the same way."""
+    rnn = make(cell, 1, torch.float32, size=16, hidden=16)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.mul_(0.25)
+    x, lengths = torch.randn(12, 3, 16), torch.tensor([12, 7, 1])
+    single = results(run_padded, rnn, x, lengths)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = results(run_padded, rnn, x, lengths)
+    assert torch.allclose(half[0].float(), single[0], atol=0.05)
+    for a, b in zip(half[1:], single[1:], strict=True):
+        assert nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99

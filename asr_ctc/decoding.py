@@ -1,0 +1,226 @@
+"""From log probabilities to hypotheses: best path, and prefix beam search with an n-best list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from asr_ctc.charmap import CharMap
+
+LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability (half precision)
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One reading of a clip: its text, its labels without blanks, its natural log probability."""
+
+    text: str
+    labels: tuple[int, ...]
+    logp: float
+
+
+class _PrefixTree:
+    """Label prefixes as nodes of a tree, so that a prefix is one integer.
+
+    A prefix that left the beam and is reached again gets its old node: its children may have
+    outlived it, and a second node would let the same labels stand in the beam twice.
+    """
+
+    ROOT = 0
+
+    def __init__(self):
+        self._parents = [self.ROOT]
+        self._labels = [-1]
+        self._nodes: dict[tuple[int, int], int] = {}
+
+    def child(self, parent: int, label: int) -> int:
+        """The node of the prefix ``parent`` followed by ``label``."""
+        node = self._nodes.setdefault((parent, label), len(self._labels))
+        if node == len(self._labels):
+            self._parents.append(parent)
+            self._labels.append(label)
+        return node
+
+    def labels(self, node: int) -> tuple[int, ...]:
+        labels = []
+        while node != self.ROOT:
+            labels.append(self._labels[node])
+            node = self._parents[node]
+        return tuple(reversed(labels))
+
+
+def _best(scores: np.ndarray, n: int) -> np.ndarray:
+    """Indices of the ``n`` best possible (> -inf) scores (N,), best first, ties by lower index."""
+    threshold = np.partition(scores, -n)[-n] if n < len(scores) else -np.inf
+    kept = np.flatnonzero((scores >= threshold) & (scores > -np.inf))
+    return kept[np.argsort(-scores[kept], kind="stable")][:n]
+
+
+def _best_path(frames: np.ndarray, blank: int) -> tuple[tuple[int, ...], float]:
+    """Labels of the best path through ``frames`` (T', V), and the log probability of that path."""
+    path = frames.argmax(axis=1)
+    logp = float(frames.max(axis=1).sum())
+    if logp == -np.inf:
+        return (), logp
+    starts = np.ones(len(path), dtype=bool)
+    starts[1:] = path[1:] != path[:-1]
+    return tuple(path[starts & (path != blank)].tolist()), logp
+
+
+def _prefix_beam(
+    frames: np.ndarray, blank: int, beam_width: int
+) -> list[tuple[tuple[int, ...], float]]:
+    """Labels and log probability of the prefixes left after ``frames`` (T', V), best first.
+
+    The beam holds W ≤ ``beam_width`` prefixes. A prefix has two log probabilities, of the paths
+    that end in blank and of those that end in its last label: only the former may repeat that
+    label as a new one. Empty when every path is impossible.
+    """
+    n_classes = frames.shape[1]
+    tree = _PrefixTree()
+    nodes = np.array([tree.ROOT])
+    parents = np.array([-1])
+    last = np.array([blank])  # the empty prefix has no label, hence no path that ends in one
+    p_blank = np.array([0.0])
+    p_label = np.array([-np.inf])
+
+    for frame in frames:
+        total = np.logaddexp(p_blank, p_label)
+        repeated = frame[last]
+        stay_blank = total + frame[blank]
+        stay_label = p_label + repeated
+        rows = np.arange(len(nodes))
+        # Candidates (W, V): each prefix extended by each label. The blank column has no extension
+        # and holds the prefix that stays as it is.
+        candidates = total[:, None] + frame
+        candidates[rows, last] = p_blank + repeated
+
+        children, owners = np.nonzero(parents[:, None] == nodes)
+        extended = last[children]
+        stay_label[children] = np.logaddexp(stay_label[children], candidates[owners, extended])
+        candidates[owners, extended] = -np.inf
+        candidates[:, blank] = np.logaddexp(stay_blank, stay_label)
+
+        scores = candidates.ravel()
+        chosen = _best(scores, beam_width)
+        source, label = np.divmod(chosen, n_classes)
+        stays = label == blank
+        p_blank = np.where(stays, stay_blank[source], -np.inf)
+        p_label = np.where(stays, stay_label[source], scores[chosen])
+        last = np.where(stays, last[source], label)
+        parents = np.where(stays, parents[source], nodes[source])
+        nodes = nodes[source]
+        for row in np.flatnonzero(~stays).tolist():
+            nodes[row] = tree.child(int(nodes[row]), int(label[row]))
+
+    total = np.logaddexp(p_blank, p_label)
+    return [(tree.labels(node), logp) for node, logp in zip(nodes.tolist(), total.tolist())]
+
+
+def _clips(
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[np.ndarray]:
+    """The valid frames of each clip, (T'_b, V) float64; ValueError for what cannot be decoded.
+
+    Frames past a clip's length are padding and may hold anything.
+    """
+    if isinstance(logp, torch.Tensor):
+        logp = logp.detach().cpu().double().numpy()
+    logp = np.asarray(logp, dtype=np.float64)
+    if logp.ndim != 3:
+        raise ValueError(f"logp has shape {logp.shape}; needed (clips, frames, classes)")
+    n_clips, n_frames, n_classes = logp.shape
+    if n_classes != charmap.vocab_size:
+        raise ValueError(
+            f"logp has {n_classes} classes; the character map needs {charmap.vocab_size}"
+        )
+
+    lengths = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
+    if lengths.shape != (n_clips,):
+        raise ValueError(
+            f"lengths has shape {lengths.shape}; needed ({n_clips},), one for each clip"
+        )
+    if n_clips and not np.issubdtype(lengths.dtype, np.integer):
+        raise ValueError(f"lengths are {lengths.dtype}; needed integers, in frames")
+
+    clips = []
+    for clip, length in enumerate(lengths.tolist()):
+        if not 0 <= length <= n_frames:
+            raise ValueError(f"clip {clip} has length {length}; needed 0 to {n_frames} frames")
+        frames = logp[clip, :length]
+        if np.isnan(frames).any():
+            raise ValueError(f"clip {clip} holds NaN; needed log probabilities")
+        if frames.size and frames.max() > LOGP_TOLERANCE:
+            raise ValueError(
+                f"clip {clip} holds {frames.max():.4g}; needed log probabilities, at most 0"
+            )
+        clips.append(frames)
+    return clips
+
+
+def greedy_decode(
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[list[Hypothesis]]:
+    """Best-path decoding: the likeliest class of each frame, repeats merged, blanks dropped.
+
+    ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
+    Returns one hypothesis for each clip, in a list of its own as ``beam_decode`` does. Its
+    ``logp`` is that of the one best path, thus a lower bound on that of its labels, which other
+    paths spell as well. Equal classes: the lower wins. A clip of no frames gives the empty
+    hypothesis with logp 0, one without a possible path the empty hypothesis with logp -inf.
+
+    Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
+    clip's length.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2.
+    """
+    decoded = []
+    for frames in _clips(logp, lengths, charmap):
+        labels, path_logp = _best_path(frames, charmap.blankid)
+        decoded.append([Hypothesis(charmap.text(labels), labels, path_logp)])
+    return decoded
+
+
+def beam_decode(
+    logp: torch.Tensor | np.ndarray,
+    lengths: torch.Tensor | Sequence[int],
+    charmap: CharMap,
+    beam_width: int = 10,
+    n_best: int = 10,
+) -> list[list[Hypothesis]]:
+    """Prefix beam search: the likeliest labels, all their paths added up.
+
+    ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
+    After each frame the ``beam_width`` likeliest prefixes go on. Returns for each clip at most
+    ``min(beam_width, n_best)`` hypotheses, best first, all with different labels (two may share
+    a text, which leaves out sentence marks and outer spaces) and none of probability zero. A clip
+    of no frames gives the empty hypothesis with logp 0, one without a possible path the empty
+    hypothesis with logp -inf.
+
+    ``logp`` of a hypothesis adds up the paths that the beam kept: a lower bound on minus the CTC
+    loss of its labels, and equal to it when the beam was wide enough to drop nothing. Ties are
+    broken by rank in the beam before the frame, then by class, where staying counts as blank.
+
+    Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
+    clip's length, ``beam_width`` or ``n_best`` below 1.
+
+    Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
+    bi-directional recurrent DNNs", algorithm 1, without language model, and without its
+    re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
+    recurrent neural networks", section 7.5.
+    """
+    if beam_width < 1:
+        raise ValueError(f"beam_width is {beam_width}; needed 1 or more")
+    if n_best < 1:
+        raise ValueError(f"n_best is {n_best}; needed 1 or more")
+
+    decoded = []
+    for frames in _clips(logp, lengths, charmap):
+        beam = _prefix_beam(frames, charmap.blankid, beam_width) or [((), -np.inf)]
+        decoded.append([Hypothesis(charmap.text(labels), labels, p) for labels, p in beam[:n_best]])
+    return decoded

@@ -1,0 +1,96 @@
+"""Losses, and the decoding of a whole split: what training watches and `test` reports."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils.data import DataLoader
+
+from asr_ctc import compute
+from asr_ctc.corpus import LeftOut
+from asr_ctc.data import ClipDataset
+from asr_ctc.decoding import Hypothesis, greedy_decode
+from asr_ctc.metrics import Scores, score
+from asr_ctc.models import CTCModel
+from asr_ctc.progress import bar
+
+
+def ctc_losses(logits: PackedSequence, transcripts: PackedSequence) -> torch.Tensor:
+    """CTC loss of each clip (B,) per label, natural logarithm, in float32; blank is class 0.
+
+    Infinite for a transcript too long for its output frames. Graves et al. 2006.
+    """
+    logits, n_frames = pad_packed_sequence(logits)
+    labels, n_labels = pad_packed_sequence(transcripts, batch_first=True)
+    logp = logits.float().log_softmax(dim=-1)
+    losses = torch.nn.functional.ctc_loss(
+        logp, labels, n_frames.to(labels.device), n_labels.to(labels.device), reduction="none"
+    )
+    return losses / n_labels.to(losses.device)
+
+
+@dataclass
+class Decoded:
+    """One scored clip: its reference, its hypotheses (best first), its loss per label."""
+
+    id: str
+    reference: str
+    hypotheses: list[Hypothesis]
+    loss: float = math.nan
+
+
+@dataclass
+class Evaluation:
+    """A split, or part of one, decoded. ``loss`` is the mean over the clips that CTC can align."""
+
+    clips: list[Decoded]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        losses = [clip.loss for clip in self.clips if math.isfinite(clip.loss)]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    def score(self, **keep) -> Scores:
+        """WER and CER of the best hypotheses; ``keep`` as in ``metrics.normalise_text``."""
+        best = [clip.hypotheses[0].text for clip in self.clips]
+        return score([clip.reference for clip in self.clips], best, **keep)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: CTCModel,
+    loader: DataLoader,
+    device,
+    precision: str = "fp32",
+    decode=greedy_decode,
+    progress: str = "",
+) -> Evaluation:
+    """Decodes every clip of a loader of a ClipDataset. ``progress`` names the bar, '' hides it.
+
+    A clip that cannot be read, or is silent, counts with an empty hypothesis.
+    """
+    model.eval()
+    dataset: ClipDataset = loader.dataset
+    evaluation = Evaluation([])
+    for batch in bar(loader, progress, "batch"):
+        evaluation.left_out += batch.left_out
+        if not batch.ids:
+            continue
+        spectrograms, transcripts = batch.to(device)
+        with compute.autocast(device, precision):
+            logits = model(spectrograms)
+        losses = ctc_losses(logits, transcripts).tolist()
+        losses = [loss if known else math.nan for loss, known in zip(losses, batch.has_labels)]
+        padded, n_frames = pad_packed_sequence(logits, batch_first=True)
+        logp = padded.float().log_softmax(dim=-1).cpu()
+        decoded = decode(logp, n_frames, dataset.charmap)
+        evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
+    if evaluation.left_out:
+        corpus = dataset.corpus
+        sentences = {corpus.path(i): corpus.sentence(i) for i in range(len(corpus))}
+        empty = [Hypothesis("", (), 0.0)]
+        for clip, _ in evaluation.left_out:
+            evaluation.clips.append(Decoded(clip, sentences[clip], empty))
+    return evaluation

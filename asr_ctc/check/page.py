@@ -1,0 +1,301 @@
+"""The report of a check as one HTML page: no script, and nothing that is loaded from elsewhere."""
+
+from html import escape
+
+from asr_ctc.check import charts
+from asr_ctc.check.screen import ACTIONS, becomes, several
+from asr_ctc.check.texts import shown
+
+N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20
+N_CHARACTERS_DRAWN = 44
+
+STYLE = """
+:root { --ink:#1c2430; --soft:#667085; --line:#e4e7ec; --paper:#fff; --wash:#f6f7f9;
+  --train:#2f6fb5; --dev:#e19b2d; --test:#4a9d7c; --bad:#c0392b; --good:#2e7d4f; }
+* { box-sizing:border-box }
+body { margin:0; background:var(--wash); color:var(--ink);
+  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif }
+main { max-width:1120px; margin:0 auto; padding:32px 24px 64px }
+h1 { font-size:22px; margin:0 0 12px; font-weight:650 }
+h2 { font-size:16px; margin:0 0 10px; font-weight:650 }
+h3 { font-size:13px; margin:18px 0 2px; font-weight:600; color:var(--soft) }
+section { background:var(--paper); border:1px solid var(--line); border-radius:10px;
+  padding:18px 20px; margin-top:18px }
+.verdict { border-left:5px solid var(--good) } .verdict.no { border-left-color:var(--bad) }
+.verdict b { color:var(--good) } .verdict.no b { color:var(--bad) }
+.plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(440px,1fr)); gap:18px }
+.plots section { margin:0 } .plots { margin-top:18px }
+table { border-collapse:collapse; width:100% }
+th { font-weight:600; color:var(--soft); font-size:13px; text-align:right }
+td,th { padding:4px 8px; border-bottom:1px solid var(--line); vertical-align:top }
+tr:last-child td { border-bottom:0 }
+td { font-variant-numeric:tabular-nums; text-align:right }
+td.l,th.l { text-align:left }
+td.name { white-space:nowrap; font-weight:600 }
+details { margin:2px 0 } summary { cursor:pointer }
+.soft,.note { color:var(--soft) } .note { font-size:13px; margin:4px 0 0 }
+.clips { columns:2; column-gap:28px; font-size:13px; margin:6px 0 4px; padding:0; list-style:none }
+.clips li { break-inside:avoid; overflow-wrap:anywhere }
+code,pre { font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace }
+pre { background:var(--wash); border-radius:6px; padding:10px 12px; margin:10px 0 0;
+  white-space:pre-wrap; overflow-wrap:anywhere }
+.chips { display:flex; flex-wrap:wrap; gap:6px; margin:6px 0 }
+.chip { border:1px solid var(--line); border-radius:6px; padding:1px 8px; background:var(--wash);
+  font-variant-numeric:tabular-nums } .chip.bad { border-color:var(--bad); color:var(--bad) }
+.key span { margin-right:14px; font-size:13px; color:var(--soft) }
+.key i { display:inline-block; width:10px; height:10px; border-radius:2px; margin-right:5px }
+svg { width:100%; height:auto; display:block }
+svg text { font-size:11px; fill:var(--soft) }
+.middle { text-anchor:middle } .end { text-anchor:end }
+.grid { stroke:var(--line) } .axis { stroke:#98a2b3 }
+.train,.kept { --hue:var(--train) } .dev,.folded { --hue:var(--dev) }
+.test { --hue:var(--test) } .lost { --hue:var(--bad) }
+rect,circle { fill:var(--hue) } i { background:var(--hue) }
+path { fill:none; stroke:var(--hue); stroke-width:2; stroke-linejoin:round }
+.dot { opacity:.45 } .odd { fill:none; stroke:var(--bad); stroke-width:1.8 }
+.band { fill:var(--good); opacity:.09 } .out { fill:var(--soft); opacity:.13 }
+"""
+
+
+def as_page(report: dict) -> str:
+    """The whole page."""
+    body = "".join(
+        [
+            f"<h1>{escape(report['corpus'])}</h1>",
+            _verdict(report),
+            _splits(report),
+            _plots(report),
+            _faults(report),
+            _overlaps(report),
+            _characters(report),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>check of {escape(report['corpus'])}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"\n<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+
+
+def _verdict(report: dict) -> str:
+    s, can_train = report["suggestions"], report["verdict"]["can_train"]
+    if can_train:
+        train = report["splits"]["train"]
+        words = (
+            f"<b>Can be trained on.</b> {train['usable']:,} of {train['clips']:,} training clips "
+            "are good."
+        )
+    else:
+        problems = "".join(f"<li>{escape(p)}</li>" for p in report["verdict"]["problems"])
+        words = f"<b>Cannot be trained on.</b><ul>{problems}</ul>"
+    if s["batch_size"] is not None:
+        words += (
+            f"<p class='note'>Suggested: {s['clips_within']:,} training clips of "
+            f"{s['min_duration']:g} to {s['max_duration']:g} s, {s['hours_within']:.2f} h.</p>"
+            f"<pre>{escape(s['command'])}</pre>"
+        )
+    return f'\n<section class="verdict{"" if can_train else " no"}">{words}</section>'
+
+
+def _splits(report: dict) -> str:
+    low, high = report["settings"]["min_duration"], report["settings"]["max_duration"]
+    head = ["clips", "hours", "speakers", "shortest", "median", "longest", "broken"]
+    head.append(f"usable, {low:g} to {high:g} s")
+    rows = []
+    for name, f in report["splits"].items():
+        cells = [f"{f['clips']:,}", f"{f['hours']:.2f}", f"{f['speakers']:,}"]
+        cells += [f"{f[key]:.2f} s" for key in ("shortest_s", "median_s", "longest_s")]
+        share = 100 * f["within_bounds"] / max(1, f["clips"])
+        cells += [
+            f"{f['broken']:,}",
+            f"{f['within_bounds']:,} <span class='soft'>{share:.3g} %</span>",
+        ]
+        rows.append(_row(escape(name), cells))
+    for name, reason in report["absent"].items():
+        said = f'<td class="l" colspan="8">{escape(reason)}</td>'
+        rows.append(f'<tr><td class="l name">{name}</td>{said}</tr>')
+    table = _table("split", head, rows)
+    looked = {n: f for n, f in report["splits"].items() if f["decoded"] < f["clips"]}
+    notes = [f"{n}: {f['decoded']:,} of {f['clips']:,} clips decoded." for n, f in looked.items()]
+    return _section("Splits", table, f'<p class="note">{" ".join(notes)}</p>' if notes else "")
+
+
+def _table(first: str, head: list[str], rows: list[str]) -> str:
+    columns = "".join(f"<th>{escape(column)}</th>" for column in head)
+    return f'<table><tr><th class="l">{first}</th>{columns}</tr>{"".join(rows)}</table>'
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f'<tr><td class="l name">{name}</td>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+
+
+def _plots(report: dict) -> str:
+    plots, settings, alphabet = report["plots"], report["settings"], report["alphabet"]
+    key = _key({name: name for name in report["splits"]})
+    counts = {c: n for c, n in alphabet["counts"].items() if c != " "}
+    drawn = dict(list(counts.items())[:N_CHARACTERS_DRAWN])
+    styles = {
+        c: "lost" if c in alphabet["lost"] else "folded" if c in alphabet["folded"] else "kept"
+        for c in drawn
+    }
+    bounds = settings["min_duration"], settings["max_duration"]
+    charset = escape(settings["charset"])
+    rest = len(counts) - len(drawn)
+    more = f"<p class='note'>{rest} rarer ones are listed below.</p>" if rest else ""
+    meanings = {
+        "kept": "kept",
+        "folded": "written otherwise",
+        "lost": f"lost by --charset {charset}",
+    }
+    rate = settings["rate"]
+    return "".join(
+        [
+            '\n<div class="plots">',
+            _section(
+                "Clips by duration",
+                key,
+                charts.stacked_histogram(
+                    plots["durations"]["edges_s"], plots["durations"]["clips"], bounds
+                ),
+                f"<p class='note'>Grey: outside {bounds[0]:g} to {bounds[1]:g} s.</p>",
+            ),
+            _section(
+                "Characters per second against duration",
+                key,
+                charts.scatter(plots["rates"], (rate["low"], rate["high"])),
+                "<p class='note'>Of sound: pauses do not count. Green: plausible. "
+                "Ringed: implausible.</p>",
+            ),
+            _section(
+                "Characters by count",
+                _key(meanings),
+                charts.bars(drawn, styles, {c: shown(c) for c in drawn}),
+                more,
+            ),
+            _section("Speakers by clips", key, charts.ranks(plots["clips_per_speaker"])),
+            "</div>",
+        ]
+    )
+
+
+def _key(meanings: dict[str, str]) -> str:
+    entries = "".join(f'<span><i class="{c}"></i>{escape(m)}</span>' for c, m in meanings.items())
+    return f'<div class="key">{entries}</div>'
+
+
+def _faults(report: dict) -> str:
+    if not report["faults"]:
+        return _section("Clips", "Nothing is wrong with any clip.")
+    parts = []
+    for action, title in ACTIONS.items():
+        kinds = {kind: f for kind, f in report["faults"].items() if f["action"] == action}
+        if kinds:
+            parts.append(f"<h3>{escape(title)}</h3>")
+            parts += [_fault(kind, found) for kind, found in kinds.items()]
+    return _section("Clips to leave out, and to listen to", *parts)
+
+
+def _fault(kind: str, found: dict) -> str:
+    listed = found["clips"][:N_CLIPS_LISTED]
+    items = [
+        f'<li><span class="soft">{escape(c["split"])}</span> <code>{escape(c["clip"])}</code> '
+        f'<span class="soft">{escape(c["reason"])}</span></li>'
+        for c in listed
+    ]
+    if found["n"] > len(listed):
+        items.append(f'<li class="soft">and {found["n"] - len(listed):,} more in report.json</li>')
+    return (
+        f"<details{' open' if found['n'] <= N_CLIPS_OPEN else ''}>"
+        f"<summary><b>{escape(kind)}</b> {found['n']:,} "
+        f'<span class="soft">{escape(found["what"])}</span></summary>'
+        f'<ul class="clips">{"".join(items)}</ul></details>'
+    )
+
+
+def _overlaps(report: dict) -> str:
+    rows = []
+    for what, found in report["shared"].items():
+        if not found:
+            rows.append(f"<p>No {what} are shared between splits.</p>")
+        for pair in found:
+            first, second = pair["splits"]
+            title = f"{first} and {second} share {several(pair['n'], what[:-1])}"
+            rows.append(_list(title, pair["which"], pair["n"]))
+    for name, repeated in report["repeated_sentences"].items():
+        if repeated["sentences"]:
+            title = f"{name}: {several(repeated['sentences'], 'sentence')} read more than once"
+            title += f" ({repeated['clips']:,} clips)"
+            read = [f"{n} × {text}" for text, n in repeated["most_read"]]
+            rows.append(_list(title, read, repeated["sentences"]))
+    return _section("Shared and repeated", *rows)
+
+
+def _list(title: str, texts: list[str], n: int) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    more = f'<li class="soft">and {n - len(texts):,} more</li>' if n > len(texts) else ""
+    return (
+        f'<details><summary>{escape(title)}</summary><ul class="clips">{items}{more}</ul></details>'
+    )
+
+
+def _characters(report: dict) -> str:
+    a, forms, settings = report["alphabet"], report["unicode"], report["settings"]
+    total = max(1, a["n_characters"])
+    parts = [f"<h3>All {len(a['counts'])} (in lower case), {a['n_characters']:,} in all</h3>"]
+    parts.append(_chips([(shown(c), n, c in a["lost"]) for c, n in a["counts"].items()]))
+    charset = f"--charset {settings['charset']}, {settings['classes']} classes"
+    if a["lost"]:
+        parts.append(f"<h3>Lost by {escape(charset)}: {100 * a['n_lost'] / total:.2g} %</h3>")
+        parts.append(_in_sentences(a["lost"]))
+    if a["folded"]:
+        folded = [
+            (f"{shown(c)}→{becomes(f['written'])}", f["count"], 0) for c, f in a["folded"].items()
+        ]
+        share = 100 * a["n_folded"] / total
+        parts.append(f"<h3>Written otherwise by {escape(charset)}: {share:.2g} %</h3>")
+        parts.append(_chips(folded))
+    if a["rare"]:
+        parts.append(f"<h3>Seen fewer than {settings['charset_min_count']} times in train</h3>")
+        parts.append(_in_sentences(a["rare"]))
+    if a["unseen"]:
+        parts.append("<h3>In dev or test only</h3><p>")
+        parts.append("  ".join(escape(shown(c)) for c in a["unseen"]) + "</p>")
+    for mark, used in forms["variants"].items():
+        parts.append(f"<h3>{escape(mark.capitalize())}, written in {len(used)} ways</h3>")
+        named = [(f if len(f) > 1 else shown(f), n, False) for f, n in used.items()]
+        parts.append(_chips(named))
+    if forms["invisible"]:
+        parts.append("<h3>Invisible characters</h3>")
+        parts.append(_chips([(c, n, True) for c, n in forms["invisible"].items()]))
+    if forms["sentences_other"]:
+        mixed = f"; {forms['sentences_nfc']:,} are, so forms are mixed" if forms["mixed"] else ""
+        parts.append(
+            f"<h3>Unicode forms</h3><p>{forms['sentences_other']:,} sentences are not in composed "
+            f"form (NFC){mixed}. Training composes them.</p>"
+        )
+    return _section("Characters", *parts)
+
+
+def _chips(entries: list[tuple]) -> str:
+    chips = "".join(
+        f'<span class="chip{" bad" if bad else ""}">{escape(name)} <span class="soft">{n:,}</span>'
+        "</span>"
+        for name, n, bad in entries
+    )
+    return f'<div class="chips">{chips}</div>'
+
+
+def _in_sentences(found: dict) -> str:
+    rows = [
+        f'<tr><td class="l name">{escape(shown(c))}</td><td>{f["count"]:,}</td>'
+        f'<td class="l soft">{escape(f["name"].lower())}</td>'
+        f'<td class="l">{escape(f["first"])}</td></tr>'
+        for c, f in list(found.items())[:N_CLIPS_LISTED]
+    ]
+    head = '<th>times</th><th class="l">name</th><th class="l">first sentence</th>'
+    return f'<table><tr><th class="l"></th>{head}</tr>{"".join(rows)}</table>'

@@ -1,0 +1,170 @@
+"""What the transcripts are written with: characters, the ones a map loses, Unicode forms."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from itertools import combinations
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.metrics import normalise_text
+
+N_LISTED = 100  # of a list that could be as long as the corpus
+VARIANTS = {  # the same mark, typed in different ways
+    "apostrophe": ("'", "’", "‘", "ʼ", "´", "`", "′"),
+    "quotation mark": ('"', "“”„", "«»", "‹›"),
+    "hyphen or dash": ("-", "\u2010", "\u2011", "–", "—", "−"),
+    "space": (" ", "\u00a0", "\u202f", "\u2009", "\u3000", "\t"),
+    "ellipsis": ("...", "…"),
+}
+INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
+
+Sentences = dict[str, list[str]]  # by split
+
+
+def shown(character: str) -> str:
+    """A character as it can be seen: itself, 'space', or its code point."""
+    if character == " ":
+        return "space"
+    visible = unicodedata.category(character)[0] not in "ZCM"
+    return character if visible else f"U+{ord(character):04X}"
+
+
+def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> dict:
+    """The characters of all splits (NFC, lower case) with their counts, and what becomes of them.
+
+    ``lost`` have no class in ``charmap``; ``folded`` are written as other characters by it;
+    ``rare`` are seen fewer than ``min_count`` times in train; ``unseen`` are in dev or test only.
+    """
+    counts = {name: Counter() for name in sentences}
+    for name, texts in sentences.items():
+        for text in texts:
+            counts[name].update(_plain(text))
+    total = sum(counts.values(), Counter())
+    train = counts.get("train", Counter())
+    lost = _lost(sentences, charmap, {c for c in total if charmap.unknown_characters(c)})
+    known = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
+    written = {c: _written(c, charmap) for c in known if not c.isspace()}
+    folded = {c: text for c, text in written.items() if text != c}
+    return {
+        "n_characters": total.total(),
+        "counts": dict(total.most_common()),
+        "n_lost": sum(lost.values()),
+        "lost": _with_sentences(lost, sentences),
+        "n_folded": sum(total[c] for c in folded),
+        "folded": {
+            c: {"count": total[c], "written": folded[c]}
+            for c in sorted(folded, key=lambda c: -total[c])
+        },
+        "rare": _with_sentences(
+            Counter({c: n for c, n in train.items() if n < min_count}), sentences
+        ),
+        "unseen": sorted(set(total) - set(train)) if train else [],
+    }
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+
+
+def _written(character: str, charmap: CharMap) -> str:
+    """What a map makes of a character, sentence marks aside."""
+    marks = {charmap.sos, charmap.eos}
+    return charmap.decode([label for label in charmap.encode(character) if label not in marks])
+
+
+def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter:
+    """Characters without a class, as the map itself sees them in their sentences."""
+    lost = Counter()
+    for texts in sentences.values():
+        for text in texts:
+            if not suspects.isdisjoint(_plain(text)):
+                lost.update(charmap.unknown_characters(text))
+    return lost
+
+
+def _with_sentences(counts: Counter, sentences: Sentences) -> dict:
+    """{character: count, number of sentences, the first of them}, the most frequent first."""
+    n_sentences, first = Counter(), {}
+    for texts in sentences.values():
+        for text in texts:
+            for character in counts.keys() & set(_plain(text)):
+                n_sentences[character] += 1
+                first.setdefault(character, text)
+    return {
+        c: {
+            "name": unicodedata.name(c, "unnamed"),
+            "count": n,
+            "sentences": n_sentences[c],
+            "first": first.get(c, ""),
+        }
+        for c, n in counts.most_common()
+    }
+
+
+def unicode_forms(sentences: Sentences) -> dict:
+    """Composed (NFC) and other forms of letters; variants of one mark; invisible characters."""
+    texts = [text for several in sentences.values() for text in several]
+    other = [text for text in texts if not unicodedata.is_normalized("NFC", text)]
+    n_composed = sum(
+        unicodedata.is_normalized("NFC", text) and not unicodedata.is_normalized("NFD", text)
+        for text in texts
+    )
+    raw = Counter()
+    for text in texts:
+        raw.update(text)
+    variants = {}
+    for mark, forms in VARIANTS.items():
+        used = {form: _uses(form, raw, texts) for form in forms}
+        used = {form: n for form, n in used.items() if n}
+        if len(used) > 1:
+            variants[mark] = used
+    return {
+        "sentences_nfc": n_composed,
+        "sentences_other": len(other),
+        "mixed": bool(other) and n_composed > 0,
+        "first_other": other[:3],
+        "variants": variants,
+        "invisible": {f"U+{ord(c):04X}": raw[c] for c in INVISIBLE if raw[c]},
+    }
+
+
+def _uses(form: str, raw: Counter, texts: list[str]) -> int:
+    if form == "...":
+        return sum(text.count(form) for text in texts)
+    return sum(raw[c] for c in form)
+
+
+def repeated_sentences(sentences: Sentences) -> tuple[dict, list]:
+    """(sentences read more than once in a split, sentences that two splits share).
+
+    Sentences are the same when they are scored the same: case, accents and punctuation aside.
+    """
+    rows: dict[str, dict[str, list[str]]] = {}
+    for name, texts in sentences.items():
+        rows[name] = defaultdict(list)
+        for text in texts:
+            key = normalise_text(text)
+            if key:
+                rows[name][key].append(text)
+    repeated = {}
+    for name, by_key in rows.items():
+        several = sorted((t for t in by_key.values() if len(t) > 1), key=len, reverse=True)
+        repeated[name] = {
+            "sentences": len(several),
+            "clips": sum(map(len, several)),
+            "most_read": [[texts[0], len(texts)] for texts in several[:N_LISTED]],
+        }
+    shared = [
+        {"splits": [a, b], "n": len(keys), "which": [rows[a][k][0] for k in keys[:N_LISTED]]}
+        for a, b in combinations(rows, 2)
+        if (keys := sorted(rows[a].keys() & rows[b].keys()))
+    ]
+    return repeated, shared
+
+
+def shared_speakers(speakers: dict[str, set[str]]) -> list:
+    """Which speakers two splits share; a speaker without a name counts for nobody."""
+    return [
+        {"splits": [a, b], "n": len(both), "which": both[:N_LISTED]}
+        for a, b in combinations(speakers, 2)
+        if (both := sorted((speakers[a] & speakers[b]) - {""}))
+    ]

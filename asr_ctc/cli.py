@@ -1,0 +1,423 @@
+"""The commands of main_ctc.py; the only file that prints results for a person.
+
+Heavy imports wait until a command runs, so that --help answers at once.
+"""
+
+import argparse
+import logging
+import sys
+
+from asr_ctc import config as settings_of
+from asr_ctc.errors import UserError
+
+COMMANDS = {
+    "train": "train a model on a corpus (--debug: see that one batch can be overfitted)",
+    "test": "transcribe --audiofile FILE..., or score a --split of a corpus",
+    "info": "say what a model file is: `info FILE`",
+    "check": "say what is wrong with a corpus, before any training",
+    "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
+}
+EXAMPLES = """examples:
+  python main_ctc.py check --lang fr
+  python main_ctc.py train --scheduler --train_augment
+  python main_ctc.py train --debug --batch_size 16
+  python main_ctc.py test --audiofile clip.mp3 --beamsearch
+  python main_ctc.py test --split test
+  python main_ctc.py info logs/RUN/best_model.pt"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command line; returns its exit status: 0, 1 (a check failed), 2 (wrong use), 130."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        command, words, flags = parse(argv)
+        configure_logging()
+        file_values = settings_of.read_yaml(flags.pop("config")) if "config" in flags else {}
+        config = settings_of.make_config(file_values, flags, scoring=command == "test")
+        run = {
+            "train": run_train,
+            "test": run_test,
+            "info": run_info,
+            "check": run_check,
+            "split": run_split,
+        }[command]
+        return run(config, words, ["main_ctc.py", *argv])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+    except OSError as error:  # such as a full disk under the log or the curves
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+
+
+# ------------------------------------------------------------------------ the command line
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UserError(f"{message} (see `python main_ctc.py --help`)")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every setting as a flag, made of the dataclasses in config.py."""
+    commands = "\n".join(f"  {name:6} {what}" for name, what in COMMANDS.items())
+    parser = _Parser(
+        prog="main_ctc.py",
+        usage="python main_ctc.py COMMAND [flags]",
+        description=f"Speech recognition with CTC, from scratch.\n\ncommands:\n{commands}",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE.yaml",
+        default=argparse.SUPPRESS,
+        help="settings to start from; flags win over them",
+    )
+    groups = {}
+    for name, (section, field, hint) in settings_of.settings().items():
+        if section not in groups:
+            section_class = type(getattr(settings_of.Config(), section))
+            groups[section] = parser.add_argument_group(section, section_class.__doc__)
+        _add_flag(groups[section], name, field, hint)
+    return parser
+
+
+def _add_flag(group, name: str, field, hint) -> None:
+    default = settings_of.default_of(field)
+    help_line = field.metadata["help"].replace("%", "%%")
+    if hint is bool:
+        help_line += f" (default: {'on' if default else 'off'})"
+        group.add_argument(
+            f"--{name}",
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=help_line,
+        )
+        return
+    if default not in (None, []):
+        help_line += f" (default: {default})"
+    kind = settings_of.plain_type(hint)
+    metavar = (
+        "|".join(field.metadata["choices"] or ()) or {int: "N", float: "X", str: name.upper()}[kind]
+    )
+    group.add_argument(
+        f"--{name}",
+        metavar=metavar,
+        default=argparse.SUPPRESS,
+        help=help_line,
+        nargs="+" if settings_of.is_list(hint) else None,
+        action="extend" if settings_of.is_list(hint) else "store",
+    )
+
+
+def parse(argv: list[str]) -> tuple[str, list[str], dict]:
+    """(command, its other words, {setting: value}) of a command line.
+
+    The command may stand anywhere, also behind a list: a list flag takes at least one value, then
+    ends at the first word that is a command, unless the command was given already.
+    """
+    parser = make_parser()
+    words, options = _split_words(argv)
+    namespace = vars(parser.parse_args(options))  # --help ends here
+    if not words:
+        raise UserError(f"a command is needed: {', '.join(COMMANDS)} (see --help)")
+    command, *others = words
+    if command not in COMMANDS:
+        raise UserError(f"unknown command {command!r}: {', '.join(COMMANDS)} (see --help)")
+    if command == "info":
+        if len(others) > 1:
+            raise UserError(f"info takes one model file, found {' '.join(others)}")
+    elif others:
+        raise UserError(f"unexpected word {others[0]!r} (see `python main_ctc.py --help`)")
+    table = settings_of.settings()
+    flags = {}
+    for name, value in namespace.items():
+        if name == "config" or isinstance(value, bool):
+            flags[name] = value
+            continue
+        try:
+            flags[name] = settings_of.parse_value(name, value, table[name][2])
+        except UserError as error:
+            raise UserError(f"--{error}") from None
+    return command, others, flags
+
+
+def _split_words(argv: list[str]) -> tuple[list[str], list[str]]:
+    """(words that belong to no flag, the command first; the flags with their values)."""
+    table = settings_of.settings()
+    takes_one = {"--config"} | {
+        f"--{n}"
+        for n, (_, _, hint) in table.items()
+        if hint is not bool and not settings_of.is_list(hint)
+    }
+    takes_many = {f"--{n}" for n, (_, _, hint) in table.items() if settings_of.is_list(hint)}
+    words, options, open_flag, n_taken = [], [], None, 0
+    for word in argv:
+        if word.startswith("-") and word != "-" and not _is_number(word):
+            open_flag, _, value = word.partition("=")
+            n_taken = 1 if value else 0
+            options.append(word)
+        elif open_flag in takes_one and n_taken == 0:
+            options.append(word)
+            n_taken = 1
+        elif open_flag in takes_many and (n_taken == 0 or not _ends_list(word, words)):
+            options.append(word)
+            n_taken += 1
+        else:
+            words.append(word)
+            open_flag = None
+    return words, options
+
+
+def _ends_list(word: str, words: list[str]) -> bool:
+    return word in COMMANDS and not words
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def configure_logging() -> None:
+    """Log lines go to standard error, above a progress bar when there is one; results to output."""
+    log = logging.getLogger("asr_ctc")
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    logging.raiseExceptions = False  # a log on a full disk is no reason for a traceback
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    log.addHandler(_BarAwareHandler())
+
+
+class _BarAwareHandler(logging.Handler):
+    def emit(self, record):
+        from tqdm import tqdm
+
+        try:
+            tqdm.write(self.format(record), file=sys.stderr)
+        except OSError:
+            pass  # nobody reads standard error any more; the run goes on, and its log has it all
+
+
+# ---------------------------------------------------------------------------- the commands
+
+
+def run_train(config, words, command) -> int:
+    if config.training.debug:
+        from asr_ctc.overfit import overfit_one_batch
+
+        return overfit_one_batch(config, command)
+    from asr_ctc.training import train
+
+    return train(config, command)
+
+
+def run_test(config, words, command) -> int:
+    from asr_ctc.checkpoint import newest_model
+    from asr_ctc.recognizer import Recognizer
+
+    path = config.decoding.modelpath or newest_model(config.training.baselogdir)
+    note_ignored(config)
+    recognizer = Recognizer.load(path, config.runtime.device)
+    print(f"model {path}", file=sys.stderr)
+    if recognizer.file.assumed:
+        print(f"note: {recognizer.file.assumed}", file=sys.stderr)
+    if config.decoding.audiofile:
+        return transcribe(recognizer, config)
+    return score_split(recognizer, config)
+
+
+def note_ignored(config) -> None:
+    """Says which typed flags a model file overrules."""
+    ignored = [
+        f"--{name}"
+        for name, (section, _, _) in settings_of.settings().items()
+        if name in config.typed and section in ("features", "model")
+    ]
+    ignored += [f"--{name}" for name in ("charset", "case_folding") if name in config.typed]
+    if ignored:
+        print(f"note: {', '.join(ignored)} ignored: the model file says it", file=sys.stderr)
+
+
+def transcribe(recognizer, config) -> int:
+    """A table of hypotheses for each file; an unusable one is named, the others go on."""
+    decoding = config.decoding
+    beam_width = decoding.beamwidth if decoding.beamsearch else None
+    status = 0
+    for path in decoding.audiofile:
+        try:
+            hypotheses = recognizer.transcribe(path, beam_width, n_best=decoding.beamwidth)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = 2
+            continue
+        if len(decoding.audiofile) > 1:
+            print(path)
+        print("Log prob    Sequence")
+        # Readings that differ in sentence marks only are one to a person: the likeliest is shown.
+        shown = set()
+        for hypothesis in hypotheses:
+            if hypothesis.text not in shown:
+                print(f"{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
+            shown.add(hypothesis.text)
+    return status
+
+
+def score_split(recognizer, config) -> int:
+    """WER and CER of a split, over every clip unless duration bounds are typed."""
+    from functools import partial
+
+    from asr_ctc import data, index
+    from asr_ctc.corpus import find_corpus, refuse_if_mostly_broken
+    from asr_ctc.decoding import beam_decode, greedy_decode
+    from asr_ctc.evaluation import evaluate
+    from asr_ctc.sampling import DurationBatchSampler
+
+    corpus_config, decoding = config.corpus, config.decoding
+    trained_on = recognizer.file.origin.get("corpus", {})
+    lang, layout = corpus_config.lang, corpus_config.corpus
+    if "lang" not in config.given:
+        lang = trained_on.get("lang", lang)
+    if "corpus" not in config.given:
+        layout = trained_on.get("layout", layout)
+    folder = find_corpus(corpus_config.datasetroot, corpus_config.datasetversion, lang, layout)
+    everything = data.prepare_split(
+        folder,
+        corpus_config.split,
+        n_threads=corpus_config.nthreads,
+        keep_broken=True,
+        layout=layout,
+        index_dir=index.folder(corpus_config.index_dir),
+    )
+    low = corpus_config.min_duration if "min_duration" in config.typed else 0.0
+    high = corpus_config.max_duration if "max_duration" in config.typed else float("inf")
+    corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
+
+    dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    batches = DurationBatchSampler(corpus.durations, 16, shuffle=False)
+    loader = data.make_loader(dataset, batches, corpus_config.nthreads)
+    decode = greedy_decode
+    if decoding.beamsearch:
+        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1)
+    evaluation = evaluate(
+        recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
+    )
+    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
+    for clip, reason in (*everything.left_out, *evaluation.left_out):
+        print(f"note: {clip}: {reason}", file=sys.stderr)
+
+    n_there = len(everything) + len(everything.left_out)
+    scores = evaluation.score()
+    method = f"beam search of {decoding.beamwidth}" if decoding.beamsearch else "greedy"
+    print(
+        f"{corpus.name}: {len(corpus)} of {n_there} clips scored, {corpus.hours:.2f} h, "
+        f"{method}, on {recognizer.device}"
+    )
+    if evaluation.left_out:
+        print(
+            f"{len(evaluation.left_out)} clips could not be read or are silent: they count as "
+            "empty hypotheses"
+        )
+    if scores.n_empty_references:
+        print(f"{scores.n_empty_references} clips have an empty transcript: not in the rates")
+    print(
+        f"WER {100 * scores.wer:6.2f} %   {scores.n_words} words: {scores.word_substitutions} "
+        f"substituted, {scores.word_deletions} deleted, {scores.word_insertions} inserted"
+    )
+    print(
+        f"CER {100 * scores.cer:6.2f} %   {scores.n_chars} characters: "
+        f"{scores.char_substitutions} substituted, {scores.char_deletions} deleted, "
+        f"{scores.char_insertions} inserted"
+    )
+    print(f"SER {100 * scores.ser:6.2f} %   {scores.n_clips} sentences")
+    strict = evaluation.score(keep_case=True, keep_accents=True, keep_punctuation=True)
+    print(
+        f"with case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
+        f"CER {100 * strict.cer:.2f} %"
+    )
+    return 0
+
+
+def run_info(config, words, command) -> int:
+    from asr_ctc.checkpoint import load_model, newest_model
+
+    path = (
+        words[0] if words else config.decoding.modelpath or newest_model(config.training.baselogdir)
+    )
+    file = load_model(path)
+    shape, f = file.architecture, file.features
+    n_params = sum(p.numel() for p in file.build_model().parameters())
+    rows = [
+        ("model file", path),
+        (
+            "architecture",
+            f"2 convolutions, {shape.nlayers_rnn} × {shape.nhidden_rnn} bidirectional "
+            f"{shape.cell_type}, {n_params:,} parameters",
+        ),
+        (
+            "features",
+            f"{f['nmels']} mel bins, {1000 * f['win_length']:g} ms windows every "
+            f"{1000 * f['win_step']:g} ms, {f['rate']} Hz",
+        ),
+        ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
+        ("characters", f"{file.charmap.vocab_size} classes: {''.join(file.charmap.symbols)}"),
+    ]
+    if file.scores:
+        rows.append(("scores", ", ".join(_score(k, v) for k, v in file.scores.items())))
+    rows += [(name.replace("_", " "), _flat(value)) for name, value in file.origin.items() if value]
+    if file.assumed:
+        rows.append(("note", file.assumed))
+    for name, value in rows:
+        print(f"{name:14} {value}")
+    return 0
+
+
+def run_check(config, words, command) -> int:
+    from asr_ctc.check import check_corpus
+    from asr_ctc.check.screen import as_text
+
+    report, files = check_corpus(config)
+    print(as_text(report))
+    print("\nwritten: " + ", ".join(str(file) for file in files))
+    return 0 if report["verdict"]["can_train"] else 1
+
+
+def _flat(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value)
+
+
+def run_split(config, words, command) -> int:
+    from asr_ctc.split import split_corpus
+
+    report = split_corpus(config)
+    lines = {report.source.name: report.whole, **report.splits}
+    lines |= {f"left out: {why}": size for why, size in report.left_out.items() if size.clips}
+    width = max(map(len, lines))
+    print(f"{'':{width}} {'clips':>9} {'hours':>9} {'speakers':>9}")
+    for name, size in lines.items():
+        print(f"{name:{width}} {size.clips:9,} {size.hours:9.2f} {size.speakers:9,}")
+    for note in report.notes:
+        print(f"note: {note}")
+    print("written: " + ", ".join(str(file) for file in report.files))
+    return 0
+
+
+def _score(name: str, value) -> str:
+    if isinstance(value, float):
+        is_rate = name.endswith(("cer", "wer"))
+        return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"
+    return f"{name} {value}"

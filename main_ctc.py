@@ -1,0 +1,8 @@
+"""The command line of asr_ctc: train, test, info. `python main_ctc.py --help` says the rest."""
+
+import sys
+
+from asr_ctc.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""What several test files share. Training and plain arithmetic are tested on one thread."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch starts: others use the machine too
+
+import logging  # noqa: E402
+import shutil  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from tests.toy import make_toy_corpus  # noqa: E402
+
+settings.register_profile("house", deadline=None, derandomize=True, database=None)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def user_caches(tmp_path_factory):
+    """What commands keep for the next time stays away from the user's own folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("caches"))
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """A command sets up the log for its process: here it is put back after each test."""
+    log = logging.getLogger("asr_ctc")
+    handlers, level, propagate = list(log.handlers), log.level, log.propagate
+    yield
+    log.handlers[:] = handlers
+    log.setLevel(level)
+    log.propagate = propagate
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory):
+    """ROOT of a toy corpus, toy-1.0/fr: 24, 6 and 6 clips of one to three seconds. Read only."""
+    root = tmp_path_factory.mktemp("toy")
+    make_toy_corpus(root)
+    return root
+
+
+@pytest.fixture
+def toy_folder(toy_root, tmp_path):
+    """ROOT/VERSION/LANG of a toy corpus that the test may damage."""
+    return shutil.copytree(toy_root, tmp_path / "root") / "toy-1.0" / "fr"
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """An untrained model of the published kind with one layer of 8 GRU cells, as a ModelFile."""
+    import torch
+
+    from asr_ctc.charmap import CharMap
+    from asr_ctc.checkpoint import ModelFile
+    from asr_ctc.models import Architecture, CTCModel
+
+    torch.manual_seed(0)
+    charmap = CharMap()
+    return ModelFile(
+        state_dict=CTCModel(charmap, 20, 8, 1, "GRU", 0.0).state_dict(),
+        architecture=Architecture(20, 8, 1, "GRU", charmap.vocab_size),
+        features={"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": 20},
+        normalization=(-22.0, 12.0),
+        charmap=charmap,
+        scores={"epoch": 3, "dev_cer": 0.25},
+        origin={"command": "python main_ctc.py train", "versions": {"torch": "2"}},
+    )

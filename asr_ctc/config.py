@@ -109,6 +109,9 @@ class FeaturesConfig:
     )
     n_time_masks: int = setting(1, "SpecAugment: masks in time per clip", at_least=0)
     max_time_s: float = setting(0.1, "SpecAugment: longest mask in time, in seconds", at_least=0)
+    max_warp_s: float = setting(
+        0.0, "SpecAugment: farthest shift of the time warp, in seconds; 0 is none", at_least=0
+    )
     augment: list[str] = setting(
         [],
         "change training waveforms, in this order, each with a probability p (else 1): any of "

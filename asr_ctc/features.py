@@ -1,6 +1,7 @@
 """From samples to log-mel spectrograms, and SpecAugment. Pure functions, and one class that holds
 the settings. The mel filters are torchaudio's, the only thing this file takes from there."""
 
+import numpy as np
 import torch
 from torchaudio.functional import melscale_fbanks
 
@@ -36,7 +37,7 @@ def spec_augment(
     """A copy of one clip's spectrogram (T, F) with bands of bins and spans of frames at ``fill``.
 
     Each mask's width is uniform in 0..max (at most the clip itself), its place uniform where it
-    fits. Source: Park et al. 2019, "SpecAugment", without time warping.
+    fits. Source: Park et al. 2019, "SpecAugment".
     """
     masked = features.clone()
     n_frames, n_bins = features.shape
@@ -54,6 +55,28 @@ def spec_augment(
     return masked
 
 
+def time_warp(
+    features: torch.Tensor, max_frames: int, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """One clip's spectrogram (T, F), slower before a frame and faster after it, or the other way.
+
+    The frame, uniform where it is more than ``max_frames`` from both ends, moves by up to
+    ``max_frames``; the ends stay, and what lies between is stretched evenly. Clips that have no
+    such frame come back as they are. Source: Park et al. 2019, "SpecAugment".
+    """
+    last = len(features) - 1
+    n_frames_to_draw = last - 1 - 2 * max_frames
+    if max_frames == 0 or n_frames_to_draw < 1:
+        return features
+    frame = max_frames + 1 + _uniform(n_frames_to_draw - 1, generator)
+    moved = frame - max_frames + _uniform(2 * max_frames, generator)
+    places = np.interp(np.arange(last + 1), [0, moved, last], [0, frame, last])
+    before = np.minimum(places.astype(np.int64), last - 1)
+    weight = torch.from_numpy((places - before).astype(np.float32))[:, None]
+    before = torch.from_numpy(before)
+    return torch.lerp(features[before], features[before + 1], weight)
+
+
 def _uniform(highest: int, generator) -> int:
     """A whole number in 0..highest, both included."""
     return int(torch.randint(0, highest + 1, (), generator=generator))
@@ -63,7 +86,8 @@ class WaveformProcessor:
     """Waveforms to log-mel spectrograms in dB, normalised and masked when asked.
 
     rate: samples per second; win_length, win_step: seconds; nmels: mel bins F.
-    augment: mask each clip with masks of its own (SpecAugment); the last four settings size them.
+    augment: mask each clip with masks of its own (SpecAugment); the last settings size them, and
+    the shift of its time warp (0: none).
     spectro_normalization: (mean, deviation) in dB taken off and divided by; None leaves dB.
     """
 
@@ -79,6 +103,7 @@ class WaveformProcessor:
         max_freq_share: float = 0.25,
         n_time_masks: int = 1,
         max_time_s: float = 0.1,
+        max_warp_s: float = 0.0,
     ):
         self.rate, self.nmels, self.augment = rate, nmels, augment
         self.n_fft, self.hop = round(win_length * rate), round(win_step * rate)
@@ -87,6 +112,7 @@ class WaveformProcessor:
         self.spectro_normalization = spectro_normalization
         self.n_freq_masks, self.max_freq_bins = n_freq_masks, int(max_freq_share * nmels)
         self.n_time_masks, self.max_time_frames = n_time_masks, round(max_time_s / win_step)
+        self.max_warp_frames = round(max_warp_s / win_step)
         self.window = torch.hann_window(self.n_fft)
         # rate // 2 is torchaudio's default, also where it is not half of the rate.
         self.filters = melscale_fbanks(self.n_fft // 2 + 1, 0.0, float(rate // 2), nmels, rate)
@@ -139,7 +165,7 @@ class WaveformProcessor:
         if not self.augment:
             return features
         return spec_augment(
-            features,
+            time_warp(features, self.max_warp_frames, generator),
             self.n_freq_masks,
             self.max_freq_bins,
             self.n_time_masks,

@@ -218,6 +218,7 @@ def make_processor(config: Config, normalization=None, augment=False) -> Wavefor
         f.max_freq_share,
         f.n_time_masks,
         f.max_time_s,
+        f.max_warp_s,
     )
 
 

@@ -4,7 +4,7 @@ import torchaudio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.features import WaveformProcessor, spec_augment
+from asr_ctc.features import WaveformProcessor, spec_augment, time_warp
 
 # Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.
 PUBLISHED_DB = [29.6854, 31.1010, 26.9646, 29.3706, 28.9349, 32.7641, 33.2911, 29.0385, 28.5572]
@@ -206,6 +206,52 @@ def test_augmenting_leaves_its_input_and_follows_its_generator():
 
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
     assert torch.equal(features, before)
+
+
+# --- Time warp: a spectrogram whose value is its frame shows where each frame came from -----------
+
+
+def warped(n_frames, max_frames, seed):
+    ramp = torch.arange(n_frames, dtype=torch.float32)[:, None].expand(-1, 3)
+    features = time_warp(ramp, max_frames, torch.Generator().manual_seed(seed))
+    assert features.shape == (n_frames, 3) and (features == features[:, :1]).all()
+    return features[:, 0]
+
+
+@pytest.mark.parametrize("n_frames", [23, 24, 60])
+def test_the_warp_moves_one_frame_and_stretches_evenly_up_to_the_ends(n_frames):
+    moves = set()
+    for seed in range(300):
+        came_from = warped(n_frames, 10, seed)
+        assert came_from[0] == 0 and came_from[-1] == n_frames - 1
+        shift = came_from - torch.arange(n_frames)
+        at = int(shift.abs().argmax())
+        moves.add(-round(float(shift[at])))
+        assert shift[at].abs() <= 10 and (came_from.diff() > 0).all()
+        for side in came_from[: at + 1].diff(), came_from[at:].diff():
+            assert torch.allclose(side, side[:1], atol=1e-4)
+        frame = round(float(came_from[at]))
+        assert frame == pytest.approx(float(came_from[at]), abs=1e-4)
+        assert at == frame or 10 < frame < n_frames - 1 - 10
+    assert moves == set(range(-10, 11))  # either way, and every width
+
+
+@pytest.mark.parametrize(("n_frames", "max_frames"), [(22, 10), (1, 10), (60, 0)])
+def test_nothing_is_warped_by_nothing_nor_in_a_clip_too_short(n_frames, max_frames):
+    state = torch.get_rng_state()
+    assert torch.equal(warped(n_frames, max_frames, 0), torch.arange(n_frames).float())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_warp_is_of_the_training_features_and_off_unless_asked_for():
+    waveform = noise(16_000, 1)
+    no_masks = {"n_freq_masks": 0, "n_time_masks": 0}
+    clean = WaveformProcessor()(waveform)
+    warp = WaveformProcessor(augment=True, max_warp_s=0.2, **no_masks)
+    assert warp.max_warp_frames == 20
+    assert not torch.equal(warp(waveform), clean) and warp(waveform).shape == clean.shape
+    assert torch.equal(WaveformProcessor(augment=True, **no_masks)(waveform), clean)
+    assert torch.equal(WaveformProcessor(max_warp_s=0.2)(waveform), clean)
 
 
 def test_no_masks_unless_asked_for():

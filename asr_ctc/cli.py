@@ -4,7 +4,9 @@ Heavy imports wait until a command runs, so that --help answers at once.
 """
 
 import argparse
+import contextlib
 import logging
+import os
 import sys
 
 from asr_ctc import config as settings_of
@@ -31,6 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         command, words, flags = parse(argv)
+        separate_standard_error()
         configure_logging()
         file_values = settings_of.read_yaml(flags.pop("config")) if "config" in flags else {}
         config = settings_of.make_config(file_values, flags, scoring=command == "test")
@@ -190,6 +193,19 @@ def _is_number(word: str) -> bool:
     return True
 
 
+def separate_standard_error() -> None:
+    """Gives sys.stderr a file descriptor of its own.
+
+    While audio is decoded, descriptor 2 leads to nowhere (see audio.py): what bars and messages say
+    meanwhile must be seen all the same.
+    """
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, or a stand-in
+        if sys.stderr.fileno() == 2:
+            own = os.dup(2)
+            encoding = sys.stderr.encoding
+            sys.stderr = open(own, "w", buffering=1, encoding=encoding, errors="backslashreplace")
+
+
 def configure_logging() -> None:
     """Log lines go to standard error, above a progress bar when there is one; results to output."""
     log = logging.getLogger("asr_ctc")
@@ -292,7 +308,12 @@ def score_split(recognizer, config) -> int:
         lang = trained_on.get("lang", lang)
     if "corpus" not in config.given:
         layout = trained_on.get("layout", layout)
-    folder = find_corpus(corpus_config.datasetroot, corpus_config.datasetversion, lang, layout)
+    root, version = corpus_config.datasetroot, corpus_config.datasetversion
+    folder = None
+    if layout == "commonvoice" and "datasetversion" not in config.given:
+        with contextlib.suppress(UserError):  # it is not here: the newest is scored
+            folder = find_corpus(root, trained_on.get("version"), lang)
+    folder = folder or find_corpus(root, version, lang, layout)
     everything = data.prepare_split(
         folder,
         corpus_config.split,

@@ -46,7 +46,8 @@ class CorpusConfig:
     )
     datasetversion: str | None = setting(
         None,
-        "corpus version below the root, 'v15.0' also finds cv-corpus-15.0-* "
+        "corpus version below the root, 'v15.0' also finds cv-corpus-15.0-*; `test` prefers the "
+        "one that the model was trained on "
         "(default: the newest that has the language)",
     )
     lang: str = setting("fr", "language folder of the corpus")

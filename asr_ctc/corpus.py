@@ -112,9 +112,13 @@ def find_corpus(
 
 
 def _version_key(folder: Path) -> tuple:
-    """Numeric order (9.0 before 15.0); a full release comes after a delta of the same number."""
+    """Numeric order (9.0 before 15.0), releases of Common Voice after folders of other names.
+
+    A full release comes after a delta of the same number.
+    """
     numbers = tuple(int(n) for n in re.findall(r"\d+", folder.name))
-    return numbers[:2], "delta" not in folder.name, numbers, folder.name
+    is_release = folder.name.startswith("cv-corpus-")
+    return is_release, numbers[:2], "delta" not in folder.name, numbers, folder.name
 
 
 def _is_version(name: str, wanted: str) -> bool:

@@ -106,8 +106,8 @@ def _read_clips(
 ) -> None:
     """Adds the lengths of the clips of those rows, and keeps all."""
     if corpus.index is not None:
-        message = "index of %s: looking for lengths (%s), %d clips to read"
-        log.info(message, corpus.name, why, len(rows))
+        how = f"{len(rows)} clips to read" if rows else "all are listed"
+        log.info("index of %s: looking for lengths (%s), %s", corpus.name, why, how)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
         for row, clip in zip(rows, bar(measured, "durations", "clip", len(rows))):

@@ -1,6 +1,7 @@
 """Losses, and the decoding of a whole split: what training watches and `test` reports."""
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import torch
@@ -88,9 +89,10 @@ def evaluate(
         decoded = decode(logp, n_frames, dataset.charmap)
         evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
     if evaluation.left_out:
-        corpus = dataset.corpus
-        sentences = {corpus.path(i): corpus.sentence(i) for i in range(len(corpus))}
+        corpus, sentences = dataset.corpus, defaultdict(list)
+        for i in range(len(corpus)):  # several rows may name one clip, each with its sentence
+            sentences[corpus.path(i)].append(corpus.sentence(i))
         empty = [Hypothesis("", (), 0.0)]
         for clip, _ in evaluation.left_out:
-            evaluation.clips.append(Decoded(clip, sentences[clip], empty))
+            evaluation.clips.append(Decoded(clip, sentences[clip].pop(), empty))
     return evaluation

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from itertools import islice
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -32,11 +32,15 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
     return Counter(dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist())))
 
 
-def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
-    """Output frames (N,) int32 that CTC needs for each transcript of the selection.
+def frames_needed(labels: Sequence[int]) -> int:
+    """Output frames that CTC needs: one per label, and a blank between equal neighbours."""
+    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
 
-    One per label, and one for the blank between equal neighbours. 0 for an empty transcript,
-    REFUSED for one that the map cannot encode.
+
+def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
+    """``frames_needed`` (N,) int32 of each transcript of the selection.
+
+    0 for an empty transcript, REFUSED for one that the map cannot encode.
     """
 
     def count() -> dict[str, np.ndarray]:
@@ -117,4 +121,4 @@ def _frames_of_one(sentence: str, charmap: CharMap) -> int:
         labels = charmap.encode(sentence)
     except ValueError:
         return REFUSED
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
+    return frames_needed(labels)

@@ -348,6 +348,31 @@ def test_info_says_what_a_model_file_is(folder):
     assert f"torch {torch.__version__}" in rows["versions"]
 
 
+def test_the_version_that_the_model_was_trained_on_is_scored_unless_another_is_asked_for(
+    folder, tmp_path
+):
+    make_toy_corpus(tmp_path / "data", (2, 2, 3), version="toy-1.0", seed=1)
+    make_toy_corpus(tmp_path / "data", (2, 2, 4), version="cv-corpus-9.0", seed=2)
+    words = "test --split test --nthreads 0 --modelpath", folder / MODEL
+    assert "toy-1.0/fr test: 3 of 3 clips" in run(*words, cwd=tmp_path).stdout
+    other = run(*words, "--datasetversion v9.0", cwd=tmp_path)
+    assert "cv-corpus-9.0/fr test: 4 of 4 clips" in other.stdout
+    shutil.rmtree(tmp_path / "data" / "toy-1.0")
+    assert "cv-corpus-9.0/fr test: 4 of 4 clips" in run(*words, cwd=tmp_path).stdout
+
+
+def test_messages_are_seen_while_the_decoder_is_silenced(tmp_path):
+    code = (
+        "import os, sys; from asr_ctc import audio, cli; cli.separate_standard_error()\n"
+        "with audio._quiet_decoder: os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
+        "os.write(2, b'after')"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=environment(), capture_output=True
+    )
+    assert finished.stderr == b"bar\nafter"
+
+
 # --------------------------------------------------------------------------------- debug and Ctrl-C
 
 

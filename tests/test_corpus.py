@@ -231,6 +231,7 @@ VERSIONS = {
     "cv-corpus-15.0-delta-2023-09-08": "fr",
     "cv-corpus-16.1-2023-12-06": "en",
     "cv-corpus-16.10": "",
+    "backup-2024-01": "fr en",
 }
 
 
@@ -249,6 +250,7 @@ def versions(tmp_path):
     [
         (None, "fr", "cv-corpus-15.0-2023-09-08"),  # 15 after 9; the release after its delta
         (None, "en", "cv-corpus-16.1-2023-12-06"),
+        ("backup-2024-01", "en", "backup-2024-01"),  # a folder of another name: only by its name
         ("v15.0", "fr", "cv-corpus-15.0-2023-09-08"),
         ("15.0", "fr", "cv-corpus-15.0-2023-09-08"),
         ("cv-corpus-15.0", "en", "cv-corpus-15.0-2023-09-08"),
@@ -264,8 +266,8 @@ def test_versions(versions, version, lang, found):
 @pytest.mark.parametrize(
     ("version", "lang", "message"),
     [
-        (None, "de", "looked for {root}/VERSION/de (found cv-corpus-15.0-2023-09-08/en,"),
-        ("v17.0", "fr", "looked for {root}/v17.0 (found cv-corpus-15.0-2023-09-08,"),
+        (None, "de", "looked for {root}/VERSION/de (found backup-2024-01/en, "),
+        ("v17.0", "fr", "looked for {root}/v17.0 (found backup-2024-01, cv-corpus-15.0-"),
         ("v1", "fr", "no version 'v1' below {root}"),
         ("v16.1", "fr", "looked for {root}/cv-corpus-16.1-2023-12-06/fr (found en)"),
         ("v16.10", "fr", "looked for {root}/cv-corpus-16.10/fr (found nothing)"),

@@ -19,7 +19,6 @@ from asr_ctc.data import (
     Clip,
     ClipDataset,
     WaveformProcessor,
-    frames_needed,
     get_dataloaders,
     infeasible,
     leave_out_unlearnable,
@@ -30,6 +29,7 @@ from asr_ctc.data import (
 from asr_ctc.errors import UserError
 from asr_ctc.models import CTCModel
 from asr_ctc.sampling import Draw
+from asr_ctc.transcripts import frames_needed
 
 CHARMAP = CharMap()
 

@@ -15,7 +15,6 @@ from asr_ctc import audio, durations, index, transcripts
 from asr_ctc.charmap import CharMap
 from asr_ctc.columns import Strings
 from asr_ctc.corpus import load_split, with_durations
-from asr_ctc.data import frames_needed
 from tests import command
 
 
@@ -96,6 +95,14 @@ def test_listed_durations_need_no_clip(folder, tmp_path, opened, said):
     assert durations[3] == 7 and "3.wav" not in opened and len(opened) == 9
     assert np.array_equal(load(folder, tmp_path / "index").durations, durations)
     assert len(opened) == 9
+
+
+def test_when_all_durations_are_listed_nothing_is_read(folder, tmp_path, opened, said):
+    lines = [f"{i}.wav\t{1000 * (i + 1)}" for i in range(10)]
+    (folder / "clip_durations.tsv").write_text("\n".join(lines))
+    assert load(folder, tmp_path / "index").durations.tolist() == list(range(1, 11))
+    assert opened == []
+    assert said() == ["index of v-1.0/fr train: looking for lengths (first time), all are listed"]
 
 
 def test_without_an_index_nothing_is_kept(folder, tmp_path, opened):
@@ -328,7 +335,7 @@ odd_texts = st.text(
 def test_frames_are_counted_as_one_by_one(charmap, sentences):
     def one_by_one(sentence):
         try:
-            return frames_needed(charmap.encode(sentence)) if sentence.strip() else 0
+            return transcripts.frames_needed(charmap.encode(sentence)) if sentence.strip() else 0
         except ValueError:
             return transcripts.REFUSED
 
@@ -347,7 +354,7 @@ def test_transcripts_are_read_once(folder, tmp_path, monkeypatch, said, with_ind
     few = corpus.select(np.arange(10) >= 6)
     said()
     sentences = [f"Un {i}." for i in range(10)]
-    frames = [frames_needed(CharMap().encode(sentence)) for sentence in sentences]
+    frames = [transcripts.frames_needed(CharMap().encode(sentence)) for sentence in sentences]
     for chosen, n in (corpus, 10), (few, 4):
         assert transcripts.ctc_frames(chosen, CharMap()).tolist() == frames[-n:]
         counts = transcripts.character_counts(chosen)

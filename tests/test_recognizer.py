@@ -91,6 +91,17 @@ def test_what_cannot_be_read_is_scored_as_empty(recognizer, toy_folder):
     assert evaluation.loss > 0  # of the others
 
 
+def test_rows_of_one_broken_clip_keep_their_own_sentences(recognizer, toy_folder):
+    table = (toy_folder / "dev.tsv").read_text()
+    (toy_folder / "dev.tsv").write_text(table.replace("toy_dev_1.mp3", "toy_dev_0.mp3"))
+    (toy_folder / "clips" / "toy_dev_0.mp3").write_bytes(b"not audio")
+    corpus = prepare_split(toy_folder, "dev", keep_broken=True)
+    dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    evaluation = evaluate(recognizer.model, make_loader(dataset, [range(6)], 0), recognizer.device)
+    references = sorted(clip.reference for clip in evaluation.clips)
+    assert references == sorted(corpus.all_sentences())
+
+
 def test_what_cannot_be_learnt_is_scored_like_any_other(recognizer, toy_folder):
     """An empty transcript, one too long for its audio, one with a character without a class."""
     lines = (toy_folder / "dev.tsv").read_text().split("\n")

@@ -1,4 +1,4 @@
-"""A made-up language that needs no download: each letter is a tone. For tests and the self-check."""
+"""A made-up language that needs no download, each letter a tone: for tests and the self-check."""
 
 import random
 from pathlib import Path
@@ -50,7 +50,7 @@ def make_toy_corpus(
     seed: int = 0,
     durations_tsv: bool = False,
 ) -> Path:
-    """Writes ROOT/VERSION/LANG with train, dev and test of ``counts`` clips; returns that folder."""
+    """Writes ROOT/VERSION/LANG with train, dev, test of ``counts`` clips; returns that folder."""
     folder = Path(root) / version / lang
     (folder / "clips").mkdir(parents=True)
     noise = np.random.default_rng(seed)

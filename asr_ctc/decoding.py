@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from asr_ctc.alignment import Timed
     from asr_ctc.charmap import CharMap
 
 LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability (half precision)
@@ -17,11 +18,16 @@ LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One reading of a clip: its text, its labels without blanks, its natural log probability."""
+    """One reading of a clip: its text, its labels without blanks, its natural log probability.
+
+    ``words`` and ``characters`` say when each was said, once ``alignment.with_times`` put them in.
+    """
 
     text: str
     labels: tuple[int, ...]
     logp: float
+    words: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
+    characters: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
 
 
 class _PrefixTree:

@@ -92,6 +92,19 @@ class CTCModel(nn.Module):
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
         return self._after_convolutions(n_frames, axis=0)
 
+    @property
+    def output_centres(self) -> tuple[int, float]:
+        """(stride, offset): output frame i is centred on input frame stride · i + offset.
+
+        That is the centre of what its convolutions read; the recurrent layers read all of the clip.
+        """
+        stride, offset = 1, 0.0
+        for layer in self.cnn:
+            if isinstance(layer, nn.Conv2d):
+                offset += stride * ((layer.kernel_size[0] - 1) / 2 - layer.padding[0])
+                stride *= layer.stride[0]
+        return stride, offset
+
     def forward(self, spectrograms: PackedSequence) -> PackedSequence:
         """Logits (T', V) of each clip, packed, in the order of the spectrograms (T, F)."""
         padded, n_frames = pad_packed_sequence(spectrograms, batch_first=True)

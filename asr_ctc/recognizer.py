@@ -5,9 +5,10 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc import audio, compute
+from asr_ctc.alignment import Alignment, FrameClock, align_text, with_times
 from asr_ctc.checkpoint import ModelFile, load_model
 from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
-from asr_ctc.errors import AudioError
+from asr_ctc.errors import AudioError, UserError
 from asr_ctc.models import log_posteriors
 
 
@@ -31,18 +32,50 @@ class Recognizer:
         features = self.processor.clip(torch.from_numpy(samples)).to(self.device)
         return log_posteriors(self.model, pack_sequence([features]))[0][0].cpu()
 
+    def clock(self, n_samples: int) -> FrameClock:
+        """The seconds of the output frames of a clip of ``n_samples`` at the model's rate.
+
+        Spectrogram frame t is centred on sample t · hop.
+        """
+        stride, offset = self.model.output_centres
+        hop_s = self.processor.hop / self.processor.rate
+        return FrameClock(stride * hop_s, offset * hop_s, n_samples / self.processor.rate)
+
     def transcribe(self, path, beam_width: int | None = None, n_best: int = 10) -> list[Hypothesis]:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
-        A silent file gives one empty hypothesis. AudioError when the file cannot be used.
+        Each knows when its words and characters were said. A silent file gives one empty
+        hypothesis. AudioError when the file cannot be used.
         """
+        samples = self._load(path)
+        if audio.is_silent(samples):
+            return [Hypothesis("", (), 0.0)]
+        logp, clock = self.log_posteriors(samples), self.clock(len(samples))
+        lengths = [len(logp)]
+        if beam_width is None:
+            (hypotheses,) = greedy_decode(logp[None], lengths, self.charmap)
+        else:
+            (hypotheses,) = beam_decode(logp[None], lengths, self.charmap, beam_width, n_best)
+        return [with_times(h, logp, self.charmap, clock) for h in hypotheses]
+
+    def align(self, path, text: str) -> Alignment:
+        """When the words and characters of ``text`` were said in an audio file.
+
+        AudioError when the file cannot be used or is silent; UserError, which names the file, for a
+        text without a word, with characters that the model has no class for, or too long.
+        """
+        samples = self._load(path)
+        if audio.is_silent(samples):
+            raise AudioError(path, "is silent: there is nothing to align")
+        clock = self.clock(len(samples))
+        try:
+            return align_text(self.log_posteriors(samples), text, self.charmap, clock)
+        except UserError as error:
+            raise AudioError(path, str(error)) from None
+
+    def _load(self, path) -> np.ndarray:
         samples = audio.load(path, self.processor.rate)
         if len(samples) < self.processor.min_samples:
             milliseconds = 1000 * self.processor.min_samples / self.processor.rate
             raise AudioError(path, f"is shorter than one window of {milliseconds:g} ms")
-        if audio.is_silent(samples):
-            return [Hypothesis("", (), 0.0)]
-        logp = self.log_posteriors(samples)[None]
-        if beam_width is None:
-            return greedy_decode(logp, [logp.shape[1]], self.charmap)[0]
-        return beam_decode(logp, [logp.shape[1]], self.charmap, beam_width, n_best)[0]
+        return samples

@@ -1,0 +1,210 @@
+"""When each character and each word was said: known labels laid along the posteriors of a clip."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torchaudio.functional import forced_align
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.data import infeasible
+from asr_ctc.decoding import Hypothesis
+from asr_ctc.errors import UserError
+
+IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
+SPACE = " "
+
+
+class Span(NamedTuple):
+    """One label on a path: output frames ``start`` to ``end`` (half-open), and the mean of its
+    natural log probability over them."""
+
+    label: int
+    start: int
+    end: int
+    logp: float
+
+
+class Path(NamedTuple):
+    """The likeliest path of some labels: a span for each, and the path's log probability."""
+
+    spans: list[Span]
+    logp: float
+
+
+class Timed(NamedTuple):
+    """A character or a word, when it was said, and how sure the model is of it.
+
+    ``confidence`` is the geometric mean of the posteriors of its labels over their frames, 0 to 1.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+class Word(NamedTuple):
+    """A word as written, and which of the labels spell it."""
+
+    text: str
+    labels: range
+
+
+class Alignment(NamedTuple):
+    """The words and the characters of a text, timed, and the log probability of their path."""
+
+    words: tuple[Timed, ...]
+    characters: tuple[Timed, ...]
+    logp: float
+
+
+@dataclass(frozen=True)
+class FrameClock:
+    """The seconds of a clip's output frames: frame i is centred ``first_s + i * step_s`` after its
+    start, and stands for the ``step_s`` around that, within the clip's ``duration_s``."""
+
+    step_s: float
+    first_s: float
+    duration_s: float
+
+    def start_s(self, frame: int) -> float:
+        """When a frame starts, which is when the one before it ends."""
+        start_s = self.first_s + (frame - 0.5) * self.step_s
+        return min(max(start_s, 0.0), self.duration_s)
+
+
+def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path:
+    """The likeliest path of ``labels`` (U,) through ``logp`` (T', V), natural log probabilities.
+
+    It visits the labels in order, each for one frame or more, with blanks between them where it
+    likes and between equal neighbours where it must: Viterbi over the lattice of Graves et al.
+    2006, "Connectionist temporal classification".
+
+    Raises ValueError for labels that need more frames than there are, labels out of range, NaN,
+    and labels that no possible path spells.
+    """
+    n_frames, n_classes = logp.shape
+    if any(not 0 <= label < n_classes or label == blank for label in labels):
+        raise ValueError(f"labels must be in 0..{n_classes - 1} and not the blank, {blank}")
+    if torch.isnan(logp).any():
+        raise ValueError("logp holds NaN; needed log probabilities")
+    problem = infeasible(labels, n_frames)
+    if problem:
+        raise ValueError(problem)
+    logp = logp.float().cpu().clamp(min=IMPOSSIBLE)
+    if len(labels):
+        targets = torch.tensor([list(labels)], dtype=torch.int32)
+        path, scores = (part[0].numpy() for part in forced_align(logp[None], targets, blank=blank))
+    else:
+        path, scores = np.full(n_frames, blank), logp[:, blank].numpy()
+    total = float(scores.sum(dtype=np.float64))
+    if total <= IMPOSSIBLE:
+        raise ValueError("the posteriors give no path of these labels a chance")
+    bounds = np.flatnonzero(np.diff(path, prepend=-1, append=-1))
+    spans = [
+        Span(int(path[start]), int(start), int(end), float(scores[start:end].mean()))
+        for start, end in zip(bounds, bounds[1:])
+        if path[start] != blank
+    ]
+    return Path(spans, total)
+
+
+def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
+    """The labels of a text, as the model learnt to write it, and the words between its spaces.
+
+    Words keep their spelling, though the labels are normalised; punctuation that stands alone is
+    spelt, but no word. UserError for characters without a class.
+    """
+    unknown = charmap.unknown_characters("".join(text.split()))
+    if unknown:
+        listed = " ".join(dict.fromkeys(unknown))
+        raise UserError(f"the model has no class for these characters of the text: {listed}")
+    labels, words = [] if charmap.sos is None else [charmap.sos], []
+    space = SPACE if SPACE in charmap.char2idx else ""  # some scripts write without
+    spelt = ((word, space.join(charmap.normalise(word).split())) for word in text.split())
+    for number, (word, letters) in enumerate((word, letters) for word, letters in spelt if letters):
+        labels += map(charmap.label, space if number else "")
+        start = len(labels)
+        labels += map(charmap.label, letters)
+        if any(map(_is_sounding, letters)):
+            words.append(Word(word, range(start, len(labels))))
+    return labels + ([] if charmap.eos is None else [charmap.eos]), words
+
+
+def words_of(labels: Sequence[int], charmap: CharMap) -> list[Word]:
+    """The words between the spaces of labels that a model wrote; as in ``spell``."""
+    between = {charmap.sos, charmap.eos, charmap.char2idx.get(SPACE)}
+    words = []
+    for is_word, run in groupby(range(len(labels)), lambda i: labels[i] not in between):
+        run = list(run)
+        text = charmap.decode([labels[i] for i in run])
+        if is_word and any(map(_is_sounding, text)):
+            words.append(Word(text, range(run[0], run[-1] + 1)))
+    return words
+
+
+def place(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock) -> Alignment:
+    """The characters of a path and the words that they spell, in seconds.
+
+    A word lasts from its first letter or digit to its last: punctuation makes no sound, and the
+    model writes it where it likes. Spaces and sentence marks are not among the characters.
+    """
+    symbols = [charmap.idx2char[span.label] for span in path.spans]
+    timed_words = []
+    for text, labels in words:
+        sounding = [path.spans[i] for i in labels if _is_sounding(symbols[i])]
+        timed_words.append(_timed(text, sounding, clock))
+    marks = {SPACE, charmap.soschar, charmap.eoschar}
+    characters = [
+        _timed(symbol, [span], clock)
+        for symbol, span in zip(symbols, path.spans)
+        if symbol not in marks
+    ]
+    return Alignment(tuple(timed_words), tuple(characters), path.logp)
+
+
+def _timed(text: str, spans: Sequence[Span], clock: FrameClock) -> Timed:
+    lengths = np.array([span.end - span.start for span in spans])
+    logp = np.array([span.logp for span in spans])
+    return Timed(
+        text,
+        clock.start_s(spans[0].start),
+        clock.start_s(spans[-1].end),
+        float(np.exp((logp * lengths).sum() / lengths.sum())),
+    )
+
+
+def _is_sounding(character: str) -> bool:
+    """Letters, digits, marks and signs, but no punctuation and no space."""
+    return unicodedata.category(character)[0] not in "PZC"
+
+
+def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
+    """When the words and characters of ``text`` were said in a clip of posteriors (T', V).
+
+    UserError for a text without a word, with characters that have no class, or too long.
+    """
+    labels, words = spell(text, charmap)
+    if not words:
+        raise UserError("the text holds no word to align")
+    try:
+        path = best_path(logp, labels, charmap.blankid)
+    except ValueError as error:
+        raise UserError(f"cannot be aligned: {error}") from None
+    return place(path, words, charmap, clock)
+
+
+def with_times(
+    hypothesis: Hypothesis, logp: torch.Tensor, charmap: CharMap, clock: FrameClock
+) -> Hypothesis:
+    """The hypothesis with the times of its words and characters, on its likeliest path."""
+    path = best_path(logp, hypothesis.labels, charmap.blankid)
+    aligned = place(path, words_of(hypothesis.labels, charmap), charmap, clock)
+    return replace(hypothesis, words=aligned.words, characters=aligned.characters)

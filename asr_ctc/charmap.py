@@ -167,7 +167,7 @@ class CharMap:
 
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a transcript that this map has no class for."""
-        return [c for c in self.normalise(text) if not self._knows(c)]
+        return [c for c in self.normalise(text) if not self.knows(c)]
 
     def to_dict(self) -> dict:
         """The fields that define the map, as plain values."""
@@ -211,7 +211,7 @@ class CharMap:
             return fold_latin(text)
         return re.sub(f"[^{kept}]+", lambda others: fold_latin(others[0]), text)
 
-    def _knows(self, character: str) -> bool:
+    def knows(self, character: str) -> bool:
         return character in self.char2idx and character not in (
             BLANK,
             self.unknown,
@@ -221,7 +221,7 @@ class CharMap:
 
     def label(self, character: str) -> int:
         """The class of one normalised character; ValueError as ``encode``."""
-        if self._knows(character):
+        if self.knows(character):
             return self.char2idx[character]
         if self.unknown is None:
             raise ValueError(f"no class for the character {character!r}, and no unknown class")

@@ -1,0 +1,156 @@
+"""Counting the n-grams of a text of any size, in bounded memory."""
+
+from collections.abc import Iterable
+from itertools import chain, islice
+from typing import NamedTuple
+
+import numpy as np
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.errors import UserError
+from asr_ctc.lm.ngrams import BOS, EOS, SPACE, SPECIAL_WORDS, UNK
+from asr_ctc.lm.vocabulary import words_of
+
+SENTENCES_AT_A_TIME = 1 << 18
+MOST_ROWS = 30_000_000  # different n-grams held at a time: below 4 GB while tables are merged
+MOST_PIECES = 1_000_000
+
+# A window is an n-gram in a row of int64 keys, three words to a key, the last word in the highest
+# bits of the first key: sorted windows stand together when they end alike.
+FIELDS, FIELD_BITS = 3, 21
+FIELD_MASK = (1 << FIELD_BITS) - 1
+NOTHING, FORGOTTEN, FIRST_WORD = 0, 1, 2  # before the sentence; not counted apart; word 0
+MOST_WORDS = FIELD_MASK - FIRST_WORD
+
+
+class Numbering:
+    """Numbers the words of sentences as they come, after <unk>, <s>, </s>.
+
+    What the character map makes of a piece of text between white space is looked up once, and
+    remembered: most of a text is the same pieces again. Words after the ``MOST_WORDS``-th are
+    <unk>.
+    """
+
+    def __init__(self, charmap: CharMap, level: str):
+        self.charmap, self.level = charmap, level
+        self.ids = {word: i for i, word in enumerate(SPECIAL_WORDS)}
+        self._of_piece: dict[str, list[int]] = {}
+
+    def sentence(self, text: str) -> list[int]:
+        """The ids of the words that ``words_of`` finds in a sentence."""
+        pieces = [self._of_piece.get(piece) or self._number(piece) for piece in text.split()]
+        if self.level == "word":
+            return list(chain.from_iterable(pieces))
+        ids: list[int] = []
+        for piece in filter(None, pieces):
+            ids += [self._id(SPACE), *piece] if ids else piece
+        return ids
+
+    def _number(self, piece: str) -> list[int]:
+        if len(self._of_piece) == MOST_PIECES:
+            self._of_piece.clear()
+        ids = [self._id(word) for word in words_of(piece, self.charmap, self.level)]
+        self._of_piece[piece] = ids
+        return ids
+
+    def _id(self, word: str) -> int:
+        if len(self.ids) < MOST_WORDS:
+            return self.ids.setdefault(word, len(self.ids))
+        return self.ids.get(word, UNK)
+
+
+class Table(NamedTuple):
+    """Different windows, sorted: ``keys`` (K, N) int64 and how often each is there (N,) int64."""
+
+    keys: np.ndarray
+    count: np.ndarray
+
+
+def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, ...]) -> Table:
+    """The windows of ``order`` words that end in each word and each end of the sentences of ids.
+
+    Where a sentence begins less than ``order`` words before, <s> stands, and NOTHING before it.
+    ``prune`` (order,) are counts: when more windows are found than can be held, n-grams of three
+    or more words that were seen so often or less so far are forgotten (their first word becomes
+    FORGOTTEN, so that the shorter n-gram stays). UserError when that does not make enough room.
+    """
+    sentences = iter(sentences)
+    tables = [_merge([_windows([], order)])]
+    while some := list(islice(sentences, SENTENCES_AT_A_TIME)):
+        tables.append(_merge([_windows(some, order)]))
+        # Like with like: every window takes part in as many merges as a binary counter has digits.
+        while len(tables) > 1 and len(tables[-2].count) <= 2 * len(tables[-1].count):
+            tables[-2:] = [_merge(tables[-2:])]
+        if sum(len(table.count) for table in tables) > MOST_ROWS:
+            tables = [_forget(_merge(tables), order, prune)]
+            if len(tables[0].count) > 0.8 * MOST_ROWS:
+                raise UserError(
+                    f"the text has more than {MOST_ROWS:,} different {order}-grams, too many to "
+                    "hold: take a lower --order, or leave rare ones out, such as --prune 0 0 1"
+                )
+    return _merge(tables)
+
+
+def word_at(keys: np.ndarray, place: int) -> np.ndarray:
+    """The words (N,) that stand ``place`` before the last in windows, FIRST_WORD added."""
+    return keys[place // FIELDS] >> _shift(place) & FIELD_MASK
+
+
+def without(keys: np.ndarray, place: int) -> np.ndarray:
+    """Windows (K, N) with that word taken out, and NOTHING there."""
+    shorter = keys.copy()
+    shorter[place // FIELDS] &= ~(FIELD_MASK << _shift(place))
+    return shorter
+
+
+def starts_of_groups(keys: np.ndarray) -> np.ndarray:
+    """Which windows (N,) bool of sorted ones differ from the one before."""
+    starts = np.ones(keys.shape[1], dtype=bool)
+    starts[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    return starts
+
+
+def _shift(place: int) -> int:
+    return FIELD_BITS * (FIELDS - 1 - place % FIELDS)
+
+
+def _windows(sentences: list[list[int]], order: int) -> Table:
+    """A window, count 1, for every word and end; not sorted."""
+    lengths = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+    ends = np.cumsum(lengths)
+    words = np.full(int(lengths.sum()), EOS, dtype=np.int64)
+    is_word = np.ones(len(words), dtype=bool)
+    is_word[ends - 1] = False
+    words[is_word] = np.fromiter(chain.from_iterable(sentences), np.int64)
+    place_in_sentence = np.arange(len(words)) - np.repeat(ends - lengths, lengths)
+    keys = np.zeros((-(-order // FIELDS), len(words)), dtype=np.int64)
+    for place in range(order):
+        values = np.roll(words, place) + FIRST_WORD
+        values[place_in_sentence < place] = NOTHING
+        values[place_in_sentence == place - 1] = BOS + FIRST_WORD
+        keys[place // FIELDS] |= values << _shift(place)
+    return Table(keys, np.ones(len(words), dtype=np.int64))
+
+
+def _merge(tables: list[Table]) -> Table:
+    """One sorted table of several, equal windows added up."""
+    keys = np.concatenate([table.keys for table in tables], axis=1)
+    count = np.concatenate([table.count for table in tables])
+    if not len(count):
+        return Table(keys, count)
+    by_key = np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
+    keys, count = keys[:, by_key], count[by_key]
+    starts = np.flatnonzero(starts_of_groups(keys))
+    return Table(keys[:, starts], np.add.reduceat(count, starts))
+
+
+def _forget(table: Table, order: int, prune: tuple[int, ...]) -> Table:
+    for n_words in range(order, 2, -1):
+        first = n_words - 1
+        rare = (table.count <= prune[first]) & (word_at(table.keys, first) >= FIRST_WORD)
+        if n_words < order:
+            rare &= word_at(table.keys, n_words) == FORGOTTEN
+        keys = np.where(rare, without(table.keys, first), table.keys)
+        keys[first // FIELDS, rare] |= FORGOTTEN << _shift(first)
+        table = _merge([Table(keys, table.count)])
+    return table

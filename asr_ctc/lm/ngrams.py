@@ -1,0 +1,169 @@
+"""An n-gram model with back-off as flat arrays, which compiled code scores."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END = "<unk>", "<s>", "</s>"
+SPECIAL_WORDS = (UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END)
+UNK, BOS, EOS = 0, 1, 2  # their ids in every model
+SPACE = "▁"  # the word that stands for a space in a character model
+EMPTY = 0  # the state of no context
+WORD_BITS = 32
+
+
+class Ngrams(NamedTuple):
+    """A tree of n-grams: the children of a node are the n-grams that continue it by one word.
+
+    Node 0 is the empty n-gram, node 1 + w the word w, and the nodes of each order follow those of
+    the order below, sorted by parent, then by word. N nodes; log probabilities are natural.
+    """
+
+    word: np.ndarray  # (N,) int32: the last word of the n-gram
+    logp: np.ndarray  # (N,) float32: log probability of that word after the others
+    backoff: np.ndarray  # (N,) float32: added when the n-gram is left for a shorter context
+    shorter: np.ndarray  # (N,) int32: the longest context to back off to
+    state: np.ndarray  # (N,) int32: the longest context that the n-gram leaves for the next word
+    children: np.ndarray  # (N + 1,) int32: the children of n are children[n] to children[n + 1]
+
+
+@numba.njit
+def score(ngrams, state, word):
+    """(natural log probability of ``word`` in the context ``state``, the state after it).
+
+    A state is a node that has children or a back-off weight: contexts that score everything alike
+    are one state. Katz 1987, "Estimation of probabilities from sparse data".
+    """
+    total = 0.0
+    while state != EMPTY:
+        low, high = ngrams.children[state], ngrams.children[state + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if ngrams.word[middle] < word:
+                low = middle + 1
+            else:
+                high = middle
+        if low < ngrams.children[state + 1] and ngrams.word[low] == word:
+            return total + ngrams.logp[low], ngrams.state[low]
+        total += ngrams.backoff[state]
+        state = ngrams.shorter[state]
+    node = 1 + word
+    return total + ngrams.logp[node], ngrams.state[node]
+
+
+@numba.njit
+def score_words(ngrams, state, words):
+    """(log probability (N,) float64 of each of ``words`` (N,) after those before, last state)."""
+    logp = np.empty(len(words))
+    for i in range(len(words)):
+        logp[i], state = score(ngrams, state, words[i])
+    return logp, state
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Words (their places are their ids; the first three are <unk>, <s>, </s>) and n-grams."""
+
+    words: tuple[str, ...]
+    order: int
+    ngrams: Ngrams
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    @property
+    def start(self) -> int:
+        """The state at the beginning of a sentence."""
+        return int(self.ngrams.state[1 + BOS])
+
+    @cached_property
+    def level(self) -> str:
+        """'char' when every word is one character, else 'word'."""
+        return "char" if all(len(word) == 1 for word in self.words[3:]) else "word"
+
+    @property
+    def unigrams(self) -> np.ndarray:
+        """Log probability (W,) float32 of each word without context."""
+        return self.ngrams.logp[1 : 1 + len(self.words)]
+
+    def score(self, state: int, word: str) -> tuple[float, int]:
+        """(log probability of a word, the state after it), uncompiled; unknown words as <unk>."""
+        logp, state = score.py_func(self.ngrams, state, self.ids.get(word, UNK))
+        return float(logp), int(state)
+
+    def score_sentence(self, words: list[str]) -> np.ndarray:
+        """Log probabilities (len(words) + 1,) of the words of a sentence and of its end."""
+        ids = np.array([*(self.ids.get(word, UNK) for word in words), EOS], dtype=np.int32)
+        return score_words(self.ngrams, self.start, ids)[0]
+
+
+class GrowingModel:
+    """A model that is being put together, order by order, from unigrams on.
+
+    ``words`` begin with <unk>, <s>, </s>; ``logp`` and ``backoff`` (W,) are theirs.
+    """
+
+    def __init__(self, words: list[str], logp: np.ndarray, backoff: np.ndarray):
+        self.words = words
+        n = len(words)
+        self._keys = np.arange(n, dtype=np.int64)  # of all nodes but the root, sorted
+        self._levels = [(1, n + 1)]
+        self._logp, self._backoff = [[0.0], logp], [[0.0], backoff]
+        self._shorter = np.zeros(n + 1, dtype=np.int32)
+
+    def find(self, nodes: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """The children (N,) of ``nodes`` (N,) by ``words`` (N,); -1 where there is none."""
+        keys = _key(nodes, words)
+        places = np.searchsorted(self._keys, keys)
+        found = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
+        return np.where(found & (nodes >= 0), places + 1, -1)
+
+    def add(self, parents, words, logp, backoff) -> np.ndarray:
+        """Adds the n-grams of the next order, in any order; returns the rows listed twice.
+
+        ``parents`` (N,) are nodes of the last order added, ``words`` (N,) ids, ``logp`` and
+        ``backoff`` (N,) natural logarithms.
+        """
+        keys = _key(parents, words)
+        by_key = np.argsort(keys, kind="stable")
+        keys, parents, words = keys[by_key], parents[by_key], words[by_key]
+        twice = by_key[1:][keys[1:] == keys[:-1]]
+        first = len(self._keys) + 1
+        self._levels.append((first, first + len(keys)))
+        self._logp.append(logp[by_key])
+        self._backoff.append(backoff[by_key])
+        self._shorter = np.concatenate([self._shorter, self._suffixes(parents, words)])
+        self._keys = np.concatenate([self._keys, keys])
+        return twice
+
+    def _suffixes(self, parents: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """The longest proper suffixes (N,) of new n-grams that are in the model."""
+        contexts = self._shorter[parents]
+        suffixes = self.find(contexts, words)
+        while len(missing := np.flatnonzero(suffixes < 0)):
+            contexts[missing] = self._shorter[contexts[missing]]
+            suffixes[missing] = self.find(contexts[missing], words[missing])
+        return suffixes.astype(np.int32)
+
+    def finish(self) -> LanguageModel:
+        n_nodes = len(self._keys) + 1
+        bounds = np.arange(n_nodes + 1, dtype=np.int64) << WORD_BITS
+        children = (1 + np.searchsorted(self._keys, bounds)).astype(np.int32)
+        backoff = np.concatenate(self._backoff).astype(np.float32)
+        useful = (children[1:] > children[:-1]) | (backoff != 0)
+        state = np.arange(n_nodes, dtype=np.int32)
+        for first, last in self._levels:
+            useless = first + np.flatnonzero(~useful[first:last])
+            state[useless] = state[self._shorter[useless]]
+        word = np.concatenate([[-1], self._keys & ((1 << WORD_BITS) - 1)]).astype(np.int32)
+        logp = np.concatenate(self._logp).astype(np.float32)
+        ngrams = Ngrams(word, logp, backoff, state[self._shorter], state, children)
+        return LanguageModel(tuple(self.words), len(self._levels), ngrams)
+
+
+def _key(nodes: np.ndarray, words: np.ndarray) -> np.ndarray:
+    return nodes.astype(np.int64) << WORD_BITS | words

@@ -1,0 +1,139 @@
+"""Where a language model and a character map meet: what its words are, and how they are spelt."""
+
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.errors import UserError
+from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
+
+LEVELS = ("word", "char")
+NO_WORD = -1
+LARGEST_UNSPELT_SHARE = 0.5
+
+
+@lru_cache(maxsize=4096)
+def separates_words(character: str) -> bool:
+    """White space and punctuation (Unicode category P), the apostrophe excepted, as in scoring."""
+    return character.isspace() or (
+        character != "'" and unicodedata.category(character).startswith("P")
+    )
+
+
+def separators(charmap: CharMap) -> np.ndarray:
+    """Which classes (V,) bool end a word: separating characters and sentence marks, not blank."""
+    marks = (charmap.soschar, charmap.eoschar)
+    ends = [separates_words(symbol) or symbol in marks for symbol in charmap.symbols]
+    return np.array([False, *ends[1:]])
+
+
+def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
+    """The words of a sentence as the character map spells it.
+
+    A word with a character that the map has no class for is <unk>. With ``level`` 'char' every
+    character is a word, punctuation too, and '▁' stands for the space between two.
+    """
+    text = charmap.normalise(sentence)
+    if level == "word":
+        text = "".join(" " if separates_words(character) else character for character in text)
+        return [word if _is_spelt(word, charmap) else UNKNOWN_WORD for word in text.split()]
+    return [
+        character if character == SPACE or charmap.knows(character) else UNKNOWN_WORD
+        for character in SPACE.join(text.split())
+    ]
+
+
+def _is_spelt(word: str, charmap: CharMap) -> bool:
+    return all(map(charmap.knows, word)) and word not in SPECIAL_WORDS
+
+
+class Trie(NamedTuple):
+    """The spellings of a vocabulary as a tree of classes; node 0 is the empty prefix. M nodes.
+
+    The children of a node lie together, sorted by label.
+    """
+
+    label: np.ndarray  # (M,) int32: the last class of the prefix
+    children: np.ndarray  # (M + 1,) int32: the children of n are children[n] to children[n + 1]
+    word: np.ndarray  # (M,) int32: the id of the word that the prefix spells, NO_WORD if none
+    best: np.ndarray  # (M,) float32: the highest unigram log probability of the words below
+
+
+class Spelling(NamedTuple):
+    """The words of a language model in the classes of a character map."""
+
+    trie: Trie
+    unspelt: list[str]  # words that the map has no classes for
+
+
+def spell(model: LanguageModel, charmap: CharMap) -> Spelling:
+    """The trie of a word model's vocabulary; UserError when the map cannot spell half of it.
+
+    A word must stand as the map writes it: lower case and without accents where the map is so.
+    """
+    ids, labels, unspelt = [], [], []
+    for i, word in enumerate(model.words[EOS + 1 :], EOS + 1):
+        if words_of(word, charmap) == [word]:
+            ids.append(i)
+            labels.append([charmap.char2idx[character] for character in word])
+        else:
+            unspelt.append(word)
+    refuse_if_mostly_unspelt(unspelt, len(unspelt) + len(ids))
+    return Spelling(_trie(labels, np.array(ids, dtype=np.int32), model.unigrams), unspelt)
+
+
+def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
+    """The word (V,) int32 of a character model for each class; NO_WORD for blank and marks.
+
+    UserError when the map has no class for half of the model's characters.
+    """
+    silent = (charmap.symbols[charmap.blankid], charmap.soschar, charmap.eoschar)
+    names = [SPACE if symbol == " " else symbol for symbol in charmap.symbols]
+    unspelt = sorted(set(model.words[EOS + 1 :]) - set(names))
+    refuse_if_mostly_unspelt(unspelt, len(model.words) - EOS - 1)
+    words = [
+        NO_WORD if name in silent else UNK if name == charmap.unknown else model.ids.get(name, UNK)
+        for name in names
+    ]
+    return np.array(words, dtype=np.int32)
+
+
+def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
+    if len(unspelt) > LARGEST_UNSPELT_SHARE * n_words:
+        raise UserError(
+            f"the model's character map cannot spell {len(unspelt):,} of the {n_words:,} words of "
+            f"the language model ({100 * len(unspelt) / n_words:.0f} %), such as {unspelt[0]!r}: "
+            "make one with the same map (`main_ctc.py lm --modelpath MODEL`)"
+        )
+
+
+def _trie(labels: list[list[int]], ids: np.ndarray, unigrams: np.ndarray) -> Trie:
+    """One level of nodes after the other: a node is new where parent or label changes."""
+    lengths = np.array([len(word) for word in labels], dtype=np.int64)
+    node = np.zeros(len(labels), dtype=np.int64)  # of each word, as far as it has been spelt
+    n_nodes, keys, best = 1, [], [unigrams[ids].max(initial=-np.inf)]
+    spelt = {}
+    for depth in range(int(lengths.max(initial=0))):
+        alive = np.flatnonzero(lengths > depth)
+        label = np.array([labels[i][depth] for i in alive.tolist()], dtype=np.int64)
+        new, which = np.unique(node[alive] << 32 | label, return_inverse=True)
+        node[alive] = n_nodes + which
+        best_here = np.full(len(new), -np.inf, dtype=np.float32)
+        np.maximum.at(best_here, which, unigrams[ids[alive]])
+        ended = alive[lengths[alive] == depth + 1]
+        spelt.update(zip(node[ended].tolist(), ids[ended].tolist()))
+        n_nodes += len(new)
+        keys.append(new)
+        best.extend(best_here)
+    keys = np.concatenate([np.zeros(0, np.int64), *keys])
+    word = np.full(n_nodes, NO_WORD, dtype=np.int32)
+    word[list(spelt)] = list(spelt.values())
+    return Trie(
+        label=np.concatenate([[-1], keys & 0xFFFFFFFF]).astype(np.int32),
+        children=(1 + np.searchsorted(keys, np.arange(n_nodes + 1) << 32)).astype(np.int32),
+        word=word,
+        best=np.array(best, dtype=np.float32),
+    )

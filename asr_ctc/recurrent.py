@@ -6,8 +6,15 @@ directions step together, and the GRU's backward pass is written out, so that a 
 matrix product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
 """
 
+from typing import Callable
+
 import torch
 from torch import nn
+
+# Below, packing a matrix for oneDNN gains less than one call per direction in place of one costs.
+PACKED_FROM = 256 * 1024
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 def run_padded(rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
@@ -15,125 +22,168 @@ def run_padded(rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor) -> torc
 
     ``n_frames`` (B,) are the clips' lengths. The same numbers as on a PackedSequence, frames past
     a clip's end excepted: the backward direction reads each clip reversed within its own length.
+    Under autocast matrix products run, and outputs are, in its type.
     """
-    time = torch.arange(x.shape[0], device=x.device)[:, None]
+    n_steps, batch = x.shape[:2]
+    time = torch.arange(n_steps, device=x.device)[:, None]
     ends = n_frames.to(x.device)
-    reversal = torch.where(time < ends, ends - 1 - time, time)[:, :, None]
-
-    def reverse(sequence: torch.Tensor) -> torch.Tensor:
-        return sequence.gather(0, reversal.expand_as(sequence))
-
-    run_layer = {"GRU": _gru_layer, "LSTM": _lstm_layer}[rnn.mode]
-    for layer in range(rnn.num_layers):
-        forward, backward = run_layer(rnn, layer, x, reverse(x))
-        x = torch.cat([forward, reverse(backward)], dim=2)
+    mirrored = torch.where(time < ends, ends - 1 - time, time)
+    reversal = (mirrored * batch + torch.arange(batch, device=x.device)).flatten()
+    if torch.is_autocast_enabled(x.device.type):
+        x = x.to(torch.get_autocast_dtype(x.device.type))
+    with torch.autocast(x.device.type, enabled=False):
+        for layer in range(rnn.num_layers):
+            weights = [w.to(x.dtype) for way in ("", "_reverse") for w in _weights(rnn, layer, way)]
+            if rnn.mode == "GRU":
+                x = _GRULayer.apply(x, reversal, torch.is_grad_enabled(), *weights)
+            else:
+                x = _lstm_layer(x, reversal, weights, rnn.training)
     return x
 
 
-def _weights(rnn: nn.RNNBase, suffix: str) -> list[torch.Tensor]:
+def _weights(rnn: nn.RNNBase, layer: int, way: str) -> list[torch.Tensor]:
     """Input weights, recurrent weights, input biases, recurrent biases of a layer and direction."""
     names = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l")
-    return [getattr(rnn, name + suffix) for name in names]
+    return [getattr(rnn, f"{name}{layer}{way}") for name in names]
 
 
-def _lstm_layer(rnn: nn.LSTM, layer: int, x: torch.Tensor, reversed_x: torch.Tensor):
+def _reverse(x: torch.Tensor, reversal: torch.Tensor) -> torch.Tensor:
+    """x (T, B, I) with each clip reversed within its length; ``reversal`` (T·B,) are its rows."""
+    return x.flatten(0, 1).index_select(0, reversal).view_as(x)
+
+
+def _lstm_layer(x: torch.Tensor, reversal: torch.Tensor, weights, training: bool) -> torch.Tensor:
     outputs = []
-    for sequence, suffix in ((x, f"{layer}"), (reversed_x, f"{layer}_reverse")):
-        zero = sequence.new_zeros(1, sequence.shape[1], rnn.hidden_size)
-        weights = _weights(rnn, suffix)
+    for sequence, parameters in ((x, weights[:4]), (_reverse(x, reversal), weights[4:])):
+        zero = x.new_zeros(1, x.shape[1], parameters[1].shape[1])
         outputs.append(
-            torch.lstm(sequence, (zero, zero), weights, True, 1, 0.0, rnn.training, False, False)[0]
+            torch.lstm(sequence, (zero, zero), parameters, True, 1, 0.0, training, False, False)[0]
         )
-    return outputs
+    forward, backward = outputs
+    return torch.cat([forward, _reverse(backward, reversal)], dim=2)
 
 
-def _gru_layer(rnn: nn.GRU, layer: int, x: torch.Tensor, reversed_x: torch.Tensor):
-    """Outputs (T, B, H) of the forward and the backward direction, the latter in reversed time."""
-    gates, recurrent, new_bias = [], [], []
-    for sequence, suffix in ((x, f"{layer}"), (reversed_x, f"{layer}_reverse")):
-        w_ih, w_hh, b_ih, b_hh = _weights(rnn, suffix)
-        # The recurrent biases of reset and update gate are added here, once for all time steps;
-        # that of the new gate stays apart, because the reset gate weighs it.
-        summed = torch.cat([b_hh[: 2 * rnn.hidden_size], torch.zeros_like(b_hh[: rnn.hidden_size])])
-        gates.append(nn.functional.linear(sequence, w_ih, b_ih + summed))
-        recurrent.append(w_hh)
-        new_bias.append(b_hh[2 * rnn.hidden_size :])
-    product_type = gates[0].dtype
-    state_type = torch.promote_types(product_type, torch.float32)
-    with torch.autocast(x.device.type, enabled=False):
-        hidden = _GRUSteps.apply(
-            torch.stack(gates, dim=1).to(state_type),
-            torch.stack(recurrent).to(product_type),
-            torch.stack(new_bias)[:, None].to(state_type),
-        )
-    return hidden[:, 0], hidden[:, 1]
+class _GRULayer(torch.autograd.Function):
+    """A bidirectional GRU layer, from x (T, B, I) to (T, B, 2H).
 
+        r, z = σ(gates_rz + W_rz h + b_rz)    n = tanh(gates_n + r (W_n h + b_n))    h' = n + z (h − n)
 
-class _GRUSteps(torch.autograd.Function):
-    """The recurrence of D independent GRUs over the same number of steps.
-
-    ``gates`` (T, D, B, 3H): what the input adds to reset, update and new gate, biases included;
-    ``weights`` (D, 3H, H); ``new_bias`` (D, 1, H). Gives the states (T, D, B, H).
-
-        r, z = σ(gates_rz + W_rz h)    n = tanh(gates_n + r (W_n h + b))    h' = n + z (h − n)
-
-    Matrix products run in the type of the weights, all else in the type of the gates. Cho et al.
-    2014, in cuDNN's variant, where r is applied after the product.
+    where the gates are what the input adds. Cho et al. 2014, in cuDNN's variant, where r is applied
+    after the product. Matrix products run in the type of x and the weights; the state, and all that
+    is done to it, is in float32 at least. Buffers are (D, T, B, ...) with D = 2 directions.
     """
 
     @staticmethod
-    def forward(ctx, gates, weights, new_bias):
-        n_steps, n_directions, batch, _ = gates.shape
-        size = weights.shape[2]
-        shape = (n_steps, n_directions, batch, size)
-        states = gates.new_zeros(n_steps + 1, *shape[1:])
-        reset_update = gates.new_empty(*shape[:3], 2 * size)
-        products, news = gates.new_empty(shape), gates.new_empty(shape)
-        transposed = weights.transpose(1, 2).contiguous()
-        state = transposed.new_empty(shape[1:])
-        product = transposed.new_empty(*shape[1:3], 3 * size)
-        for t in range(n_steps):
-            torch.bmm(state.copy_(states[t]), transposed, out=product)
-            rz = torch.add(gates[t, ..., : 2 * size], product[..., : 2 * size], out=reset_update[t])
-            rz.sigmoid_()
-            torch.add(product[..., 2 * size :], new_bias, out=products[t])
-            r, z = rz[..., :size], rz[..., size:]
-            new = torch.addcmul(gates[t, ..., 2 * size :], r, products[t], out=news[t]).tanh_()
-            torch.lerp(new, states[t], z, out=states[t + 1])
-        ctx.save_for_backward(weights, states, reset_update, products, news)
-        return states[1:]
+    def forward(ctx, x, reversal, keep, *weights):
+        (n_steps, batch, _), size = x.shape, weights[1].shape[1]
+        inputs = torch.stack([x, _reverse(x, reversal)])
+        state_type = torch.promote_types(x.dtype, torch.float32)
+        gates = x.new_empty(2, n_steps, batch, 3 * size)
+        new_bias = x.new_empty(2, 1, size, dtype=state_type)
+        for d, (w_ih, _, b_ih, b_hh) in enumerate((weights[:4], weights[4:])):
+            # The recurrent biases of reset and update gate are added here, once for all time steps;
+            # that of the new gate stays apart, because the reset gate weighs it.
+            bias = torch.cat([(b_ih + b_hh)[: 2 * size], b_ih[2 * size :]])
+            torch.addmm(bias, inputs[d].flatten(0, 1), w_ih.T, out=gates[d].flatten(0, 1))
+            new_bias[d] = b_hh[2 * size :]
+        n_kept = n_steps if keep else 1
+        reset_update = new_bias.new_empty(2, n_kept, batch, 2 * size)
+        products, news = new_bias.new_empty(2, 2, n_kept, batch, size)
+        states = x.new_zeros(2, n_steps + 1, batch, size)
+        multiply = _multiplier([weights[1], weights[5]], batch)
+        product = new_bias.new_empty(2, batch, 3 * size)
+        state = new_bias.new_zeros(2, batch, size)
+        each_step = zip(
+            gates[..., : 2 * size].unbind(1),
+            gates[..., 2 * size :].unbind(1),
+            states[:, :-1].unbind(1),
+            states[:, 1:].unbind(1),
+            *(
+                part.unbind(1) * (n_steps // n_kept)
+                for part in (reset_update, *reset_update.chunk(2, dim=3), products, news)
+            ),
+        )
+        for gates_rz, gates_n, before, after, rz, r, z, product_n, new in each_step:
+            multiply(before, product)
+            torch.add(product[..., : 2 * size], gates_rz, out=rz).sigmoid_()
+            torch.add(product[..., 2 * size :], new_bias, out=product_n)
+            # tanh x = 2 σ(2x) − 1: the exponential of σ is several times as fast as torch's tanh.
+            torch.addcmul(gates_n, r, product_n, out=new).mul_(2).sigmoid_()
+            new.sub_(0.5).mul_(2)
+            after.copy_(torch.lerp(new, state, z, out=state))
+        ctx.save_for_backward(reversal, inputs, reset_update, products, news, states, *weights)
+        output = x.new_empty(n_steps, batch, 2 * size)
+        output[..., :size] = states[0, 1:]
+        output[..., size:] = _reverse(states[1, 1:], reversal)
+        return output
 
     @staticmethod
-    def backward(ctx, grad_states):
-        weights, states, reset_update, products, news = ctx.saved_tensors
-        n_steps, n_directions, batch, size = news.shape
-        r, z = reset_update[..., :size], reset_update[..., size:]
-        # What one unit of the state's gradient gives each gate before its non-linearity, for all
-        # steps at once; only the state's gradient itself has to be found step by step.
-        to_new = (1 - z) * (1 - news * news)
-        factors = torch.stack(
-            [to_new * products * r * (1 - r), (states[:-1] - news) * z * (1 - z), to_new * r], dim=3
+    def backward(ctx, grad_output):
+        reversal, inputs, reset_update, products, news, states, *weights = ctx.saved_tensors
+        _, n_steps, batch, size = news.shape
+        grad_states = torch.stack(
+            [grad_output[..., :size], _reverse(grad_output[..., size:], reversal)]
         )
-        grad_steps = torch.empty_like(news)
-        grad_products = weights.new_empty(n_steps, n_directions, batch, 3 * size)
-        through = weights.new_empty(n_directions, batch, size)
-        for t in range(n_steps - 1, -1, -1):
-            if t == n_steps - 1:
-                grad = grad_steps[t].copy_(grad_states[t])
-            else:
-                grad = torch.add(grad_states[t], through, out=grad_steps[t])
-                grad.addcmul_(grad_steps[t + 1], z[t + 1])
-            here = grad_products[t].view(n_directions, batch, 3, size)
-            here.copy_(grad[:, :, None] * factors[t])
-            torch.bmm(grad_products[t], weights, out=through)
-        grad_weights = torch.stack(
-            [
-                grad_products[:, d].reshape(-1, 3 * size).T
-                @ states[:-1, d].reshape(-1, size).to(weights.dtype)
-                for d in range(n_directions)
-            ]
+        grad_products = inputs.new_empty(2, n_steps, batch, 3 * size)
+        grad_news = inputs.new_empty(2, n_steps, batch, size)
+        multiply = _multiplier([weights[1].T, weights[5].T], batch)
+        grad, through, carried, through_new, scratch = news.new_zeros(5, 2, batch, size)
+        by_gate = news.new_empty(2, batch, 3 * size)
+        grad_rz, grad_n = by_gate[..., : 2 * size], by_gate[..., 2 * size :]
+        grad_r, grad_z = grad_rz[..., :size], grad_rz[..., size:]
+        saved = (reset_update, *reset_update.chunk(2, dim=3), products, news, states[:, :-1])
+        each_step = zip(
+            *(reversed(part.unbind(1)) for part in (grad_states, grad_products, grad_news, *saved))
         )
-        grad_gates = grad_products.to(news.dtype, copy=True)
-        grad_bias = grad_gates[..., 2 * size :].sum((0, 2))[:, None]
-        torch.mul(grad_steps, to_new, out=grad_gates[..., 2 * size :])
-        return grad_gates, grad_weights, grad_bias
+        for grad_state, grad_product, grad_new, rz, r, z, product_n, new, before in each_step:
+            torch.add(through, grad_state, out=grad).add_(carried)
+            torch.mul(grad, z, out=carried)
+            torch.sub(grad, carried, out=through_new)
+            tanh_backward(through_new, new, grad_input=through_new)
+            torch.mul(through_new, r, out=grad_n)
+            torch.mul(through_new, product_n, out=grad_r)
+            torch.mul(grad, torch.sub(before, new, out=scratch), out=grad_z)
+            sigmoid_backward(grad_rz, rz, grad_input=grad_rz)
+            grad_new.copy_(through_new)
+            multiply(grad_product.copy_(by_gate), through)
+        flat = grad_products.flatten(1, 2)
+        ones = flat.new_ones(1, flat.shape[1])
+        grad_w_hh = [g.T @ h[:-1].flatten(0, 1) for g, h in zip(flat, states)]
+        grad_b_hh = [(ones @ g)[0] for g in flat]
+        grad_products[..., 2 * size :] = grad_news
+        grad_w_ih = [g.T @ i.flatten(0, 1) for g, i in zip(flat, inputs)]
+        grad_b_ih = [(ones @ g)[0] for g in flat]
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            forward, backward = (
+                (g @ w).view(n_steps, batch, -1) for g, w in zip(flat, (weights[0], weights[4]))
+            )
+            grad_x = _reverse(backward, reversal).add_(forward)
+        by_way = zip(grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh)
+        return grad_x, None, None, *(grad for way in by_way for grad in way)
+
+
+def _multiplier(weights: list[torch.Tensor], batch: int) -> Callable:
+    """``multiply(x, out)``: x (D, B, I) times the transposes of D ``weights`` (O, I), to (D, B, O).
+
+    The weights are laid out once for the many products to come: oneDNN would otherwise rearrange a
+    bfloat16 matrix at every product, which for few rows costs as much as the product.
+    """
+    first = weights[0]
+    packable = first.device.type == "cpu" and first.dtype == torch.bfloat16
+    if packable and first.numel() >= PACKED_FROM and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        onednn = torch.ops.mkldnn
+        packed = [onednn._reorder_linear_weight(w.contiguous(), batch) for w in weights]
+
+        def multiply(x, out):
+            for rows, matrix, result in zip(x, packed, out):
+                result.copy_(onednn._linear_pointwise(rows, matrix, None, "none", [], ""))
+
+        return multiply
+    matrices = torch.stack([w.T for w in weights])
+    product = first.new_empty(len(weights), batch, first.shape[0])
+
+    def multiply(x, out):
+        out.copy_(torch.bmm(x, matrices, out=product))
+
+    return multiply

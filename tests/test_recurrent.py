@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from asr_ctc import recurrent
 from asr_ctc.recurrent import run_padded
 
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
@@ -73,9 +74,24 @@ def test_without_gradients_and_in_inference_mode(cell):
     x = torch.randn(5, 2, 4, dtype=torch.float64)
     expected = run_padded(rnn, x, lengths).detach()
     with torch.no_grad():
-        assert torch.equal(run_padded(rnn, x, lengths), expected)
+        assert torch.allclose(run_padded(rnn, x, lengths), expected, rtol=0, atol=1e-12)
     with torch.inference_mode():
-        assert torch.equal(run_padded(rnn.eval(), x, lengths), expected)
+        assert torch.allclose(run_padded(rnn.eval(), x, lengths), expected, rtol=0, atol=1e-12)
+
+
+def test_nothing_is_kept_without_gradients(monkeypatch):
+    """Only the gates (2, T, B, 3H) and the outputs last as long as the sequence."""
+    rnn, x = make("GRU", 1), torch.randn(50, 2, 4, dtype=torch.float64)
+    allocated = []
+    new_empty = torch.Tensor.new_empty
+    monkeypatch.setattr(
+        torch.Tensor,
+        "new_empty",
+        lambda self, *shape, **kinds: allocated.append(shape) or new_empty(self, *shape, **kinds),
+    )
+    with torch.no_grad():
+        run_padded(rnn, x, torch.tensor([50, 20]))
+    assert [shape for shape in allocated if 50 in shape] == [(2, 50, 2, 9), (50, 2, 6)]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -92,3 +108,17 @@ def test_half_precision_is_near(cell):
     assert torch.allclose(half[0].float(), single[0], atol=0.05)
     for a, b in zip(half[1:], single[1:], strict=True):
         assert nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
+
+
+@pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 here"
+)
+def test_packed_weights_multiply_alike(monkeypatch):
+    rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
+    x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
+    plain = results(run_padded, rnn, x, lengths)
+    monkeypatch.setattr(recurrent, "PACKED_FROM", 0)
+    packed = results(run_padded, rnn, x, lengths)
+    for a, b in zip(packed, plain, strict=True):
+        a, b = a.float().flatten(), b.float().flatten()
+        assert nn.functional.cosine_similarity(a, b, dim=0) > 0.999

@@ -274,7 +274,7 @@ def transcribe(recognizer, config) -> int:
     status = 0
     for path in decoding.audiofile:
         try:
-            hypotheses = recognizer.transcribe(path, beam_width, n_best=decoding.beamwidth)
+            hypotheses = recognizer.transcribe(path, beam_width, decoding.n_best, **cuts(decoding))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
@@ -289,6 +289,11 @@ def transcribe(recognizer, config) -> int:
                 print(f"{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
             shown.add(hypothesis.text)
     return status
+
+
+def cuts(decoding) -> dict:
+    """What makes the beam narrower than its width, as ``beam_decode`` takes it."""
+    return dict(beam_tokens=decoding.beam_tokens, beam_threshold=decoding.beam_threshold)
 
 
 def score_split(recognizer, config) -> int:
@@ -331,7 +336,7 @@ def score_split(recognizer, config) -> int:
     loader = data.make_loader(dataset, batches, corpus_config.nthreads)
     decode = greedy_decode
     if decoding.beamsearch:
-        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1)
+        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **cuts(decoding))
     evaluation = evaluate(
         recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
     )

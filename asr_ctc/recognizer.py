@@ -41,10 +41,13 @@ class Recognizer:
         hop_s = self.processor.hop / self.processor.rate
         return FrameClock(stride * hop_s, offset * hop_s, n_samples / self.processor.rate)
 
-    def transcribe(self, path, beam_width: int | None = None, n_best: int = 10) -> list[Hypothesis]:
+    def transcribe(
+        self, path, beam_width: int | None = None, n_best: int = 10, **cuts
+    ) -> list[Hypothesis]:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
-        Each knows when its words and characters were said. A silent file gives one empty
+        ``cuts`` of the beam as in ``beam_decode``. Each hypothesis knows when its words and
+        characters were said. A silent file gives one empty
         hypothesis. AudioError when the file cannot be used.
         """
         samples = self._load(path)
@@ -55,7 +58,9 @@ class Recognizer:
         if beam_width is None:
             (hypotheses,) = greedy_decode(logp[None], lengths, self.charmap)
         else:
-            (hypotheses,) = beam_decode(logp[None], lengths, self.charmap, beam_width, n_best)
+            (hypotheses,) = beam_decode(
+                logp[None], lengths, self.charmap, beam_width, n_best, **cuts
+            )
         return [with_times(h, logp, self.charmap, clock) for h in hypotheses]
 
     def align(self, path, text: str) -> Alignment:

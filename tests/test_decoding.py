@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from asr_ctc.data import CharMap
-from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
+from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode, reference_beam_decode
 
 INF = math.inf
 AB = CharMap.from_symbols(list("ab"))
+DECODERS = [greedy_decode, beam_decode, reference_beam_decode]
 SYMBOLS = {n: CharMap.from_symbols(list("abcde"[: n - 1])) for n in range(2, 7)}
 
 
@@ -24,9 +25,15 @@ def greedy_one(frames, charmap=AB):
     return hypothesis
 
 
-def beam_one(frames, beam_width, charmap=AB, n_best=100_000):
-    (clip,) = beam_decode(frames[None], [len(frames)], charmap, beam_width, n_best)
-    return clip
+@pytest.fixture(params=[beam_decode, reference_beam_decode])
+def beam_one(request):
+    """Decodes one clip by the compiled search and by its reference."""
+
+    def decode(frames, beam_width, charmap=AB, n_best=100_000, **cuts):
+        (clip,) = request.param(frames[None], [len(frames)], charmap, beam_width, n_best, **cuts)
+        return clip
+
+    return decode
 
 
 def random_frames(rng, n_frames, n_classes, p_impossible=0.0):
@@ -135,7 +142,7 @@ def test_greedy_is_the_best_of_all_paths():
         assert hypothesis.logp == pytest.approx(logps[best], abs=1e-12)
 
 
-def test_beam_adds_up_paths_where_greedy_cannot():
+def test_beam_adds_up_paths_where_greedy_cannot(beam_one):
     frames = log([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0]])
     assert greedy_one(frames) == Hypothesis("", (), pytest.approx(math.log(0.36)))
     assert beam_one(frames, 10) == [
@@ -144,7 +151,7 @@ def test_beam_adds_up_paths_where_greedy_cannot():
     ]
 
 
-def test_beam_repeats_a_label_only_across_a_blank():
+def test_beam_repeats_a_label_only_across_a_blank(beam_one):
     frames = log([[0.0, 1.0, 0.0], [0.3, 0.7, 0.0], [0.0, 1.0, 0.0]])
     assert beam_one(frames, 10) == [
         Hypothesis("a", (1,), pytest.approx(math.log(0.7))),
@@ -152,7 +159,7 @@ def test_beam_repeats_a_label_only_across_a_blank():
     ]
 
 
-def test_wide_beam_is_brute_force():
+def test_wide_beam_is_brute_force(beam_one):
     rng = np.random.default_rng(2)
     n_repeats = n_missing = 0
     for _ in range(60):
@@ -169,7 +176,7 @@ def test_wide_beam_is_brute_force():
     assert n_repeats > 10 and n_missing > 10
 
 
-def test_logp_is_minus_the_ctc_loss():
+def test_logp_is_minus_the_ctc_loss(beam_one):
     rng = np.random.default_rng(3)
     for _ in range(10):
         frames = random_frames(rng, 6, 3)
@@ -185,7 +192,7 @@ def test_logp_is_minus_the_ctc_loss():
 
 
 @pytest.mark.parametrize("beam_width", [1, 2, 3, 5, 10])
-def test_narrow_beam_is_the_textbook(beam_width):
+def test_narrow_beam_is_the_textbook(beam_one, beam_width):
     rng = np.random.default_rng(4)
     n_returns = 0
     for _ in range(100):
@@ -201,7 +208,7 @@ def test_narrow_beam_is_the_textbook(beam_width):
     assert n_returns > 0 or beam_width <= 2
 
 
-def test_ties_go_by_rank_then_class():
+def test_ties_go_by_rank_then_class(beam_one):
     uniform = log(np.full((2, 3), 1 / 3))
     assert [h.labels for h in beam_one(uniform[:1], 3)] == [(), (1,), (2,)]
     assert [h.labels for h in beam_one(uniform[:1], 2)] == [(), (1,)]
@@ -211,34 +218,34 @@ def test_ties_go_by_rank_then_class():
     assert [h.labels for h in beam_one(uniform, 9, n_best=4)] == expected[:4]
 
 
-def test_n_best_is_bounded_by_the_beam():
+def test_n_best_is_bounded_by_the_beam(beam_one):
     frames = random_frames(np.random.default_rng(5), 6, 3)
     assert len(beam_one(frames, 4, n_best=9)) == 4
     assert beam_one(frames, 4, n_best=2) == beam_one(frames, 4)[:2]
 
 
-def test_only_one_hypothesis_is_possible():
+def test_only_one_hypothesis_is_possible(beam_one):
     frames = log([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
     assert beam_one(frames, 10) == [Hypothesis("a", (1,), 0.0)]
     assert greedy_one(frames) == Hypothesis("a", (1,), 0.0)
 
 
 @pytest.mark.parametrize("n_frames", [1, 3])
-def test_nothing_is_possible(n_frames):
+def test_nothing_is_possible(beam_one, n_frames):
     frames = log([[0.0, 1.0, 0.0]] * n_frames)
     frames[0] = -INF
     assert beam_one(frames, 4) == [Hypothesis("", (), -INF)]
     assert greedy_one(frames) == Hypothesis("", (), -INF)
 
 
-@pytest.mark.parametrize("decode", [greedy_decode, beam_decode])
+@pytest.mark.parametrize("decode", DECODERS)
 def test_no_frames(decode):
     assert decode(torch.zeros(1, 3, 3), [0], AB) == [[Hypothesis("", (), 0.0)]]
     assert decode(torch.zeros(1, 0, 3), [0], AB) == [[Hypothesis("", (), 0.0)]]
     assert decode(torch.zeros(0, 3, 3), [], AB) == []
 
 
-@pytest.mark.parametrize("decode", [greedy_decode, beam_decode])
+@pytest.mark.parametrize("decode", DECODERS)
 def test_unequal_lengths_ignore_the_padding(decode):
     rng = np.random.default_rng(6)
     lengths = [5, 0, 2, 4]
@@ -250,7 +257,7 @@ def test_unequal_lengths_ignore_the_padding(decode):
     assert decode(batch, lengths, AB) == apart
 
 
-@pytest.mark.parametrize("decode", [greedy_decode, beam_decode])
+@pytest.mark.parametrize("decode", DECODERS)
 def test_arrays_and_tensors_decode_alike(decode):
     frames = np.stack([random_frames(np.random.default_rng(7), 5, 3)] * 2)
     expected = decode(frames, [5, 3], AB)
@@ -261,7 +268,7 @@ def test_arrays_and_tensors_decode_alike(decode):
         assert ours[0].logp == pytest.approx(theirs[0].logp, abs=0.1)
 
 
-def test_blank_need_not_stand_first():
+def test_blank_need_not_stand_first(beam_one):
     class LastBlank:
         blankid, vocab_size = 2, 3
 
@@ -281,7 +288,7 @@ def frames_with(value, clip=1, frame=2):
     return logp
 
 
-@pytest.mark.parametrize("decode", [greedy_decode, beam_decode])
+@pytest.mark.parametrize("decode", DECODERS)
 @pytest.mark.parametrize(
     ("logp", "lengths", "message"),
     [
@@ -303,12 +310,39 @@ def test_refuses_what_it_cannot_decode(decode, logp, lengths, message):
         decode(logp, lengths, AB)
 
 
-@pytest.mark.parametrize("decode", [greedy_decode, beam_decode])
+@pytest.mark.parametrize("decode", DECODERS)
 def test_allows_rounding_above_zero(decode):
     assert len(decode(frames_with(0.0009), [4, 4, 4], AB)) == 3
 
 
-@pytest.mark.parametrize("name", ["beam_width", "n_best"])
-def test_refuses_an_empty_beam(name):
+@pytest.mark.parametrize("decode", DECODERS[1:])
+@pytest.mark.parametrize("name", ["beam_width", "n_best", "beam_tokens"])
+def test_refuses_an_empty_beam(decode, name):
     with pytest.raises(ValueError, match=f"{name} is 0; needed 1 or more"):
-        beam_decode(frames_with(-1.0), [4, 4, 4], AB, **{name: 0})
+        decode(frames_with(-1.0), [4, 4, 4], AB, **{name: 0})
+
+
+@pytest.mark.parametrize("decode", DECODERS[1:])
+@pytest.mark.parametrize("threshold", [-0.1, math.nan])
+def test_refuses_a_negative_threshold(decode, threshold):
+    with pytest.raises(ValueError, match=f"beam_threshold is {threshold}; needed 0 or more"):
+        decode(frames_with(-1.0), [4, 4, 4], AB, beam_threshold=threshold)
+
+
+def test_tokens_limit_the_classes_that_make_new_prefixes(beam_one):
+    frames = log([[0.4, 0.35, 0.25], [0.4, 0.25, 0.35]])
+    # Only a after the first frame, then only b new; all paths to a, which is there, still count.
+    found = {h.text: math.exp(h.logp) for h in beam_one(frames, 10, beam_tokens=1)}
+    a = 0.35 * 0.4 + 0.35 * 0.25 + 0.4 * 0.25
+    assert found == pytest.approx({"a": a, "": 0.4 * 0.4, "b": 0.4 * 0.35, "ab": 0.35 * 0.35})
+
+
+def test_threshold_drops_what_is_far_below_the_best(beam_one):
+    frames = log([[0.6, 0.3, 0.1]])
+    assert [h.text for h in beam_one(frames, 10, beam_threshold=math.log(6) + 1e-9)] == [
+        "",
+        "a",
+        "b",
+    ]
+    assert [h.text for h in beam_one(frames, 10, beam_threshold=math.log(6) - 1e-9)] == ["", "a"]
+    assert [h.text for h in beam_one(frames, 10, beam_threshold=0.0)] == [""]

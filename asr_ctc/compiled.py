@@ -1,0 +1,51 @@
+"""Functions compiled by numba, and kept on disk so that only the first use of all compiles them."""
+
+import logging
+import pickle
+
+import numba
+from numba.core import event
+
+log = logging.getLogger("asr_ctc")
+
+CACHE_ERRORS = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)
+
+
+class _Announcer(event.Listener):
+    """Says that a compilation begins: it takes seconds, and loading what was kept does not."""
+
+    def __init__(self, message: str):
+        self.message = message
+
+    def on_start(self, event):
+        if self.message:
+            log.info(self.message)
+        self.message = ""  # what the function calls is compiled within
+
+    def on_end(self, event):
+        pass
+
+
+def compiled(signature, what: str):
+    """Decorator: compiles a function for one signature; it runs without the interpreter's lock.
+
+    Numba keeps the machine code beside the module, or where that cannot be written in
+    $XDG_CACHE_HOME/numba; $NUMBA_CACHE_DIR overrules both. It is renewed when the file of the
+    function has changed, and for another processor. With nowhere to write it is compiled in each
+    process anew. ``what`` it is stands in the line that says why the user waits.
+    """
+
+    def decorate(function):
+        def compile_it(note, **options):
+            with event.install_listener("numba:compile", _Announcer(f"compiling {what}, {note}")):
+                return numba.njit([signature], nogil=True, **options)(function)
+
+        try:
+            return compile_it("once; later runs find it ready", cache=True)
+        except CACHE_ERRORS as error:
+            return compile_it(
+                f"which takes some seconds in every run, since it cannot be kept ({error}): "
+                "set NUMBA_CACHE_DIR to a folder that can be written"
+            )
+
+    return decorate

@@ -1,0 +1,199 @@
+"""The compiled beam search against its reference, and how it is compiled."""
+
+import concurrent.futures
+import importlib.util
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.compiled import compiled
+from asr_ctc.decoding import beam_decode, reference_beam_decode
+
+ROOT = Path(__file__).parents[1]
+SCORE_TOLERANCE = 1e-4
+
+
+def charmap_of(n_classes):
+    return CharMap.from_symbols([chr(0x4E00 + i) for i in range(n_classes - 1)])
+
+
+def made_posteriors(rng, n_frames, n_classes, sharpness, p_impossible=0.0):
+    """Log posteriors (T', V) float32: mostly blank and one label at a time when sharp."""
+    logits = rng.normal(size=(n_frames, n_classes))
+    spoken = np.where(rng.random(n_frames) < 0.5, 0, rng.integers(n_classes, size=n_frames))
+    logits[np.arange(n_frames), spoken] += sharpness
+    impossible = rng.random(logits.shape) < p_impossible
+    impossible[np.arange(n_frames), spoken] = False
+    logits[impossible] = -np.inf
+    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+
+
+def brute_force(frames):
+    """{labels: log probability}: all V^T' paths added up."""
+    spelt = {}
+    for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
+        labels = tuple(label for label, _ in itertools.groupby(path) if label != 0)
+        logp = sum(float(frame[label]) for frame, label in zip(frames, path))
+        spelt[labels] = np.logaddexp(spelt.get(labels, -np.inf), logp)
+    return {labels: logp for labels, logp in spelt.items() if logp > -np.inf}
+
+
+def assert_same_beam(found, expected):
+    """Same scores rank by rank, and same labels, up to the order of equal scores.
+
+    Of hypotheses that tie with the last one, the beams may keep different ones.
+    """
+    scores = [h.logp for h in expected]
+    assert [h.logp for h in found] == pytest.approx(scores, rel=0, abs=SCORE_TOLERANCE)
+    assert len({h.labels for h in found}) == len(found)
+    above_last = {h.labels for h in expected if h.logp > scores[-1] + SCORE_TOLERANCE}
+    assert above_last <= {h.labels for h in found}
+    assert {h.labels: h.logp for h in found if h.labels in above_last} == pytest.approx(
+        {h.labels: h.logp for h in expected if h.labels in above_last}, abs=SCORE_TOLERANCE
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_frames=st.integers(0, 40),
+    n_classes=st.integers(2, 30),
+    beam_width=st.integers(1, 60),
+    sharpness=st.sampled_from([0.0, 3.0, 8.0, 30.0]),
+    p_impossible=st.sampled_from([0.0, 0.3, 0.9]),
+    beam_tokens=st.none() | st.integers(1, 30),
+    beam_threshold=st.none() | st.sampled_from([0.0, 0.5, 3.0, 12.0]),
+)
+def test_finds_what_the_reference_finds(
+    seed, n_frames, n_classes, beam_width, sharpness, p_impossible, beam_tokens, beam_threshold
+):
+    rng = np.random.default_rng(seed)
+    frames = made_posteriors(rng, n_frames, n_classes, sharpness, p_impossible)[None]
+    settings = dict(beam_tokens=beam_tokens, beam_threshold=beam_threshold)
+    arguments = (frames, [n_frames], charmap_of(n_classes), beam_width, beam_width)
+    (found,) = beam_decode(*arguments, **settings)
+    (expected,) = reference_beam_decode(*arguments, **settings)
+    assert_same_beam(found, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_frames=st.integers(1, 6),
+    n_classes=st.integers(2, 4),
+    sharpness=st.sampled_from([0.0, 4.0, 400.0]),
+    p_impossible=st.sampled_from([0.0, 0.4]),
+)
+def test_wide_beam_adds_up_every_path(seed, n_frames, n_classes, sharpness, p_impossible):
+    rng = np.random.default_rng(seed)
+    frames = made_posteriors(rng, n_frames, n_classes, sharpness, p_impossible)
+    (found,) = beam_decode(frames[None], [n_frames], charmap_of(n_classes), 5000, 5000)
+    assert {h.labels: h.logp for h in found} == pytest.approx(brute_force(frames), abs=1e-9)
+
+
+@pytest.mark.parametrize(("n_frames", "n_classes", "beam_width"), [(400, 44, 30), (30, 3000, 100)])
+def test_long_clips_and_large_alphabets(n_frames, n_classes, beam_width):
+    frames = made_posteriors(np.random.default_rng(0), n_frames, n_classes, 6.0)[None]
+    arguments = (frames, [n_frames], charmap_of(n_classes), beam_width, beam_width)
+    assert_same_beam(beam_decode(*arguments)[0], reference_beam_decode(*arguments)[0])
+
+
+def test_equal_posteriors_keep_the_order_of_the_reference():
+    frames = np.full((1, 7, 5), -np.log(5))
+    arguments = (frames, [7], charmap_of(5), 23, 23)
+    assert [h.labels for h in beam_decode(*arguments)[0]][:4] == [
+        h.labels for h in reference_beam_decode(*arguments)[0]
+    ][:4]
+
+
+def test_cuts_that_cut_nothing_change_nothing():
+    frames = made_posteriors(np.random.default_rng(1), 60, 12, 2.0)[None]
+    arguments = (frames, [60], charmap_of(12), 20, 20)
+    assert beam_decode(*arguments, beam_tokens=11, beam_threshold=1e6) == beam_decode(*arguments)
+
+
+def test_threads_decode_as_one_does(monkeypatch):
+    rng = np.random.default_rng(2)
+    frames = np.stack([made_posteriors(rng, 50, 10, 3.0) for _ in range(9)])
+    lengths = [50, 0, 13, 50, 49, 1, 2, 30, 31]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = beam_decode(frames, lengths, charmap_of(10), 20, 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    assert beam_decode(frames, lengths, charmap_of(10), 20, 3) == alone
+
+
+@pytest.mark.parametrize("view", ["read-only", "every second clip", "classes last to first"])
+def test_any_array_will_do(view):
+    frames = np.stack([made_posteriors(np.random.default_rng(i), 9, 4, 3.0) for i in range(4)])
+    frames = frames.astype(np.float64)
+    if view == "read-only":
+        frames.flags.writeable = False
+    elif view == "every second clip":
+        frames = frames[::2]
+    else:
+        frames = frames[:, :, ::-1]
+    lengths = [9] * len(frames)
+    expected = beam_decode(frames.copy(), lengths, charmap_of(4))
+    assert beam_decode(frames, lengths, charmap_of(4)) == expected
+
+
+def decode_in_a_worker(frames):
+    return beam_decode(frames, [len(frames[0])], charmap_of(frames.shape[2]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forked_workers_decode():
+    frames = made_posteriors(np.random.default_rng(3), 20, 5, 3.0)[None]
+    expected = decode_in_a_worker(frames)
+    fork = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=fork) as workers:
+        assert list(workers.map(decode_in_a_worker, [frames] * 3)) == [expected] * 3
+
+
+def test_only_a_beam_search_loads_numba():
+    code = "import sys, asr_ctc.cli, asr_ctc.decoding, asr_ctc.recognizer; print('numba' in sys.modules)"
+    finished = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert finished.stdout == "False\n", finished.stderr
+
+
+def load_module(folder):
+    """A module with a function that is compiled when it is loaded, in a folder of its own."""
+    path = folder / "halving.py"
+    path.write_text("def halve(x):\n    return x / 2\n")
+    spec = importlib.util.spec_from_file_location("halving", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return compiled(numba.float64(numba.float64), "the halving")(module.halve)
+
+
+def test_compiles_once_and_says_so(tmp_path, caplog):
+    caplog.set_level("INFO", "asr_ctc")
+    assert load_module(tmp_path)(3) == 1.5
+    assert caplog.messages == ["compiling the halving, once; later runs find it ready"]
+    caplog.clear()
+    assert load_module(tmp_path)(5) == 2.5
+    assert caplog.messages == []
+
+
+def test_compiles_where_nothing_can_be_kept_and_says_why(tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO", "asr_ctc")
+    in_the_way = tmp_path / "__pycache__"
+    in_the_way.write_text("a file where numba wants a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(in_the_way))
+    assert load_module(tmp_path)(3) == 1.5
+    (message,) = caplog.messages
+    assert message.startswith("compiling the halving, which takes some seconds in every run")
+    assert "set NUMBA_CACHE_DIR to a folder that can be written" in message

@@ -271,10 +271,11 @@ def transcribe(recognizer, config) -> int:
     """A table of hypotheses for each file; an unusable one is named, the others go on."""
     decoding = config.decoding
     beam_width = decoding.beamwidth if decoding.beamsearch else None
+    n_best = decoding.n_best or decoding.beamwidth
     status = 0
     for path in decoding.audiofile:
         try:
-            hypotheses = recognizer.transcribe(path, beam_width, decoding.n_best, **cuts(decoding))
+            hypotheses = recognizer.transcribe(path, beam_width, n_best, **cuts(decoding))
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2

@@ -182,7 +182,9 @@ class DecodingConfig:
     audiofile: list[str] = setting([], "audio files to transcribe, of any format and rate")
     beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
     beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)
-    n_best: int = setting(10, "readings of a clip that the beam search shows", at_least=1)
+    n_best: int | None = setting(
+        None, "readings of a clip that the beam search shows (default: all it has kept)", at_least=1
+    )
     beam_tokens: int | None = setting(
         None,
         "only so many labels of a frame, the likeliest, make new prefixes (default: all)",

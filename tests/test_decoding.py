@@ -72,7 +72,7 @@ def textbook_beam(frames, beam_width):
     for frame in np.exp(frames):
         grown = {}
 
-        def add(prefix, blank, label):
+        def add(prefix, blank, label, grown=grown):
             p_blank, p_label = grown.get(prefix, (0.0, 0.0))
             grown[prefix] = (p_blank + blank, p_label + label)
 

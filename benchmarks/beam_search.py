@@ -1,0 +1,210 @@
+"""How long prefix beam search takes, beside other decoders on the same posteriors, on one thread.
+
+    python benchmarks/beam_search.py --modelpath best_model.pt --audiofile clip.mp3
+
+The posteriors: made ones, 125 frames of 44 classes and 750 of 200, and those of a clip by a
+trained model when one is given. The decoders: ours, its reference, and those of
+flashlight-text and pyctcdecode where they are installed, each set to look at every class and to
+drop nothing but by the width of the beam. Each decodes the clip again and again, in turn with the
+others, and the fastest time of each counts. The log probability stands beside it, once as the
+decoder's own sum over the paths it kept, and once as minus the CTC loss of the labels it found:
+the one fair to all.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+
+from asr_ctc.charmap import CharMap
+from asr_ctc.decoding import beam_decode, reference_beam_decode
+
+BEAM_WIDTHS = (10, 100)
+SLOW_S = 0.5  # what takes longer is run only so often
+N_RUNS, N_SLOW_RUNS = 20, 2
+ALL = 1e9  # a threshold that drops nothing
+OURS, FLASHLIGHT = "asr_ctc", "flashlight-text"
+
+
+def made_posteriors(n_frames: int, n_classes: int, seed: int = 0) -> np.ndarray:
+    """Peaky log posteriors (T', V) float32: half of the frames blank, with runners-up."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(scale=1.5, size=(n_frames, n_classes))
+    spoken = np.where(rng.random(n_frames) < 0.5, 0, rng.integers(n_classes, size=n_frames))
+    logits[np.arange(n_frames), spoken] += 6
+    return torch.from_numpy(logits).log_softmax(dim=-1).float().numpy()
+
+
+def real_posteriors(modelpath: str, audiofile: str) -> np.ndarray:
+    """Log posteriors (T', V) float32 of a clip by a trained model."""
+    from asr_ctc import audio
+    from asr_ctc.recognizer import Recognizer
+
+    recognizer = Recognizer.load(modelpath, device="cpu")
+    samples = audio.load(audiofile, recognizer.processor.rate)
+    return recognizer.log_posteriors(samples).float().numpy()
+
+
+def symbols(n_classes: int) -> list[str]:
+    """A character for each class but the blank; none is a space, which some decoders treat."""
+    return [chr(ord("ぁ") + i) for i in range(n_classes - 1)]
+
+
+# A decoder is built once for a clip and a beam width, and then called: it gives the best labels
+# and their log probability.
+
+
+def ours(decode, logp: np.ndarray, beam_width: int):
+    charmap = CharMap.from_symbols(symbols(logp.shape[1]))
+
+    def run():
+        best = decode(logp[None], [len(logp)], charmap, beam_width, n_best=beam_width)[0][0]
+        return best.labels, best.logp
+
+    return run
+
+
+def flashlight(logp: np.ndarray, beam_width: int):
+    from flashlight.lib.text.decoder import (
+        CriterionType,
+        LexiconFreeDecoder,
+        LexiconFreeDecoderOptions,
+        ZeroLM,
+    )
+
+    n_frames, n_classes = logp.shape
+    options = LexiconFreeDecoderOptions(
+        beam_size=beam_width,
+        beam_size_token=n_classes,
+        beam_threshold=ALL,
+        lm_weight=0,
+        sil_score=0,
+        log_add=True,
+        criterion_type=CriterionType.CTC,
+    )
+    decoder = LexiconFreeDecoder(options, ZeroLM(), -1, 0, [])
+
+    def run():
+        best = decoder.decode(logp.ctypes.data, n_frames, n_classes)[0]
+        path = np.array(best.tokens)
+        starts = np.append(True, path[1:] != path[:-1])
+        return tuple(path[starts & (path > 0)].tolist()), best.score
+
+    return run
+
+
+def pyctcdecode(logp: np.ndarray, beam_width: int):
+    import logging
+
+    logging.disable(logging.WARNING)  # it remarks that there is no language model
+    from pyctcdecode import build_ctcdecoder
+
+    characters = symbols(logp.shape[1])
+    decoder = build_ctcdecoder(["", *characters])
+    label = {character: i for i, character in enumerate(characters, start=1)}
+
+    def run():
+        best = decoder.decode_beams(
+            logp, beam_width=beam_width, beam_prune_logp=-ALL, token_min_logp=-ALL
+        )[0]
+        return tuple(label[character] for character in best[0]), best[-2]
+
+    return run
+
+
+DECODERS = {
+    OURS: partial(ours, beam_decode),
+    FLASHLIGHT: flashlight,
+    "pyctcdecode": pyctcdecode,
+    "asr_ctc, reference": partial(ours, reference_beam_decode),
+}
+
+
+def fastest_times(runs: dict) -> dict[str, float]:
+    """{decoder: seconds}, the decoders taking turns."""
+    times = {name: [] for name in runs}
+    for turn in range(N_RUNS):
+        for name, run in runs.items():
+            if turn >= N_SLOW_RUNS and min(times[name]) > SLOW_S:
+                continue
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: min(seconds) for name, seconds in times.items()}
+
+
+def ctc_logp(logp: np.ndarray, labels: tuple[int, ...]) -> float:
+    """Log probability of the labels, all paths added up."""
+    loss = torch.nn.functional.ctc_loss(
+        torch.from_numpy(logp).double()[:, None],
+        torch.tensor([labels]),
+        [len(logp)],
+        [len(labels)],
+        reduction="sum",
+    )
+    return -loss.item()
+
+
+def compare(title: str, logp: np.ndarray) -> None:
+    """Prints the rows of one clip."""
+    for beam_width in BEAM_WIDTHS:
+        runs, missing = {}, {}
+        for name, build in DECODERS.items():
+            try:
+                runs[name] = build(logp, beam_width)
+            except ImportError as error:
+                missing[name] = f"not installed ({error})"
+        found = {name: run() for name, run in runs.items()}
+        seconds = fastest_times(runs)
+        for name in DECODERS:
+            case = f"| {title} | {beam_width} | {name} |"
+            if name in missing:
+                print(f"{case} {missing[name]} | | | |", flush=True)
+                continue
+            labels, own_logp = found[name]
+            ratio = f"{seconds[name] / seconds[OURS]:.1f}"
+            print(
+                f"{case} {1000 * seconds[name]:.2f} | {ratio} | {own_logp:.3f} | "
+                f"{ctc_logp(logp, labels):.3f} |",
+                flush=True,
+            )
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--modelpath", help="model file, for posteriors of a real clip")
+    parser.add_argument("--audiofile", help="the real clip")
+    arguments = parser.parse_args()
+    if bool(arguments.modelpath) != bool(arguments.audiofile):
+        parser.error("--modelpath and --audiofile belong together")
+
+    print(f"{processor()}, one thread\n")
+    print(
+        "| posteriors | beam | decoder | ms | times ours | its log probability "
+        "| that of its labels |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for n_frames, n_classes in ((125, 44), (750, 200)):
+        compare(f"made, {n_frames} × {n_classes}", made_posteriors(n_frames, n_classes))
+    if arguments.modelpath:
+        logp = real_posteriors(arguments.modelpath, arguments.audiofile)
+        compare(f"a clip, {len(logp)} × {logp.shape[1]}", logp)
+
+
+if __name__ == "__main__":
+    main()

@@ -47,8 +47,8 @@ class Recognizer:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
         ``cuts`` of the beam as in ``beam_decode``. Each hypothesis knows when its words and
-        characters were said. A silent file gives one empty
-        hypothesis. AudioError when the file cannot be used.
+        characters were said. A silent file gives one empty hypothesis. AudioError when the file
+        cannot be used.
         """
         samples = self._load(path)
         if audio.is_silent(samples):

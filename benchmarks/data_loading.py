@@ -110,7 +110,7 @@ def cpu_s(pids) -> float:
     for pid in pids:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(after_name[11]) + int(after_name[12])
-    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+    return time.process_time() + ticks / TICKS
 
 
 def processor_name() -> str:

@@ -419,7 +419,8 @@ def test_a_corpus_in_another_layout(toy_folder, tmp_path):
     assert report["corpus"] == "fr" and report["verdict"]["can_train"]
     assert report["splits"]["train"]["speakers"] == 0 and report["shared"]["speakers"] == []
     assert accused(report) == [(("dev", "clips/toy_dev_2.mp3"), "missing")]
-    assert "train --corpus manifest --datasetroot" in report["suggestions"]["command"]
+    command = report["suggestions"]["command"]
+    assert "train --corpus manifest --datasetroot" in command and "--lang" not in command
 
 
 def test_a_sample_is_decoded_when_asked_for(toy_folder, tmp_path):

@@ -185,7 +185,8 @@ def suggested_command(config: Config, report: dict, exclude: str) -> str:
     source = ("corpus", "datasetroot", "datasetversion", "case_folding")
     flags = {name: getattr(config.corpus, name) for name in source}
     flags = {name: value for name, value in flags.items() if value != getattr(defaults, name)}
-    flags["lang"] = config.corpus.lang
+    if config.corpus.corpus == "commonvoice":
+        flags["lang"] = config.corpus.lang
     if suggested["charset"] != defaults.charset:
         flags["charset"] = suggested["charset"]
     flags |= {name: suggested[name] for name in ("min_duration", "max_duration", "batch_size")}

@@ -1,8 +1,19 @@
-"""Where and how to compute: the device, the arithmetic, and autocast."""
+"""Where and how to compute: the device, the arithmetic, threads and memory."""
+
+import ctypes
+import math
+import os
+from pathlib import Path
 
 import torch
 
 from asr_ctc.errors import UserError
+
+AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+# glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
+# of the heap from which it is handed back.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def pick_device(name: str) -> torch.device:
@@ -15,20 +26,98 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """fp32 or bf16; auto takes bf16 where the processor multiplies bf16 matrices itself.
+    """fp32, bf16 or fp16; auto takes the half precision by which the processor gains.
 
-    That is GPUs from Ampere on, and CPUs with AMX or AVX512-BF16. It is asked, not measured: two
-    runs with the same seed must choose alike, however busy the machine is.
+    bf16 where matrices are multiplied in it natively: GPUs from Ampere on, CPUs with AMX or
+    AVX512-BF16. fp16 on GPUs before Ampere that have tensor cores (Volta, Turing). fp32 elsewhere.
+    Which processors gain, and how much, is measured by benchmarks/train_step.py; a start asks for
+    the feature alone and times nothing, because two runs with the same seed must choose alike
+    however busy the machine is. UserError where fp16 or bf16 cannot be computed.
     """
-    if name != "auto":
-        return name
     if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
-    asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    has_bf16 = any(getattr(torch.cpu, name, bool)() for name in asked)
-    return "bf16" if has_bf16 else "fp32"
+        capability = torch.cuda.get_device_capability(device)
+        usable = ["fp32", "fp16"] + ["bf16"] * (capability >= (8, 0))
+        gaining = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
+    else:
+        usable = ["fp32", "bf16"]
+        asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        has_bf16 = any(getattr(torch.cpu, name, bool)() for name in asked)
+        gaining = "bf16" if has_bf16 else "fp32"
+    if name == "auto":
+        return gaining
+    if name not in usable:
+        raise UserError(
+            f"--precision {name}: unknown precision on this processor ({device.type}); "
+            f"use --precision {' or '.join(usable)}, or auto, which takes {gaining} here"
+        )
+    return name
 
 
 def autocast(device: torch.device, precision: str):
     """The context in which the model runs; losses and log-softmax stay in float32 outside it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    half = AUTOCAST_TYPES.get(precision)
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
+
+
+def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """The gradient scaler of a precision: at work for fp16, whose range gradients leave, else idle.
+
+    An idle one passes everything through and has an empty state. Micikevicius et al. 2018.
+    """
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def use_processor() -> None:
+    """Sets threads and memory for long work on the CPU. Call once, at the start of a command.
+
+    As many threads as there are physical cores for this process, but no more than a container's
+    quota pays for; OMP_NUM_THREADS wins. Freed memory is kept for the next step where the C library
+    is glibc: it would otherwise be returned, and zeroed again page by page, at every step.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), _quota_cores()))
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+    except (OSError, AttributeError):
+        pass  # another C library
+
+
+def _quota_cores() -> float:
+    """Cores that the control group pays for, rounded up; infinite without a quota."""
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no control groups, or "max"
+        return math.inf
+
+
+class SavedActivations:
+    """Counts the bytes that a forward pass keeps for the backward one, weights not counted.
+
+    A context around the forward pass; afterwards ``megabytes`` tells. A tensor kept twice counts
+    once. It costs a call per kept tensor, so measure one batch, the longest.
+    """
+
+    def __init__(self, model: torch.nn.Module):
+        self._weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        self._kept: dict[int, int] = {}
+
+    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._weights:
+            self._kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> "SavedActivations":
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda kept: kept)
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._hooks.__exit__(*error)
+
+    @property
+    def megabytes(self) -> float:
+        return sum(self._kept.values()) / 1e6

@@ -157,8 +157,9 @@ class TrainingConfig:
     )
     precision: str = setting(
         "auto",
-        "arithmetic of the model; auto takes bf16 where the processor gains by it",
-        choices=("auto", "fp32", "bf16"),
+        "arithmetic of the model; auto takes bf16, or fp16 on older GPUs, where the processor "
+        "gains by it",
+        choices=("auto", "fp32", "bf16", "fp16"),
     )
     seed: int | None = setting(
         None,

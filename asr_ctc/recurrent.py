@@ -66,7 +66,9 @@ def _lstm_layer(x: torch.Tensor, reversal: torch.Tensor, weights, training: bool
 class _GRULayer(torch.autograd.Function):
     """A bidirectional GRU layer, from x (T, B, I) to (T, B, 2H).
 
-        r, z = σ(gates_rz + W_rz h + b_rz)    n = tanh(gates_n + r (W_n h + b_n))    h' = n + z (h − n)
+        r, z = σ(gates_rz + W_rz h + b_rz)
+        n = tanh(gates_n + r (W_n h + b_n))
+        h' = n + z (h − n)
 
     where the gates are what the input adds. Cho et al. 2014, in cuDNN's variant, where r is applied
     after the product. Matrix products run in the type of x and the weights; the state, and all that

@@ -117,6 +117,7 @@ def setup(config: Config, command: list[str]) -> Run:
         training.seed = random.SystemRandom().randrange(2**32)
         log.info("seed drawn: %d", training.seed)
     torch.manual_seed(training.seed)
+    compute.use_processor()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(training.precision, device)
     start = load_start(config)

@@ -224,6 +224,5 @@ def make_sampler(durations, training: TrainingConfig, shuffle: bool = True) -> D
 def make_optimizer(model: CTCModel, config: Config) -> torch.optim.Optimizer:
     """Adam, or AdamW when there is weight decay."""
     decay = config.training.weight_decay
-    if decay == 0:
-        return torch.optim.Adam(model.parameters(), config.training.base_lr)
-    return torch.optim.AdamW(model.parameters(), config.training.base_lr, weight_decay=decay)
+    kind = torch.optim.Adam if decay == 0 else torch.optim.AdamW
+    return kind(model.parameters(), config.training.base_lr, weight_decay=decay, fused=True)

@@ -18,6 +18,7 @@ COMMANDS = {
     "info": "say what a model file is: `info FILE`",
     "check": "say what is wrong with a corpus, before any training",
     "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
+    "lm": "make an n-gram language model of the training transcripts and --text FILE...",
 }
 EXAMPLES = """examples:
   python main_ctc.py check --lang fr
@@ -43,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             "info": run_info,
             "check": run_check,
             "split": run_split,
+            "lm": run_lm,
         }[command]
         return run(config, words, ["main_ctc.py", *argv])
     except UserError as error:
@@ -440,6 +442,26 @@ def run_split(config, words, command) -> int:
     for note in report.notes:
         print(f"note: {note}")
     print("written: " + ", ".join(str(file) for file in report.files))
+    return 0
+
+
+def run_lm(config, words, command) -> int:
+    from asr_ctc.lm.build import build_language_model
+
+    built = build_language_model(config)
+    for source in built.sources:
+        left_out = f"; {source.n_left_out:,} more are in dev or test" if source.n_left_out else ""
+        print(
+            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} words{left_out}"
+        )
+    counts = [f"{count:,} {n}-grams" for n, count in enumerate(built.model.counts, 1)]
+    print(", ".join(counts))
+    dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
+    print(
+        f"perplexity of dev {dev.value:.1f}, {share:.1f} % of its {dev.n_words:,} words unknown "
+        "and not in it"
+    )
+    print(f"written: {built.path}")
     return 0
 
 

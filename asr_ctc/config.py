@@ -203,7 +203,9 @@ class CheckConfig:
     """what `check` looks for and where it writes"""
 
     out: str | None = setting(
-        None, "folder for report.html, report.json, exclude.txt (default: ./check-VERSION-LANG)"
+        None,
+        "folder for report.html, report.json, exclude.txt (default: ./check-VERSION-LANG); "
+        "with `lm` the file to write, .arpa or .arpa.gz (default: ./LANG.arpa)",
     )
     check_clips: int | None = setting(
         None,
@@ -234,6 +236,26 @@ class SplitConfig:
 
 
 @dataclass
+class LanguageModelConfig:
+    """what `lm` learns from the training transcripts and from --text"""
+
+    text: list[str] = setting(
+        [], "text files, a sentence per line, plain or .gz; sentences of dev and test are left out"
+    )
+    order: int = setting(4, "words in the longest n-grams", at_least=1, at_most=10)
+    level: str = setting(
+        "word",
+        "what the n-grams are made of; char suits languages that write no spaces",
+        choices=("word", "char"),
+    )
+    prune: list[int] = setting(
+        [0],
+        "leave out n-grams seen so often or less, a count for each order from 1 on, the last for "
+        "the higher orders too, such as 0 0 1; a text too large for memory needs it",
+    )
+
+
+@dataclass
 class RuntimeConfig:
     """the machine"""
 
@@ -253,6 +275,7 @@ class Config:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     typed: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()

@@ -191,7 +191,7 @@ def test_words_may_hold_spaces_that_are_not_ascii(tmp_path):
         (("\\data\\", "data"), "not an ARPA file"),
         (("ngram 2=4", "ngram two=4"), "line 5: 'ngram 2=COUNT' is needed"),
         (("ngram 2=4\n", ""), "line 5: 'ngram 2=COUNT' is needed"),
-        (("ngram 2=4", "ngram 2=5"), r"line 22: \\data\\ promised 5 2-grams, found 4"),
+        (("ngram 2=4", "ngram 2=5"), r"line 22: \\data\\ promised 5 2-grams, here they end"),
         (("ngram 2=4", "ngram 2=3"), r"line 20: \\data\\ promised 3 2-grams, here is one more"),
         (("-0.7\tchat", "-0.7x\tchat"), "line 13: '-0.7x' is no log probability"),
         (("-0.7\tchat", "0.7\tchat"), "line 13: '0.7' is no log probability, at most 0"),

@@ -56,15 +56,15 @@ class _Reader:
     def error(self, what: str, number: int | None = None) -> UserError:
         return UserError(f"{self.path}: line {number or self.number}: {what}")
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """(number, line) of the lines up to the next marker, blank ones left out."""
+    def lines(self) -> Iterator[bytes]:
+        """The lines up to the next marker, blank ones left out."""
         for line in self.file:
             self.number += 1
-            if line[:1] == b"\\":
+            if line.startswith(b"\\"):
                 self.marker = line.strip()
                 return
             if not line.isspace():
-                yield self.number, line
+                yield line
         raise self.error("the file ends here, before \\end\\: is it truncated?")
 
     def expect(self, marker: str) -> None:
@@ -105,7 +105,7 @@ class _Reader:
         if self.marker != b"\\data\\":
             raise UserError(f"{self.path}: not an ARPA file: no line \\data\\ before its n-grams")
         counts = []
-        for _, line in self.lines():
+        for line in self.lines():
             match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line.strip())
             if not match or int(match[1]) != len(counts) + 1:
                 raise self.error(f"'ngram {len(counts) + 1}=COUNT' is needed here")
@@ -119,45 +119,54 @@ class _Reader:
 
         The unigrams give the words their ids.
         """
-        pieces, n_read, lines = [], 0, self.lines()
-        while piece := list(islice(lines, LINES_AT_A_TIME)):
-            n_read += len(piece)
-            if n_read > count:
-                number = piece[count - n_read][0]
-                raise self.error(
-                    f"\\data\\ promised {count} {order}-grams, here is one more", number
-                )
-            pieces.append(self.read_piece(order, piece, ids))
-            progress.update(len(piece))
-        if n_read < count:
-            raise self.error(f"\\data\\ promised {count} {order}-grams, found {n_read}")
+        pieces, n_read = [], 0
+        while n_read < count:
+            lines = list(islice(self.file, min(LINES_AT_A_TIME, count - n_read)))
+            if not lines:
+                raise self.error("the file ends here, before \\end\\: is it truncated?")
+            markers = [i for i, line in enumerate(lines) if line.startswith(b"\\")]
+            if markers:
+                self.number += markers[0] + 1
+                raise self.error(f"\\data\\ promised {count} {order}-grams, here they end")
+            numbers = np.arange(self.number + 1, self.number + 1 + len(lines))
+            self.number += len(lines)
+            pieces.append(self.read_piece(order, numbers, lines, ids))
+            n_read += len(pieces[-1][0])
+            progress.update(len(pieces[-1][0]))
+        for _ in self.lines():
+            raise self.error(f"\\data\\ promised {count} {order}-grams, here is one more")
         columns = [np.concatenate(column) for column in zip(*pieces)] if pieces else None
         columns = columns or [np.zeros(0, np.int64)] * (order + 3)
         return columns[:order], *columns[order:]
 
-    def read_piece(self, order: int, piece: list[tuple[int, bytes]], ids: dict[bytes, int]):
-        numbers, lines = zip(*piece)
-        # Bytes split at ASCII white space only: a no-break space may be part of a word.
-        rows = [line.split() for line in lines]
-        if set(map(len, rows)) != {order + 2}:
-            rows = [row + [b"0"] if len(row) == order + 1 else row for row in rows]
+    def read_piece(self, order: int, numbers: np.ndarray, lines: list[bytes], ids):
+        n_parts = _count_parts(lines)
+        if not n_parts.all():
+            kept = np.flatnonzero(n_parts)
+            numbers, lines, n_parts = numbers[kept], [lines[i] for i in kept], n_parts[kept]
+        for i in np.flatnonzero(n_parts == order + 1).tolist():
+            lines[i] += b" 0"
         try:
-            log10p, *words, backoff = zip(*rows, strict=True)
-            if len(words) != order:
+            if np.isin(n_parts, (order + 1, order + 2), invert=True).any():
                 raise ValueError
+            parts = b" ".join(lines).split()
+            log10p, *words, backoff = (parts[i :: order + 2] for i in range(order + 2))
             values = np.array(log10p, dtype=float), np.array(backoff, dtype=float)
             if not (np.isfinite(values[0]) & (values[0] <= 0) & np.isfinite(values[1])).all():
                 raise ValueError
             if order == 1:
                 b"\n".join(words[0]).decode("utf-8")
-                new = dict(zip(words[0], range(len(ids), len(ids) + len(rows))))
-                if len(new) < len(rows) or not ids.keys().isdisjoint(new):
+                new = dict(zip(words[0], range(len(ids), len(ids) + len(lines))))
+                if len(new) < len(lines) or not ids.keys().isdisjoint(new):
                     raise ValueError
                 ids.update(new)
-            columns = [np.array([ids[word] for word in column], np.int64) for column in words]
+            columns = [
+                np.fromiter(map(ids.__getitem__, column), np.int64, len(lines)) for column in words
+            ]
         except (ValueError, KeyError):
-            raise self.error_of_piece(order, numbers, rows, ids) from None
-        return *columns, *values, np.array(numbers)
+            rows = [line.split() for line in lines]
+            raise self.error_of_piece(order, numbers.tolist(), rows, ids) from None
+        return *columns, *values, numbers
 
     def error_of_piece(self, order: int, numbers, rows, ids: dict[bytes, int]) -> UserError:
         """The error of the first wrong line."""
@@ -202,6 +211,17 @@ class _Reader:
         return GrowingModel(words, logp[old], backoff[old])
 
 
+def _count_parts(lines: list[bytes]) -> np.ndarray:
+    """How many parts (N,) each line has between white space, as bytes.split finds them."""
+    # Bytes split at ASCII white space only: a no-break space may be part of a word.
+    codes = np.frombuffer(b"\n".join([b"", *lines]), dtype=np.uint8)
+    is_space = (codes == 32) | ((codes >= 9) & (codes <= 13))
+    starts = is_space[:-1] & ~is_space[1:]
+    lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+    first = np.cumsum(lengths + 1) - lengths - 1
+    return np.add.reduceat(starts, first, dtype=np.int64)
+
+
 def _is_finite(number: bytes) -> bool:
     try:
         return math.isfinite(float(number))
@@ -213,7 +233,7 @@ def write_arpa(path, model: LanguageModel) -> None:
     """Writes a model as text, gzip-compressed when the name ends in .gz, whole or not at all."""
     ngrams = model.ngrams
     names = np.array([word.encode("utf-8") for word in model.words], dtype=object)
-    levels = _levels(model)
+    levels = model.levels
     parents = np.repeat(np.arange(len(ngrams.word)), np.diff(ngrams.children))
     log10p = ngrams.logp / LN10
     log10p[1 + BOS] = IMPOSSIBLE
@@ -247,12 +267,3 @@ def write_arpa(path, model: LanguageModel) -> None:
 
 def _compressed(raw) -> gzip.GzipFile:
     return gzip.GzipFile("", "wb", 6, raw, mtime=0)
-
-
-def _levels(model: LanguageModel) -> list[tuple[int, int]]:
-    """(first, last) nodes of each order: the children of one order's nodes are the next order."""
-    children, levels = model.ngrams.children, [(0, 1)]
-    for _ in range(model.order):
-        first, last = levels[-1]
-        levels.append((int(children[first]), int(children[last])))
-    return levels[1:]

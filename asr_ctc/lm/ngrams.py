@@ -86,6 +86,20 @@ class LanguageModel:
         return "char" if all(len(word) == 1 for word in self.words[3:]) else "word"
 
     @property
+    def levels(self) -> list[tuple[int, int]]:
+        """(first, last) nodes of each order: those below the nodes of the order before."""
+        bounds = [(0, 1)]
+        for _ in range(self.order):
+            first, last = bounds[-1]
+            bounds.append((int(self.ngrams.children[first]), int(self.ngrams.children[last])))
+        return bounds[1:]
+
+    @property
+    def counts(self) -> list[int]:
+        """How many n-grams of each order there are."""
+        return [last - first for first, last in self.levels]
+
+    @property
     def unigrams(self) -> np.ndarray:
         """Log probability (W,) float32 of each word without context."""
         return self.ngrams.logp[1 : 1 + len(self.words)]

@@ -59,11 +59,10 @@ def measure(text: Path, order: int, prune: tuple[int, ...]) -> dict:
     step(None)
     numbering = Numbering(CharMap(), "word")
     sentences = (numbering.sentence(line) for piece in read_text(text) for line in piece if line)
-    table = count_windows(sentences, order, prune)
+    tables = [count_windows(sentences, order, prune)]
     step("read, normalise, count")
-    model = estimate(table, order, list(numbering.ids), prune)
+    model = estimate(tables.pop(), order, list(numbering.ids), prune)
     step("estimate")
-    del table, numbering
     arpa = text.with_suffix(".arpa")
     write_arpa(arpa, model)
     step("write the ARPA file")
@@ -106,7 +105,8 @@ def main() -> None:
     for name, (clock, used) in found["steps"].items():
         print(f"| {name} | {clock:.1f} s | {used:.1f} s |")
     print(
-        f"\n{found['peak_mb']:,.0f} MB at the peak; the ARPA file has {found['file_mb']:,.0f} MB."
+        f"\n{found['peak_mb']:,.0f} MB at the peak of making it, all of Python and torch included; "
+        f"the ARPA file has {found['file_mb']:,.0f} MB."
     )
 
 

@@ -76,10 +76,14 @@ def build_language_model(config: Config) -> Built:
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in settings.text)]
     sentences = _numbered(sources, train, settings.text, forbidden, numbering)
-    table = count_windows(sentences, settings.order, prune)
+    model = estimate(
+        count_windows(sentences, settings.order, prune),
+        settings.order,
+        list(numbering.ids),
+        prune,
+    )
     if not sum(source.n_words for source in sources):
         raise UserError("no words to make a language model of: every sentence is empty or left out")
-    model = estimate(table, settings.order, list(numbering.ids), prune)
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
     return Built(path, model, dev, sources)

@@ -12,7 +12,7 @@ from asr_ctc.lm.ngrams import BOS, EOS, SPACE, SPECIAL_WORDS, UNK
 from asr_ctc.lm.vocabulary import words_of
 
 SENTENCES_AT_A_TIME = 1 << 18
-MOST_ROWS = 30_000_000  # different n-grams held at a time: below 4 GB while tables are merged
+MOST_ROWS = 12_000_000  # different n-grams held: a model of so many is estimated in 4 GB
 MOST_PIECES = 1_000_000
 
 # A window is an n-gram in a row of int64 keys, three words to a key, the last word in the highest

@@ -24,12 +24,16 @@ class Level:
     the n-gram without its last word.
     """
 
-    first: np.ndarray  # (N,) int64
-    suffix: np.ndarray  # (N,) int64
-    word: np.ndarray  # (N,) int64, the last word
-    raw: np.ndarray  # (N,) int64: how often it is in the text
-    count: np.ndarray  # (N,) int64: what its probability is estimated from
-    context: np.ndarray = field(init=False)  # (N,) int64
+    first: np.ndarray  # (N,) int32
+    suffix: np.ndarray  # (N,) int32
+    word: np.ndarray  # (N,) int32, the last word
+    raw: np.ndarray  # (N,) int32: how often it is in the text
+    count: np.ndarray  # (N,) int32: what its probability is estimated from
+    context: np.ndarray = field(init=False)  # (N,) int32
+
+    def __post_init__(self):
+        for name in ("first", "suffix", "word", "raw", "count"):
+            setattr(self, name, getattr(self, name).astype(np.int32))
 
 
 def levels_of(table: Table, order: int, n_words: int) -> list[Level]:
@@ -67,13 +71,14 @@ def levels_of(table: Table, order: int, n_words: int) -> list[Level]:
 
 def _find_contexts(levels: list[Level]) -> None:
     n_words = len(levels[0].word)
-    levels[0].context = np.zeros(n_words, dtype=np.int64)
+    levels[0].context = np.zeros(n_words, dtype=np.int32)
     for n, level in enumerate(levels[1:], 1):
         level.context = level.first
         if n > 1:
             below = levels[n - 1]
-            wanted = below.context[level.suffix] * n_words + level.first
-            level.context = np.searchsorted(below.suffix * n_words + below.first, wanted)
+            wanted = below.context[level.suffix] * np.int64(n_words) + level.first
+            there = below.suffix * np.int64(n_words) + below.first
+            level.context = np.searchsorted(there, wanted).astype(np.int32)
 
 
 def discounts_of(count: np.ndarray) -> np.ndarray:
@@ -97,14 +102,14 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
     Their probability goes to the shorter context. An n-gram stays when a longer one needs it.
     """
     levels = levels_of(table, order, len(words))
+    del table
     kept = _kept(levels, prune)
-    taken = [discounts_of(level.count)[np.minimum(level.count, 3)] for level in levels]
     # Of every context: how often it is there, and what share it leaves to the context below.
     totals, left = [], []
     for n, level in enumerate(levels):
         n_contexts = len(levels[n - 1].count) if n else 1
         total = np.bincount(level.context, level.count, n_contexts)
-        given = np.bincount(level.context, (level.count - taken[n]) * kept[n], n_contexts)
+        given = np.bincount(level.context, _discounted(level.count) * kept[n], n_contexts)
         totals.append(np.maximum(total, 1))
         left.append(np.where(total > 0, (total - given) / totals[-1], 1.0))
     left.append(np.ones(len(levels[-1].count)))
@@ -113,7 +118,7 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
     model, nodes = None, np.array([0])
     for n, level in enumerate(levels):
         p = left[n][level.context] * p[level.suffix]
-        p += (level.count - taken[n]) / totals[n][level.context]
+        p += _discounted(level.count) / totals[n][level.context]
         rows = np.flatnonzero(kept[n])
         logp, backoff = np.log(p[rows]), np.log(left[n + 1][rows])
         if model is None:
@@ -122,9 +127,14 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
             continue
         parents, last = nodes[level.context[rows]], level.word[rows]
         model.add(parents, last, logp, backoff)
-        nodes = np.full(len(p), -1)
+        nodes = np.full(len(p), -1, dtype=np.int32)
         nodes[rows] = model.find(parents, last)
+    del levels, kept, totals, left, p, nodes  # what follows needs the memory
     return model.finish()
+
+
+def _discounted(count: np.ndarray) -> np.ndarray:
+    return count - discounts_of(count)[np.minimum(count, 3)]
 
 
 def _kept(levels: list[Level], prune: tuple[int, ...]) -> list[np.ndarray]:

@@ -126,7 +126,9 @@ class GrowingModel:
         n = len(words)
         self._keys = np.arange(n, dtype=np.int64)  # of all nodes but the root, sorted
         self._levels = [(1, n + 1)]
-        self._logp, self._backoff = [[0.0], logp], [[0.0], backoff]
+        zero = np.zeros(1, dtype=np.float32)
+        self._logp = [zero, logp.astype(np.float32)]
+        self._backoff = [zero, backoff.astype(np.float32)]
         self._shorter = np.zeros(n + 1, dtype=np.int32)
 
     def find(self, nodes: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -148,8 +150,8 @@ class GrowingModel:
         twice = by_key[1:][keys[1:] == keys[:-1]]
         first = len(self._keys) + 1
         self._levels.append((first, first + len(keys)))
-        self._logp.append(logp[by_key])
-        self._backoff.append(backoff[by_key])
+        self._logp.append(logp[by_key].astype(np.float32))
+        self._backoff.append(backoff[by_key].astype(np.float32))
         self._shorter = np.concatenate([self._shorter, self._suffixes(parents, words)])
         self._keys = np.concatenate([self._keys, keys])
         return twice
@@ -167,14 +169,14 @@ class GrowingModel:
         n_nodes = len(self._keys) + 1
         bounds = np.arange(n_nodes + 1, dtype=np.int64) << WORD_BITS
         children = (1 + np.searchsorted(self._keys, bounds)).astype(np.int32)
-        backoff = np.concatenate(self._backoff).astype(np.float32)
+        backoff = np.concatenate(self._backoff)
         useful = (children[1:] > children[:-1]) | (backoff != 0)
         state = np.arange(n_nodes, dtype=np.int32)
         for first, last in self._levels:
             useless = first + np.flatnonzero(~useful[first:last])
             state[useless] = state[self._shorter[useless]]
         word = np.concatenate([[-1], self._keys & ((1 << WORD_BITS) - 1)]).astype(np.int32)
-        logp = np.concatenate(self._logp).astype(np.float32)
+        logp = np.concatenate(self._logp)
         ngrams = Ngrams(word, logp, backoff, state[self._shorter], state, children)
         return LanguageModel(tuple(self.words), len(self._levels), ngrams)
 

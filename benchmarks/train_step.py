@@ -240,7 +240,7 @@ def compare(clips, n_layers: int, hidden: int, arguments, device) -> str:
     plain, ours = (statistics.median(rates[name]) for name in sides)
     shares = [100 * statistics.median(work) / statistics.median(peaks[dtype]) for dtype in peaks]
     return (
-        f"| {n_layers}×{hidden} | {plain:,.0f} | {ours:,.0f} | {statistics.median(gains):.1f} "
+        f"| {n_layers}×{hidden} | {plain:.3g} | {ours:.3g} | {statistics.median(gains):.1f} "
         f"({min(gains):.1f} to {max(gains):.1f}) | {shares[0]:.0f} % | {shares[1]:.0f} % |"
     )
 
@@ -309,12 +309,13 @@ def main() -> None:
     parser.add_argument("--curve_steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
+    compute.use_processor()
     device = compute.pick_device("auto")
     arguments.batch_size = arguments.batch_size or (128 if device.type == "cuda" else 16)
     clips = load_clips(arguments)
     durations = [clip.duration_s for clip in clips]
     print(
-        f"{processor_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+        f"{processor_name(device)}, threads: {torch.get_num_threads()}, torch {torch.__version__}\n"
         f"{len(clips)} clips of {min(durations):.1f} to {max(durations):.1f} s, "
         f"{sum(durations) / 60:.0f} minutes; batches of {arguments.batch_size} clips\n"
         f"asr_ctc in {compute.pick_precision(arguments.precision, device)}, plain in fp32, "

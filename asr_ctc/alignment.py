@@ -19,6 +19,7 @@ from asr_ctc.errors import UserError
 
 IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
 SPACE = " "
+REACH_S = 0.2  # how far a label reaches into the blanks around it; longer blanks hold a pause
 
 
 class Span(NamedTuple):
@@ -30,12 +31,29 @@ class Span(NamedTuple):
     end: int
     logp: float
 
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
 
 class Path(NamedTuple):
-    """The likeliest path of some labels: a span for each, and the path's log probability."""
+    """The likeliest path of some labels over ``n_frames``: a span for each, the log probability."""
 
     spans: list[Span]
     logp: float
+    n_frames: int
+
+    def extents(self, reach: float) -> list[tuple[float, float]]:
+        """Where each label is heard, in frames: its span, and what it reaches into the blanks.
+
+        A span is a spike: the model says the label once, anywhere within its sound. So the blanks
+        between two labels are shared half and half, as far as ``reach`` goes on either side.
+        """
+        starts = [span.start for span in self.spans]
+        ends = [span.end for span in self.spans]
+        gaps = np.subtract([*starts, self.n_frames], [0, *ends])
+        shares = np.minimum(gaps / 2, reach)
+        return list(zip(starts - shares[:-1], ends + shares[1:]))
 
 
 class Timed(NamedTuple):
@@ -74,8 +92,8 @@ class FrameClock:
     first_s: float
     duration_s: float
 
-    def start_s(self, frame: int) -> float:
-        """When a frame starts, which is when the one before it ends."""
+    def start_s(self, frame: float) -> float:
+        """When a frame starts, which is when the one before it ends; frames may be divided."""
         start_s = self.first_s + (frame - 0.5) * self.step_s
         return min(max(start_s, 0.0), self.duration_s)
 
@@ -113,7 +131,7 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
         for start, end in zip(bounds, bounds[1:])
         if path[start] != blank
     ]
-    return Path(spans, total)
+    return Path(spans, total, n_frames)
 
 
 def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
@@ -157,27 +175,24 @@ def place(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock
     model writes it where it likes. Spaces and sentence marks are not among the characters.
     """
     symbols = [charmap.idx2char[span.label] for span in path.spans]
-    timed_words = []
-    for text, labels in words:
-        sounding = [path.spans[i] for i in labels if _is_sounding(symbols[i])]
-        timed_words.append(_timed(text, sounding, clock))
+    extents = path.extents(REACH_S / clock.step_s)
+
+    def timed(text: str, which: Sequence[int]) -> Timed:
+        spans = [path.spans[i] for i in which]
+        return Timed(
+            text,
+            clock.start_s(extents[which[0]][0]),
+            clock.start_s(extents[which[-1]][1]),
+            float(np.exp(np.average([s.logp for s in spans], weights=[s.length for s in spans]))),
+        )
+
     marks = {SPACE, charmap.soschar, charmap.eoschar}
-    characters = [
-        _timed(symbol, [span], clock)
-        for symbol, span in zip(symbols, path.spans)
-        if symbol not in marks
-    ]
-    return Alignment(tuple(timed_words), tuple(characters), path.logp)
-
-
-def _timed(text: str, spans: Sequence[Span], clock: FrameClock) -> Timed:
-    lengths = np.array([span.end - span.start for span in spans])
-    logp = np.array([span.logp for span in spans])
-    return Timed(
-        text,
-        clock.start_s(spans[0].start),
-        clock.start_s(spans[-1].end),
-        float(np.exp((logp * lengths).sum() / lengths.sum())),
+    return Alignment(
+        tuple(
+            timed(text, [i for i in labels if _is_sounding(symbols[i])]) for text, labels in words
+        ),
+        tuple(timed(symbol, [i]) for i, symbol in enumerate(symbols) if symbol not in marks),
+        path.logp,
     )
 
 

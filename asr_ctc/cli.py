@@ -15,6 +15,7 @@ from asr_ctc.errors import UserError
 COMMANDS = {
     "train": "train a model on a corpus (--debug: see that one batch can be overfitted)",
     "test": "transcribe --audiofile FILE..., or score a --split of a corpus",
+    "align": "say when each word of a known --text, of .txt files or of a --split was said",
     "info": "say what a model file is: `info FILE`",
     "check": "say what is wrong with a corpus, before any training",
     "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   python main_ctc.py train --debug --batch_size 16
   python main_ctc.py test --audiofile clip.mp3 --beamsearch
   python main_ctc.py test --split test
+  python main_ctc.py align --audiofile clip.mp3 --text "what was said" --format srt
   python main_ctc.py info logs/RUN/best_model.pt"""
 
 
@@ -37,10 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         separate_standard_error()
         configure_logging()
         file_values = settings_of.read_yaml(flags.pop("config")) if "config" in flags else {}
-        config = settings_of.make_config(file_values, flags, scoring=command == "test")
+        config = settings_of.make_config(file_values, flags, scoring=command in ("test", "align"))
         run = {
             "train": run_train,
             "test": run_test,
+            "align": run_align,
             "info": run_info,
             "check": run_check,
             "split": run_split,
@@ -243,6 +246,13 @@ def run_train(config, words, command) -> int:
 
 
 def run_test(config, words, command) -> int:
+    recognizer = load_recognizer(config)
+    if config.decoding.audiofile:
+        return transcribe(recognizer, config)
+    return score_split(recognizer, config)
+
+
+def load_recognizer(config):
     from asr_ctc.checkpoint import newest_model
     from asr_ctc.recognizer import Recognizer
 
@@ -252,9 +262,7 @@ def run_test(config, words, command) -> int:
     print(f"model {path}", file=sys.stderr)
     if recognizer.file.assumed:
         print(f"note: {recognizer.file.assumed}", file=sys.stderr)
-    if config.decoding.audiofile:
-        return transcribe(recognizer, config)
-    return score_split(recognizer, config)
+    return recognizer
 
 
 def note_ignored(config) -> None:
@@ -299,17 +307,14 @@ def cuts(decoding) -> dict:
     return dict(beam_tokens=decoding.beam_tokens, beam_threshold=decoding.beam_threshold)
 
 
-def score_split(recognizer, config) -> int:
-    """WER and CER of a split, over every clip unless duration bounds are typed."""
-    from functools import partial
-
+def load_split_to_read(recognizer, config):
+    """(--split with all its clips, unless duration bounds are typed; how many rows it has).
+    Where no flag says so it is of the corpus that the model was trained on, when that is here.
+    """
     from asr_ctc import data, index
-    from asr_ctc.corpus import find_corpus, refuse_if_mostly_broken
-    from asr_ctc.decoding import beam_decode, greedy_decode
-    from asr_ctc.evaluation import evaluate
-    from asr_ctc.sampling import DurationBatchSampler
+    from asr_ctc.corpus import find_corpus
 
-    corpus_config, decoding = config.corpus, config.decoding
+    corpus_config = config.corpus
     trained_on = recognizer.file.origin.get("corpus", {})
     lang, layout = corpus_config.lang, corpus_config.corpus
     if "lang" not in config.given:
@@ -333,10 +338,24 @@ def score_split(recognizer, config) -> int:
     low = corpus_config.min_duration if "min_duration" in config.typed else 0.0
     high = corpus_config.max_duration if "max_duration" in config.typed else float("inf")
     corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
+    return corpus, len(everything) + len(everything.left_out)
 
+
+def score_split(recognizer, config) -> int:
+    """WER and CER of a split, over every clip unless duration bounds are typed."""
+    from functools import partial
+
+    from asr_ctc import data
+    from asr_ctc.corpus import refuse_if_mostly_broken
+    from asr_ctc.decoding import beam_decode, greedy_decode
+    from asr_ctc.evaluation import evaluate
+    from asr_ctc.sampling import DurationBatchSampler
+
+    decoding, n_threads = config.decoding, config.corpus.nthreads
+    corpus, n_there = load_split_to_read(recognizer, config)
     dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(corpus.durations, 16, shuffle=False)
-    loader = data.make_loader(dataset, batches, corpus_config.nthreads)
+    loader = data.make_loader(dataset, batches, n_threads)
     decode = greedy_decode
     if decoding.beamsearch:
         decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **cuts(decoding))
@@ -344,10 +363,9 @@ def score_split(recognizer, config) -> int:
         recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
     )
     refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
-    for clip, reason in (*everything.left_out, *evaluation.left_out):
+    for clip, reason in (*corpus.left_out, *evaluation.left_out):
         print(f"note: {clip}: {reason}", file=sys.stderr)
 
-    n_there = len(everything) + len(everything.left_out)
     scores = evaluation.score()
     method = f"beam search of {decoding.beamwidth}" if decoding.beamsearch else "greedy"
     print(
@@ -377,6 +395,47 @@ def score_split(recognizer, config) -> int:
         f"CER {100 * strict.cer:.2f} %"
     )
     return 0
+
+
+def run_align(config, words, command) -> int:
+    """Writes when the words of known texts were said; what cannot be aligned is named, counted.
+
+    The one file of --audiofile with --text must be aligned: else the exit status is 2.
+    """
+    from asr_ctc.progress import bar
+    from asr_ctc.recordings import TranscriptWriter, text_beside
+
+    recognizer = load_recognizer(config)
+    texts, n_skipped = texts_to_align(recognizer, config), 0
+    recordings = [str(path) for path, _ in texts]
+    writer = TranscriptWriter(config.decoding.format, config.check.out, recordings)
+    for path, text in bar(texts, "aligning", "clip"):
+        try:
+            writer.write(recognizer.align(path, text_beside(path) if text is None else text))
+        except UserError as error:
+            if len(texts) == 1:
+                raise
+            logging.getLogger("asr_ctc").warning("skipped: %s", error)
+            n_skipped += 1
+    if n_skipped:
+        print(
+            f"{len(texts) - n_skipped} of {len(texts)} aligned, {n_skipped} skipped",
+            file=sys.stderr,
+        )
+    return 2 if n_skipped == len(texts) else 0
+
+
+def texts_to_align(recognizer, config) -> list[tuple]:
+    """(audio file, its text): of --text, of --split, or None where it is the .txt beside the file."""
+    from asr_ctc.recordings import find_recordings
+
+    text, recordings = config.decoding.text, find_recordings(config.decoding.audiofile)
+    if text and len(recordings) != 1:
+        raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
+    if recordings:
+        return [(path, " ".join(text) if text else None) for path in recordings]
+    corpus, _ = load_split_to_read(recognizer, config)
+    return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]
 
 
 def run_info(config, words, command) -> int:

@@ -12,6 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 from asr_ctc.errors import UserError
+from asr_ctc.formats import FORMATS
 
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
@@ -51,7 +52,9 @@ class CorpusConfig:
         "(default: the newest that has the language)",
     )
     lang: str = setting("fr", "language folder of the corpus")
-    split: str = setting("test", "split that `test` scores: the name of a TSV file without .tsv")
+    split: str = setting(
+        "test", "split that `test` scores and `align` aligns: the name of a TSV file without .tsv"
+    )
     min_duration: float = setting(1.0, "shortest clip used, in seconds", at_least=0)
     max_duration: float = setting(5.0, "longest clip used, in seconds", above=0)
     charset: str = setting(
@@ -181,6 +184,17 @@ class DecodingConfig:
         None, "model file (default: the newest best_model.pt below --baselogdir)"
     )
     audiofile: list[str] = setting([], "audio files to transcribe, of any format and rate")
+    text: list[str] = setting(
+        [],
+        "align: the words said in the one --audiofile (default: those of the .txt beside each "
+        "file; without --audiofile, those of --split)",
+    )
+    format: str | None = setting(
+        None,
+        "what `test --audiofile` and `align` write (default: a table of readings; for align, json, "
+        "or jsonl of several recordings)",
+        choices=tuple(FORMATS),
+    )
     beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
     beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)
     n_best: int | None = setting(
@@ -204,8 +218,9 @@ class CheckConfig:
 
     out: str | None = setting(
         None,
-        "folder for report.html, report.json, exclude.txt (default: ./check-VERSION-LANG); "
-        "with `lm` the file to write, .arpa or .arpa.gz (default: ./LANG.arpa)",
+        "where to write: `check` the folder of its report (default: ./check-VERSION-LANG), `lm` the "
+        "file .arpa or .arpa.gz (default: ./LANG.arpa), `align` a folder for a file of each "
+        "recording (default: to the screen)",
     )
     check_clips: int | None = setting(
         None,
@@ -416,7 +431,7 @@ def make_config(file_values: dict, flag_values: dict, scoring: bool = False) -> 
 
 
 def _range_problems(name: str, value, bounds) -> list[str]:
-    if bounds["choices"] and value not in bounds["choices"]:
+    if bounds["choices"] and value is not None and value not in bounds["choices"]:
         return [f"--{name} must be one of {', '.join(bounds['choices'])}, found {value!r}"]
     if value is None or not isinstance(value, (int, float)):
         return []

@@ -5,10 +5,11 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc import audio, compute
-from asr_ctc.alignment import Alignment, FrameClock, align_text, with_times
+from asr_ctc.alignment import FrameClock, align_text, with_times
 from asr_ctc.checkpoint import ModelFile, load_model
 from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
 from asr_ctc.errors import AudioError, UserError
+from asr_ctc.formats import Transcript
 from asr_ctc.models import log_posteriors
 
 
@@ -63,20 +64,24 @@ class Recognizer:
             )
         return [with_times(h, logp, self.charmap, clock) for h in hypotheses]
 
-    def align(self, path, text: str) -> Alignment:
+    def align(self, path, text: str) -> Transcript:
         """When the words and characters of ``text`` were said in an audio file.
 
-        AudioError when the file cannot be used or is silent; UserError, which names the file, for a
-        text without a word, with characters that the model has no class for, or too long.
+        AudioError when the file cannot be used or is silent, and for a text without a word, with
+        characters that the model has no class for, or too long.
         """
         samples = self._load(path)
         if audio.is_silent(samples):
             raise AudioError(path, "is silent: there is nothing to align")
         clock = self.clock(len(samples))
         try:
-            return align_text(self.log_posteriors(samples), text, self.charmap, clock)
+            found = align_text(self.log_posteriors(samples), text, self.charmap, clock)
         except UserError as error:
             raise AudioError(path, str(error)) from None
+        text = " ".join(text.split())
+        return Transcript(
+            str(path), clock.duration_s, text, found.logp, found.words, found.characters
+        )
 
     def _load(self, path) -> np.ndarray:
         samples = audio.load(path, self.processor.rate)

@@ -217,6 +217,10 @@ def test_frames_end_where_the_clip_does():
     assert [clock.start_s(t) for t in range(5)] == pytest.approx([0, 0.02, 0.06, 0.10, 0.13])
 
 
+def times(timed) -> list[tuple[float, float]]:
+    return [(item.start_s, item.end_s) for item in timed]
+
+
 def test_a_text_in_seconds():
     logp = posteriors("-aa-b- --bb--")
     aligned = align_text(logp, "AB b", LETTERS, CLOCK)
@@ -225,6 +229,24 @@ def test_a_text_in_seconds():
     assert aligned.logp == pytest.approx(13 * math.log(0.9), abs=1e-4)
     for timed in (*aligned.words, *aligned.characters):
         assert timed.confidence == pytest.approx(0.9, abs=1e-5)
+    # Blanks are shared half and half: A from 0.5 (of the blank before it) to 3.5, and so on.
+    frames = [(0.5, 3.5), (3.5, 5.5), (8, 12)]
+    seconds = [(0.04 * (start - 0.5), 0.04 * (end - 0.5)) for start, end in frames]
+    assert np.allclose(times(aligned.characters), seconds)
+    assert np.allclose(times(aligned.words), [(seconds[0][0], seconds[1][1]), seconds[2]])
+
+
+def test_a_pause_belongs_to_no_word():
+    """A second of blanks after a word: it reaches 200 ms into them, five frames, and no further."""
+    aligned = align_text(posteriors("aa" + 25 * "-" + " b"), "a b", LETTERS, CLOCK)
+    assert np.allclose(times(aligned.words), [(0.0, 0.04 * 6.5), (0.04 * 27.5, 0.04 * 28.5)])
+
+
+def test_punctuation_lengthens_no_word():
+    charmap = CharMap.from_symbols("ab .")
+    aligned = align_text(posteriors("aa" + 30 * "-" + ".", charmap=charmap), "a.", charmap, CLOCK)
+    assert aligned.words[0].text == "a." and aligned.words[0].end_s == pytest.approx(0.26)
+    assert aligned.characters[1].end_s == pytest.approx(0.04 * 32.5)
 
 
 def test_hypotheses_know_when_their_words_were_said():

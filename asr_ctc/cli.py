@@ -309,6 +309,7 @@ def cuts(decoding) -> dict:
 
 def load_split_to_read(recognizer, config):
     """(--split with all its clips, unless duration bounds are typed; how many rows it has).
+
     Where no flag says so it is of the corpus that the model was trained on, when that is here.
     """
     from asr_ctc import data, index
@@ -426,7 +427,7 @@ def run_align(config, words, command) -> int:
 
 
 def texts_to_align(recognizer, config) -> list[tuple]:
-    """(audio file, its text): of --text, of --split, or None where it is the .txt beside the file."""
+    """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
     from asr_ctc.recordings import find_recordings
 
     text, recordings = config.decoding.text, find_recordings(config.decoding.audiofile)

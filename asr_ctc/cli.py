@@ -430,7 +430,7 @@ def texts_to_align(recognizer, config) -> list[tuple]:
     """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
     from asr_ctc.recordings import find_recordings
 
-    text, recordings = config.decoding.text, find_recordings(config.decoding.audiofile)
+    text, recordings = config.lm.text, find_recordings(config.decoding.audiofile)
     if text and len(recordings) != 1:
         raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
     if recordings:

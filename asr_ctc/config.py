@@ -184,11 +184,6 @@ class DecodingConfig:
         None, "model file (default: the newest best_model.pt below --baselogdir)"
     )
     audiofile: list[str] = setting([], "audio files to transcribe, of any format and rate")
-    text: list[str] = setting(
-        [],
-        "align: the words said in the one --audiofile (default: those of the .txt beside each "
-        "file; without --audiofile, those of --split)",
-    )
     format: str | None = setting(
         None,
         "what `test --audiofile` and `align` write (default: a table of readings; for align, json, "
@@ -255,7 +250,10 @@ class LanguageModelConfig:
     """what `lm` learns from the training transcripts and from --text"""
 
     text: list[str] = setting(
-        [], "text files, a sentence per line, plain or .gz; sentences of dev and test are left out"
+        [],
+        "lm: text files, a sentence per line, plain or .gz; sentences of dev and test are left "
+        "out. align: the words said in the one --audiofile (default: those of the .txt beside each "
+        "file; without --audiofile, those of --split)",
     )
     order: int = setting(4, "words in the longest n-grams", at_least=1, at_most=10)
     level: str = setting(

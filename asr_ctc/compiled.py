@@ -1,7 +1,9 @@
 """Functions compiled by numba, and kept on disk so that only the first use of all compiles them."""
 
+import hashlib
 import logging
 import pickle
+from pathlib import Path
 
 import numba
 from numba.core import event
@@ -26,16 +28,21 @@ class _Announcer(event.Listener):
         pass
 
 
-def compiled(signature, what: str):
+def compiled(signature, what: str, calls: tuple = ()):
     """Decorator: compiles a function for one signature; it runs without the interpreter's lock.
 
     Numba keeps the machine code beside the module, or where that cannot be written in
     $XDG_CACHE_HOME/numba; $NUMBA_CACHE_DIR overrules both. It is renewed when the file of the
-    function has changed, and for another processor. With nowhere to write it is compiled in each
-    process anew. ``what`` it is stands in the line that says why the user waits.
+    function or of the modules that it ``calls`` has changed, and for another processor. With
+    nowhere to write it is compiled in each process anew. ``what`` it is stands in the line that
+    says why the user waits.
     """
 
     def decorate(function):
+        # Numba looks at the function's own file only; what it keeps goes by the qualified name.
+        sources = b"".join(Path(module.__file__).read_bytes() for module in calls)
+        function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
+
         def compile_it(note, **options):
             with event.install_listener("numba:compile", _Announcer(f"compiling {what}, {note}")):
                 return numba.njit([signature], nogil=True, **options)(function)

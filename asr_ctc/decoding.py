@@ -5,7 +5,8 @@ The beam search that is used is compiled, in ``fast_beam``; its reference stands
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import torch
 if TYPE_CHECKING:
     from asr_ctc.alignment import Timed
     from asr_ctc.charmap import CharMap
+    from asr_ctc.fusion import Fusion
 
 LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability (half precision)
 
@@ -24,6 +26,7 @@ LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability
 class Hypothesis:
     """One reading of a clip: its text, its labels without blanks, its natural log probability.
 
+    ``score`` is what a beam search ranks by: ``logp`` and what a language model adds to it.
     ``words`` and ``characters`` say when each was said, once ``alignment.with_times`` put them in.
     """
 
@@ -32,6 +35,7 @@ class Hypothesis:
     logp: float
     words: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
     characters: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
+    score: float = field(default=math.nan, compare=False)
 
 
 class _PrefixTree:
@@ -208,8 +212,9 @@ def beam_decode(
     *,
     beam_tokens: int | None = None,
     beam_threshold: float | None = None,
+    fusion: Fusion | None = None,
 ) -> list[list[Hypothesis]]:
-    """Prefix beam search: the likeliest labels, all their paths added up.
+    """Prefix beam search: the likeliest labels, all their paths added up, and a language model.
 
     ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
     After each frame the ``beam_width`` likeliest prefixes go on. Returns for each clip at most
@@ -226,6 +231,9 @@ def beam_decode(
     of a frame make new prefixes; a prefix more than ``beam_threshold`` below the best one (natural
     logarithm) leaves the beam. None cuts nothing.
 
+    ``fusion`` (``fusion.fuse`` makes it of a language model) adds to the score by which prefixes
+    are ranked; ``logp`` stays what the frames say. What it makes impossible is left out.
+
     The clips are spread over ``torch.get_num_threads()`` threads.
 
     Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
@@ -233,19 +241,23 @@ def beam_decode(
     below 0.
 
     Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
-    bi-directional recurrent DNNs", algorithm 1, without language model, and without its
+    bi-directional recurrent DNNs", algorithm 1, without its
     re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
     recurrent neural networks", section 7.5.
     """
     from asr_ctc.fast_beam import search
+    from asr_ctc.fusion import no_fusion
 
+    fusion = fusion or no_fusion(charmap.vocab_size)
     cuts = _cuts(beam_width, n_best, beam_tokens, beam_threshold, charmap)
     clips = [np.ascontiguousarray(frames) for frames in _clips(logp, lengths, charmap)]
 
     def decode(frames: np.ndarray) -> list[Hypothesis]:
-        labels, ends, logps = search(frames, charmap.blankid, beam_width, n_best, *cuts)
+        labels, ends, logps, scores = search(
+            frames, charmap.blankid, beam_width, n_best, *cuts, fusion
+        )
         found = [tuple(part.tolist()) for part in np.split(labels, ends[:-1])]
-        return _hypotheses(list(zip(found, logps.tolist())), charmap)
+        return _hypotheses(zip(found, logps.tolist(), scores.tolist()), charmap)
 
     n_threads = min(torch.get_num_threads(), len(clips))
     if n_threads <= 1:
@@ -264,12 +276,13 @@ def reference_beam_decode(
     beam_tokens: int | None = None,
     beam_threshold: float | None = None,
 ) -> list[list[Hypothesis]]:
-    """``beam_decode``, a hundred times slower: the search as one reads it."""
+    """``beam_decode`` without a language model, and slow: the search as one reads it."""
     cuts = _cuts(beam_width, n_best, beam_tokens, beam_threshold, charmap)
     decoded = []
     for frames in _clips(logp, lengths, charmap):
         beam = _prefix_beam(frames, charmap.blankid, beam_width, *cuts)
-        decoded.append(_hypotheses(beam[:n_best], charmap))
+        beam = [(labels, clip_logp, clip_logp) for labels, clip_logp in beam[:n_best]]
+        decoded.append(_hypotheses(beam, charmap))
     return decoded
 
 
@@ -291,7 +304,11 @@ def _cuts(
     return n_tokens, threshold
 
 
-def _hypotheses(beam: list[tuple[tuple[int, ...], float]], charmap: CharMap) -> list[Hypothesis]:
-    """A beam as a person reads it; a beam in which nothing is possible is the empty reading."""
-    beam = beam or [((), -np.inf)]
-    return [Hypothesis(charmap.text(labels), labels, logp) for labels, logp in beam]
+def _hypotheses(
+    beam: Iterable[tuple[tuple[int, ...], float, float]], charmap: CharMap
+) -> list[Hypothesis]:
+    """(labels, logp, score) of a beam as a person reads them; the empty reading of an empty one."""
+    beam = list(beam) or [((), -np.inf, -np.inf)]
+    return [
+        Hypothesis(charmap.text(labels), labels, logp, score=score) for labels, logp, score in beam
+    ]

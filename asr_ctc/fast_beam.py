@@ -5,8 +5,10 @@ frame are both held best first, so that a prefix is extended only until an exten
 enter the beam: by far most of beam × classes candidates are never looked at. And exp and log are
 taken only where paths of one prefix meet.
 
-All of it stands in this one file, because the copy kept on disk is renewed when the file of
-``search`` has changed, not when what it calls has.
+A language model is fused by adding its share to the score by which prefixes are ranked (shallow
+fusion; Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation"). It
+depends on the labels alone, so each node of the tree keeps its own. Growing a word can only lower
+the best that it may still become, hence extensions can still be given up early.
 """
 
 import math
@@ -15,16 +17,28 @@ import numba
 import numpy as np
 
 from asr_ctc.compiled import compiled
+from asr_ctc.fusion import CHARACTERS, PLAIN, WORDS, no_fusion
+from asr_ctc.lm import ngrams
+from asr_ctc.lm.ngrams import EOS, UNK, score
+from asr_ctc.lm.vocabulary import NO_WORD
 
-SIGNATURE = numba.types.Tuple((numba.int64[::1], numba.int64[::1], numba.float64[::1]))(
+SIGNATURE = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))(
     numba.types.Array(numba.float64, 2, "C", readonly=True),
     *(numba.int64, numba.int64, numba.int64, numba.int64, numba.float64),
+    numba.typeof(no_fusion(2)),
 )
 NEGLIGIBLE = 38.0  # exp(-38) adds nothing to 1 in float64
 
-# Columns of the prefix tree (nodes, 5) int32; -1 stands for none.
-PARENT, LABEL, FIRST_CHILD, NEXT_SIBLING, ROW = range(5)  # ROW: where in the beam the prefix is
-ROOT, NONE = 0, -1
+# Columns of the prefix tree (nodes, 8) int32. ROW: where in the beam the prefix is. For the
+# language model, SPELT: its last word so far, as a node of the vocabulary's trie; STATE: the words
+# before that; END_STATE: those and the last word.
+PARENT, LABEL, FIRST_CHILD, NEXT_SIBLING, ROW, SPELT, STATE, END_STATE = range(8)
+ROOT, TRIE_ROOT, NONE = 0, 0, -1
+
+# Columns of ``worth`` (nodes, 3) float64, what the language model adds to a prefix. SURE: for the
+# words that have ended; NOW: and at most for the last one, as it may go on; ENDED: and for the last
+# one if it ends here, NaN until somebody asks.
+SURE, NOW, ENDED = range(3)
 
 
 @numba.njit
@@ -86,7 +100,61 @@ def _sort_best_first(scores, codes, n):
 
 
 @numba.njit
-def _child(tree, n_nodes, node, label):
+def _end_word(fusion, tree, worth, node):
+    """What the language model adds to a prefix when its last word ends there; found out once."""
+    if fusion.kind != WORDS or tree[node, SPELT] == TRIE_ROOT:
+        worth[node, ENDED], tree[node, END_STATE] = worth[node, SURE], tree[node, STATE]
+    elif math.isnan(worth[node, ENDED]):
+        spelt = tree[node, SPELT]
+        entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
+        word = fusion.entry_word[entry] if entry != NO_WORD else UNK
+        logp, tree[node, END_STATE] = score(fusion.ngrams, tree[node, STATE], word)
+        added = fusion.unknown
+        if word != UNK:
+            added = fusion.lm_weight * logp + fusion.entry_bonus[entry]
+        elif entry != NO_WORD:
+            added = fusion.entry_value[entry]
+        worth[node, ENDED] = worth[node, SURE] + added
+    return worth[node, ENDED]
+
+
+@numba.njit
+def _grow(fusion, tree, worth, node, label):
+    """(SURE, NOW, SPELT, STATE) of a prefix followed by ``label``."""
+    sure, spelt, state = worth[node, SURE], tree[node, SPELT], tree[node, STATE]
+    if fusion.kind == PLAIN:
+        return 0.0, 0.0, spelt, state
+    if fusion.kind == CHARACTERS:
+        word = fusion.class_word[label]
+        if word != NO_WORD:
+            logp, state = score(fusion.ngrams, state, word)
+            sure += fusion.unknown if word == UNK else fusion.lm_weight * logp + fusion.word_bonus
+        return sure, sure, spelt, state
+    if fusion.ends_word[label]:
+        ended = _end_word(fusion, tree, worth, node)
+        return ended, ended, np.int32(TRIE_ROOT), tree[node, END_STATE]
+    spelt = _spell_on(fusion.trie, spelt, label)
+    return sure, sure + (fusion.unknown if spelt == NONE else fusion.look[spelt]), spelt, state
+
+
+@numba.njit
+def _spell_on(trie, spelt, label):
+    """The trie's node after one more label; NONE when no word begins so."""
+    if spelt == NONE:
+        return np.int32(NONE)
+    low, high = trie.children[spelt], trie.children[spelt + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if trie.label[middle] < label:
+            low = middle + 1
+        else:
+            high = middle
+    found = low < trie.children[spelt + 1] and trie.label[low] == label
+    return np.int32(low if found else NONE)
+
+
+@numba.njit
+def _child(fusion, tree, worth, n_nodes, node, label):
     """The node of ``node`` followed by ``label``; ``n_nodes``, made here, when it is new.
 
     A prefix that left the beam and is reached again gets its old node: its children may have
@@ -97,12 +165,23 @@ def _child(tree, n_nodes, node, label):
         if tree[child, LABEL] == label:
             return child
         child = tree[child, NEXT_SIBLING]
-    tree[n_nodes, PARENT] = node
-    tree[n_nodes, LABEL] = label
-    tree[n_nodes, NEXT_SIBLING] = tree[node, FIRST_CHILD]
-    tree[n_nodes, FIRST_CHILD] = tree[n_nodes, ROW] = NONE
-    tree[node, FIRST_CHILD] = n_nodes
-    return n_nodes
+    new = n_nodes
+    sure, now, spelt, state = _grow(fusion, tree, worth, node, label)
+    worth[new, SURE], worth[new, NOW], worth[new, ENDED] = sure, now, np.nan
+    tree[new, SPELT], tree[new, STATE] = spelt, state
+    tree[new, PARENT], tree[new, LABEL] = node, label
+    tree[new, FIRST_CHILD] = tree[new, ROW] = NONE
+    tree[new, NEXT_SIBLING] = tree[node, FIRST_CHILD]
+    tree[node, FIRST_CHILD] = new
+    return new
+
+
+@numba.njit
+def _grown(array, n_used):
+    """The array with room for as many rows again."""
+    larger = np.empty((2 * len(array), array.shape[1]), array.dtype)
+    larger[:n_used] = array[:n_used]
+    return larger
 
 
 @numba.njit
@@ -125,21 +204,23 @@ def _spell(tree, nodes):
     return labels, ends
 
 
-@compiled(SIGNATURE, "the beam search")
-def search(frames, blank, width, n_best, n_tokens, threshold):
+@compiled(SIGNATURE, "the beam search", calls=(ngrams,))
+def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
     """The ``n_best`` likeliest label sequences after ``frames`` (T', V) float64, best first.
 
-    ``width`` prefixes go on after each frame. At most ``n_tokens`` classes extend a prefix, the
-    frame's likeliest; a prefix that is ``threshold`` below the best leaves. Returns the labels of
-    all sequences one after the other, where each of them ends in there, and their natural log
-    probabilities; nothing when every path is impossible.
+    ``width`` prefixes go on after each frame, those of the highest score: the log probability
+    plus what ``fusion`` adds. At most ``n_tokens`` classes extend a prefix, the frame's likeliest;
+    a prefix whose score is ``threshold`` below the best leaves. Returns the labels of all sequences
+    one after the other, where each of them ends in there, their natural log probabilities, and
+    their scores; nothing when every path is impossible.
     """
     n_frames, n_classes = frames.shape
 
-    tree = np.empty((2 * width + 1, 5), np.int32)
-    tree[ROOT] = NONE
+    tree, worth = np.empty((2 * width + 1, 8), np.int32), np.empty((2 * width + 1, 3))
+    tree[ROOT], worth[ROOT] = NONE, 0.0
     tree[ROOT, LABEL] = blank  # the empty prefix ends in no label, so none repeats it
     tree[ROOT, ROW] = 0
+    tree[ROOT, SPELT], tree[ROOT, STATE] = TRIE_ROOT, fusion.start
     n_nodes = 1
 
     # The beam, best first: log probability of a prefix's paths that end in blank, of those that
@@ -150,24 +231,25 @@ def search(frames, blank, width, n_best, n_tokens, threshold):
     p_label, next_p_label = np.full(width, -np.inf), np.empty(width)
     total, next_total = np.zeros(width), np.empty(width)
 
-    stay_blank, stay_label = np.empty(width), np.empty(width)
+    stay_blank, stay_label, stay_total = np.empty(width), np.empty(width), np.empty(width)
     scores, codes = np.empty(width), np.empty(width, np.int64)
-    class_scores, classes = np.empty(n_classes), np.empty(n_classes, np.int64)
+    class_logps, classes = np.empty(n_classes), np.empty(n_classes, np.int64)
+    most_in_word, most_at_end = np.empty(width), np.empty(width)
     first_child, next_sibling = np.empty(width, np.int32), np.empty(width, np.int32)  # in the beam
-    merged_at = np.full(n_classes, -1)  # the last row whose extension by the class is in the beam
+    merged_at = np.full(n_classes, NONE)  # the last row whose extension by the class is in the beam
 
     for t in range(n_frames):
         frame = frames[t]
 
         # Prefixes that stay. An extension that spells a prefix of the beam is added to it.
-        first_child[:n] = -1
+        first_child[:n] = NONE
         for row in range(n):
             label = tree[nodes[row], LABEL]
             stay_blank[row] = total[row] + frame[blank]
             stay_label[row] = p_label[row] + frame[label]
             parent = tree[nodes[row], PARENT]
-            owner = tree[parent, ROW] if parent >= 0 else -1
-            if owner >= 0:
+            owner = tree[parent, ROW] if parent != NONE else NONE
+            if owner != NONE:
                 repeats = label == tree[parent, LABEL]
                 grown = p_blank[owner] if repeats else total[owner]
                 stay_label[row] = _logaddexp(stay_label[row], grown + frame[label])
@@ -175,79 +257,105 @@ def search(frames, blank, width, n_best, n_tokens, threshold):
                 first_child[owner] = row
         n_kept = 0
         for row in range(n):
-            score = _logaddexp(stay_blank[row], stay_label[row])
-            if score > -np.inf:
-                scores[n_kept], codes[n_kept] = score, row * n_classes + blank
+            stay_total[row] = _logaddexp(stay_blank[row], stay_label[row])
+            if stay_total[row] > -np.inf:
+                scores[n_kept] = stay_total[row] + worth[nodes[row], NOW]
+                codes[n_kept] = row * n_classes + blank
                 n_kept += 1
         _heapify(scores, codes, n_kept)
 
-        # Classes that extend the best prefix into the beam, if any prefix, best first.
+        # The most that an extension of a prefix may score, the class's log probability aside.
+        most = -np.inf
+        for row in range(n):
+            node = nodes[row]
+            gain = fusion.most_of_new_word if tree[node, SPELT] == TRIE_ROOT else 0.0
+            most_in_word[row] = most_at_end[row] = total[row] + worth[node, NOW] + gain
+            if fusion.kind == WORDS:
+                ended = worth[node, SURE] + fusion.most_of_ended_word
+                if not math.isnan(worth[node, ENDED]):
+                    ended = worth[node, ENDED]
+                most_at_end[row] = total[row] + ended
+            most = max(most, most_in_word[row], most_at_end[row])
+
+        # Classes that extend any prefix into the beam, best first.
         least = scores[0] if n_kept == width else -np.inf
         n_open = 0
         for label in range(n_classes):
-            if label != blank and frame[label] > -np.inf and total[0] + frame[label] >= least:
-                class_scores[n_open], classes[n_open] = frame[label], label
+            if label != blank and frame[label] > -np.inf and most + frame[label] >= least:
+                class_logps[n_open], classes[n_open] = frame[label], label
                 n_open += 1
-        _heapify(class_scores, classes, n_open)
-        _sort_best_first(class_scores, classes, n_open)
+        _heapify(class_logps, classes, n_open)
+        _sort_best_first(class_logps, classes, n_open)
         n_open = min(n_open, n_tokens)
 
-        # Extensions, until one, and hence all that follow, would be the worst of a full beam.
-        merged_at[:] = -1
+        # Extensions of each prefix, until those that follow could only be the worst of a full beam.
+        merged_at[:] = NONE
         for row in range(n):
+            node = nodes[row]
+            last = tree[node, LABEL]
+            most = max(most_in_word[row], most_at_end[row])
             child = first_child[row]
-            while child >= 0:
+            while child != NONE:
                 merged_at[tree[nodes[child], LABEL]] = row
                 child = next_sibling[child]
-            last = tree[nodes[row], LABEL]
-            n_tried = 0
-            for label, score in zip(classes[:n_open], class_scores[:n_open]):
+            for label, logp in zip(classes[:n_open], class_logps[:n_open]):
                 code = row * n_classes + label
-                most = total[row] + score
-                if n_kept == width and _worse(most, code, scores[0], codes[0]):
-                    break
-                n_tried += 1
+                if n_kept == width:
+                    if _worse(most + logp, code, scores[0], codes[0]):
+                        break
+                    bound = most_at_end[row] if fusion.ends_word[label] else most_in_word[row]
+                    if _worse(bound + logp, code, scores[0], codes[0]):
+                        continue
                 if merged_at[label] == row:
                     continue
-                score = p_blank[row] + score if label == last else most
+                now = _grow(fusion, tree, worth, node, label)[1]
+                here = (p_blank[row] if label == last else total[row]) + logp + now
                 if n_kept < width:
-                    if score > -np.inf:
-                        _append(scores, codes, n_kept, score, code)
+                    if here > -np.inf:
+                        _append(scores, codes, n_kept, here, code)
                         n_kept += 1
-                elif _worse(scores[0], codes[0], score, code):
-                    _sift_down(scores, codes, n_kept, score, code, 0)
-            if n_tried == 0:
-                break
+                elif _worse(scores[0], codes[0], here, code):
+                    _sift_down(scores, codes, n_kept, here, code, 0)
 
         _sort_best_first(scores, codes, n_kept)
         while n_kept and scores[n_kept - 1] < scores[0] - threshold:
             n_kept -= 1
-        if n_kept == 0:
-            n = 0
-            break
 
         if n_nodes + n_kept > len(tree):
-            grown_tree = np.empty((2 * len(tree), 5), np.int32)
-            grown_tree[:n_nodes] = tree[:n_nodes]
-            tree = grown_tree
+            tree, worth = _grown(tree, n_nodes), _grown(worth, n_nodes)
         for row in range(n):
-            tree[nodes[row], ROW] = -1
+            tree[nodes[row], ROW] = NONE
         for place in range(n_kept):
             row, label = divmod(codes[place], n_classes)
             node = nodes[row]
             if label == blank:
                 next_p_blank[place], next_p_label[place] = stay_blank[row], stay_label[row]
+                next_total[place] = stay_total[row]
             else:
-                node = _child(tree, n_nodes, node, label)
+                repeats = label == tree[node, LABEL]
+                grown = (p_blank if repeats else total)[row] + frame[label]
+                next_p_blank[place], next_p_label[place] = -np.inf, grown
+                next_total[place] = grown
+                node = _child(fusion, tree, worth, n_nodes, node, label)
                 n_nodes += node == n_nodes
-                next_p_blank[place], next_p_label[place] = -np.inf, scores[place]
             tree[node, ROW] = place
-            next_nodes[place], next_total[place] = node, scores[place]
+            next_nodes[place] = node
         n = n_kept
         nodes, next_nodes = next_nodes, nodes
         p_blank, next_p_blank = next_p_blank, p_blank
         p_label, next_p_label = next_p_label, p_label
         total, next_total = next_total, total
 
-    labels, ends = _spell(tree, nodes[: min(n, n_best)])
-    return labels, ends, total[: len(ends)]
+    n_kept = 0
+    for row in range(n):
+        ended = _end_word(fusion, tree, worth, nodes[row])
+        if fusion.kind != PLAIN:
+            ended += fusion.lm_weight * score(fusion.ngrams, tree[nodes[row], END_STATE], EOS)[0]
+        if total[row] + ended > -np.inf:
+            scores[n_kept], codes[n_kept] = total[row] + ended, row
+            n_kept += 1
+    _heapify(scores, codes, n_kept)
+    _sort_best_first(scores, codes, n_kept)
+    best = codes[: min(n_kept, n_best)]
+    labels, ends = _spell(tree, nodes[best])
+    return labels, ends, total[best], scores[: len(best)].copy()

@@ -76,13 +76,20 @@ def spell(model: LanguageModel, charmap: CharMap) -> Spelling:
     """
     ids, labels, unspelt = [], [], []
     for i, word in enumerate(model.words[EOS + 1 :], EOS + 1):
-        if words_of(word, charmap) == [word]:
+        if (classes := labels_of(word, charmap)) is not None:
             ids.append(i)
-            labels.append([charmap.char2idx[character] for character in word])
+            labels.append(classes)
         else:
             unspelt.append(word)
     refuse_if_mostly_unspelt(unspelt, len(unspelt) + len(ids))
-    return Spelling(_trie(labels, np.array(ids, dtype=np.int32), model.unigrams), unspelt)
+    return Spelling(make_trie(labels, np.array(ids, dtype=np.int32), model.unigrams), unspelt)
+
+
+def labels_of(word: str, charmap: CharMap) -> list[int] | None:
+    """The classes of a word as the map writes it; None when it does not write it so."""
+    if words_of(word, charmap) != [word]:
+        return None
+    return [charmap.char2idx[character] for character in word]
 
 
 def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
@@ -110,11 +117,13 @@ def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
         )
 
 
-def _trie(labels: list[list[int]], ids: np.ndarray, unigrams: np.ndarray) -> Trie:
-    """One level of nodes after the other: a node is new where parent or label changes."""
+def make_trie(labels: list[list[int]], ids: np.ndarray, values: np.ndarray) -> Trie:
+    """The trie of words with their labels and ids; ``best`` is the highest of their ``values``.
+
+    One level of nodes after the other: a node is new where parent or label changes."""
     lengths = np.array([len(word) for word in labels], dtype=np.int64)
     node = np.zeros(len(labels), dtype=np.int64)  # of each word, as far as it has been spelt
-    n_nodes, keys, best = 1, [], [unigrams[ids].max(initial=-np.inf)]
+    n_nodes, keys, best = 1, [], [values[ids].max(initial=-np.inf)]
     spelt = {}
     for depth in range(int(lengths.max(initial=0))):
         alive = np.flatnonzero(lengths > depth)
@@ -122,7 +131,7 @@ def _trie(labels: list[list[int]], ids: np.ndarray, unigrams: np.ndarray) -> Tri
         new, which = np.unique(node[alive] << 32 | label, return_inverse=True)
         node[alive] = n_nodes + which
         best_here = np.full(len(new), -np.inf, dtype=np.float32)
-        np.maximum.at(best_here, which, unigrams[ids[alive]])
+        np.maximum.at(best_here, which, values[ids[alive]])
         ended = alive[lengths[alive] == depth + 1]
         spelt.update(zip(node[ended].tolist(), ids[ended].tolist()))
         n_nodes += len(new)

@@ -282,29 +282,42 @@ def transcribe(recognizer, config) -> int:
     decoding = config.decoding
     beam_width = decoding.beamwidth if decoding.beamsearch else None
     n_best = decoding.n_best or decoding.beamwidth
+    settings = beam_settings(decoding, recognizer.charmap)
     status = 0
     for path in decoding.audiofile:
         try:
-            hypotheses = recognizer.transcribe(path, beam_width, n_best, **cuts(decoding))
+            hypotheses = recognizer.transcribe(path, beam_width, n_best, **settings)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             status = 2
             continue
         if len(decoding.audiofile) > 1:
             print(path)
-        print("Log prob    Sequence")
+        fused = settings.get("fusion") is not None
+        print("   Score    Log prob    Sequence" if fused else "Log prob    Sequence")
         # Readings that differ in sentence marks only are one to a person: the likeliest is shown.
         shown = set()
         for hypothesis in hypotheses:
             if hypothesis.text not in shown:
-                print(f"{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
+                score = f"{hypothesis.score:8.2f}    " if fused else ""
+                print(f"{score}{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
             shown.add(hypothesis.text)
     return status
 
 
-def cuts(decoding) -> dict:
-    """What makes the beam narrower than its width, as ``beam_decode`` takes it."""
-    return dict(beam_tokens=decoding.beam_tokens, beam_threshold=decoding.beam_threshold)
+def beam_settings(decoding, charmap) -> dict:
+    """What ``beam_decode`` takes beside the beam's width; reads the language model."""
+    if not decoding.beamsearch:
+        if decoding.lm or decoding.hotwords or decoding.lexicon:
+            raise UserError("--lm, --hotwords and --lexicon need --beamsearch")
+        return {}
+    from asr_ctc.fusion import fusion_of
+
+    return dict(
+        beam_tokens=decoding.beam_tokens,
+        beam_threshold=decoding.beam_threshold,
+        fusion=fusion_of(decoding, charmap),
+    )
 
 
 def load_split_to_read(recognizer, config):
@@ -353,13 +366,14 @@ def score_split(recognizer, config) -> int:
     from asr_ctc.sampling import DurationBatchSampler
 
     decoding, n_threads = config.decoding, config.corpus.nthreads
+    settings = beam_settings(decoding, recognizer.charmap)
     corpus, n_there = load_split_to_read(recognizer, config)
     dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(corpus.durations, 16, shuffle=False)
     loader = data.make_loader(dataset, batches, n_threads)
     decode = greedy_decode
     if decoding.beamsearch:
-        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **cuts(decoding))
+        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **settings)
     evaluation = evaluate(
         recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
     )
@@ -369,6 +383,8 @@ def score_split(recognizer, config) -> int:
 
     scores = evaluation.score()
     method = f"beam search of {decoding.beamwidth}" if decoding.beamsearch else "greedy"
+    if decoding.lm:
+        method += f" with {decoding.lm}"
     print(
         f"{corpus.name}: {len(corpus)} of {n_there} clips scored, {corpus.hours:.2f} h, "
         f"{method}, on {recognizer.device}"

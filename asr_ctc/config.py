@@ -205,6 +205,24 @@ class DecodingConfig:
         "prefixes so far below the best one leave the beam, in natural logarithm (default: none)",
         at_least=0,
     )
+    lm: str | None = setting(
+        None, "language model for the beam search, FILE.arpa or FILE.arpa.gz (default: none)"
+    )
+    lm_weight: float = setting(
+        0.5, "factor of the language model's log probability in the score of a reading", at_least=0
+    )
+    word_bonus: float = setting(
+        0.0, "added to the score for each word (each character, by a model of characters)"
+    )
+    unk_logp: float = setting(
+        -10.0,
+        "log probability, natural, of a word that the language model does not know",
+        at_most=0,
+    )
+    lexicon: bool = setting(False, "only words that the language model knows, and --hotwords")
+    hotwords: list[str] = setting(
+        [], "words to favour, as WORD:WEIGHT; the weight is added to the score for each"
+    )
 
 
 @dataclass

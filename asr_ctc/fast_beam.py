@@ -122,8 +122,6 @@ def _end_word(fusion, tree, worth, node):
 def _grow(fusion, tree, worth, node, label):
     """(SURE, NOW, SPELT, STATE) of a prefix followed by ``label``."""
     sure, spelt, state = worth[node, SURE], tree[node, SPELT], tree[node, STATE]
-    if fusion.kind == PLAIN:
-        return 0.0, 0.0, spelt, state
     if fusion.kind == CHARACTERS:
         word = fusion.class_word[label]
         if word != NO_WORD:
@@ -154,7 +152,7 @@ def _spell_on(trie, spelt, label):
 
 
 @numba.njit
-def _child(fusion, tree, worth, n_nodes, node, label):
+def _child(tree, n_nodes, node, label):
     """The node of ``node`` followed by ``label``; ``n_nodes``, made here, when it is new.
 
     A prefix that left the beam and is reached again gets its old node: its children may have
@@ -165,15 +163,19 @@ def _child(fusion, tree, worth, n_nodes, node, label):
         if tree[child, LABEL] == label:
             return child
         child = tree[child, NEXT_SIBLING]
-    new = n_nodes
-    sure, now, spelt, state = _grow(fusion, tree, worth, node, label)
-    worth[new, SURE], worth[new, NOW], worth[new, ENDED] = sure, now, np.nan
-    tree[new, SPELT], tree[new, STATE] = spelt, state
-    tree[new, PARENT], tree[new, LABEL] = node, label
-    tree[new, FIRST_CHILD] = tree[new, ROW] = NONE
-    tree[new, NEXT_SIBLING] = tree[node, FIRST_CHILD]
-    tree[node, FIRST_CHILD] = new
-    return new
+    tree[n_nodes, PARENT], tree[n_nodes, LABEL] = node, label
+    tree[n_nodes, FIRST_CHILD] = tree[n_nodes, ROW] = NONE
+    tree[n_nodes, NEXT_SIBLING] = tree[node, FIRST_CHILD]
+    tree[node, FIRST_CHILD] = n_nodes
+    return n_nodes
+
+
+@numba.njit
+def _value(fusion, tree, worth, node, parent):
+    """Writes down what the language model makes of a new prefix."""
+    sure, now, spelt, state = _grow(fusion, tree, worth, parent, tree[node, LABEL])
+    worth[node, SURE], worth[node, NOW], worth[node, ENDED] = sure, now, np.nan
+    tree[node, SPELT], tree[node, STATE] = spelt, state
 
 
 @numba.njit
@@ -308,8 +310,9 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
                         continue
                 if merged_at[label] == row:
                     continue
-                now = _grow(fusion, tree, worth, node, label)[1]
-                here = (p_blank[row] if label == last else total[row]) + logp + now
+                here = (p_blank[row] if label == last else total[row]) + logp
+                if fusion.kind != PLAIN:
+                    here += _grow(fusion, tree, worth, node, label)[1]
                 if n_kept < width:
                     if here > -np.inf:
                         _append(scores, codes, n_kept, here, code)
@@ -336,8 +339,12 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
                 grown = (p_blank if repeats else total)[row] + frame[label]
                 next_p_blank[place], next_p_label[place] = -np.inf, grown
                 next_total[place] = grown
-                node = _child(fusion, tree, worth, n_nodes, node, label)
-                n_nodes += node == n_nodes
+                parent, node = node, _child(tree, n_nodes, node, label)
+                if node == n_nodes:
+                    n_nodes += 1
+                    worth[node], tree[node, SPELT] = 0.0, TRIE_ROOT
+                    if fusion.kind != PLAIN:
+                        _value(fusion, tree, worth, node, parent)
             tree[node, ROW] = place
             next_nodes[place] = node
         n = n_kept
@@ -348,8 +355,9 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
 
     n_kept = 0
     for row in range(n):
-        ended = _end_word(fusion, tree, worth, nodes[row])
+        ended = 0.0
         if fusion.kind != PLAIN:
+            ended = _end_word(fusion, tree, worth, nodes[row])
             ended += fusion.lm_weight * score(fusion.ngrams, tree[nodes[row], END_STATE], EOS)[0]
         if total[row] + ended > -np.inf:
             scores[n_kept], codes[n_kept] = total[row] + ended, row

@@ -1,5 +1,6 @@
 """A language model made ready for the beam search: what it adds to the score of a prefix."""
 
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -7,7 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.charmap import CharMap
+from asr_ctc.config import DecodingConfig
 from asr_ctc.errors import UserError
+from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import (
     EOS,
     SPECIAL_WORDS,
@@ -104,6 +107,37 @@ def fuse(
         raise UserError("--lexicon needs a language model: --lm FILE.arpa")
     model, lm_weight = model or _empty_model(), lm_weight if model else 0.0
     return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
+
+
+def fusion_of(config: DecodingConfig, charmap: CharMap) -> Fusion | None:
+    """What the settings ask for; None without a language model and without hotwords.
+
+    UserError as in ``read_arpa`` and ``fuse``.
+    """
+    if not (config.lm or config.hotwords or config.lexicon):
+        return None
+    if config.lm and str(config.lm).endswith(".bin"):
+        raise UserError(f"--lm {config.lm}: needed is the ARPA file that it was made from")
+    return fuse(
+        read_arpa(config.lm) if config.lm else None,
+        charmap,
+        lm_weight=config.lm_weight,
+        word_bonus=config.word_bonus,
+        unk_logp=config.unk_logp,
+        lexicon=config.lexicon,
+        hotwords=dict(_hotword(text, charmap) for text in config.hotwords),
+    )
+
+
+def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:
+    """(word, weight) of WORD:WEIGHT, the word as the character map writes it."""
+    word, _, weight = text.rpartition(":")
+    try:
+        if word and math.isfinite(float(weight)):
+            return charmap.normalise(word), float(weight)
+    except ValueError:
+        pass
+    raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
 
 
 def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords) -> Fusion:

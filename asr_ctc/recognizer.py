@@ -43,12 +43,12 @@ class Recognizer:
         return FrameClock(stride * hop_s, offset * hop_s, n_samples / self.processor.rate)
 
     def transcribe(
-        self, path, beam_width: int | None = None, n_best: int = 10, **cuts
+        self, path, beam_width: int | None = None, n_best: int = 10, **settings
     ) -> list[Hypothesis]:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
-        ``cuts`` of the beam as in ``beam_decode``. Each hypothesis knows when its words and
-        characters were said. A silent file gives one empty hypothesis. AudioError when the file
+        Further ``settings`` of the beam as in ``beam_decode``. Each hypothesis knows when its words
+        and characters were said. A silent file gives one empty hypothesis. AudioError when the file
         cannot be used.
         """
         samples = self._load(path)
@@ -60,7 +60,7 @@ class Recognizer:
             (hypotheses,) = greedy_decode(logp[None], lengths, self.charmap)
         else:
             (hypotheses,) = beam_decode(
-                logp[None], lengths, self.charmap, beam_width, n_best, **cuts
+                logp[None], lengths, self.charmap, beam_width, n_best, **settings
             )
         return [with_times(h, logp, self.charmap, clock) for h in hypotheses]
 

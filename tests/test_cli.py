@@ -1,6 +1,7 @@
 """The command line, through a process of main_ctc.py; parsing alone in this process."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -264,6 +265,29 @@ def test_beam_search_lists_readings_best_first_without_sentence_marks(folder, ma
         likeliest.setdefault(hypothesis.text, hypothesis.logp)
     assert [text.strip() for _, text in table] == list(likeliest)
     assert scores == pytest.approx(list(likeliest.values()), abs=0.02)
+
+
+def test_beam_search_with_a_language_model(folder, marks_model):
+    unigrams = ["-99 <s>", "-1 </s>", "-2 <unk>", "-0.1 d"]
+    (folder / "lm.arpa").write_text(
+        "\\data\\\nngram 1=4\n\n\\1-grams:\n" + "\n".join(unigrams) + "\n\n\\end\\\n"
+    )
+    clip = "data/toy-1.0/fr/clips/toy_test_1.mp3"
+    words = f"test --modelpath {marks_model} --audiofile {clip} --lm lm.arpa --lm_weight 2"
+    finished = run(words + " --beamsearch --lexicon --n_best 5", cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    header, *rows = finished.stdout.splitlines()
+    assert header == "   Score    Log prob    Sequence"
+    scores, logps, said = zip(*(row.split(maxsplit=2) for row in rows))
+    assert list(scores) == sorted(scores, key=float, reverse=True)
+    # Each d adds 2 · log 0.1^0.1, the sentence's end 2 · log 0.1; the lexicon has no other word.
+    for score, logp, text in zip(scores, logps, said):
+        assert set(text.split()) == {"d"}
+        added = 2 * math.log(10) * (-0.1 * len(text.split()) - 1)
+        assert float(score) == pytest.approx(float(logp) + added, abs=0.02)
+
+    refused = run(words, cwd=folder)
+    assert refused.returncode == 2 and "need --beamsearch" in refused.stderr
 
 
 def test_several_files_of_any_format_rate_and_channel_count(folder, tmp_path):

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ctc.charmap import CharMap
+from asr_ctc.config import DecodingConfig
 from asr_ctc.decoding import beam_decode
 from asr_ctc.errors import UserError
-from asr_ctc.fusion import fuse, no_fusion
+from asr_ctc.fusion import fuse, fusion_of, no_fusion
+from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, GrowingModel
 
 CHARMAP = CharMap.from_symbols([" ", "a", "b"])
@@ -250,3 +252,46 @@ def test_the_unknown_word_has_the_cost_it_is_given():
     _, state = model.score(model.start, model.words[UNK])
     end, _ = model.score(state, "</s>")
     assert (best.text, best.score) == ("bb", pytest.approx(best.logp - 7.0 + end, abs=1e-5))
+
+
+def test_settings_make_the_fusion_that_they_say(tmp_path):
+    model = random_model(np.random.default_rng(4), VOCABULARY)
+    write_arpa(tmp_path / "m.arpa.gz", model)
+    config = DecodingConfig(
+        lm=str(tmp_path / "m.arpa.gz"),
+        lm_weight=1.5,
+        word_bonus=-0.5,
+        unk_logp=-3.0,
+        lexicon=True,
+        hotwords=["AB:2", "bb:-1"],
+    )
+    fusion = fuse(
+        model,
+        CHARMAP,
+        lm_weight=1.5,
+        word_bonus=-0.5,
+        unk_logp=-3.0,
+        lexicon=True,
+        hotwords={"ab": 2.0, "bb": -1.0},
+    )
+    frames = random_frames(np.random.default_rng(5), 9)
+    expected = {h.labels: h.score for h in decode(frames, fusion, 20)}
+    found = decode(frames, fusion_of(config, CHARMAP), 20)
+    assert {h.labels: h.score for h in found} == pytest.approx(expected, abs=1e-4)
+    assert fusion_of(DecodingConfig(), CHARMAP) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(hotwords=["ab"]), "--hotwords: WORD:WEIGHT is needed.*found 'ab'"),
+        (dict(hotwords=["ab:much"]), "found 'ab:much'"),
+        (dict(hotwords=[":3"]), "found ':3'"),
+        (dict(lexicon=True), "--lexicon needs a language model"),
+        (dict(lm="nowhere.arpa"), "nowhere.arpa: cannot be read"),
+        (dict(lm="model.bin"), "--lm model.bin: needed is the ARPA file"),
+    ],
+)
+def test_settings_that_make_none_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        fusion_of(DecodingConfig(**settings), CHARMAP)

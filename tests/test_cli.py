@@ -268,9 +268,9 @@ def test_beam_search_lists_readings_best_first_without_sentence_marks(folder, ma
 
 
 def test_beam_search_with_a_language_model(folder, marks_model):
-    unigrams = ["-99 <s>", "-1 </s>", "-2 <unk>", "-0.1 d"]
+    unigrams = ["-99 <s>", "-1 </s>", "-2 <unk>", "-0.1 d", "-30 abc"]
     (folder / "lm.arpa").write_text(
-        "\\data\\\nngram 1=4\n\n\\1-grams:\n" + "\n".join(unigrams) + "\n\n\\end\\\n"
+        "\\data\\\nngram 1=5\n\n\\1-grams:\n" + "\n".join(unigrams) + "\n\n\\end\\\n"
     )
     clip = "data/toy-1.0/fr/clips/toy_test_1.mp3"
     words = f"test --modelpath {marks_model} --audiofile {clip} --lm lm.arpa --lm_weight 2"

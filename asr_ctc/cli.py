@@ -117,14 +117,26 @@ def _add_flag(group, name: str, field, hint) -> None:
     metavar = (
         "|".join(field.metadata["choices"] or ()) or {int: "N", float: "X", str: name.upper()}[kind]
     )
+    bare = field.metadata["bare"]
+    several = "+" if settings_of.is_list(hint) else None
     group.add_argument(
         f"--{name}",
         metavar=metavar,
         default=argparse.SUPPRESS,
         help=help_line,
-        nargs="+" if settings_of.is_list(hint) else None,
-        action="extend" if settings_of.is_list(hint) else "store",
+        nargs="?" if bare else several,
+        const=bare,
+        action="extend" if several else "store",
     )
+    if bare:
+        group.add_argument(
+            f"--no-{name}",
+            dest=name,
+            default=argparse.SUPPRESS,
+            help=f"the same as --{name} none",
+            action="store_const",
+            const="none",
+        )
 
 
 def parse(argv: list[str]) -> tuple[str, list[str], dict]:
@@ -153,7 +165,8 @@ def parse(argv: list[str]) -> tuple[str, list[str], dict]:
             flags[name] = value
             continue
         try:
-            flags[name] = settings_of.parse_value(name, value, table[name][2])
+            _, field, hint = table[name]
+            flags[name] = settings_of.parse_value(name, value, hint, field.metadata["bare"])
         except UserError as error:
             raise UserError(f"--{error}") from None
     return command, others, flags
@@ -162,12 +175,10 @@ def parse(argv: list[str]) -> tuple[str, list[str], dict]:
 def _split_words(argv: list[str]) -> tuple[list[str], list[str]]:
     """(words that belong to no flag, the command first; the flags with their values)."""
     table = settings_of.settings()
-    takes_one = {"--config"} | {
-        f"--{n}"
-        for n, (_, _, hint) in table.items()
-        if hint is not bool and not settings_of.is_list(hint)
-    }
     takes_many = {f"--{n}" for n, (_, _, hint) in table.items() if settings_of.is_list(hint)}
+    may_take_one = {f"--{n}" for n, (_, field, _) in table.items() if field.metadata["bare"]}
+    switches = {f"--{n}" for n, (_, _, hint) in table.items() if hint is bool}
+    takes_one = {"--config", *(f"--{n}" for n in table)} - takes_many - may_take_one - switches
     words, options, open_flag, n_taken = [], [], None, 0
     for word in argv:
         if word.startswith("-") and word != "-" and not _is_number(word):
@@ -175,6 +186,9 @@ def _split_words(argv: list[str]) -> tuple[list[str], list[str]]:
             n_taken = 1 if value else 0
             options.append(word)
         elif open_flag in takes_one and n_taken == 0:
+            options.append(word)
+            n_taken = 1
+        elif open_flag in may_take_one and n_taken == 0 and not _ends_list(word, words):
             options.append(word)
             n_taken = 1
         elif open_flag in takes_many and (n_taken == 0 or not _ends_list(word, words)):

@@ -20,10 +20,29 @@ NOT_SECTIONS = ("typed", "given")
 NONE_WORDS = {"", "none", "null", "~"}
 
 
-def setting(default, help, *, choices=None, at_least=None, above=None, at_most=None, below=None):
-    """A dataclass field with what the command line and the checks need to know about it."""
+def setting(
+    default,
+    help,
+    *,
+    choices=None,
+    bare=None,
+    at_least=None,
+    above=None,
+    at_most=None,
+    below=None,
+):
+    """A dataclass field with what the command line and the checks need to know about it.
+
+    ``bare`` is the value of a flag typed without one; true in a YAML file means it, false None.
+    """
     metadata = dict(
-        help=help, choices=choices, at_least=at_least, above=above, at_most=at_most, below=below
+        help=help,
+        choices=choices,
+        bare=bare,
+        at_least=at_least,
+        above=above,
+        at_most=at_most,
+        below=below,
     )
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -149,14 +168,73 @@ class TrainingConfig:
     )
     sortagrad: bool = setting(False, "take the first epoch from short clips to long ones")
     num_epochs: int = setting(50, "passes over the training split", at_least=1)
-    base_lr: float = setting(0.0005, "learning rate of Adam", above=0)
-    scheduler: bool = setting(False, "halve the learning rate every --scheduler_step epochs")
-    scheduler_step: int = setting(
-        10, "epochs between two halvings of the learning rate", at_least=1
+    optimizer: str = setting(
+        "adamw", "AdamW, or SGD with Nesterov momentum", choices=("adamw", "sgd")
     )
-    weight_decay: float = setting(0.01, "weight decay (AdamW); 0 is plain Adam", at_least=0)
+    momentum: float = setting(0.9, "momentum of --optimizer sgd", at_least=0, below=1)
+    base_lr: float = setting(
+        0.0005, "learning rate; the highest one where it changes during training", above=0
+    )
+    lr_cnn: float = setting(
+        1.0, "learning rate of the convolutions, as a factor of --base_lr", above=0
+    )
+    lr_rnn: float = setting(
+        1.0, "learning rate of the recurrent layers, as a factor of --base_lr", above=0
+    )
+    lr_out: float = setting(
+        1.0, "learning rate of the output layer, as a factor of --base_lr", above=0
+    )
+    freeze: list[str] = setting(
+        [], "parts of the model that learn nothing, such as cnn", choices=("cnn", "rnn")
+    )
+    scheduler: str | None = setting(
+        None,
+        "lower the learning rate: step (what --scheduler alone means) and exponential halve it "
+        "every --scheduler_step epochs, at once or gradually; plateau halves it after so many "
+        "epochs without improvement; cosine falls to 0; onecycle rises, then falls to 0 "
+        "(default: off)",
+        choices=("step", "plateau", "cosine", "onecycle", "exponential"),
+        bare="step",
+    )
+    scheduler_step: int = setting(
+        10,
+        "epochs between two halvings of the learning rate; with --scheduler plateau, epochs "
+        "without improvement before one",
+        at_least=1,
+    )
+    warmup_steps: int = setting(
+        0,
+        "optimiser steps over which the learning rate first rises from 0; with --scheduler "
+        "onecycle, those before its peak (there 0 means 30 % of all)",
+        at_least=0,
+    )
+    weight_decay: float = setting(
+        0.01,
+        "weight decay, which spares biases and normalisation; 0 makes AdamW plain Adam",
+        at_least=0,
+    )
     grad_clip: float | None = setting(
         None, "largest norm of the gradient (default: no clipping)", above=0
+    )
+    ema: float | None = setting(
+        None,
+        "score and keep an average of the weights over the last steps, about 1 / (1 - EMA) of "
+        "them, such as 0.999 (default: the weights themselves)",
+        above=0,
+        below=1,
+    )
+    best_by: str = setting(
+        "cer", "dev figure that says which epoch is the best", choices=("cer", "wer", "loss")
+    )
+    average_best: int | None = setting(
+        None,
+        "at the end, average the weights of the best so many epochs (default: no averaging)",
+        at_least=2,
+    )
+    early_stopping: int | None = setting(
+        None,
+        "stop after so many epochs without improvement (default: train all --num_epochs)",
+        at_least=1,
     )
     precision: str = setting(
         "auto",
@@ -356,8 +434,11 @@ def plain_type(hint) -> type:
     return kinds[0]
 
 
-def parse_value(name: str, raw, hint):
-    """Text (or a list of texts) to a value of the setting's type; UserError names the setting."""
+def parse_value(name: str, raw, hint, bare: str | None = None):
+    """Text (or a list of texts) to a value of the setting's type; UserError names the setting.
+
+    Where the setting has a ``bare`` value, true means it and false None.
+    """
     if is_list(hint):
         values = raw if isinstance(raw, list) else [raw]
         return [parse_value(name, value, plain_type(hint)) for value in values]
@@ -368,6 +449,8 @@ def parse_value(name: str, raw, hint):
             return None
         hint = plain_type(hint)
     if hint is str:
+        if bare is not None and raw.lower() in TRUE_WORDS | FALSE_WORDS:
+            return bare if raw.lower() in TRUE_WORDS else None
         return raw
     if hint is bool:
         if raw.lower() not in TRUE_WORDS | FALSE_WORDS:
@@ -411,7 +494,8 @@ def read_yaml(path) -> dict:
             problems.append(f"unknown key {name!r}{hint}")
             continue
         try:
-            values[name] = parse_value(name, raw, table[name][2])
+            _, f, hint = table[name]
+            values[name] = parse_value(name, raw, hint, f.metadata["bare"])
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -447,9 +531,14 @@ def make_config(file_values: dict, flag_values: dict, scoring: bool = False) -> 
 
 
 def _range_problems(name: str, value, bounds) -> list[str]:
-    if bounds["choices"] and value is not None and value not in bounds["choices"]:
-        return [f"--{name} must be one of {', '.join(bounds['choices'])}, found {value!r}"]
-    if value is None or not isinstance(value, (int, float)):
+    if value is None:
+        return []
+    if bounds["choices"]:
+        values = value if isinstance(value, list) else [value]
+        wrong = [item for item in values if item not in bounds["choices"]]
+        listed = ", ".join(bounds["choices"])
+        return [f"--{name} must be one of {listed}, found {item!r}" for item in wrong]
+    if not isinstance(value, (int, float)):
         return []
     if value != value or value in (float("inf"), -float("inf")):
         return [f"--{name} must be a finite number, found {value}"]

@@ -29,7 +29,7 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     between the model and the batch. Up to 2,000 steps, or --num_epochs when it is typed.
     """
     config.model.dropout = config.model.l1 = config.model.l2 = 0.0
-    config.training.weight_decay, config.training.scheduler = 0.0, False
+    config.training.weight_decay, config.training.scheduler = 0.0, None
     config.features.train_augment, config.features.augment = False, []
     config.corpus.cache_dir = None
     n_steps = config.training.num_epochs if "num_epochs" in config.typed else DEBUG_STEPS

@@ -99,7 +99,7 @@ def test_impossible_command_lines(tmp_path, words, said):
         ("nmells: 20", "unknown key 'nmells' (did you mean 'nmels'?)"),
         ("nmels: 20.5", "nmels: a whole number is needed, found '20.5'"),
         ("nmels: -2", "nmels must be at least 1, found -2"),
-        ("scheduler: maybe", "scheduler: true or false is needed, found 'maybe'"),
+        ("scheduler: maybe", "scheduler must be one of step, plateau, cosine, onecycle, "),
         ("lang: [fr, de]", "lang: one value is needed, found ['fr', 'de']"),
         ("lang: [fr", "not valid YAML"),
         ("- nmels", "must hold lines of `name: value`"),

@@ -28,7 +28,7 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "num_epochs": (50, "(default: 50)"),
     "base_lr": (0.0005, "(default: 0.0005)"),
     "grad_clip": (None, "(default: no clipping)"),
-    "scheduler": (False, "(default: off)"),
+    "scheduler": (None, "(default: off)"),
     "seed": (None, "(default: drawn, and written down)"),
     "debug": (False, "(default: off)"),
     "datasetversion": (None, "(default: the newest that has the language)"),
@@ -94,9 +94,27 @@ def test_info_takes_its_file_before_or_after_flags():
 
 def test_switches_can_be_turned_off_and_values_taken_back():
     assert parse("train --no-scheduler --grad_clip none")[2] == {
-        "scheduler": False,
+        "scheduler": None,
         "grad_clip": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("line", "scheduler"),
+    [
+        ("train --scheduler", "step"),
+        ("--scheduler train", "step"),
+        ("train --scheduler --debug", "step"),
+        ("train --scheduler cosine --debug", "cosine"),
+        ("--scheduler cosine train", "cosine"),
+        ("--scheduler=plateau train", "plateau"),
+        ("train --scheduler none", None),
+        ("train --scheduler true", "step"),
+    ],
+)
+def test_the_scheduler_may_be_named_or_not(line, scheduler):
+    command, words, flags = parse(line)
+    assert (command, words, flags["scheduler"]) == ("train", [], scheduler)
 
 
 @pytest.mark.parametrize("flag", ["--audio", "--batch", "--beam", "--num_epoch", "--sched"])
@@ -122,7 +140,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
     assert made.training.num_epochs == 9
     assert made.training.base_lr == 0.0001
     assert made.corpus.lang == "no"
-    assert made.training.scheduler is True and made.training.grad_clip is None
+    assert made.training.scheduler == "step" and made.training.grad_clip is None
     assert made.training.batch_size == 128
 
 

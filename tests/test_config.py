@@ -13,7 +13,7 @@ from asr_ctc.errors import UserError
 
 TABLE = settings()
 KNOWN = """
-    --batch_size 128 --num_epochs 50 --base_lr 0.0005 --grad_clip None --scheduler False
+    --batch_size 128 --num_epochs 50 --base_lr 0.0005 --grad_clip None --scheduler None
     --seed None --debug False --datasetversion None --datasetroot None --nthreads 6
     --min_duration 1 --max_duration 5 --nmels 20 --train_augment False --nlayers_rnn 4
     --nhidden_rnn 1024 --cell_type GRU --dropout 0.1 --weight_decay 0.01 --modelpath None
@@ -119,8 +119,12 @@ def test_torch_is_not_imported():
         ("datasetversion: 15.0", {"datasetversion": "15.0"}),
         ("logname: 2024-01-01", {"logname": "2024-01-01"}),
         ("logname: 0x10", {"logname": "0x10"}),
-        ("scheduler: yes\ndebug: off", {"scheduler": True, "debug": False}),
-        ("scheduler: TRUE", {"scheduler": True}),
+        ("scheduler: yes\ndebug: off", {"scheduler": "step", "debug": False}),
+        ("scheduler: TRUE", {"scheduler": "step"}),
+        ("scheduler: false", {"scheduler": None}),
+        ("scheduler: none", {"scheduler": None}),
+        ("scheduler: cosine", {"scheduler": "cosine"}),
+        ("freeze: [cnn, rnn]", {"freeze": ["cnn", "rnn"]}),
         ("grad_clip: null\nseed: ~\nlogname:", {"grad_clip": None, "seed": None, "logname": None}),
         ("grad_clip: 20", {"grad_clip": 20.0}),
         ("seed: 010", {"seed": 10}),
@@ -190,9 +194,9 @@ def test_yaml_round_trip(tmp_path_factory, values):
 
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(yaml):
     values = yaml("nmels: 40\nbase_lr: 1e-4\nscheduler: true\nlang: en")
-    config = make_config(values, {"nmels": 80, "scheduler": False})
+    config = make_config(values, {"nmels": 80, "scheduler": None})
     assert (config.features.nmels, config.training.base_lr) == (80, 1e-4)
-    assert (config.training.scheduler, config.corpus.lang) == (False, "en")
+    assert (config.training.scheduler, config.corpus.lang) == (None, "en")
     assert config.training.batch_size == 128
     assert config.typed == {"nmels", "scheduler"}
     assert config.given == {"nmels", "scheduler", "base_lr", "lang"}
@@ -234,6 +238,13 @@ def test_all_problems_are_named_at_once():
         "--nmels must be at least 1, found 0; --cell_type must be one of GRU, LSTM, found 'RNN'; "
         "--batch_size must be at least 1, found -3"
     )
+
+
+def test_a_choice_is_refused_by_name():
+    with pytest.raises(UserError, match="--scheduler must be one of step, .*, found 'maybe'"):
+        make_config({}, {"scheduler": "maybe"})
+    with pytest.raises(UserError, match="--freeze must be one of cnn, rnn, found 'out'"):
+        make_config({"freeze": ["cnn", "out"]}, {})
 
 
 def test_a_number_of_any_length_is_refused_by_name():

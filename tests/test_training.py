@@ -30,7 +30,7 @@ from tests.toy import make_toy_corpus
 
 SMALL = dict(
     nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2, nthreads=0, precision="fp32",
-    device="cpu", min_duration=0.5, seed=1, train_augment=True, scheduler=True, scheduler_step=1,
+    device="cpu", min_duration=0.5, seed=1, train_augment=True, scheduler="step", scheduler_step=1,
 )  # fmt: skip
 
 

@@ -18,15 +18,17 @@ class Best:
 
     def update(self, figures: dict) -> bool:
         """Takes note of an epoch's figures (epoch, dev_cer, dev_wer, dev_loss): is it the best?"""
-        rank = tuple(
-            math.inf if math.isnan(value) else value
-            for value in (figures[f"dev_{self.by}"], figures["dev_loss"])
-        )
+        rank = self.rank_of(figures)
         if self.rank is not None and rank >= self.rank:
             self.epochs_since += 1
             return False
         self.rank, self.epoch, self.epochs_since = rank, figures["epoch"], 0
         return True
+
+    def rank_of(self, figures: dict) -> tuple[float, float]:
+        """What epochs are compared by; the lower is the better."""
+        values = figures[f"dev_{self.by}"], figures["dev_loss"]
+        return tuple(math.inf if math.isnan(value) else value for value in values)
 
     @property
     def should_stop(self) -> bool:

@@ -1,6 +1,6 @@
 """How the weights move: optimisers, the learning rate over time, averages of weights."""
 
-import contextlib
+import copy
 import logging
 import math
 
@@ -176,7 +176,7 @@ def _cosine(start: float, end: float, progress: float) -> float:
 
 
 class WeightAverage:
-    """An exponential moving average of a model's weights, to score and keep in their place.
+    """An exponential moving average of a model's weights, as a ``model`` of its own.
 
     After n updates the newest weights count 1 − d, with d the smaller of ``decay`` and
     (1 + n) / (10 + n): the average follows closely at first, when the weights move far. The running
@@ -185,36 +185,26 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module, decay: float):
-        self.model, self.decay, self.n_updates = model, decay, 0
-        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.source, self.decay, self.n_updates = model, decay, 0
+        self.model = copy.deepcopy(model).requires_grad_(False).eval()
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes in the model's weights; call it after each optimiser step."""
         decay = min(self.decay, (1 + self.n_updates) / (10 + self.n_updates))
         self.n_updates += 1
-        for name, value in self.model.state_dict().items():
+        averages = self.model.state_dict()
+        for name, value in self.source.state_dict().items():
             if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
+                averages[name].lerp_(value, 1 - decay)
             else:
-                self.average[name].copy_(value)
-
-    @contextlib.contextmanager
-    def applied_to(self, model: nn.Module):
-        """Within it, the model has the averaged weights; after it, bit for bit its own again."""
-        own = {name: value.clone() for name, value in model.state_dict().items()}
-        try:
-            model.load_state_dict(self.average)
-            yield model
-        finally:
-            model.load_state_dict(own)
+                averages[name].copy_(value)
 
     def state_dict(self) -> dict:
-        return {"n_updates": self.n_updates, "average": self.average}
+        return {"n_updates": self.n_updates, "model": self.model.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
-        for name, value in self.average.items():
-            value.copy_(state["average"][name])
+        self.model.load_state_dict(state["model"])
         self.n_updates = state["n_updates"]
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "test": "transcribe --audiofile FILE..., or score a --split of a corpus",
     "align": "say when each word of a known --text, of .txt files or of a --split was said",
     "info": "say what a model file is: `info FILE`",
+    "runs": "list the runs below --baselogdir: settings that differ, best scores (--json)",
     "check": "say what is wrong with a corpus, before any training",
     "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
     "lm": "make an n-gram language model of the training transcripts and --text FILE...",
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
             "test": run_test,
             "align": run_align,
             "info": run_info,
+            "runs": run_runs,
             "check": run_check,
             "split": run_split,
             "lm": run_lm,
@@ -500,6 +502,14 @@ def run_info(config, words, command) -> int:
         rows.append(("note", file.assumed))
     for name, value in rows:
         print(f"{name:14} {value}")
+    return 0
+
+
+def run_runs(config, words, command) -> int:
+    from asr_ctc.run_list import as_json, as_table, list_runs
+
+    runs = list_runs(config.training.baselogdir)
+    print(as_json(runs) if config.runs.json else as_table(runs))
     return 0
 
 

@@ -365,6 +365,13 @@ class LanguageModelConfig:
 
 
 @dataclass
+class RunsConfig:
+    """what `runs` prints"""
+
+    json: bool = setting(False, "print JSON, for scripts, in place of a table")
+
+
+@dataclass
 class RuntimeConfig:
     """the machine"""
 
@@ -385,6 +392,7 @@ class Config:
     check: CheckConfig = field(default_factory=CheckConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    runs: RunsConfig = field(default_factory=RunsConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     typed: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()

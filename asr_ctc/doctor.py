@@ -136,7 +136,7 @@ class Doctor:
             return None
         return (
             f"--grad_clip {limit:g} cuts {now['clipped_share']:.0%} of the gradients, whose norm "
-            f"is {now['grad_norm']:.3g} on average: it is meant for the rare ones that stand out, and "
+            f"is {now['grad_norm']:.3g} on average: it is meant for rare ones that stand out, and "
             f"now makes all alike. Raise it to {_about(2 * now['grad_norm'])}, twice the average"
         )
 

@@ -27,6 +27,7 @@ class ModelFile:
     ``features``: rate (Hz), win_length and win_step (seconds), nmels. ``normalization``: mean and
     deviation in dB. ``scores``: the figures of the epoch it was saved at. ``origin``: command,
     versions, corpus. ``assumed`` says what the file lacked and what was taken in its place.
+    ``training`` is what resumes the run, see resume.py; None in a file that only transcribes.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -37,6 +38,7 @@ class ModelFile:
     scores: dict = field(default_factory=dict)
     origin: dict = field(default_factory=dict)
     assumed: str = ""
+    training: dict | None = None
 
     def build_model(self, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
         """The model with its weights, on the CPU, in evaluation mode."""
@@ -61,8 +63,11 @@ class ModelFile:
         )
 
 
-def save_model(path: Path, file: ModelFile) -> None:
-    """Writes a model file atomically; UserError when it cannot, the previous file untouched."""
+def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> None:
+    """Writes a model file atomically; UserError when it cannot, the file there before untouched.
+
+    ``previous`` is where that one is kept, if anywhere.
+    """
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -74,9 +79,11 @@ def save_model(path: Path, file: ModelFile) -> None:
         "scores": file.scores,
         "origin": file.origin,
     }
+    if file.training is not None:
+        content["training"] = file.training
     buffer = BytesIO()
     torch.save(content, buffer)
-    write_atomically(path, buffer.getbuffer())
+    write_atomically(path, buffer.getbuffer(), previous)
 
 
 def load_model(path) -> ModelFile:
@@ -137,6 +144,9 @@ def _parse(content: dict) -> ModelFile:
     for name in ("state_dict", "architecture", "features", "charmap", "scores", "origin"):
         if not isinstance(content[name], dict):
             raise ValueError(f"its {name} is a {type(content[name]).__name__}, not a table")
+    training = content.get("training")
+    if training is not None and set(training) != {"config", "sampler", "state"}:
+        raise ValueError("its state of training is incomplete")
     mean, deviation = (float(value) for value in content["normalization"])
     if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
         raise ValueError(f"its normalisation is {mean:g}, {deviation:g}")
@@ -148,6 +158,7 @@ def _parse(content: dict) -> ModelFile:
         charmap=CharMap.from_dict(content["charmap"]),
         scores=content["scores"],
         origin=content["origin"],
+        training=training,
     )
     if file.charmap.vocab_size != file.architecture.vocab_size:
         raise ValueError("its character map and its output layer differ in size")

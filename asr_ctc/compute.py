@@ -3,6 +3,7 @@
 import ctypes
 import math
 import os
+import sys
 from pathlib import Path
 
 import torch
@@ -121,3 +122,15 @@ class SavedActivations:
     @property
     def megabytes(self) -> float:
         return sum(self._kept.values()) / 1e6
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory that this process has had: of the GPU, or without one, of the machine."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        import resource
+    except ImportError:  # Windows does not tell
+        return float("nan")
+    unit_bytes = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes / 1e6

@@ -167,6 +167,9 @@ class TrainingConfig:
         above=0,
     )
     sortagrad: bool = setting(False, "take the first epoch from short clips to long ones")
+    accumulate: int = setting(
+        1, "batches whose gradients are added up for one optimiser step", at_least=1
+    )
     num_epochs: int = setting(50, "passes over the training split", at_least=1)
     optimizer: str = setting(
         "adamw", "AdamW, or SGD with Nesterov momentum", choices=("adamw", "sgd")
@@ -248,10 +251,21 @@ class TrainingConfig:
         at_least=0,
         at_most=2**32 - 1,
     )
+    sync_batchnorm: bool = setting(
+        False, "under torchrun, normalise over the batches of all processes, not each over its own"
+    )
+    save_every_s: float = setting(
+        600.0, "seconds between two saves within an epoch, to resume from", at_least=0
+    )
+    histograms: bool = setting(False, "write histograms of the weights to tensorboard")
     debug: bool = setting(False, "overfit one batch, to see that learning works; saves nothing")
     baselogdir: str = setting("./logs", "folder that holds the runs")
     logname: str | None = setting(None, "name of the run's folder (default: a new one is made up)")
-    resume_from: str | None = setting(None, "model file whose weights the training starts from")
+    resume_from: str | None = setting(
+        None,
+        "run to go on with (its folder, or its last.pt), or model file whose weights a new run "
+        "starts from",
+    )
 
 
 @dataclass
@@ -309,8 +323,8 @@ class CheckConfig:
 
     out: str | None = setting(
         None,
-        "where to write: `check` the folder of its report (default: ./check-VERSION-LANG), `lm` the "
-        "file .arpa or .arpa.gz (default: ./LANG.arpa), `align` a folder for a file of each "
+        "where to write: `check` the folder of its report (default: ./check-VERSION-LANG), `lm` "
+        "the file .arpa or .arpa.gz (default: ./LANG.arpa), `align` a folder for a file of each "
         "recording (default: to the screen)",
     )
     check_clips: int | None = setting(
@@ -472,28 +486,33 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
 
 
 def read_yaml(path) -> dict:
-    """The settings in a YAML file, {name: value}; every value is read by its setting's type.
-
-    The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
-    ``1e-4`` would be text and ``lang: no`` would be False.
-    """
-    import yaml
-
+    """The settings in a YAML file, {name: value}; UserError names what is wrong with it."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(f"--config {path}: cannot be read ({reason})") from None
+    return parse_yaml(text, f"--config {path}")
+
+
+def parse_yaml(text: str, source: str) -> dict:
+    """The settings in YAML, {name: value}; every value is read by its setting's type.
+
+    The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
+    ``1e-4`` would be text and ``lang: no`` would be False. ``source`` names it in errors.
+    """
+    import yaml
+
     try:
         content = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise UserError(f"--config {path}: not valid YAML{where}") from None
+        raise UserError(f"{source}: not valid YAML{where}") from None
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"--config {path}: must hold lines of `name: value`")
+        raise UserError(f"{source}: must hold lines of `name: value`")
     table, values, problems = settings(), {}, []
     for name, raw in content.items():
         if name not in table:
@@ -507,7 +526,7 @@ def read_yaml(path) -> dict:
         except UserError as error:
             problems.append(str(error))
     if problems:
-        raise UserError(f"--config {path}: " + "; ".join(problems))
+        raise UserError(f"{source}: " + "; ".join(problems))
     return values
 
 

@@ -3,8 +3,11 @@
 CharMap and WaveformProcessor, which do the two halves of the work, are importable from here too.
 """
 
+import ctypes
+import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 
@@ -45,6 +48,7 @@ __all__ = [
 ]
 
 NORMALIZATION_CLIPS = 2000
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
 class Clip(NamedTuple):
@@ -79,9 +83,16 @@ class Batch(tuple):
         return sum(self.durations)
 
     def to(self, device) -> "Batch":
-        moved = Batch(None if part is None else part.to(device) for part in self)
-        moved.__dict__.update(self.__dict__)
-        return moved
+        """The batch on a device; from pinned memory the copy overlaps with computing."""
+        return self._with(lambda part: part.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        return self._with(lambda part: part.pin_memory())
+
+    def _with(self, change: Callable[[PackedSequence], PackedSequence]) -> "Batch":
+        changed = Batch(None if part is None else change(part) for part in self)
+        changed.__dict__.update(self.__dict__)
+        return changed
 
     def __reduce__(self):
         """From a worker only the spectrograms travel as a tensor, in shared memory.
@@ -207,7 +218,7 @@ class ClipDataset(Dataset):
             return LeftOut(clip_id, error.reason)
         generator = None
         if self.processor.augment:
-            generator = torch.Generator().manual_seed(_mix(self.seed, draw.epoch, draw.row))
+            generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
         features = self.processor.finish(decibels, generator)
         if for_training:
             problem = infeasible(labels, int(self.output_lengths(len(features))))
@@ -230,8 +241,8 @@ class ClipDataset(Dataset):
         return (labels, "") if labels else (placeholder, "empty transcript")
 
 
-def _mix(*numbers: int) -> int:
-    """One 64-bit seed from several numbers, well spread."""
+def mix_seeds(*numbers: int) -> int:
+    """One seed of 63 bits from several numbers, well spread."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -341,17 +352,26 @@ def make_loader(dataset: Dataset, batches: Iterable, n_threads: int) -> DataLoad
         batch_sampler=batches,
         collate_fn=BatchCollate(),
         num_workers=n_workers,
-        worker_init_fn=_ignore_ctrl_c,
+        worker_init_fn=_follow_the_main_process,
         persistent_workers=n_workers > 0,
         prefetch_factor=4 if n_workers else None,
+        pin_memory=torch.cuda.is_available(),
         # The default draws from torch's own stream, which must not depend on loaders.
         generator=torch.Generator(),
     )
 
 
-def _ignore_ctrl_c(worker_id: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the main one decides what happens."""
+def _follow_the_main_process(worker_id: int) -> None:
+    """A worker leaves Ctrl-C, which reaches every process of a terminal, to the main process.
+
+    It ends with the main one even when that is killed: torch watches for it, but not from the
+    worker's first moment on.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != multiprocessing.parent_process().pid:
+            os._exit(1)
 
 
 def get_dataloaders(

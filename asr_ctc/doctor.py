@@ -187,8 +187,8 @@ def _labels_too_long(facts: dict) -> str | None:
         return None
     return (
         f"{share:.1%} of the training clips have more characters than the model has frames for "
-        "them, and are left out: their transcripts may belong to other clips (`check` looks), or "
-        "the speech is fast, and a smaller --win_step gives more frames"
+        "them, and cannot be learnt: their transcripts may belong to other clips (`check` looks), "
+        "or the speech is fast, and a smaller --win_step gives more frames"
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Sequence
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -47,6 +48,29 @@ class Evaluation:
 
     clips: list[Decoded]
     left_out: list[LeftOut] = field(default_factory=list)
+    n_frames: int = 0  # output frames
+    n_blank_frames: int = 0  # those whose likeliest class is the blank
+
+    @classmethod
+    def joined(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
+        """Parts of a split as one."""
+        return cls(
+            [clip for part in parts for clip in part.clips],
+            [item for part in parts for item in part.left_out],
+            sum(part.n_frames for part in parts),
+            sum(part.n_blank_frames for part in parts),
+        )
+
+    @property
+    def blank_share(self) -> float:
+        """Share of the output frames whose likeliest class is the blank."""
+        return self.n_blank_frames / self.n_frames if self.n_frames else math.nan
+
+    @property
+    def empty_share(self) -> float:
+        """Share of the clips that are read as nothing."""
+        n_empty = sum(not clip.hypotheses[0].text for clip in self.clips)
+        return n_empty / len(self.clips) if self.clips else math.nan
 
     @property
     def loss(self) -> float:
@@ -86,6 +110,9 @@ def evaluate(
         losses = [loss if known else math.nan for loss, known in zip(losses, batch.has_labels)]
         padded, n_frames = pad_packed_sequence(logits, batch_first=True)
         logp = padded.float().log_softmax(dim=-1).cpu()
+        inside = torch.arange(logp.shape[1]) < n_frames[:, None]
+        evaluation.n_frames += int(n_frames.sum())
+        evaluation.n_blank_frames += int(((logp.argmax(2) == 0) & inside).sum())
         decoded = decode(logp, n_frames, dataset.charmap)
         evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
     if evaluation.left_out:

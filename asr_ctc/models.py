@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.recurrent import run_padded
@@ -19,17 +20,22 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     """BatchNorm2d whose training statistics count the frames inside the clips only.
 
     ``forward(x, mask)`` takes x (B, C, T, F) and a mask (B, 1, T, 1) of ones inside and zeros past
-    the end of each clip. Without a mask, and in evaluation mode, it is BatchNorm2d.
+    the end of each clip. Without a mask, and in evaluation mode, it is BatchNorm2d. With
+    ``synchronised`` the statistics are those of the batches of all processes together.
     """
+
+    synchronised = False
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         if mask is None or not self.training:
             return super().forward(x)
         inside = mask.to(x.dtype)
-        count = mask.sum(dtype=torch.float32) * x.shape[3]
+        count = self._sum(mask.sum(dtype=torch.float32) * x.shape[3])
         values = x.to(torch.promote_types(x.dtype, torch.float32)) * inside
-        mean = values.sum((0, 2, 3), keepdim=True) / count
-        variance = ((values - mean) * inside).square().sum((0, 2, 3), keepdim=True) / count
+        mean = self._sum(values.sum((0, 2, 3), keepdim=True)) / count
+        variance = (
+            self._sum(((values - mean) * inside).square().sum((0, 2, 3), keepdim=True)) / count
+        )
         with torch.no_grad():
             self.num_batches_tracked += 1
             unbiased = variance * (count / (count - 1).clamp(min=1))
@@ -39,6 +45,10 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         shift = self.bias.view(1, -1, 1, 1) - mean * scale
         # In the statistics' precision: a mean large against its deviation would cancel in bf16.
         return torch.addcmul(shift, x.to(scale.dtype), scale).to(x.dtype)
+
+    def _sum(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, through which gradients flow back to all of them."""
+        return all_reduce(value) if self.synchronised else value
 
 
 class CTCModel(nn.Module):

@@ -12,10 +12,13 @@ from asr_ctc.data import Batch, make_loader
 from asr_ctc.decoding import Hypothesis, greedy_decode
 from asr_ctc.errors import UserError
 from asr_ctc.models import log_posteriors
+from asr_ctc.optimisation import make_optimizer
 from asr_ctc.progress import bar
 from asr_ctc.reporting import N_SHOWN
+from asr_ctc.resume import find_start
 from asr_ctc.runs import Run, setup
-from asr_ctc.training import make_optimizer, make_sampler, train_step
+from asr_ctc.step import train_step
+from asr_ctc.training import make_sampler
 
 log = logging.getLogger("asr_ctc")
 
@@ -33,14 +36,15 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     config.features.train_augment, config.features.augment = False, []
     config.corpus.cache_dir = None
     n_steps = config.training.num_epochs if "num_epochs" in config.typed else DEBUG_STEPS
-    run = setup(config, command)
+    run = setup(find_start(config), command)
     batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config.training), 0)
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")
     run.name_left_out(batch.left_out)
     batch = batch.to(run.device)
-    optimizer = make_optimizer(run.model, config)
+    optimizer = make_optimizer(run.model, config.training)
+    scaler = compute.make_scaler(run.device, run.precision)
     labels, n_labels = pad_packed_sequence(batch[1].to("cpu"), batch_first=True)
     wanted = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels)]
     losses = []
@@ -50,11 +54,12 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
                 run.model.train()
                 result = train_step(
                     run.model,
-                    batch,
+                    [batch],
                     optimizer,
                     config.training.grad_clip,
                     run.device,
                     run.precision,
+                    scaler,
                 )
                 losses.append(result.loss)
                 steps.update()

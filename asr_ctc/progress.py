@@ -3,13 +3,16 @@
 from tqdm import tqdm
 
 
-def bar(iterable=None, title: str = "", unit: str = "it", total: int | None = None) -> tqdm:
+def bar(
+    iterable=None, title: str = "", unit: str = "it", total: int | None = None, initial: int = 0
+) -> tqdm:
     """A tqdm bar; hidden without a title, and where standard error is not a terminal."""
     return tqdm(
         iterable,
         title,
         total,
         unit=unit,
+        initial=initial,
         leave=False,
         dynamic_ncols=True,
         disable=None if title else True,

@@ -6,23 +6,32 @@ import math
 from pathlib import Path
 
 import torch
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.tensorboard import SummaryWriter
 
 from asr_ctc.audio import RATE_HZ
 from asr_ctc.data import ClipDataset, make_loader
 from asr_ctc.evaluation import Decoded, Evaluation, evaluate
+from asr_ctc.models import log_posteriors
 from asr_ctc.runs import Run
 
 log = logging.getLogger("asr_ctc")
 
 N_SHOWN = 3  # clips whose decodings are shown after each epoch
+HYPER_PARAMETERS = (
+    "nmels", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout", "batch_size", "base_lr",
+    "weight_decay", "precision", "seed",
+)  # fmt: skip
 
 
-def record(run: Run, folder: Path, writer, figures: dict, dev: Evaluation, is_best: bool) -> None:
-    """One epoch's figures and decodings: log, tensorboard, metrics.jsonl."""
+def record(
+    run: Run, folder: Path, writer: SummaryWriter, figures: dict, dev: Evaluation, is_best: bool
+) -> None:
+    """One epoch's figures, decodings and pictures: log, tensorboard, metrics.jsonl."""
     epoch = figures["epoch"]
     log.info(
         "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
-        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s",
+        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s",
         epoch,
         run.config.training.num_epochs,
         figures["train_loss"],
@@ -35,6 +44,7 @@ def record(run: Run, folder: Path, writer, figures: dict, dev: Evaluation, is_be
         figures["epoch_s"],
         100 * figures["data_wait_share"],
         f"  {figures['clips_left_out']} clips left out" if figures["clips_left_out"] else "",
+        f"  {figures['steps_skipped']} steps skipped" if figures["steps_skipped"] else "",
         "  best" if is_best else "",
     )
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
@@ -43,17 +53,25 @@ def record(run: Run, folder: Path, writer, figures: dict, dev: Evaluation, is_be
         if name != "epoch" and math.isfinite(value):
             writer.add_scalar(name, value, epoch)
 
-    samples = {"train": decode_samples(run), "dev": dev.clips[:N_SHOWN]}
-    for split, clips in samples.items():
-        lines = [f"{clip.reference}  \n{clip.hypotheses[0].text}" for clip in clips]
-        writer.add_text(f"decodings/{split}", "\n\n".join(lines), epoch)
+    for split, clips in {"train": decode_samples(run), "dev": dev.clips[:N_SHOWN]}.items():
+        writer.add_text(f"decodings/{split}", as_table(clips), epoch)
         for clip in clips:
             log.info(
                 "  %-5s ref %s\n        hyp %s", split, clip.reference, clip.hypotheses[0].text
             )
-    if epoch == 1:
-        add_sample(run, writer, dev)
+    add_pictures(run, writer, dev, epoch)
+    if run.config.training.histograms:
+        for name, weights in run.model.named_parameters():
+            writer.add_histogram(name, weights.detach().float().cpu(), epoch)
     writer.flush()
+
+
+def as_table(clips: list[Decoded]) -> str:
+    """Markdown: a row for each clip."""
+    rows = [(clip.id, clip.reference, clip.hypotheses[0].text) for clip in clips]
+    cells = [[text.replace("|", "\\|") for text in row] for row in rows]
+    lines = ["| clip | reference | hypothesis |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in cells])
 
 
 def decode_samples(run: Run) -> list[Decoded]:
@@ -63,16 +81,37 @@ def decode_samples(run: Run) -> list[Decoded]:
     return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
 
 
-def add_sample(run: Run, writer, dev: Evaluation) -> None:
-    """A dev clip to see and to hear in tensorboard."""
+def add_pictures(run: Run, writer: SummaryWriter, dev: Evaluation, epoch: int) -> None:
+    """What the model believes of one dev clip, every epoch; the clip itself with the first."""
     shown = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.left_out}
     corpus = run.dev.corpus
     row = next((i for i in range(len(corpus)) if corpus.path(i) in shown), None)
     if row is None:
         return
     samples = torch.from_numpy(run.dev.waveform(row))
-    picture = run.dev.processor.clip(samples).T.flip(0)
+    spectrogram = run.dev.processor.clip(samples)
+    if epoch == 1:
+        writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
+        writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
+    run.model.eval()
+    with torch.inference_mode():
+        logp, _ = log_posteriors(run.model, pack_sequence([spectrogram]).to(run.device))
+    posteriors = logp[0].exp().cpu()
+    writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
+
+
+def _picture(values: torch.Tensor) -> torch.Tensor:
+    """(T, N) values as grey, N upwards, scaled to 0..1 and made tall enough to be seen."""
+    picture = values.T.flip(0)
     picture = (picture - picture.min()) / (picture.max() - picture.min()).clamp(min=1e-6)
-    picture = picture.repeat_interleave(max(1, 160 // len(picture)), dim=0)
-    writer.add_image("spectrogram", picture, 1, dataformats="HW")
-    writer.add_audio("clip", samples, 1, sample_rate=RATE_HZ)
+    return picture.repeat_interleave(max(1, 160 // len(picture)), dim=0)
+
+
+def record_end(run: Run, writer: SummaryWriter, best: dict) -> None:
+    """Tensorboard's table of runs: hyper-parameters with the scores of the best epoch."""
+    sections = run.config.sections().values()
+    values = {
+        name: getattr(s, name) for s in sections for name in HYPER_PARAMETERS if hasattr(s, name)
+    }
+    scores = {f"best/{name}": best[name] for name in ("dev_cer", "dev_wer", "dev_loss")}
+    writer.add_hparams(values, scores, run_name=".")

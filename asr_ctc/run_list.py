@@ -11,6 +11,7 @@ from pathlib import Path
 from asr_ctc import config as settings_of
 from asr_ctc.best import Best
 from asr_ctc.errors import UserError
+from asr_ctc.files import is_taken
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
 UNCOMPARED = ("logname", "baselogdir")
@@ -21,8 +22,8 @@ FIGURES = ("epoch", "dev_cer", "dev_wer", "dev_loss")
 class ListedRun:
     """A run as its folder tells it. ``best`` are the figures of its best epoch.
 
-    ``state``: finished (all epochs, or stopped early as it was told to), stopped, or broken (its
-    settings cannot be read). ``notes`` say what is wrong with the folder.
+    ``state``: running, finished (all epochs, or stopped early as it was told to), stopped, or
+    broken (its settings cannot be read). ``notes`` say what is wrong with the folder.
     """
 
     name: str
@@ -73,6 +74,8 @@ def read_run(base: Path, folder: Path) -> ListedRun:
     if run.num_epochs is not None:
         is_finished = run.epochs >= run.num_epochs or best.should_stop
         run.state = "finished" if is_finished else "stopped"
+    if is_taken(folder / "train.log"):
+        run.state = "running"
     return run
 
 

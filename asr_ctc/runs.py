@@ -17,7 +17,7 @@ from asr_ctc import __version__, compute, index, transcripts
 from asr_ctc.audio import RATE_HZ
 from asr_ctc.augment import parse_augmentation
 from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import ModelFile, features_of, load_model
+from asr_ctc.checkpoint import ModelFile, features_of
 from asr_ctc.config import Config
 from asr_ctc.corpus import Corpus, corpus_name, find_corpus
 from asr_ctc.data import (
@@ -27,20 +27,23 @@ from asr_ctc.data import (
     measure_normalization,
     prepare_split,
 )
+from asr_ctc.distributed import ALONE, World
 from asr_ctc.errors import UserError
 from asr_ctc.exclude import read_excluded, report_excluded
 from asr_ctc.feature_cache import FeatureCache, open_caches
 from asr_ctc.files import write_atomically
 from asr_ctc.models import Architecture, CTCModel
+from asr_ctc.resume import Start
 
 log = logging.getLogger("asr_ctc")
 
 
 @dataclass
 class Run:
-    """Everything a training run works with."""
+    """Everything a training run works with; what changes meanwhile is its State."""
 
     config: Config
+    world: World
     device: torch.device
     precision: str
     charmap: CharMap
@@ -62,10 +65,11 @@ class Run:
                 self.named.add(clip)
                 log.warning("left out: %s: %s", clip, reason)
 
-    def model_file(self, scores: dict) -> ModelFile:
+    def model_file(self, scores: dict, model: CTCModel | None = None) -> ModelFile:
+        """The run's model, or one of the same architecture, with all that transcribing needs."""
         processor, features = self.train.processor, self.config.features
         return ModelFile(
-            state_dict=self.model.state_dict(),
+            state_dict=(model or self.model).state_dict(),
             architecture=Architecture(
                 self.model.n_mels,
                 self.model.rnn.hidden_size,
@@ -110,17 +114,18 @@ def make_charmap(
         raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
-def setup(config: Config, command: list[str]) -> Run:
+def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     """Corpus, character map, normalisation and model of a run; writes no more than the caches."""
-    training = config.training
+    config, training = start.config, start.config.training
     if training.seed is None:
-        training.seed = random.SystemRandom().randrange(2**32)
+        training.seed = world.from_main(lambda: random.SystemRandom().randrange(2**32))
         log.info("seed drawn: %d", training.seed)
     torch.manual_seed(training.seed)
     compute.use_processor()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(training.precision, device)
-    start = load_start(config)
+    if start.file and not start.folder:
+        take_sizes(config, start.file)
     augmentation = parse_augmentation(config.features.augment)
 
     where = config.corpus
@@ -132,49 +137,31 @@ def setup(config: Config, command: list[str]) -> Run:
     dev = prepare_split(folder, "dev", *bounds, where.nthreads, excluded=excluded, **source)
     report_excluded(where.exclude, excluded, (train, dev))
 
-    if start:
-        charmap, normalization = start.charmap, start.normalization
-        model = start.build_model(config.model.dropout, config.model.l1, config.model.l2)
+    if start.file and (start.folder or "charset" not in config.given):
+        charmap = start.file.charmap
     else:
         charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
-        shape = config.model
-        model = CTCModel(
-            charmap,
-            config.features.nmels,
-            shape.nhidden_rnn,
-            shape.nlayers_rnn,
-            shape.cell_type,
-            shape.dropout,
-            shape.l1,
-            shape.l2,
-        )
+    model = make_model(config, charmap, start.file)
     plain = make_processor(config)
     train = leave_out_unlearnable(train, charmap, plain, model.output_lengths)
     train_cache, dev_cache = make_caches(config, (train, dev), augmentation)
-    if not start:
+    if start.file:
+        normalization = start.file.normalization
+    else:
         unnormalised = ClipDataset(train, charmap, plain, cache=train_cache)
-        normalization = measure_normalization(unnormalised, config.corpus.nthreads, training.seed)
+        normalization = world.from_main(
+            lambda: measure_normalization(unnormalised, where.nthreads, training.seed)
+        )
     train_processor = make_processor(config, normalization, config.features.train_augment)
-    origin = {
-        "command": shlex.join(["python", *command]),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {
-            "asr_ctc": __version__,
-            "python": platform.python_version(),
-            "torch": str(torch.__version__),
-        },
-        "corpus": {
-            "layout": where.corpus,
-            "version": corpus_name(folder, where.corpus).split("/")[0],
-            "lang": where.lang,
-            "clips": len(train),
-            "hours": round(train.hours, 3),
-            "train_tsv_sha256": train.fingerprint,
-        },
-        "resumed_from": training.resume_from or "",
-    }
+    origin = start.file.origin if start.folder else describe_origin(config, command, folder, train)
+    if start.folder and origin["corpus"]["train_tsv_sha256"] != train.fingerprint:
+        raise UserError(
+            f"--resume_from {start.folder}: {train.name} has changed since the run began: start a "
+            "new run from best_model.pt"
+        )
     run = Run(
         config,
+        world,
         device,
         precision,
         charmap,
@@ -202,8 +189,72 @@ def setup(config: Config, command: list[str]) -> Run:
             len(corpus.left_out),
         )
     log.info("normalisation: mean %.2f dB, deviation %.2f dB", *normalization)
-    log.info("computing on %s in %s, %d threads", device, precision, torch.get_num_threads())
+    processes = f"{world.size} processes, each " if world.size > 1 else ""
+    log.info(
+        "computing on %s in %s, %s%d threads", device, precision, processes, torch.get_num_threads()
+    )
     return run
+
+
+def make_model(config: Config, charmap: CharMap, file: ModelFile | None) -> CTCModel:
+    """A new model, or that of a file; with another character map its output layer is new."""
+    shape = config.model
+    model = CTCModel(
+        charmap,
+        config.features.nmels,
+        shape.nhidden_rnn,
+        shape.nlayers_rnn,
+        shape.cell_type,
+        shape.dropout,
+        shape.l1,
+        shape.l2,
+    )
+    if file is None:
+        return model
+    weights = file.state_dict
+    if charmap != file.charmap:
+        weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
+        log.info(
+            "another character map than the file's, %d classes for its %d: the output layer is new",
+            charmap.vocab_size,
+            file.charmap.vocab_size,
+        )
+    model.load_state_dict(weights, strict=charmap == file.charmap)
+    return model
+
+
+def describe_origin(config: Config, command: list[str], folder: Path, train: Corpus) -> dict:
+    """Where a model comes from, for its file."""
+    where = config.corpus
+    return {
+        "command": shlex.join(["python", *command]),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {
+            "asr_ctc": __version__,
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+        },
+        "corpus": {
+            "layout": where.corpus,
+            "version": corpus_name(folder, where.corpus).split("/")[0],
+            "lang": where.lang,
+            "clips": len(train),
+            "hours": round(train.hours, 3),
+            "train_tsv_sha256": train.fingerprint,
+        },
+        "resumed_from": config.training.resume_from or "",
+    }
+
+
+def facts_at_start(run: Run) -> dict:
+    """What the doctor looks at before training; the shares are those of clips and characters."""
+    left_out = [item for item in run.train.corpus.left_out if "too long" in item.reason]
+    counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
+    unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
+    return {
+        "unlearnable_share": len(left_out) / (len(run.train) + len(left_out)),
+        "unknown_share": unknown / max(1, sum(counts.values())),
+    }
 
 
 def make_processor(config: Config, normalization=None, augment=False) -> WaveformProcessor:
@@ -234,34 +285,30 @@ def make_caches(config: Config, corpora, augmentation) -> list[FeatureCache | No
     return open_caches(where.cache_dir, where.cache_gb, corpora, make_processor(config))
 
 
-def load_start(config: Config) -> ModelFile | None:
-    """The model that ``--resume_from`` names; its sizes and features become the configuration's.
+def take_sizes(config: Config, file: ModelFile) -> None:
+    """Sets features and sizes to those of the model whose weights a new run starts from.
 
     UserError when a typed flag contradicts the file.
     """
-    if config.training.resume_from is None:
-        return None
-    file = load_model(config.training.resume_from)
     from_file = {**file.features, **file.architecture._asdict()}
     taken = {
         name: (config.features, from_file[name]) for name in ("nmels", "win_length", "win_step")
     }
     for name in ("nhidden_rnn", "nlayers_rnn", "cell_type"):
         taken[name] = (config.model, from_file[name])
-    problems = [f"--{name}" for name in ("charset", "case_folding") if name in config.typed]
+    problems = []
     for name, (section, value) in taken.items():
         if name in config.typed and getattr(section, name) != value:
             problems.append(f"--{name} {getattr(section, name)} (the file has {value})")
         setattr(section, name, value)
     if problems:
         raise UserError(
-            f"--resume_from {config.training.resume_from} brings its own sizes and character map, "
+            f"--resume_from {config.training.resume_from} brings its own sizes, "
             f"which contradict {', '.join(problems)}; leave these flags out"
         )
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
-    return file
 
 
 def check_run_folder(config: Config) -> None:

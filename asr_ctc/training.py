@@ -1,121 +1,165 @@
 """Training: the loop, from a configuration to a model file. Read ``fit`` first."""
 
 import contextlib
+import itertools
 import logging
 import logging.handlers
 import math
+import shlex
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from asr_ctc import compute
-from asr_ctc.checkpoint import save_model
+from asr_ctc import averaging, compute, distributed
+from asr_ctc.best import Best
+from asr_ctc.checkpoint import load_model, save_model
 from asr_ctc.config import Config, TrainingConfig
 from asr_ctc.corpus import refuse_if_mostly_broken
 from asr_ctc.data import Batch, make_loader
-from asr_ctc.evaluation import ctc_losses, evaluate
+from asr_ctc.distributed import ALONE, World
+from asr_ctc.doctor import Doctor
+from asr_ctc.errors import UserError
+from asr_ctc.evaluation import Evaluation, evaluate
+from asr_ctc.files import remove_unfinished, take
+from asr_ctc.interruption import Interruption
 from asr_ctc.models import CTCModel
+from asr_ctc.optimisation import WeightAverage, make_optimizer, make_schedule, train_mode
 from asr_ctc.progress import bar
-from asr_ctc.reporting import N_SHOWN, record
-from asr_ctc.runs import Run, check_run_folder, make_run_folder, setup, write_description
+from asr_ctc.reporting import N_SHOWN, record, record_end
+from asr_ctc.resume import LAST, Start, find_start, restore, save_last
+from asr_ctc.runs import (
+    Run,
+    check_run_folder,
+    facts_at_start,
+    make_run_folder,
+    repeatable,
+    setup,
+    write_description,
+)
 from asr_ctc.sampling import DurationBatchSampler
+from asr_ctc.state import State, seed_step
+from asr_ctc.step import train_step
 
 log = logging.getLogger("asr_ctc")
 
+BEST = "best_model.pt"
+MAX_SKIPPED_IN_A_ROW = 10
+
 
 def train(config: Config, command: list[str]) -> int:
-    """`main_ctc.py train`: exit status 0, or 130 after Ctrl-C."""
+    """`main_ctc.py train`: exit status 0, or 128 + signal after Ctrl-C (130) or SIGTERM (143)."""
     # What is said before there is a folder, such as which clips are left out, is kept for its log.
     early = logging.handlers.MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1)
     log.addHandler(early)
-    try:
-        check_run_folder(config)
-        run = setup(config, command)
-        folder = make_run_folder(config)
-    finally:
-        log.removeHandler(early)
-    handler = logging.FileHandler(folder / "train.log", encoding="utf-8")
+    with contextlib.ExitStack() as at_end:
+        try:
+            world = distributed.join(config.runtime.device)
+            at_end.callback(distributed.leave)
+            start = find_start(config, shlex.join(["python", *command]))
+            if start.folder is None:
+                check_run_folder(config)
+            with distributed.others_may_end():
+                run = setup(start, command, world)
+                folder = start.folder or world.from_main(lambda: make_run_folder(run.config))
+        finally:
+            log.removeHandler(early)
+        writer = None
+        if world.is_main:
+            at_end.enter_context(_log_to(folder / "train.log", early))
+            if start.folder is None:
+                write_description(run, folder)
+            epoch = start.file.training["state"]["epoch"] if start.folder else None
+            writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
+        at_end.enter_context(distributed.others_may_end())
+        return fit(run, start, folder, writer)
+
+
+@contextlib.contextmanager
+def _log_to(file: Path, early: logging.handlers.MemoryHandler):
+    """Writes the log to the run's folder too, which is taken as long as the log is open."""
+    handler = logging.FileHandler(file, encoding="utf-8")
+    if not take(handler.stream):
+        handler.close()
+        raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
+    remove_unfinished(file.parent)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     early.setTarget(handler)
     early.close()
     log.addHandler(handler)
     try:
-        with contextlib.closing(SummaryWriter(folder)) as writer:
-            write_description(run, folder)
-            return fit(run, folder, writer)
+        yield
+    except UserError as error:  # which the command line prints
+        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, str(error), (), None))
+        raise
     finally:
         log.removeHandler(handler)
         handler.close()
 
 
-def fit(run: Run, folder: Path, writer) -> int:
-    """The training loop: an epoch, an evaluation, the figures, the files; until done or Ctrl-C."""
-    training = run.config.training
-    n_threads = run.config.corpus.nthreads
-    sampler = make_sampler(run.train_corpus.durations, training)
+def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> int:
+    """Epochs of training, each scored, recorded and saved; until done, early stop or Ctrl-C."""
+    training, world = run.config.training, run.world
+    sampler = make_sampler(run.train_corpus.durations, training, world)
+    loader = make_loader(run.train, sampler, run.config.corpus.nthreads)
+    dev_batches = make_sampler(run.dev.corpus.durations, training, world, shuffle=False)
+    dev_loader = make_loader(run.dev, dev_batches, run.config.corpus.nthreads)
+    state = make_state(run, math.ceil(len(sampler) / training.accumulate))
+    restore(start, state, sampler, world)
+    model = world.wrap(run.model, run.device, training.sync_batchnorm)
     log.info(
         "%d batches per epoch, %.1f %% of them padding", len(sampler), 100 * sampler.padding_share()
     )
-    train_loader = make_loader(run.train, sampler, n_threads)
-    dev_batches = make_sampler(run.dev.corpus.durations, training, shuffle=False)
-    dev_loader = make_loader(run.dev, dev_batches, n_threads)
-    optimizer = make_optimizer(run.model, run.config)
-    scheduler = None
-    if training.scheduler:
-        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, training.scheduler_step, 0.5)
-    best, epoch = None, 0
-    try:
+    if start.folder is None:
+        for sentence in state.doctor.at_start(facts_at_start(run)):
+            log.warning("%s", sentence)
         try_evaluation(run, dev_batches)
-        for epoch in range(1, training.num_epochs + 1):
-            sampler.epoch = epoch - 1
-            figures = train_epoch(run, train_loader, optimizer, f"epoch {epoch}")
-            dev = evaluate(run.model, dev_loader, run.device, progress="dev")
-            run.name_left_out(dev.left_out)
-            refuse_if_mostly_broken(run.dev.corpus.name, dev.left_out, len(run.dev))
-            scores = dev.score()
-            figures |= {
-                "epoch": epoch,
-                "dev_loss": dev.loss,
-                "dev_cer": scores.cer,
-                "dev_wer": scores.wer,
-                "lr": optimizer.param_groups[0]["lr"],
-            }
-            rank = (scores.cer, dev.loss)
-            is_best = best is None or rank < best
-            kept = ("epoch", "dev_cer", "dev_wer", "dev_loss")
-            file = run.model_file({name: figures[name] for name in kept})
-            if is_best:
-                save_model(folder / "best_model.pt", file)
-                best = rank
-            save_model(folder / "last.pt", file)
-            record(run, folder, writer, figures, dev, is_best)  # what it announces is on the disk
-            if scheduler:
-                scheduler.step()
-    except KeyboardInterrupt:
-        save_model(folder / "last.pt", run.model_file({"epoch": epoch, "interrupted": True}))
-        kept = "best_model.pt is the best so far; " if best else ""
-        log.info(
-            "stopped by Ctrl-C in epoch %d. %sgo on from the last weights with:\n"
-            "  python main_ctc.py train --config %s --resume_from %s",
-            epoch,
-            kept,
-            folder / "config.yaml",
-            folder / "last.pt",
-        )
-        return 130
-    cer, loss = best
-    log.info(
-        "done: best dev CER %.2f %% (dev loss %.4f) in %s",
-        100 * cer,
-        loss,
-        folder / "best_model.pt",
-    )
+    with Interruption() as interruption:
+
+        def save() -> None:
+            if world.is_main:
+                with interruption.postponed():
+                    file = run.model_file({"epoch": state.epoch - 1})
+                    save_last(folder, file, repeatable(run), state, sampler)
+
+        try:
+            if start.folder is None:
+                save()  # from now on the run can be resumed, whatever happens
+            while state.epoch <= training.num_epochs and not state.best.should_stop:
+                train_epoch(run, state, model, loader, interruption, save)
+                dev = evaluate_dev(run, scored_model(run, state), dev_loader)
+                with interruption.postponed():
+                    end_epoch(run, state, dev, folder, writer)
+                save()
+                drop_kept(run, state, folder)
+        except KeyboardInterrupt:
+            save()
+            log.info(
+                "stopped by %s in epoch %d, after %d of its batches; go on with:\n"
+                "  python main_ctc.py train --resume_from %s",
+                interruption.name,
+                state.epoch,
+                state.n_batches,
+                folder,
+            )
+            return interruption.exit_status
+    finish(run, state, dev_loader, folder, writer)
     return 0
+
+
+def make_state(run: Run, steps_per_epoch: int) -> State:
+    """Optimiser, schedule and all else that changes, at the start of a run."""
+    training = run.config.training
+    optimizer = make_optimizer(run.model, training)
+    return State(
+        optimizer,
+        make_schedule(optimizer, training, steps_per_epoch),
+        Best(training.best_by, training.early_stopping),
+        Doctor(run.config, steps_per_epoch),
+        compute.make_scaler(run.device, run.precision),
+        WeightAverage(run.model, training.ema) if training.ema else None,
+    )
 
 
 def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
@@ -133,96 +177,192 @@ def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
         log.info("  %r is read as %r", clip.reference, clip.hypotheses[0].text)
 
 
-def train_epoch(run: Run, loader: DataLoader, optimizer, title: str) -> dict:
-    """One pass over the training split; returns its figures."""
-    run.model.train()
-    clip_losses, grad_norms, seconds, n_skipped, left_out = [], [], 0.0, 0, []
-    started, waited = time.perf_counter(), 0.0
-    with bar(title=title, unit="batch", total=len(loader)) as batches:
-        asked = time.perf_counter()
-        for batch in loader:
-            waited += time.perf_counter() - asked
-            left_out += batch.left_out
-            run.name_left_out(batch.left_out)
-            refuse_if_mostly_broken(run.train_corpus.name, left_out, len(run.train))
-            if batch.ids:
-                step = train_step(
-                    run.model,
-                    batch.to(run.device),
-                    optimizer,
-                    run.config.training.grad_clip,
-                    run.device,
-                    run.precision,
-                )
-                n_skipped += not step.taken
-                if step.taken:
-                    clip_losses += [step.loss] * len(batch.ids)
-                    grad_norms.append(step.grad_norm)
-                seconds += batch.duration_s
-                rate = seconds / (time.perf_counter() - started)
-                batches.set_postfix_str(
-                    f"loss {step.loss:.3f}, grad {step.grad_norm:.2f}, {rate:.0f} audio s/s"
-                )
-            batches.update()
-            asked = time.perf_counter()
-    elapsed = time.perf_counter() - started
-    return {
-        "train_loss": float(np.mean(clip_losses)) if clip_losses else math.nan,
-        "grad_norm": float(np.mean(grad_norms)) if grad_norms else math.nan,
-        "audio_s_per_s": seconds / elapsed,
-        "data_wait_share": waited / elapsed,
-        "epoch_s": elapsed,
-        "clips_left_out": len(left_out),
-        "steps_skipped": n_skipped,
-    }
+def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption, save) -> None:
+    """The rest of an epoch, which ``state`` counts; ``save`` is called every --save_every_s."""
+    training, world, sums = run.config.training, run.world, state.sums
+    train_mode(run.model, training.freeze)
+    batches, saved = iter(loader), time.perf_counter()
+    title = f"epoch {state.epoch}"
+    with bar(title=title, unit="batch", total=len(loader), initial=state.n_batches) as shown:
+        while True:
+            started = time.perf_counter()
+            group = list(itertools.islice(batches, training.accumulate))
+            if not group:
+                break
+            fetched = time.perf_counter()
+            with interruption.postponed():
+                seed_step(training.seed, state, world)
+                is_first = state.epoch == 1 and state.n_batches == 0
+                with report_activations(run, group) if is_first else contextlib.nullcontext():
+                    step = train_step(
+                        model,
+                        group,
+                        state.optimizer,
+                        training.grad_clip,
+                        run.device,
+                        run.precision,
+                        state.scaler,
+                        world,
+                    )
+                state.count(step, group, training.grad_clip)
+                sums.waited_s += fetched - started
+                sums.elapsed_s += time.perf_counter() - started
+            name_left_out(run, state)
+            shown.set_postfix_str(
+                f"loss {step.loss:.3f}, grad {step.grad_norm:.2f}, "
+                f"{world.size * sums.audio_s / sums.elapsed_s:.0f} audio s/s"
+            )
+            shown.update(len(group))
+            if state.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+                save()
+                raise UserError(diagnose_skipping(state))
+            if time.perf_counter() - saved > training.save_every_s:
+                save()
+                saved = time.perf_counter()
 
 
-@dataclass
-class Step:
-    """What one optimiser step did: mean loss, gradient norm before clipping, was it taken."""
-
-    loss: float
-    grad_norm: float
-    taken: bool
-
-
-def train_step(model, batch: Batch, optimizer, grad_clip, device, precision) -> Step:
-    """One step on a batch. A loss or gradient that is not finite leaves the weights as they are."""
-    with compute.autocast(device, precision):
-        logits = model(batch[0])
-    losses = ctc_losses(logits, batch[1])
-    objective = losses.mean() + model.penalty()
-    optimizer.zero_grad(set_to_none=True)
-    objective.backward()
-    limit = math.inf if grad_clip is None else grad_clip
-    grad_norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
-    loss = float(losses.detach().mean())
-    taken = math.isfinite(loss) and math.isfinite(grad_norm)
-    if taken:
-        optimizer.step()
-    else:
-        pairs = zip(batch.ids, losses.tolist())
-        named = [f"{clip} ({loss:.3g})" for clip, loss in pairs if not math.isfinite(loss)]
-        log.warning(
-            "step skipped: the loss or gradient is not finite; clips: %s",
-            ", ".join(named or batch.ids),
-        )
-    return Step(loss, grad_norm, taken)
-
-
-def make_sampler(durations, training: TrainingConfig, shuffle: bool = True) -> DurationBatchSampler:
-    return DurationBatchSampler(
-        durations,
-        training.batch_size,
-        training.seed,
-        shuffle,
-        training.batch_seconds,
-        training.sortagrad,
+@contextlib.contextmanager
+def report_activations(run: Run, group: list[Batch]):
+    """Says what the first batch, the longest, keeps in memory for the backward pass."""
+    with compute.SavedActivations(run.model) as activations:
+        yield
+    seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]
+    log.info(
+        "the longest batch, %.0f s of audio with padding, keeps %.0f MB of activations",
+        max(seconds, default=0.0),
+        activations.megabytes / max(1, len(group)),
     )
 
 
-def make_optimizer(model: CTCModel, config: Config) -> torch.optim.Optimizer:
-    """Adam, or AdamW when there is weight decay."""
-    decay = config.training.weight_decay
-    kind = torch.optim.Adam if decay == 0 else torch.optim.AdamW
-    return kind(model.parameters(), config.training.base_lr, weight_decay=decay, fused=True)
+def name_left_out(run: Run, state: State) -> None:
+    """Says once of each clip why it is not used; UserError when most are not."""
+    run.name_left_out(state.sums.left_out)
+    refuse_if_mostly_broken(run.train_corpus.name, state.sums.left_out, len(run.train))
+
+
+def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
+    """The dev split, of which each process decodes a part, as all of them see it."""
+    part = evaluate(model, loader, run.device, progress="dev")
+    dev = Evaluation.joined(run.world.gather([part]))
+    run.name_left_out(dev.left_out)
+    refuse_if_mostly_broken(run.dev.corpus.name, dev.left_out, len(run.dev))
+    return dev
+
+
+def end_epoch(run: Run, state: State, dev: Evaluation, folder: Path, writer) -> None:
+    """Figures, advice and the best model of an epoch; ``state`` moves on to the next."""
+    run.name_left_out(run.world.gather(state.sums.left_out))
+    scores = dev.score()
+    figures = {
+        "epoch": state.epoch,
+        **state.sums.figures(run.world, run.device),
+        "dev_loss": dev.loss,
+        "dev_cer": scores.cer,
+        "dev_wer": scores.wer,
+        "dev_blank_share": dev.blank_share,
+        "dev_empty_share": dev.empty_share,
+        "lr": state.optimizer.param_groups[0]["lr"],
+        "memory_mb": compute.peak_memory_mb(run.device),
+    }
+    is_best = state.best.update(figures)
+    state.schedule.step_epoch(improved=is_best)
+    advice = state.doctor.after_epoch(figures)
+    if run.world.is_main:
+        file = run.model_file(scores_of(figures), scored_model(run, state))
+        if is_best:
+            save_model(folder / BEST, file)
+        if run.config.training.average_best:
+            averaging.keep(folder, file)
+        record(run, folder, writer, figures, dev, is_best)  # what it announces is on the disk
+        for sentence in advice:
+            log.warning("%s", sentence)
+    state.next_epoch()
+
+
+def scored_model(run: Run, state: State) -> CTCModel:
+    """The weights that are scored and kept: the model's, or their moving average."""
+    return state.average.model if state.average else run.model
+
+
+def scores_of(figures: dict) -> dict:
+    """The figures that a model file carries."""
+    return {name: figures[name] for name in ("epoch", "dev_cer", "dev_wer", "dev_loss")}
+
+
+def finish(run: Run, state: State, dev_loader: DataLoader, folder: Path, writer) -> None:
+    """The last words; with --average_best, first the average of the best epochs."""
+    if run.config.training.average_best:
+        average_best(run, state, dev_loader, folder)
+    if not run.world.is_main:
+        return
+    best = load_model(folder / BEST).scores
+    record_end(run, writer, best)
+    if state.best.should_stop:
+        log.info("stopped early: no better epoch in %d", state.best.epochs_since)
+    log.info(
+        "done: best dev CER %.2f %% (dev loss %.4f, epoch %d) in %s",
+        100 * best["dev_cer"],
+        best["dev_loss"],
+        best["epoch"],
+        folder / BEST,
+    )
+
+
+def drop_kept(run: Run, state: State, folder: Path) -> None:
+    if run.config.training.average_best and run.world.is_main:
+        averaging.drop_others(folder, state.best, run.config.training.average_best)
+
+
+def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
+    """Averages the weights of the best epochs; the model becomes the best one if it is better."""
+    drop_kept(run, state, folder)  # a run that was killed here did not get to it
+    epochs = averaging.kept_epochs(folder, state.best, run.config.training.average_best)
+    run.model.load_state_dict(run.world.from_main(lambda: averaging.average(folder, epochs)))
+    dev = evaluate_dev(run, run.model, dev_loader)
+    scores = dev.score()
+    figures = {
+        "epoch": state.best.epoch,
+        "dev_cer": scores.cer,
+        "dev_wer": scores.wer,
+        "dev_loss": dev.loss,
+    }
+    is_better = state.best.rank_of(figures) < state.best.rank
+    log.info(
+        "average of epochs %s: dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%%s",
+        ", ".join(map(str, epochs)),
+        dev.loss,
+        100 * scores.cer,
+        100 * scores.wer,
+        "  best" if is_better else "",
+    )
+    if is_better and run.world.is_main:
+        save_model(folder / BEST, run.model_file({**figures, "averaged": epochs}))
+
+
+def diagnose_skipping(state: State) -> str:
+    """Why a run stops whose every step is skipped, and what helps."""
+    return (
+        f"{MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, in epoch {state.epoch} after "
+        f"{state.n_batches} batches (the log names their clips). The weights before them are in "
+        f"{LAST}. When other clips come each time, training has diverged: start again with a lower "
+        "--base_lr, or with --grad_clip; when the same clips come, leave them out (--exclude)"
+    )
+
+
+def make_sampler(
+    durations, training: TrainingConfig, world: World = ALONE, shuffle: bool = True
+) -> DurationBatchSampler:
+    """Batches of this process; UserError when there are fewer clips than processes."""
+    try:
+        return DurationBatchSampler(
+            durations,
+            training.batch_size,
+            training.seed,
+            shuffle,
+            training.batch_seconds,
+            training.sortagrad,
+            world.rank,
+            world.size,
+        )
+    except ValueError as error:
+        raise UserError(f"{error}: start fewer processes (torchrun --nproc_per_node)") from None

@@ -356,7 +356,7 @@ def test_the_data_is_on_the_disk_before_it_replaces(tmp_path, monkeypatch):
         call = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, n=name, c=call: (done.append(n), c(*a)))
     write_atomically(tmp_path / "a", b"data")
-    assert done == ["fsync", "replace"]
+    assert done == ["fsync", "replace", "fsync"]  # the data, the name, the folder
 
 
 def test_a_missing_folder_is_a_users_error(tmp_path):

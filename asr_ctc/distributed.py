@@ -1,0 +1,134 @@
+"""The processes that train together, one for each device, as torchrun starts them.
+
+Every process reads its own part of each split; DistributedDataParallel averages their gradients
+(Li et al. 2020, "PyTorch Distributed"). A process that was not started by torchrun is alone, and
+then nothing here communicates.
+"""
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from asr_ctc.errors import UserError
+from asr_ctc.models import MaskedBatchNorm2d
+
+log = logging.getLogger("asr_ctc")
+
+PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's number among ``size``, and on its own machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """True for the one process that writes and speaks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module, device: torch.device, sync_batchnorm: bool) -> nn.Module:
+        """The model to call in training; its weights start as those of the main process.
+
+        Its running statistics stay those of the main process. ``sync_batchnorm`` computes them, and
+        what training normalises by, over the batches of all processes.
+        """
+        if self.size == 1:
+            return model
+        for module in model.modules():
+            if isinstance(module, MaskedBatchNorm2d):
+                module.synchronised = sync_batchnorm
+        return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+
+    def sum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The sums of each value over all processes."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, items: Sequence) -> list:
+        """The items of all processes, by rank."""
+        if self.size == 1:
+            return list(items)
+        parts = [None] * self.size
+        dist.all_gather_object(parts, list(items))
+        return [item for part in parts for item in part]
+
+    def from_main(self, make: Callable):
+        """What ``make`` gives in the main process, which alone calls it."""
+        if self.size == 1:
+            return make()
+        box = [make() if self.is_main else None]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+
+ALONE = World()
+
+
+def join(device: str) -> World:
+    """Joins the processes that torchrun started, with NCCL on GPUs and gloo on CPUs.
+
+    Those that are not the main one say errors only. UserError for more processes than GPUs.
+    """
+    if not dist.is_torchelastic_launched():
+        return ALONE
+    world = World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        if world.local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"torchrun started more processes than this machine has GPUs "
+                f"({torch.cuda.device_count()}): lower --nproc_per_node, or use --device cpu"
+            )
+        torch.cuda.set_device(world.local_rank)
+    if world.size > 1 and not dist.is_initialized():
+        # torchrun's store outlives a restart: addresses of dead processes must not be found in it.
+        store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
+        store = dist.PrefixStore(f"restart {n_restarts()}", store)
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo", timeout=PATIENCE, world_size=size, rank=rank, store=store
+        )
+    if not world.is_main:
+        log.setLevel(logging.ERROR)
+    return world
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def others_may_end():
+    """The error that a dying process leaves in the others, as a UserError."""
+    try:
+        yield
+    except RuntimeError as error:
+        words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+        if not dist.is_initialized() or not any(word in str(error) for word in words):
+            raise
+        message = (
+            "another process of this run has ended, its own error says why; the last save stands: "
+            "go on with --resume_from, or let torchrun do so (--max_restarts)"
+        )
+        log.error("%s", message)  # at once: torchrun is about to end this process too
+        raise UserError(message) from None
+
+
+def n_restarts() -> int:
+    """How often torchrun has started the processes again, after one of them had died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))

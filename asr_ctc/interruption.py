@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM, which never fall into the middle of what must be done whole."""
+
+import contextlib
+import signal
+import threading
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """Within ``with Interruption() as interruption:`` both signals raise KeyboardInterrupt once.
+
+    They do so at once, or, inside ``with interruption.postponed():``, at its end. Further signals
+    are ignored: what the first one started, such as saving, is finished.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._is_postponed = False
+
+    def __enter__(self) -> "Interruption":
+        self._before = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number, frame) -> None:
+        if self.signal is None:
+            self.signal = number
+            if not self._is_postponed:
+                raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def postponed(self):
+        """What is done inside is done whole."""
+        was_asked = self.signal is not None
+        self._is_postponed = True
+        try:
+            yield
+        finally:
+            self._is_postponed = False
+        if self.signal is not None and not was_asked:
+            raise KeyboardInterrupt
+
+    @property
+    def name(self) -> str:
+        return "SIGTERM" if self.signal == signal.SIGTERM else "Ctrl-C"
+
+    @property
+    def exit_status(self) -> int:
+        """128 + the signal, as shells count."""
+        return 128 + (self.signal or signal.SIGINT)

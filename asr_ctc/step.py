@@ -1,0 +1,144 @@
+"""One step of the optimiser: forward, CTC loss, backward, clipping, and what may go wrong."""
+
+import contextlib
+import logging
+import math
+from dataclasses import dataclass
+from typing import Sequence
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from asr_ctc import compute
+from asr_ctc.data import Batch
+from asr_ctc.distributed import ALONE, World
+from asr_ctc.errors import UserError
+from asr_ctc.evaluation import ctc_losses
+
+log = logging.getLogger("asr_ctc")
+
+CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+
+
+@dataclass
+class Step:
+    """What a step did: mean loss over its clips, gradient norm before clipping, was it taken.
+
+    ``n_clips`` is 0 where nothing was wrong and yet no step made: there was no clip that can be
+    used, or the scaler of fp16 seeks its scale.
+    """
+
+    loss: float
+    n_clips: int
+    grad_norm: float
+    taken: bool
+
+
+def train_step(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    optimizer: torch.optim.Optimizer,
+    grad_clip: float | None,
+    device: torch.device,
+    precision: str,
+    scaler: torch.amp.GradScaler,
+    world: World = ALONE,
+) -> Step:
+    """One step on batches whose gradients are added up, in this and all other processes.
+
+    The objective is the mean loss over all their clips, whichever batch or process has them, plus
+    the model's penalty. A step whose loss or gradient is not finite, or that needs more memory than
+    there is, leaves weights, statistics and optimiser as they were, and its clips are named.
+    UserError when memory runs out and other processes wait for this one.
+    """
+    batches = [batch for batch in batches if batch.ids]
+    n_here = sum(len(batch.ids) for batch in batches)
+    n_clips, n_idle = world.sum([n_here, n_here == 0], device)
+    if n_idle:
+        if world.size > 1:
+            log.warning("step skipped: a process has no clip that can be used in it")
+        return Step(math.nan, 0, math.nan, False)
+    plain = model.module if isinstance(model, DistributedDataParallel) else model
+    statistics = [buffer.clone() for buffer in plain.buffers()]
+    optimizer.zero_grad(set_to_none=True)
+    try:
+        losses = []
+        for batch in batches:
+            # The gradients of the processes are averaged, once, when the last is computed.
+            waits = model is not plain and batch is not batches[-1]
+            with model.no_sync() if waits else contextlib.nullcontext():
+                batch_losses, objective = _objective(model, batch, device, precision)
+                objective = objective * (world.size / n_clips)
+                if batch is batches[-1]:
+                    objective = objective + plain.penalty()
+                scaler.scale(objective).backward()
+            losses.append(batch_losses)
+        scaler.unscale_(optimizer)
+        limit = math.inf if grad_clip is None else grad_clip
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        here, grad_norm = torch.stack([torch.cat(losses).sum(), grad_norm]).tolist()
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        _refuse_or_name(batches, world)
+        _restore(plain, statistics, optimizer)
+        return Step(math.nan, int(n_clips), math.nan, False)
+
+    loss = world.sum([here], device)[0] / n_clips
+    taken = math.isfinite(loss) and math.isfinite(grad_norm)
+    seeks_scale = scaler.is_enabled() and math.isfinite(loss) and not taken
+    if taken:
+        scaler.step(optimizer)
+    else:
+        if not seeks_scale:
+            _name_not_finite(batches, losses, world)
+        _restore(plain, statistics, optimizer)
+    scaler.update()
+    return Step(loss, 0 if seeks_scale else int(n_clips), grad_norm, taken)
+
+
+def _objective(model, batch: Batch, device, precision) -> tuple[torch.Tensor, torch.Tensor]:
+    """(the loss of each clip (B,), without gradient; their sum)."""
+    batch = batch.to(device)
+    with compute.autocast(device, precision):
+        logits = model(batch[0])
+    losses = ctc_losses(logits, batch[1])
+    return losses.detach(), losses.sum()
+
+
+def _restore(model: nn.Module, statistics: list[torch.Tensor], optimizer) -> None:
+    for buffer, before in zip(model.buffers(), statistics):
+        buffer.copy_(before)
+    optimizer.zero_grad(set_to_none=True)
+
+
+def _name_not_finite(batches: Sequence[Batch], losses: list[torch.Tensor], world: World) -> None:
+    ids = [clip for batch in batches for clip in batch.ids]
+    pairs = world.gather(zip(ids, torch.cat(losses).tolist()))
+    infinite = [(clip, loss) for clip, loss in pairs if not math.isfinite(loss)]
+    log.warning(
+        "step skipped: the %s not finite; clips and their losses: %s",
+        "loss is" if infinite else "gradient is",
+        ", ".join(f"{clip} ({loss:.3g})" for clip, loss in infinite or pairs),
+    )
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    is_on_gpu = isinstance(error, torch.OutOfMemoryError)
+    return is_on_gpu or any(words in str(error) for words in CPU_OUT_OF_MEMORY)
+
+
+def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:
+    largest = max(batches, key=lambda batch: len(batch.ids) * max(batch.durations))
+    n_clips, longest_s = len(largest.ids), max(largest.durations)
+    what = (
+        f"out of memory on a batch of {n_clips} clips, padded to {longest_s:.1f} s each, "
+        f"{n_clips * longest_s:.0f} s in all"
+    )
+    advice = f"a --batch_seconds below {n_clips * longest_s:.0f}, or a smaller --batch_size, helps"
+    if world.size > 1:
+        raise UserError(f"{what}; {advice}")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    log.warning("step skipped: %s; %s; clips: %s", what, advice, ", ".join(largest.ids))

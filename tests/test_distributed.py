@@ -1,0 +1,96 @@
+"""Several processes that train together, started by torchrun on CPUs (gloo)."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr_ctc.checkpoint import load_model
+from tests.command import MAIN, REPOSITORY, environment, run
+from tests.toy import make_toy_corpus
+
+COMMON = """
+    train --nlayers_rnn 1 --nhidden_rnn 8 --precision fp32 --device cpu --seed 3 --min_duration 0.5
+    --nthreads 0 --dropout 0 --base_lr 0.01 --datasetroot data
+""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds data/, a toy corpus of 16, 4 and 1 clips."""
+    folder = tmp_path_factory.mktemp("together")
+    make_toy_corpus(folder / "data", (16, 4, 1))
+    return folder
+
+
+def torchrun(*words, cwd, n=2, options=()) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}",
+        *options, *words,
+    ]  # fmt: skip
+    variables = environment(PYTHONPATH=str(REPOSITORY))
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, encoding="utf-8")
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    lines = (folder / "logs" / name / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)["train_loss"] for line in lines]
+
+
+@pytest.mark.parametrize("normalisation", ["--freeze cnn", "--sync_batchnorm"])
+def test_two_processes_follow_the_loss_curve_of_one(folder, normalisation):
+    """16 clips are one step: 20 epochs are 20 steps. Normalisation is frozen, or over all clips."""
+    name = normalisation.split()[0].strip("-")
+    words = [*COMMON, "--num_epochs", "20", *normalisation.split(), "--logname"]
+    alone = run(*words, f"{name}_1", "--batch_size 16", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    together = torchrun(str(MAIN), *words, f"{name}_2", "--batch_size", "8", cwd=folder)
+    assert together.returncode == 0, together.stderr
+    assert "2 processes" in together.stderr
+    assert together.stderr.count("epoch 20/20") == 1  # one of them speaks
+    one, two = losses(folder, f"{name}_1"), losses(folder, f"{name}_2")
+    assert len(one) == 20 and one[-1] < one[0]
+    # Gradients that are zero but for rounding, of the biases before a normalisation, move by AdamW.
+    assert two == pytest.approx(one, rel=1e-5 if name == "freeze" else 1e-3)
+    scores = [load_model(folder / "logs" / f"{name}_{n}" / "last.pt").scores for n in (1, 2)]
+    assert scores[0] == scores[1]
+
+
+def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(folder):
+    """Without restarts, the error says what to do; with one, the run ends as a straight one."""
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--save_every_s", "0"]
+    dying = ["-m", "tests.dying", *words, "--logname"]
+    left = torchrun(*dying, "left", cwd=folder)
+    assert left.returncode != 0
+    # The first process hears of it by a broken connection, or is stopped by torchrun.
+    assert re.search("another process of this run has ended|stopped by SIGTERM", left.stderr)
+    assert re.search("go on with(:\n.*)? --resume_from", left.stderr)
+
+    restarted = torchrun(*dying, "restarted", cwd=folder, options=["--max_restarts=1"])
+    assert restarted.returncode == 0, restarted.stderr
+    assert "going on in epoch" in restarted.stderr
+    straight = torchrun(str(MAIN), *words, "--logname", "straight", cwd=folder)
+    assert straight.returncode == 0, straight.stderr
+    a, b = (load_model(folder / "logs" / name / "last.pt") for name in ("straight", "restarted"))
+    assert all(torch.equal(a.state_dict[name], b.state_dict[name]) for name in a.state_dict)
+    assert losses(folder, "straight") == losses(folder, "restarted")
+
+    # Another number of processes: the epoch that was left is begun again.
+    alone = run("train --resume_from logs/left", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    assert re.search(
+        r"the run had 2 processes and has 1 now: epoch \d is begun again", alone.stderr
+    )
+    assert len(losses(folder, "left")) == 4
+
+
+def test_fewer_clips_than_processes(folder, tmp_path):
+    make_toy_corpus(tmp_path / "data", (4, 1, 1))
+    refused = torchrun(str(MAIN), *COMMON, cwd=tmp_path)
+    assert refused.returncode != 0
+    said = "error: 1 clips cannot be shared by 2 processes: start fewer processes"
+    assert refused.stderr.count(f"\n{said}") == 2

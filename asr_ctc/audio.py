@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +39,30 @@ def load(
         except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
             raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
     expected = max(announced, int((expected_s or 0) * native_rate))
-    if len(samples) == 0:
-        raise AudioError(path, "holds no samples")
-    if len(samples) < 0.98 * expected - 2 * MP3_FRAME:
-        raise AudioError(
-            path,
-            f"truncated: {len(samples) / native_rate:.2f} s decoded "
-            f"of {expected / native_rate:.2f} s announced",
-        )
+    _check_length(path, len(samples), expected, native_rate)
     return _mono(path, samples, native_rate, rate, channel)
+
+
+def blocks(path, rate: int = RATE_HZ, block_s: float = 30.0) -> Iterator[np.ndarray]:
+    """The samples that ``load`` gives, in consecutive blocks of about ``block_s`` seconds.
+
+    So a recording of any length takes no more memory than a block. AudioError as ``load``, for a
+    truncated file after its last block.
+    """
+    with _opened(path) as file:
+        announced, native_rate, n_read = _announced_frames(file), file.samplerate, 0
+        resampler = soxr.ResampleStream(native_rate, rate, 1, dtype="float32")
+        while True:
+            try:
+                samples = file.read(max(1, int(block_s * native_rate)), "float32", always_2d=True)
+            except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
+                raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
+            if len(samples) == 0:
+                break
+            n_read += len(samples)
+            yield resampler.resample_chunk(_mono(path, samples, rate, rate))
+        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+    _check_length(path, n_read, announced, native_rate)
 
 
 def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
@@ -65,6 +81,17 @@ def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.
     if len(samples) == 0:
         raise AudioError(path, "holds no samples")
     return _mono(path, samples, native_rate, rate)
+
+
+def _check_length(path, n_samples: int, expected: int, rate: int) -> None:
+    """AudioError for a file without samples, and for one with fewer than it announces."""
+    if n_samples == 0:
+        raise AudioError(path, "holds no samples")
+    if n_samples < 0.98 * expected - 2 * MP3_FRAME:
+        raise AudioError(
+            path,
+            f"truncated: {n_samples / rate:.2f} s decoded of {expected / rate:.2f} s announced",
+        )
 
 
 def _mono(path, samples: np.ndarray, native_rate: int, rate: int, channel=None) -> np.ndarray:

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from itertools import islice
+from itertools import groupby, islice
 from types import MappingProxyType
 from typing import Iterable, Mapping, Sequence
 
@@ -161,9 +161,12 @@ class CharMap:
             raise ValueError(f"labels must be in 0..{last}, found {labels}") from None
 
     def text(self, labels: Sequence[int]) -> str:
-        """The characters of the classes as a person reads them: without sentence marks."""
+        """The characters of the classes as a person reads them: a space between two sentences, no
+        sentence marks."""
         marks = {self.sos, self.eos, self.blankid}
-        return self.decode([label for label in labels if int(label) not in marks]).strip()
+        runs = groupby(labels, lambda label: int(label) in marks)
+        sentences = [self.decode(list(run)).strip() for is_mark, run in runs if not is_mark]
+        return " ".join(filter(None, sentences))
 
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a transcript that this map has no class for."""

@@ -294,31 +294,69 @@ def note_ignored(config) -> None:
 
 
 def transcribe(recognizer, config) -> int:
-    """A table of hypotheses for each file; an unusable one is named, the others go on."""
-    decoding = config.decoding
-    beam_width = decoding.beamwidth if decoding.beamsearch else None
-    n_best = decoding.n_best or decoding.beamwidth
+    """What --audiofile says: a table of readings, or a --format; an unusable one is named."""
+    import time
+    from contextlib import ExitStack
+    from functools import partial
+
+    from asr_ctc.decoding import beam_decode, greedy_decode
+    from asr_ctc.progress import bar
+    from asr_ctc.recordings import TranscriptWriter, find_recordings, seconds_of, standard_input
+    from asr_ctc.transcribe import Transcriber
+
+    decoding, decode = config.decoding, greedy_decode
     settings = beam_settings(decoding, recognizer.charmap)
-    status = 0
-    for path in decoding.audiofile:
-        try:
-            hypotheses = recognizer.transcribe(path, beam_width, n_best, **settings)
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            status = 2
-            continue
-        if len(decoding.audiofile) > 1:
-            print(path)
-        fused = settings.get("fusion") is not None
-        print("   Score    Log prob    Sequence" if fused else "Log prob    Sequence")
-        # Readings that differ in sentence marks only are one to a person: the likeliest is shown.
-        shown = set()
-        for hypothesis in hypotheses:
-            if hypothesis.text not in shown:
-                score = f"{hypothesis.score:8.2f}    " if fused else ""
-                print(f"{score}{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
-            shown.add(hypothesis.text)
-    return status
+    if decoding.beamsearch:
+        n_best = decoding.n_best or decoding.beamwidth
+        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=n_best, **settings)
+    names = [str(path) for path in find_recordings(decoding.audiofile)]
+    writer = None
+    if decoding.format or config.check.out:
+        writer = TranscriptWriter(decoding.format or "text", config.check.out, names)
+    n_unusable, started_s = 0, time.monotonic()
+    with ExitStack() as stack:
+        files = [stack.enter_context(standard_input()) if n == "-" else n for n in names]
+        progress = stack.enter_context(bar(None, "transcribing", "s", seconds_of(files)))
+
+        def on_heard(seconds: float) -> None:
+            progress.update(seconds)
+            speed = progress.n / (time.monotonic() - started_s)
+            progress.set_postfix_str(f"{speed:.0f} times real time")
+
+        heard_s = 0.0
+        for name, reading in zip(names, Transcriber(recognizer, decode, on_heard)(files)):
+            heard_s += reading.duration_s
+            with progress.external_write_mode():
+                if reading.error:
+                    print(f"error: {name}: {reading.error.reason}", file=sys.stderr)
+                    n_unusable += 1
+                elif writer:
+                    writer.write(reading.transcript(name))
+                else:
+                    fused = settings.get("fusion") is not None
+                    print_readings(reading.hypotheses, name if len(names) > 1 else "", fused)
+    if len(names) > 1:
+        taken_s = time.monotonic() - started_s
+        print(
+            f"{len(names) - n_unusable} of {len(names)} recordings, {heard_s:.0f} s, transcribed "
+            f"in {taken_s:.1f} s: {heard_s / taken_s:.0f} times real time",
+            file=sys.stderr,
+        )
+    return 2 if n_unusable else 0
+
+
+def print_readings(hypotheses, name: str, fused: bool) -> None:
+    """The table of a recording's readings; with a language model their scores too."""
+    if name:
+        print(name)
+    print("   Score    Log prob    Sequence" if fused else "Log prob    Sequence")
+    # Readings that differ in sentence marks only are one to a person: the likeliest is shown.
+    shown = set()
+    for hypothesis in hypotheses:
+        if hypothesis.text not in shown:
+            score = f"{hypothesis.score:8.2f}    " if fused else ""
+            print(f"{score}{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
+        shown.add(hypothesis.text)
 
 
 def beam_settings(decoding, charmap) -> dict:

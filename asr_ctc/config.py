@@ -275,7 +275,11 @@ class DecodingConfig:
     modelpath: str | None = setting(
         None, "model file (default: the newest best_model.pt below --baselogdir)"
     )
-    audiofile: list[str] = setting([], "audio files to transcribe, of any format and rate")
+    audiofile: list[str] = setting(
+        [],
+        "audio files to transcribe, of any format, rate and length; folders, patterns such as "
+        "'*.mp3', and - for standard input",
+    )
     format: str | None = setting(
         None,
         "what `test --audiofile` and `align` write (default: a table of readings; for align, json, "
@@ -324,8 +328,8 @@ class CheckConfig:
     out: str | None = setting(
         None,
         "where to write: `check` the folder of its report (default: ./check-VERSION-LANG), `lm` "
-        "the file .arpa or .arpa.gz (default: ./LANG.arpa), `align` a folder for a file of each "
-        "recording (default: to the screen)",
+        "the file .arpa or .arpa.gz (default: ./LANG.arpa), `align` and `test --audiofile` a "
+        "folder for a file of each recording (default: to the screen)",
     )
     check_clips: int | None = setting(
         None,

@@ -1,16 +1,20 @@
 """A trained model that turns audio into text, in two lines of Python."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc import audio, compute
-from asr_ctc.alignment import FrameClock, align_text, with_times
+from asr_ctc.alignment import FrameClock, align_text
 from asr_ctc.checkpoint import ModelFile, load_model
 from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
 from asr_ctc.errors import AudioError, UserError
 from asr_ctc.formats import Transcript
 from asr_ctc.models import log_posteriors
+from asr_ctc.transcribe import Transcriber
 
 
 class Recognizer:
@@ -27,11 +31,25 @@ class Recognizer:
         """Reads a model file; UserError when it is not one, or the device is absent."""
         return cls(load_model(path), device)
 
-    @torch.inference_mode()
     def log_posteriors(self, samples: np.ndarray) -> torch.Tensor:
         """Log probabilities (T', V) of samples (S,) at the model's rate."""
-        features = self.processor.clip(torch.from_numpy(samples)).to(self.device)
-        return log_posteriors(self.model, pack_sequence([features]))[0][0].cpu()
+        return self.batch_log_posteriors([samples])[0]
+
+    @torch.inference_mode()
+    def batch_log_posteriors(self, clips: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Log probabilities (T', V) of each clip, samples (S,) at the model's rate.
+
+        Digital silence is blank, for certain, whatever the model would make of it.
+        """
+        features = [self.processor.clip(torch.from_numpy(samples)) for samples in clips]
+        packed = pack_sequence(features, enforce_sorted=False).to(self.device)
+        padded, lengths = log_posteriors(self.model, packed)
+        found = [logp[:n] for logp, n in zip(padded.cpu(), lengths.tolist())]
+        for samples, logp in zip(clips, found):
+            if audio.is_silent(samples):
+                logp.fill_(-torch.inf)
+                logp[:, self.charmap.blankid] = 0.0
+        return found
 
     def clock(self, n_samples: int) -> FrameClock:
         """The seconds of the output frames of a clip of ``n_samples`` at the model's rate.
@@ -48,21 +66,16 @@ class Recognizer:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
         Further ``settings`` of the beam as in ``beam_decode``. Each hypothesis knows when its words
-        and characters were said. A silent file gives one empty hypothesis. AudioError when the file
-        cannot be used.
+        and characters were said. A silent file gives one empty hypothesis, one of more than 20 s,
+        which is read in pieces, a single one. AudioError when the file cannot be used.
         """
-        samples = self._load(path)
-        if audio.is_silent(samples):
-            return [Hypothesis("", (), 0.0)]
-        logp, clock = self.log_posteriors(samples), self.clock(len(samples))
-        lengths = [len(logp)]
-        if beam_width is None:
-            (hypotheses,) = greedy_decode(logp[None], lengths, self.charmap)
-        else:
-            (hypotheses,) = beam_decode(
-                logp[None], lengths, self.charmap, beam_width, n_best, **settings
-            )
-        return [with_times(h, logp, self.charmap, clock) for h in hypotheses]
+        decode = greedy_decode
+        if beam_width is not None:
+            decode = partial(beam_decode, beam_width=beam_width, n_best=n_best, **settings)
+        (reading,) = Transcriber(self, decode)([path])
+        if reading.error:
+            raise reading.error
+        return reading.hypotheses
 
     def align(self, path, text: str) -> Transcript:
         """When the words and characters of ``text`` were said in an audio file.

@@ -1,11 +1,15 @@
 """Which recordings a command works on, and where what it writes about each of them goes."""
 
+import contextlib
 import glob
+import shutil
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from asr_ctc.errors import UserError
+from asr_ctc import audio
+from asr_ctc.errors import AudioError, UserError
 from asr_ctc.files import write_atomically
 from asr_ctc.formats import FORMATS, Transcript
 
@@ -19,8 +23,8 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
     """The audio files that ``words`` name: files, folders (all below them), and patterns such as
     '*.mp3'; each once, those of a folder or pattern in alphabetical order.
 
-    A file that is not there is left for its reader to complain about. UserError for a folder
-    without audio and for a pattern that nothing matches.
+    '-' stands for standard input. A file that is not there is left for its reader to complain
+    about. UserError for a folder without audio and for a pattern that nothing matches.
     """
     found: dict[Path, None] = {}
     for word in words:
@@ -37,6 +41,25 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
             files = [path]
         found |= dict.fromkeys(files)
     return list(found)
+
+
+@contextlib.contextmanager
+def standard_input() -> Iterator[Path]:
+    """A temporary file of all that comes in by standard input, for decoders that must seek."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "stdin")
+        with open(file, "wb") as spool:
+            shutil.copyfileobj(sys.stdin.buffer, spool)
+        yield file
+
+
+def seconds_of(files: Iterable) -> float:
+    """The length of all files together as their headers say it; what cannot be read counts 0."""
+    total_s = 0.0
+    for file in files:
+        with contextlib.suppress(AudioError):
+            total_s += audio.duration_s(file)
+    return total_s
 
 
 def text_beside(path: Path) -> str:

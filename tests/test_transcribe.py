@@ -228,7 +228,7 @@ def test_the_clock_of_a_made_recognizer_is_that_of_a_real_one(tiny_model):
     assert Recognizer(tiny_model, "cpu").clock(3200) == ToneReader().clock(3200)
 
 
-# ---------------------------------------------------------------------- the command, in this process
+# -------------------------------------------------------------------- the command, in this process
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def take(file) -> bool:
 def is_taken(path: Path) -> bool:
     """True when another process has taken the file."""
     try:
-        with open(path, "ab") as file:
+        with open(path, "r+b") as file:
             return not take(file)
     except OSError:
         return False

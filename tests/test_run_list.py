@@ -2,13 +2,15 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from asr_ctc.config import make_config
 from asr_ctc.errors import UserError
 from asr_ctc.run_list import as_json, as_table, differing, list_runs
-from tests.command import run, train_small
+from tests.command import REPOSITORY, run, train_small
 
 
 def figures(epoch, cer, wer=0.5, loss=1.0):
@@ -58,6 +60,27 @@ def test_the_state_of_a_run(tmp_path, settings, n_epochs, state):
         n_epochs,
         settings["num_epochs"],
     )
+
+
+def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
+    log = make_run(tmp_path, "a", [figures(1, 0.5)], num_epochs=1) / "train.log"
+    code = "import sys; from asr_ctc.files import take; f = open(sys.argv[1], 'ab'); "
+    code += "print(take(f), flush=True); sys.stdin.read()"
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", code, str(log)]
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as process:
+        assert process.stdout.readline() == "True\n"
+        assert listed(tmp_path)["a"].state == "running"
+        process.kill()
+    assert listed(tmp_path)["a"].state == "finished"
+
+
+def test_looking_leaves_everything_as_it_is(tmp_path):
+    make_run(tmp_path, "a", [figures(1, 0.5)])
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    as_table(list_runs(tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(("by", "epoch"), [("cer", 1), ("wer", 2), ("loss", 3)])

@@ -1,7 +1,11 @@
-"""Interrupted and resumed runs, which must end as straight ones do."""
+"""Interrupted and resumed runs, which must end as straight ones do; steps that go wrong."""
 
 import json
+import logging
+import math
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +15,16 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from asr_ctc import step
+from asr_ctc.checkpoint import load_model
+from asr_ctc.config import make_config
+from asr_ctc.data import ClipDataset
+from asr_ctc.errors import UserError
+from asr_ctc.resume import find_start
+from asr_ctc.runs import setup
+from asr_ctc.training import train
 from tests.command import REPOSITORY, environment
+from tests.toy import make_toy_corpus
 
 TIMES = {"epoch_s", "audio_s_per_s", "data_wait_share", "memory_mb", "elapsed_s", "waited_s"}
 COMMON = """
@@ -124,3 +137,180 @@ def test_a_run_that_is_struck_down_again_and_again_ends_as_a_straight_one(kind, 
     assert curves_of(a) == curves_of(b)
     files = {path.name for path in b.rglob("*") if "tfevents" not in path.name}
     assert files == {path.name for path in a.rglob("*") if "tfevents" not in path.name}
+
+
+# --- What a run can go on from, and what not ------------------------------------------------------
+
+SMALL = dict(
+    nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2, nthreads=0, precision="fp32",
+    device="cpu", min_duration=0.5, seed=1,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _log_everything(caplog):
+    caplog.set_level(logging.INFO, "asr_ctc")
+    logging.getLogger("asr_ctc").propagate = True
+
+
+def go(root: Path, logs: Path, **flags) -> Path:
+    """Trains in ``logs``/run, or goes on with what ``resume_from`` names."""
+    flags = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run", **flags}
+    file_values = {} if "resume_from" in flags else SMALL
+    assert train(make_config(file_values, flags), ["main_ctc.py", "train"]) == 0
+    return logs / "run"
+
+
+@pytest.fixture(scope="module")
+def finished(toy_root, tmp_path_factory) -> Path:
+    """The folder of a run of two epochs. Read only."""
+    return go(toy_root, tmp_path_factory.mktemp("logs"))
+
+
+@pytest.fixture
+def folder(finished, tmp_path) -> Path:
+    return shutil.copytree(finished, tmp_path / "logs" / "run")
+
+
+def test_a_longer_run_is_the_same_as_one_that_was_lengthened(toy_root, folder, tmp_path):
+    long = go(toy_root, tmp_path / "long", num_epochs=4)
+    go(toy_root, tmp_path, resume_from=str(folder), num_epochs=4)
+    assert_equal(
+        content_of(long / "last.pt")["state_dict"], content_of(folder / "last.pt")["state_dict"]
+    )
+    assert metrics_of(long) == metrics_of(folder)
+
+
+def test_flags_that_contradict_the_run_are_refused_by_name(toy_root, folder, tmp_path):
+    flags = dict(nhidden_rnn=9, nmels=40, charset="auto", base_lr=0.1, optimizer="sgd", nthreads=1)
+    with pytest.raises(UserError) as refused:
+        go(toy_root, tmp_path, resume_from=str(folder), **flags)
+    for words in (
+        "--nhidden_rnn 9 (the run has 8)", "--nmels 40 (the run has 20)",
+        "--charset auto (the run has default)", "--base_lr 0.1 (the run has 0.0005)",
+        "--optimizer sgd (the run has adamw)",
+    ):  # fmt: skip
+        assert words in str(refused.value)
+    assert "--nthreads" not in str(refused.value)
+
+
+def test_another_corpus_is_refused(folder, tmp_path):
+    make_toy_corpus(tmp_path / "other", (24, 6, 6), seed=1)
+    with pytest.raises(UserError, match="toy-1.0/fr train has changed since the run began"):
+        go(tmp_path / "other", tmp_path, resume_from=str(folder), num_epochs=3)
+
+
+def test_a_folder_without_last_pt(toy_root, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty: holds no last.pt"):
+        go(toy_root, tmp_path, resume_from=str(tmp_path / "empty"))
+
+
+def test_a_damaged_last_pt_is_replaced_by_the_one_before(toy_root, folder, tmp_path, caplog):
+    content = (folder / "last.pt").read_bytes()
+    (folder / "last.pt").write_bytes(content[: len(content) // 2])
+    go(toy_root, tmp_path, resume_from=str(folder))
+    assert "last.pt: not a model file, or truncated; going on from" in caplog.text
+    assert load_model(folder / "last.pt").training["state"]["epoch"] == 3
+    for name in "last.pt", "last.previous.pt":
+        (folder / name).write_bytes(content[:-9])
+    with pytest.raises(UserError, match="last.previous.pt: not a model file, or truncated"):
+        go(toy_root, tmp_path, resume_from=str(folder))
+
+
+def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
+    """The lock is that of a process, so another one holds it here."""
+    hold = "import sys; from asr_ctc.files import take; f = open(sys.argv[1], 'a'); print(take(f))"
+    hold += "; sys.stdout.flush(); sys.stdin.read()"
+    command = [sys.executable, "-c", hold, str(folder / "train.log")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with pytest.raises(UserError, match="another process trains in this folder"):
+            go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
+        other.stdin.close()
+    go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
+
+
+# --- Transfer -------------------------------------------------------------------------------------
+
+
+def test_transfer_keeps_all_but_the_output_layer_for_another_map(
+    toy_root, finished, tmp_path, caplog
+):
+    source = finished / "best_model.pt"
+    config = make_config(
+        SMALL, {"datasetroot": str(toy_root), "charset": "auto", "charset_min_count": 1,
+                "resume_from": str(source)}
+    )  # fmt: skip
+    made = setup(find_start(config), ["main_ctc.py"])
+    assert "another character map than the file's, 12 classes for its 44" in caplog.text
+    before, after = load_model(source).state_dict, made.model.state_dict()
+    for name, weights in before.items():
+        if name.startswith("charlin"):
+            assert len(after[name]) == 12
+        else:
+            assert torch.equal(after[name], weights)
+    assert made.normalization == load_model(source).normalization
+
+
+def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
+    """Its normalisation, too; the rest learns."""
+    flags = dict(logname=None, freeze=["cnn"], resume_from=str(finished / "best_model.pt"))
+    config = {**SMALL, "datasetroot": str(toy_root), "baselogdir": str(tmp_path), "num_epochs": 1}
+    assert train(make_config(config, flags), ["main_ctc.py"]) == 0
+    (new,) = tmp_path.glob("*/best_model.pt")
+    before, after = load_model(finished / "best_model.pt").state_dict, load_model(new).state_dict
+    for name, weights in before.items():
+        assert torch.equal(after[name], weights) == name.startswith("cnn"), name
+
+
+# --- What goes wrong in a step --------------------------------------------------------------------
+
+
+def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(toy_root, tmp_path, caplog):
+    flags = dict(batch_size=2, num_epochs=9, base_lr=1e30, optimizer="sgd", warmup_steps=0)
+    with pytest.raises(UserError, match="10 steps in a row were skipped, in epoch 1"):
+        go(toy_root, tmp_path, **flags)
+    assert re.search(
+        r"step skipped: the loss is not finite; clips .*toy_train_\d+.mp3 \(", caplog.text
+    )
+    file = load_model(tmp_path / "run" / "last.pt")
+    assert file.training["state"]["n_skipped_in_a_row"] == 10
+    assert "10 steps in a row" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_skipped_step_leaves_the_statistics_as_they_were(toy_root, tmp_path, monkeypatch):
+    seen = []
+
+    def poisoned(self, draw):
+        item = get(self, draw)
+        if self.output_lengths is not None and not seen:  # the first clip that training reads
+            seen.append(item.id)
+            return item._replace(features=item.features * math.nan)
+        return item
+
+    get = ClipDataset.__getitem__
+    monkeypatch.setattr(ClipDataset, "__getitem__", poisoned)
+    folder = go(toy_root, tmp_path)
+    assert [row["steps_skipped"] for row in metrics_of(folder)] == [1, 0]
+    for name, value in load_model(folder / "last.pt").state_dict.items():
+        assert value.isfinite().all(), name
+
+
+def test_a_batch_that_needs_too_much_memory_is_named_and_skipped(
+    toy_root, tmp_path, monkeypatch, caplog
+):
+    losses, calls = step.ctc_losses, []
+
+    def short_of_memory(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return losses(*args)
+
+    monkeypatch.setattr(step, "ctc_losses", short_of_memory)
+    folder = go(toy_root, tmp_path)
+    assert re.search(r"out of memory on a batch of 8 clips, padded to \d\.\d s each", caplog.text)
+    assert "--batch_seconds below" in caplog.text
+    assert [row["steps_skipped"] for row in metrics_of(folder)] == [1, 0]

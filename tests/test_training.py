@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch.nn.utils.rnn import pack_sequence
+from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from asr_ctc import runs, training
 from asr_ctc.charmap import CharMap
@@ -168,6 +168,27 @@ def test_a_step_by_hand(penalties, grad_clip):
     assert done.grad_norm == pytest.approx(norm, rel=1e-4)  # before clipping
     for after, before, gradient in zip(model.parameters(), make_model().parameters(), gradients):
         assert torch.allclose(after, before - 0.1 * scale * gradient, atol=1e-6)
+
+
+def test_gradients_of_several_batches_are_those_of_one():
+    """Without normalisation over a batch, which differs: the mean is over all clips of the step."""
+    clips = [1, 2, 1], [2, 2], [1]
+    grads = []
+    for groups in [[clips], [clips[:2], clips[2:]]]:
+        model = make_model().eval()
+        model.rnn.train()
+        batches, first = [], 0
+        whole = make_batch(*clips)
+        for group in groups:
+            features = unpack_sequence(whole[0])[first : first + len(group)]
+            batch = Batch((pack_sequence(features), labels(*group)))
+            batch.ids, first = whole.ids[first : first + len(group)], first + len(group)
+            batches.append(batch)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        done = step(model, batches, optimizer)
+        grads.append([done.loss, done.grad_norm, *(p.grad for p in model.parameters())])
+    for one, other in zip(*grads):
+        assert torch.allclose(torch.as_tensor(one), torch.as_tensor(other), rtol=1e-4, atol=1e-6)
 
 
 def test_a_step_that_is_not_finite_is_skipped(caplog):

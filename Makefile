@@ -20,7 +20,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/demo.sh
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 clean:
 	rm -rf $(VENV)

@@ -34,7 +34,6 @@ def run(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
         env=environment(**extra),
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
     )
 
 

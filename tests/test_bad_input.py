@@ -402,7 +402,7 @@ def test_a_disk_that_fills_while_saving_keeps_the_model_before(folder):
     # From now on a file can be written up to 300 kB, less than the model, as on a full disk.
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (300_000, 300_000))
     rest = process.stderr.read()
-    assert process.wait(30) == 2, rest
+    assert process.wait() == 2, rest
     assert "Traceback" not in rest
     error = rest.splitlines()[-1]
     assert error.startswith("error: cannot write logs/full/")

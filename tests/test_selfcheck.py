@@ -17,7 +17,6 @@ def run_selfcheck(folder) -> subprocess.CompletedProcess:
         env=environment(),
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
     )
 
 

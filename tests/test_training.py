@@ -254,7 +254,8 @@ def test_tensorboard(first):
     events.Reload()
     tags = events.Tags()
     rows = metrics_of(first)
-    for name in "train_loss dev_loss dev_cer dev_wer lr".split():
+    names = "train_loss dev_loss dev_cer dev_wer lr grad_norm dev_blank_share audio_s_per_s "
+    for name in (names + "data_wait_share memory_mb").split():
         scalars = events.Scalars(name)
         assert [scalar.step for scalar in scalars] == [1, 2]
         written = [row[name] for row in rows]
@@ -265,8 +266,21 @@ def test_tensorboard(first):
         assert len(texts) == 2 and all(text.count("\n") == 1 + 3 for text in texts)
     (image,) = events.Images("spectrogram")
     assert image.height >= 20 and image.encoded_image_string.startswith(b"\x89PNG")
+    posteriors = events.Images("posteriors")
+    assert [image.step for image in posteriors] == [1, 2]
+    assert all(image.height >= 44 for image in posteriors)  # a class is a row at least
+    best = min(rows, key=lambda row: (row["dev_cer"], row["dev_loss"]))
+    (scalar,) = events.Scalars("best/dev_cer")
+    assert scalar.value == pytest.approx(best["dev_cer"])
     (sound,) = events.Audio("clip")
     assert sound.sample_rate == 16_000 and sound.encoded_audio_string.startswith(b"RIFF")
+
+
+def test_histograms_on_request(few_root, tmp_path):
+    events = EventAccumulator(str(run(few_root, tmp_path, num_epochs=1, histograms=True)))
+    events.Reload()
+    names = events.Tags()["histograms"]
+    assert "cnn.0.weight" in names and "rnn.weight_hh_l0_reverse" in names
 
 
 def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
@@ -326,6 +340,16 @@ def test_the_config_of_a_run_runs_it_again(few_root, tmp_path):
     assert {**configs[0], "baselogdir": ""} == {**configs[1], "baselogdir": ""}
     another = read_yaml(run(few_root, tmp_path / "c", seed=None) / "config.yaml")
     assert another["seed"] != configs[0]["seed"]
+
+
+def test_the_doctor_is_heard_in_the_log(few_root, tmp_path, caplog):
+    """And only where there is something to say."""
+    run(few_root, tmp_path / "healthy")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    (tmp_path / "few.json").write_text(CharMap.from_symbols("❌ab").to_json())
+    folder = run(few_root, tmp_path / "ill", num_epochs=1, charset=str(tmp_path / "few.json"))
+    assert re.search(r"\d+% of the characters .* are not in the character map", caplog.text)
+    assert "--charset auto" in (folder / "train.log").read_text()
 
 
 # --- Which epoch is best -------------------------------------------------------------------------

@@ -42,11 +42,13 @@ from asr_ctc.data import (  # noqa: E402
     prepare_split,
 )
 from asr_ctc.models import CTCModel  # noqa: E402
+from asr_ctc.optimisation import make_optimizer  # noqa: E402
 from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
-from asr_ctc.training import make_optimizer, train_step  # noqa: E402
+from asr_ctc.step import train_step  # noqa: E402
 
 NORMALIZATION = (-25.0, 25.0)  # about that of the corpus, in dB
 DROPOUT, LEARNING_RATE, GRAD_CLIP = 0.1, 5e-4, 5.0
+CURVE_LEARNING_RATE = 2e-3  # so that 200 steps are enough to learn something
 
 
 class PlainModel(nn.Module):
@@ -86,7 +88,7 @@ class Plain:
         self.model = PlainModel(
             CharMap().vocab_size, config.features.nmels, shape.nhidden_rnn, shape.nlayers_rnn
         ).to(device)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), LEARNING_RATE)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), config.training.base_lr)
 
     def collate(self, clips):
         def padded(tensors):
@@ -123,14 +125,21 @@ class Ours:
             shape.cell_type,
             shape.dropout,
         ).to(device)
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.model, config.training)
+        self.scaler = compute.make_scaler(device, self.precision)
 
     def collate(self, clips):
         return BatchCollate()(clips).to(self.device)
 
     def step(self, batch) -> float:
         return train_step(
-            self.model, batch, self.optimizer, GRAD_CLIP, self.device, self.precision
+            self.model,
+            [batch],
+            self.optimizer,
+            GRAD_CLIP,
+            self.device,
+            self.precision,
+            self.scaler,
         ).loss
 
 
@@ -252,6 +261,7 @@ def losses_of(side, batches) -> np.ndarray:
 def curves(clips, arguments, device) -> None:
     """Losses over --curve_steps on the same batches: both sides, and the plain one by seed."""
     config = make_config(arguments, 2, 256)
+    config.training.base_lr = CURVE_LEARNING_RATE
     epochs = [our_batches(clips, arguments.batch_size, seed) for seed in range(100)]
     batches = [batch for epoch in epochs for batch in epoch][: arguments.curve_steps]
     runs, plain = {}, []

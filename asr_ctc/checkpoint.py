@@ -14,6 +14,7 @@ from asr_ctc.charmap import CharMap
 from asr_ctc.errors import UserError
 from asr_ctc.features import WaveformProcessor
 from asr_ctc.files import write_atomically
+from asr_ctc.lm.stored import StoredModel
 from asr_ctc.models import Architecture, CTCModel
 
 FORMAT, FORMAT_VERSION = "asr_ctc model", 1
@@ -28,6 +29,7 @@ class ModelFile:
     deviation in dB. ``scores``: the figures of the epoch it was saved at. ``origin``: command,
     versions, corpus. ``assumed`` says what the file lacked and what was taken in its place.
     ``training`` is what resumes the run, see resume.py; None in a file that only transcribes.
+    ``language_model`` is what ``lm --tune`` put in.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -39,6 +41,7 @@ class ModelFile:
     origin: dict = field(default_factory=dict)
     assumed: str = ""
     training: dict | None = None
+    language_model: StoredModel | None = None
 
     def build_model(self, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
         """The model with its weights, on the CPU, in evaluation mode."""
@@ -81,6 +84,8 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
     }
     if file.training is not None:
         content["training"] = file.training
+    if file.language_model is not None:
+        content["language_model"] = file.language_model.to_dict()
     buffer = BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getbuffer(), previous)
@@ -160,6 +165,8 @@ def _parse(content: dict) -> ModelFile:
         origin=content["origin"],
         training=training,
     )
+    if "language_model" in content:
+        file.language_model = StoredModel.from_dict(content["language_model"])
     if file.charmap.vocab_size != file.architecture.vocab_size:
         raise ValueError("its character map and its output layer differ in size")
     if set(file.features) != {"rate", "win_length", "win_step", "nmels"}:

@@ -20,7 +20,8 @@ COMMANDS = {
     "runs": "list the runs below --baselogdir: settings that differ, best scores (--json)",
     "check": "say what is wrong with a corpus, before any training",
     "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
-    "lm": "make an n-gram language model of the training transcripts and --text FILE...",
+    "lm": "make an n-gram language model of the training transcripts and --text FILE...; "
+    "--tune finds its weights",
 }
 EXAMPLES = """examples:
   python main_ctc.py check --lang fr
@@ -305,7 +306,7 @@ def transcribe(recognizer, config) -> int:
     from asr_ctc.transcribe import Transcriber
 
     decoding, decode = config.decoding, greedy_decode
-    settings = beam_settings(decoding, recognizer.charmap)
+    settings = beam_settings(config, recognizer)
     if decoding.beamsearch:
         n_best = decoding.n_best or decoding.beamwidth
         decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=n_best, **settings)
@@ -359,8 +360,9 @@ def print_readings(hypotheses, name: str, fused: bool) -> None:
         shown.add(hypothesis.text)
 
 
-def beam_settings(decoding, charmap) -> dict:
+def beam_settings(config, recognizer) -> dict:
     """What ``beam_decode`` takes beside the beam's width; reads the language model."""
+    decoding = config.decoding
     if not decoding.beamsearch:
         if decoding.lm or decoding.hotwords or decoding.lexicon:
             raise UserError("--lm, --hotwords and --lexicon need --beamsearch")
@@ -370,61 +372,31 @@ def beam_settings(decoding, charmap) -> dict:
     return dict(
         beam_tokens=decoding.beam_tokens,
         beam_threshold=decoding.beam_threshold,
-        fusion=fusion_of(decoding, charmap),
+        fusion=fusion_of(config, recognizer.charmap, recognizer.file.language_model),
     )
 
 
-def load_split_to_read(recognizer, config):
-    """(--split with all its clips, unless duration bounds are typed; how many rows it has).
+def beam_method(config, stored) -> str:
+    from asr_ctc.fusion import uses_stored
 
-    Where no flag says so it is of the corpus that the model was trained on, when that is here.
-    """
-    from asr_ctc import data, index
-    from asr_ctc.corpus import find_corpus
-
-    corpus_config = config.corpus
-    trained_on = recognizer.file.origin.get("corpus", {})
-    lang, layout = corpus_config.lang, corpus_config.corpus
-    if "lang" not in config.given:
-        lang = trained_on.get("lang", lang)
-    if "corpus" not in config.given:
-        layout = trained_on.get("layout", layout)
-    root, version = corpus_config.datasetroot, corpus_config.datasetversion
-    folder = None
-    if layout == "commonvoice" and "datasetversion" not in config.given:
-        with contextlib.suppress(UserError):  # it is not here: the newest is scored
-            folder = find_corpus(root, trained_on.get("version"), lang)
-    folder = folder or find_corpus(root, version, lang, layout)
-    everything = data.prepare_split(
-        folder,
-        corpus_config.split,
-        n_threads=corpus_config.nthreads,
-        keep_broken=True,
-        layout=layout,
-        index_dir=index.folder(corpus_config.index_dir),
-    )
-    low = corpus_config.min_duration if "min_duration" in config.typed else 0.0
-    high = corpus_config.max_duration if "max_duration" in config.typed else float("inf")
-    corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
-    return corpus, len(everything) + len(everything.left_out)
+    name = stored.name if uses_stored(config, stored) else config.decoding.lm
+    method = f"beam search of {config.decoding.beamwidth}"
+    return f"{method} with {name}" if name else method
 
 
 def score_split(recognizer, config) -> int:
     """WER and CER of a split, over every clip unless duration bounds are typed."""
     from functools import partial
 
-    from asr_ctc import data
     from asr_ctc.corpus import refuse_if_mostly_broken
     from asr_ctc.decoding import beam_decode, greedy_decode
     from asr_ctc.evaluation import evaluate
-    from asr_ctc.sampling import DurationBatchSampler
+    from asr_ctc.scoring import make_scoring_loader, split_to_read
 
-    decoding, n_threads = config.decoding, config.corpus.nthreads
-    settings = beam_settings(decoding, recognizer.charmap)
-    corpus, n_there = load_split_to_read(recognizer, config)
-    dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
-    batches = DurationBatchSampler(corpus.durations, 16, shuffle=False)
-    loader = data.make_loader(dataset, batches, n_threads)
+    decoding = config.decoding
+    settings = beam_settings(config, recognizer)
+    corpus, n_there = split_to_read(recognizer, config, config.corpus.split)
+    loader = make_scoring_loader(recognizer, corpus, config.corpus.nthreads)
     decode = greedy_decode
     if decoding.beamsearch:
         decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **settings)
@@ -436,9 +408,8 @@ def score_split(recognizer, config) -> int:
         print(f"note: {clip}: {reason}", file=sys.stderr)
 
     scores = evaluation.score()
-    method = f"beam search of {decoding.beamwidth}" if decoding.beamsearch else "greedy"
-    if decoding.lm:
-        method += f" with {decoding.lm}"
+    stored = recognizer.file.language_model
+    method = beam_method(config, stored) if decoding.beamsearch else "greedy"
     print(
         f"{corpus.name}: {len(corpus)} of {n_there} clips scored, {corpus.hours:.2f} h, "
         f"{method}, on {recognizer.device}"
@@ -505,7 +476,9 @@ def texts_to_align(recognizer, config) -> list[tuple]:
         raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
     if recordings:
         return [(path, " ".join(text) if text else None) for path in recordings]
-    corpus, _ = load_split_to_read(recognizer, config)
+    from asr_ctc.scoring import split_to_read
+
+    corpus, _ = split_to_read(recognizer, config, config.corpus.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]
 
 
@@ -533,6 +506,8 @@ def run_info(config, words, command) -> int:
         ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
         ("characters", f"{file.charmap.vocab_size} classes: {''.join(file.charmap.symbols)}"),
     ]
+    if file.language_model:
+        rows.append(("language model", str(file.language_model)))
     if file.scores:
         rows.append(("scores", ", ".join(_score(k, v) for k, v in file.scores.items())))
     rows += [(name.replace("_", " "), _flat(value)) for name, value in file.origin.items() if value]
@@ -584,6 +559,8 @@ def run_split(config, words, command) -> int:
 
 
 def run_lm(config, words, command) -> int:
+    if config.lm.tune:
+        return tune_lm(config)
     from asr_ctc.lm.build import build_language_model
 
     built = build_language_model(config)
@@ -600,6 +577,27 @@ def run_lm(config, words, command) -> int:
         "and not in it"
     )
     print(f"written: {built.path}")
+    return 0
+
+
+def tune_lm(config) -> int:
+    from asr_ctc.lm.tune import LM_WEIGHTS, WORD_BONUSES, tune_language_model
+
+    tuning = tune_language_model(config)
+    if tuning.n_unspelt:
+        share = 100 * tuning.n_unspelt / (len(tuning.model.words) - 3)
+        print(f"{share:.1f} % of the language model's words cannot be spelt, and are not used")
+    print(
+        f"{tuning.measure} of {tuning.n_clips} clips of dev in %, greedy {100 * tuning.greedy:.2f}"
+    )
+    print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
+    for weight, row in zip(LM_WEIGHTS, tuning.error_rates):
+        print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
+    print(
+        f"best: {tuning.measure} {100 * tuning.error_rates.min():.2f} % with "
+        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g}"
+    )
+    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
     return 0
 
 

@@ -380,6 +380,11 @@ class LanguageModelConfig:
         "leave out n-grams seen so often or less, a count for each order from 1 on, the last for "
         "the higher orders too, such as 0 0 1; a text too large for memory needs it",
     )
+    tune: bool = setting(
+        False,
+        "find the weight and the word bonus of --lm that are best for --modelpath on dev, and put "
+        "them with the language model into the model file",
+    )
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """A language model made ready for the beam search: what it adds to the score of a prefix."""
 
+import logging
 import math
 from collections.abc import Mapping
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.charmap import CharMap
-from asr_ctc.config import DecodingConfig
+from asr_ctc.config import Config
 from asr_ctc.errors import UserError
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import (
@@ -19,6 +20,7 @@ from asr_ctc.lm.ngrams import (
     LanguageModel,
     Ngrams,
 )
+from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
     Trie,
@@ -27,8 +29,10 @@ from asr_ctc.lm.vocabulary import (
     make_trie,
     refuse_if_mostly_unspelt,
     separators,
+    unspelt_words,
 )
 
+log = logging.getLogger("asr_ctc")
 PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of characters
 
 
@@ -109,24 +113,35 @@ def fuse(
     return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
 
 
-def fusion_of(config: DecodingConfig, charmap: CharMap) -> Fusion | None:
+def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = None) -> Fusion | None:
     """What the settings ask for; None without a language model and without hotwords.
 
-    UserError as in ``read_arpa`` and ``fuse``.
+    ``stored`` is the model file's own, used with its weights unless flags say otherwise; --lm none
+    leaves it out. UserError as in ``read_arpa`` and ``fuse``.
     """
-    if not (config.lm or config.hotwords or config.lexicon):
+    decoding = config.decoding
+    if decoding.lm and str(decoding.lm).endswith(".bin"):
+        raise UserError(f"--lm {decoding.lm}: needed is the ARPA file that it was made from")
+    weights = {name: getattr(decoding, name) for name in ("lm_weight", "word_bonus", "unk_logp")}
+    model = read_arpa(decoding.lm) if decoding.lm else None
+    if uses_stored(config, stored):
+        model = stored.model
+        weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
+    if not (model or decoding.hotwords or decoding.lexicon):
         return None
-    if config.lm and str(config.lm).endswith(".bin"):
-        raise UserError(f"--lm {config.lm}: needed is the ARPA file that it was made from")
-    return fuse(
-        read_arpa(config.lm) if config.lm else None,
-        charmap,
-        lm_weight=config.lm_weight,
-        word_bonus=config.word_bonus,
-        unk_logp=config.unk_logp,
-        lexicon=config.lexicon,
-        hotwords=dict(_hotword(text, charmap) for text in config.hotwords),
-    )
+    hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
+    fusion = fuse(model, charmap, lexicon=decoding.lexicon, hotwords=hotwords, **weights)
+    if model and (unspelt := unspelt_words(model, charmap)):
+        share = 100 * len(unspelt) / (len(model.words) - len(SPECIAL_WORDS))
+        log.warning(
+            "%.1f %% of the language model's words cannot be spelt, and are not used", share
+        )
+    return fusion
+
+
+def uses_stored(config: Config, stored: StoredModel | None) -> bool:
+    """Whether the language model in the model file is the one to use."""
+    return stored is not None and not config.decoding.lm and "lm" not in config.typed
 
 
 def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """A trained model that turns audio into text, in two lines of Python."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -10,9 +10,11 @@ from torch.nn.utils.rnn import pack_sequence
 from asr_ctc import audio, compute
 from asr_ctc.alignment import FrameClock, align_text
 from asr_ctc.checkpoint import ModelFile, load_model
+from asr_ctc.config import Config
 from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
 from asr_ctc.errors import AudioError, UserError
 from asr_ctc.formats import Transcript
+from asr_ctc.fusion import Fusion, fusion_of
 from asr_ctc.models import log_posteriors
 from asr_ctc.transcribe import Transcriber
 
@@ -30,6 +32,11 @@ class Recognizer:
     def load(cls, path, device: str = "auto") -> "Recognizer":
         """Reads a model file; UserError when it is not one, or the device is absent."""
         return cls(load_model(path), device)
+
+    @cached_property
+    def fusion(self) -> Fusion | None:
+        """The language model in the model file with its weights, ready for the beam search."""
+        return fusion_of(Config(), self.charmap, self.file.language_model)
 
     def log_posteriors(self, samples: np.ndarray) -> torch.Tensor:
         """Log probabilities (T', V) of samples (S,) at the model's rate."""
@@ -65,12 +72,14 @@ class Recognizer:
     ) -> list[Hypothesis]:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
-        Further ``settings`` of the beam as in ``beam_decode``. Each hypothesis knows when its words
-        and characters were said. A silent file gives one empty hypothesis, one of more than 20 s,
-        which is read in pieces, a single one. AudioError when the file cannot be used.
+        Further ``settings`` of the beam as in ``beam_decode``; without a ``fusion`` among them the
+        language model in the model file is used, if there is one. Each hypothesis knows when its
+        words and characters were said. A silent file gives one empty hypothesis, one of more than
+        20 s, which is read in pieces, a single one. AudioError when the file cannot be used.
         """
         decode = greedy_decode
         if beam_width is not None:
+            settings = {"fusion": self.fusion, **settings}
             decode = partial(beam_decode, beam_width=beam_width, n_best=n_best, **settings)
         (reading,) = Transcriber(self, decode)([path])
         if reading.error:

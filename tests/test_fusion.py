@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ctc.charmap import CharMap
-from asr_ctc.config import DecodingConfig
+from asr_ctc.config import make_config
 from asr_ctc.decoding import beam_decode
 from asr_ctc.errors import UserError
 from asr_ctc.fusion import fuse, fusion_of, no_fusion
@@ -257,7 +257,7 @@ def test_the_unknown_word_has_the_cost_it_is_given():
 def test_settings_make_the_fusion_that_they_say(tmp_path):
     model = random_model(np.random.default_rng(4), VOCABULARY)
     write_arpa(tmp_path / "m.arpa.gz", model)
-    config = DecodingConfig(
+    values = dict(
         lm=str(tmp_path / "m.arpa.gz"),
         lm_weight=1.5,
         word_bonus=-0.5,
@@ -265,6 +265,7 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
         lexicon=True,
         hotwords=["AB:2", "bb:-1"],
     )
+    config = make_config(values, {})
     fusion = fuse(
         model,
         CHARMAP,
@@ -278,7 +279,7 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
     expected = {h.labels: h.score for h in decode(frames, fusion, 20)}
     found = decode(frames, fusion_of(config, CHARMAP), 20)
     assert {h.labels: h.score for h in found} == pytest.approx(expected, abs=1e-4)
-    assert fusion_of(DecodingConfig(), CHARMAP) is None
+    assert fusion_of(make_config({}, {}), CHARMAP) is None
 
 
 @pytest.mark.parametrize(
@@ -294,4 +295,4 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
 )
 def test_settings_that_make_none_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        fusion_of(DecodingConfig(**settings), CHARMAP)
+        fusion_of(make_config({}, settings), CHARMAP)

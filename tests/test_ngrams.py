@@ -15,8 +15,11 @@ from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel, score, score
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
     character_words,
+    labels_of,
+    make_trie,
+    refuse_if_mostly_unspelt,
     separators,
-    spell,
+    unspelt_words,
     words_of,
 )
 
@@ -284,17 +287,18 @@ def walk(trie, labels):
 
 @given(st.lists(st.text("abc'", min_size=1, max_size=4), unique=True, min_size=1))
 def test_the_trie_holds_every_word_and_the_best_below_each_prefix(words):
-    charmap, model = CharMap(), model_of(*words)
-    trie, unspelt = spell(model, charmap)
-    assert not unspelt
+    charmap = CharMap()
+    values = -np.arange(float(len(words)))
+    labels = [labels_of(word, charmap) for word in words]
+    trie = make_trie(labels, np.arange(len(words)), values)
     spelt = {word: [charmap.char2idx[c] for c in word] for word in words}
     prefixes = {tuple(labels[:n]) for labels in spelt.values() for n in range(len(labels) + 1)}
     assert len(trie.label) == len(prefixes)
     for prefix in prefixes:
         node = walk(trie, prefix)
         below = [w for w in words if tuple(spelt[w][: len(prefix)]) == prefix]
-        assert trie.best[node] == max(model.unigrams[model.ids[w]] for w in below)
-        ends = [model.ids[w] for w in below if len(w) == len(prefix)]
+        assert trie.best[node] == max(values[words.index(w)] for w in below)
+        ends = [words.index(w) for w in below if len(w) == len(prefix)]
         assert [trie.word[node]] == (ends or [NO_WORD])
     for node in range(len(trie.label)):
         labels = trie.label[trie.children[node] : trie.children[node + 1]]
@@ -303,9 +307,10 @@ def test_the_trie_holds_every_word_and_the_best_below_each_prefix(words):
 
 def test_words_that_the_map_cannot_spell():
     charmap = CharMap()
-    assert spell(model_of("le", "la", "été", "Paris"), charmap).unspelt == ["été", "Paris"]
+    assert unspelt_words(model_of("le", "la", "été", "Paris"), charmap) == ["été", "Paris"]
+    refuse_if_mostly_unspelt(["été"], 2)
     with pytest.raises(UserError, match=r"3 of the 4 words .* \(75 %\), such as 'été'"):
-        spell(model_of("le", "été", "où", "là"), charmap)
+        refuse_if_mostly_unspelt(["été", "où", "là"], 4)
 
 
 def test_characters_as_words():

@@ -62,29 +62,6 @@ class Trie(NamedTuple):
     best: np.ndarray  # (M,) float32: the highest unigram log probability of the words below
 
 
-class Spelling(NamedTuple):
-    """The words of a language model in the classes of a character map."""
-
-    trie: Trie
-    unspelt: list[str]  # words that the map has no classes for
-
-
-def spell(model: LanguageModel, charmap: CharMap) -> Spelling:
-    """The trie of a word model's vocabulary; UserError when the map cannot spell half of it.
-
-    A word must stand as the map writes it: lower case and without accents where the map is so.
-    """
-    ids, labels, unspelt = [], [], []
-    for i, word in enumerate(model.words[EOS + 1 :], EOS + 1):
-        if (classes := labels_of(word, charmap)) is not None:
-            ids.append(i)
-            labels.append(classes)
-        else:
-            unspelt.append(word)
-    refuse_if_mostly_unspelt(unspelt, len(unspelt) + len(ids))
-    return Spelling(make_trie(labels, np.array(ids, dtype=np.int32), model.unigrams), unspelt)
-
-
 def labels_of(word: str, charmap: CharMap) -> list[int] | None:
     """The classes of a word as the map writes it; None when it does not write it so."""
     if words_of(word, charmap) != [word]:
@@ -97,15 +74,23 @@ def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
 
     UserError when the map has no class for half of the model's characters.
     """
+    refuse_if_mostly_unspelt(unspelt_words(model, charmap), len(model.words) - EOS - 1)
     silent = (charmap.symbols[charmap.blankid], charmap.soschar, charmap.eoschar)
     names = [SPACE if symbol == " " else symbol for symbol in charmap.symbols]
-    unspelt = sorted(set(model.words[EOS + 1 :]) - set(names))
-    refuse_if_mostly_unspelt(unspelt, len(model.words) - EOS - 1)
     words = [
         NO_WORD if name in silent else UNK if name == charmap.unknown else model.ids.get(name, UNK)
         for name in names
     ]
     return np.array(words, dtype=np.int32)
+
+
+def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
+    """The words, or characters, of a model that the map has no classes for."""
+    if model.level == "word":
+        return [word for word in model.words[EOS + 1 :] if labels_of(word, charmap) is None]
+    known = {SPACE} if " " in charmap.char2idx else set()
+    known.update(filter(charmap.knows, charmap.symbols))
+    return sorted(set(model.words[EOS + 1 :]) - known)
 
 
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:

@@ -1,0 +1,69 @@
+"""A language model in a model file: the n-grams, and the weights that suit both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
+
+DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """``weights`` are settings of the beam search: lm_weight, word_bonus, unk_logp."""
+
+    name: str
+    model: LanguageModel
+    weights: dict[str, float]
+
+    def __str__(self) -> str:
+        weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
+        return f"{self.name}, {len(self.model.words):,} words, order {self.model.order}, {weights}"
+
+    def to_dict(self) -> dict:
+        """Plain values and tensors, which are read without running code."""
+        arrays = self.model.ngrams._asdict()
+        return {
+            "name": self.name,
+            "weights": dict(self.weights),
+            "order": self.model.order,
+            "words": "\n".join(self.model.words),
+            "ngrams": {name: torch.from_numpy(array) for name, array in arrays.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "StoredModel":
+        """ValueError when the arrays are not a model's: compiled code trusts them."""
+        arrays = {name: content["ngrams"][name].numpy() for name in Ngrams._fields}
+        for name, array in arrays.items():
+            if array.dtype != DTYPES.get(name, np.int32) or array.ndim != 1:
+                raise ValueError(f"{name} of its language model is {array.dtype}")
+        words, ngrams = tuple(content["words"].split("\n")), Ngrams(**arrays)
+        if not _is_sound(ngrams, len(words)) or words[:3] != SPECIAL_WORDS:
+            raise ValueError("its language model is damaged")
+        weights = {name: float(value) for name, value in content["weights"].items()}
+        return cls(
+            str(content["name"]), LanguageModel(words, int(content["order"]), ngrams), weights
+        )
+
+
+def _is_sound(ngrams: Ngrams, n_words: int) -> bool:
+    """Whether every index points into the arrays, and every way to a shorter context ends."""
+    n = len(ngrams.word)
+    if any(len(a) != n for a in ngrams if a is not ngrams.children):
+        return False
+    if len(ngrams.children) != n + 1 or n <= n_words:
+        return False
+    first, second, last = ngrams.children[[0, 1, -1]]
+    return bool(
+        (first, second, last) == (1, 1 + n_words, n)
+        and (np.diff(ngrams.children) >= 0).all()
+        and ((0 <= ngrams.state) & (ngrams.state < n)).all()
+        and ((0 <= ngrams.word[1:]) & (ngrams.word[1:] < n_words)).all()
+        and (0 <= ngrams.shorter).all()
+        and (ngrams.shorter[1:] < np.arange(1, n)).all()
+        and np.isfinite(ngrams.logp).all()
+        and np.isfinite(ngrams.backoff).all()
+    )

@@ -1,0 +1,52 @@
+"""The split that a trained model reads: of the corpus it was trained on unless told otherwise."""
+
+import contextlib
+
+from torch.utils.data import DataLoader
+
+from asr_ctc import data, index
+from asr_ctc.config import Config
+from asr_ctc.corpus import Corpus, find_corpus
+from asr_ctc.errors import UserError
+from asr_ctc.recognizer import Recognizer
+from asr_ctc.sampling import DurationBatchSampler
+
+CLIPS_AT_A_TIME = 16
+
+
+def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[Corpus, int]:
+    """(a split with all its clips, unless duration bounds are typed; how many rows it has).
+
+    Where no flag says so it is of the corpus that the model was trained on, when that is here.
+    UserError as ``find_corpus`` and ``prepare_split``.
+    """
+    where, trained_on = config.corpus, recognizer.file.origin.get("corpus", {})
+    lang, layout = where.lang, where.corpus
+    if "lang" not in config.given:
+        lang = trained_on.get("lang", lang)
+    if "corpus" not in config.given:
+        layout = trained_on.get("layout", layout)
+    folder = None
+    if layout == "commonvoice" and "datasetversion" not in config.given:
+        with contextlib.suppress(UserError):  # it is not here: the newest is scored
+            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
+    folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
+    everything = data.prepare_split(
+        folder,
+        split,
+        n_threads=where.nthreads,
+        keep_broken=True,
+        layout=layout,
+        index_dir=index.folder(where.index_dir),
+    )
+    low = where.min_duration if "min_duration" in config.typed else 0.0
+    high = where.max_duration if "max_duration" in config.typed else float("inf")
+    corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
+    return corpus, len(everything) + len(everything.left_out)
+
+
+def make_scoring_loader(recognizer: Recognizer, corpus: Corpus, n_threads: int) -> DataLoader:
+    """The clips of a corpus as the model takes them, the shortest first."""
+    dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    batches = DurationBatchSampler(corpus.durations, CLIPS_AT_A_TIME, shuffle=False)
+    return data.make_loader(dataset, batches, n_threads)

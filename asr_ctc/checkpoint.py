@@ -55,6 +55,7 @@ class ModelFile:
             dropout,
             l1,
             l2,
+            shape.rnn_norm,
         )
         model.load_state_dict(self.state_dict)
         return model.eval()

@@ -496,7 +496,8 @@ def run_info(config, words, command) -> int:
         (
             "architecture",
             f"2 convolutions, {shape.nlayers_rnn} × {shape.nhidden_rnn} bidirectional "
-            f"{shape.cell_type}, {n_params:,} parameters",
+            f"{shape.cell_type}{' with layer normalisation' if shape.rnn_norm else ''}, "
+            f"{n_params:,} parameters",
         ),
         (
             "features",

@@ -10,7 +10,7 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from asr_ctc.recurrent import run_padded
+from asr_ctc.recurrent import run_packed, run_padded
 
 N_CHANNELS = 32
 RECURRENT_CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
@@ -56,6 +56,8 @@ class CTCModel(nn.Module):
 
     ``cnn`` halves time and mel, then time again; ``rnn`` reads both ways; ``charlin`` gives the V
     classes, blank first. ``charmap`` is used for its size only. l1, l2 weigh ``penalty()``.
+    ``rnn_norm`` normalises each frame that goes from one recurrent layer to the next: Ba et al.
+    2016, "Layer Normalization".
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class CTCModel(nn.Module):
         dropout: float,
         l1: float = 0.0,
         l2: float = 0.0,
+        rnn_norm: bool = False,
     ):
         super().__init__()
         if cell_type not in RECURRENT_CELLS:
@@ -89,6 +92,8 @@ class CTCModel(nn.Module):
             nlayers_rnn,
             bidirectional=True,
         )
+        n_norms = nlayers_rnn - 1 if rnn_norm else 0
+        self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * nhidden_rnn) for _ in range(n_norms))
         self.charlin = nn.Sequential(nn.Linear(2 * nhidden_rnn, charmap.vocab_size))
 
     def _after_convolutions(self, size, axis: int):
@@ -125,9 +130,9 @@ class CTCModel(nn.Module):
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
         if frames.is_cuda:
             packed = pack_padded_sequence(frames, n_frames, enforce_sorted=False)
-            hidden = pad_packed_sequence(self.rnn(packed)[0])[0]
+            hidden = pad_packed_sequence(run_packed(self.rnn, packed, self.rnn_norms))[0]
         else:
-            hidden = run_padded(self.rnn, frames, n_frames)
+            hidden = run_padded(self.rnn, frames, n_frames, self.rnn_norms)
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
     def _convolve(self, x: torch.Tensor, n_frames: torch.Tensor):
@@ -177,6 +182,7 @@ class Architecture(NamedTuple):
     nlayers_rnn: int
     cell_type: str
     vocab_size: int
+    rnn_norm: bool = False
 
     @classmethod
     def of_state_dict(cls, state: dict) -> "Architecture":
@@ -207,6 +213,7 @@ class Architecture(NamedTuple):
             ),
             cell_type=cell_type,
             vocab_size=state["charlin.0.weight"].shape[0],
+            rnn_norm="rnn_norms.0.weight" in state,
         )
 
 

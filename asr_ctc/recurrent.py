@@ -1,4 +1,5 @@
-"""Recurrent layers on padded batches, for processors where the packed ones are slow.
+"""Recurrent layers on padded batches, for processors where the packed ones are slow; and on packed
+ones, with something between the layers, which nn.GRU and nn.LSTM do not offer.
 
 On a CPU, autograd fills a gradient of the whole sequence with zeros at every time step of a
 PackedSequence, and runs a dozen small operations per step, direction and layer. Here both
@@ -6,10 +7,11 @@ directions step together, and the GRU's backward pass is written out, so that a 
 matrix product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
 """
 
-from typing import Callable
+from typing import Callable, Sequence
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 # Below, packing a matrix for oneDNN gains less than one call per direction in place of one costs.
 PACKED_FROM = 256 * 1024
@@ -17,8 +19,34 @@ sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-def run_padded(rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
-    """What a bidirectional ``rnn`` makes of the clips in x (T, B, I), padded: (T, B, 2H).
+def run_packed(
+    rnn: nn.RNNBase, packed: PackedSequence, norms: Sequence[nn.Module] = ()
+) -> PackedSequence:
+    """What a bidirectional ``rnn`` makes of packed clips (T, I): (T, 2H) of each.
+
+    ``norms``, if any, stand between the layers: one fewer than these, each changes every frame
+    (2H,) by itself.
+    """
+    if not norms:
+        return rnn(packed)[0]
+    x, batch_sizes, sorting, unsorting = packed
+    for layer in range(rnn.num_layers):
+        weights = [w for way in ("", "_reverse") for w in _weights(rnn, layer, way)]
+        zero = x.new_zeros(2, int(batch_sizes[0]), rnn.hidden_size)
+        options = (weights, True, 1, 0.0, rnn.training, True)
+        if rnn.mode == "GRU":
+            x = torch.gru(x, batch_sizes, zero, *options)[0]
+        else:
+            x = torch.lstm(x, batch_sizes, (zero, zero), *options)[0]
+        if layer < len(norms):
+            x = norms[layer](x)
+    return PackedSequence(x, batch_sizes, sorting, unsorting)
+
+
+def run_padded(
+    rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor, norms: Sequence[nn.Module] = ()
+) -> torch.Tensor:
+    """The same of the clips in x (T, B, I), padded: (T, B, 2H).
 
     ``n_frames`` (B,) are the clips' lengths. The same numbers as on a PackedSequence, frames past
     a clip's end excepted: the backward direction reads each clip reversed within its own length.
@@ -38,6 +66,8 @@ def run_padded(rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor) -> torc
                 x = _GRULayer.apply(x, reversal, torch.is_grad_enabled(), *weights)
             else:
                 x = _lstm_layer(x, reversal, weights, rnn.training)
+            if layer < len(norms):
+                x = norms[layer](x)
     return x
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asr_ctc.checkpoint import ModelFile, load_model, save_model
-from asr_ctc.config import Config, make_config, parse_yaml, settings
+from asr_ctc.config import Config, default_of, make_config, parse_yaml, settings
 from asr_ctc.distributed import World, n_restarts
 from asr_ctc.errors import UserError
 from asr_ctc.files import write_atomically
@@ -86,10 +86,11 @@ def _resumed_config(config: Config, text: str, path: Path) -> Config:
     for name in sorted(config.given - ELSEWHERE):
         section, f, _ = settings()[name]
         value = getattr(getattr(config, section), f.name)
+        began_with = values.get(name, default_of(f))  # the run may be older than the setting
         if name in CHANGEABLE:
             changes[name] = value
-        elif value != values[name]:
-            problems.append(f"--{name} {value} (the run has {values[name]})")
+        elif value != began_with:
+            problems.append(f"--{name} {value} (the run has {began_with})")
     if problems:
         raise UserError(
             f"--resume_from {path.parent}: the run goes on as it began, which contradicts "

@@ -76,6 +76,7 @@ class Run:
                 self.model.rnn.num_layers,
                 self.model.rnn.mode,
                 self.charmap.vocab_size,
+                len(self.model.rnn_norms) > 0,
             ),
             features=features_of(processor, features.win_length, features.win_step),
             normalization=self.normalization,
@@ -208,6 +209,7 @@ def make_model(config: Config, charmap: CharMap, file: ModelFile | None) -> CTCM
         shape.dropout,
         shape.l1,
         shape.l2,
+        shape.rnn_norm,
     )
     if file is None:
         return model
@@ -294,7 +296,7 @@ def take_sizes(config: Config, file: ModelFile) -> None:
     taken = {
         name: (config.features, from_file[name]) for name in ("nmels", "win_length", "win_step")
     }
-    for name in ("nhidden_rnn", "nlayers_rnn", "cell_type"):
+    for name in ("nhidden_rnn", "nlayers_rnn", "cell_type", "rnn_norm"):
         taken[name] = (config.model, from_file[name])
     problems = []
     for name, (section, value) in taken.items():

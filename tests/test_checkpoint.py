@@ -71,12 +71,13 @@ def test_a_model_file_is_all_that_is_needed(path, tiny_model):
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
-def test_any_architecture_and_charset(tmp_path, cell):
+@pytest.mark.parametrize("rnn_norm", [False, True])
+def test_any_architecture_and_charset(tmp_path, cell, rnn_norm):
     charmap = CharMap.from_transcripts(["Съешь ещё"])[0]
-    model = CTCModel(charmap, 13, 5, 2, cell, 0.0).eval()
+    model = CTCModel(charmap, 13, 5, 2, cell, 0.0, rnn_norm=rnn_norm).eval()
     file = ModelFile(
         model.state_dict(),
-        Architecture(13, 5, 2, cell, charmap.vocab_size),
+        Architecture(13, 5, 2, cell, charmap.vocab_size, rnn_norm),
         {"rate": 8_000, "win_length": 0.03, "win_step": 0.015, "nmels": 13},
         (1.5, 2.5),
         charmap,
@@ -87,6 +88,12 @@ def test_any_architecture_and_charset(tmp_path, cell):
     spectrograms = pack_sequence([CLIP[:, :13]])
     with torch.no_grad():
         assert torch.equal(again.build_model()(spectrograms).data, model(spectrograms).data)
+
+
+def test_a_file_older_than_a_layer_option_has_it_off(light):
+    content = content_of(light)
+    del content["architecture"]["rnn_norm"]
+    assert not load_model(saved(content, light)).architecture.rnn_norm
 
 
 def test_settings_of_training_are_the_callers(path):
@@ -272,6 +279,7 @@ def test_values_of_a_wrong_kind_are_refused(light, part, key):
         ("architecture", {"n_mels": 10**12}),
         ("architecture", {"cell_type": "LSTM"}),
         ("architecture", {"vocab_size": 43}),
+        ("architecture", {"rnn_norm": True}),
         ("architecture", {"extra": 1}),
         ("features", {"nmels": 13}),
         ("features", {"nmels": 19}),

@@ -123,6 +123,22 @@ def test_one_clip_through_plain_torch_layers(cell):
     assert torch.allclose(logits, plain["charlin"](hidden)[:, 0], atol=1e-5)
 
 
+@pytest.mark.parametrize("cell", CELLS)
+@torch.no_grad()
+def test_normalised_between_recurrent_layers(cell):
+    """Off, the model holds nothing for it; on, all that a layer tells the next goes through it."""
+    plain, normed = make(cell, n_layers=3), make(cell, n_layers=3, rnn_norm=True)
+    added = set(normed.state_dict()) - set(plain.state_dict())
+    assert added == {f"rnn_norms.{i}.{name}" for i in (0, 1) for name in ("weight", "bias")}
+    clips = pack(make_clips(40, 40))
+    for model in plain, normed:
+        one, other = unpack_sequence(model(clips))
+        assert (one - other).abs().max() > 1e-4
+    normed.rnn_norms[1].weight.zero_()  # the last layer reads the same of every clip
+    one, other = unpack_sequence(normed(clips))
+    assert (one - other).abs().max() < 1e-6
+
+
 def test_refuses_other_cells_and_other_features():
     with pytest.raises(ValueError, match="cell_type must be GRU or LSTM, found 'RNN'"):
         CTCModel(CHARMAP, 20, 4, 1, "RNN", 0.1)
@@ -154,11 +170,11 @@ def test_lengths_and_order_of_a_batch():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("n_mels", [20, 13])
+@pytest.mark.parametrize(("n_mels", "rnn_norm"), [(20, False), (13, False), (20, True)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
 @torch.no_grad()
-def test_alone_and_in_any_batch(cell, n_mels, dtype, tolerance):
-    model = make(cell, n_mels, dtype=dtype)
+def test_alone_and_in_any_batch(cell, n_mels, rnn_norm, dtype, tolerance):
+    model = make(cell, n_mels, dtype=dtype, rnn_norm=rnn_norm)
     # Every remainder by 4, and clips shorter than what a convolution sees at once.
     clips = make_clips(1, 2, 3, 8, 17, 30, 43, 60, n_mels=n_mels, dtype=dtype)
     alone = [unpack_sequence(model(pack([clip])))[0] for clip in clips]
@@ -285,10 +301,10 @@ def test_log_posteriors():
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("n_mels", [20, 80])
-def test_sizes_are_read_from_the_tensors(cell, n_mels):
-    state = make(cell, n_mels, n_layers=3, hidden=5).state_dict()
-    assert Architecture.of_state_dict(state) == Architecture(n_mels, 5, 3, cell, 44)
+@pytest.mark.parametrize(("n_mels", "rnn_norm"), [(20, False), (80, False), (20, True)])
+def test_sizes_are_read_from_the_tensors(cell, n_mels, rnn_norm):
+    state = make(cell, n_mels, n_layers=3, hidden=5, rnn_norm=rnn_norm).state_dict()
+    assert Architecture.of_state_dict(state) == Architecture(n_mels, 5, 3, cell, 44, rnn_norm)
 
 
 def test_tensors_of_another_model_are_refused():

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc import recurrent
-from asr_ctc.recurrent import run_padded
+from asr_ctc.recurrent import run_packed, run_padded
 
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 
@@ -48,6 +48,54 @@ def test_padded_is_packed_gradients_included(cell, n_layers, n_frames, n_padding
     assert len(ours) == 2 + 8 * n_layers
     for a, b in zip(ours, theirs, strict=True):
         assert torch.allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def layer_by_layer(rnn, norms, x, n_frames):
+    """The oracle: each layer a recurrent module of its own, run on a PackedSequence."""
+    for layer in range(rnn.num_layers):
+        alone = type(rnn)(x.shape[2], rnn.hidden_size, bidirectional=True, dtype=x.dtype)
+        names = [name for name, _ in alone.named_parameters()]
+        weights = {name: getattr(rnn, name.replace("l0", f"l{layer}")) for name in names}
+        sequence = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+        hidden = torch.func.functional_call(alone, weights, (sequence,))[0]
+        x = pad_packed_sequence(hidden, total_length=len(x))[0]
+        if layer < rnn.num_layers - 1:
+            norm = norms[layer]
+            centred = x - x.mean(2, keepdim=True)
+            deviation = (centred.square().mean(2, keepdim=True) + norm.eps).sqrt()
+            x = centred / deviation * norm.weight + norm.bias
+    return x
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("n_layers", [2, 3])
+@settings(max_examples=10)
+@given(n_frames=st.lists(st.integers(1, 7), min_size=1, max_size=4), n_padding=st.integers(0, 2))
+def test_norms_between_the_layers(cell, n_layers, n_frames, n_padding):
+    """Padded and packed as a plain module per layer, gradients of the norms included."""
+    rnn = make(cell, n_layers)
+    norms = nn.ModuleList(nn.LayerNorm(6, dtype=torch.float64) for _ in range(n_layers - 1))
+    for parameter in norms.parameters():
+        nn.init.normal_(parameter)
+    parts = nn.ModuleDict({"rnn": rnn, "norms": norms})
+
+    def packed(parts, x, n_frames):
+        sequence = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+        return pad_packed_sequence(run_packed(rnn, sequence, norms), total_length=len(x))[0]
+
+    x = torch.randn(max(n_frames) + n_padding, len(n_frames), 4, dtype=torch.float64)
+    expected, *others = (
+        results(run, parts, x, torch.tensor(n_frames))
+        for run in (
+            lambda parts, x, n_frames: layer_by_layer(rnn, norms, x, n_frames),
+            lambda parts, x, n_frames: run_padded(rnn, x, n_frames, norms),
+            packed,
+        )
+    )
+    assert len(expected) == 2 + 8 * n_layers + 2 * (n_layers - 1)
+    for found in others:
+        for a, b in zip(found, expected, strict=True):
+            assert torch.allclose(a, b, rtol=1e-7, atol=1e-8)
 
 
 @pytest.mark.parametrize("cell", CELLS)

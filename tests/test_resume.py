@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asr_ctc import step
-from asr_ctc.checkpoint import load_model
+from asr_ctc.checkpoint import load_model, save_model
 from asr_ctc.config import make_config
 from asr_ctc.data import ClipDataset
 from asr_ctc.errors import UserError
@@ -265,6 +266,15 @@ def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
         assert torch.equal(after[name], weights) == name.startswith("cnn"), name
 
 
+def test_a_run_older_than_a_setting_has_its_default(tiny_model, tmp_path):
+    training = {"config": "nhidden_rnn: 8", "sampler": {}, "state": {}}
+    save_model(tmp_path / "last.pt", replace(tiny_model, training=training))
+    given = {"resume_from": str(tmp_path)}
+    assert not find_start(make_config(given, {"rnn_norm": False})).config.model.rnn_norm
+    with pytest.raises(UserError, match=r"contradicts --rnn_norm True \(the run has False\)"):
+        find_start(make_config(given, {"rnn_norm": True}))
+
+
 # --- What goes wrong in a step --------------------------------------------------------------------
 
 
@@ -273,7 +283,8 @@ def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(toy_root, tmp_path, 
     with pytest.raises(UserError, match="10 steps in a row were skipped, in epoch 1"):
         go(toy_root, tmp_path, **flags)
     assert re.search(
-        r"step skipped: the (loss|gradient) is not finite; clips .*toy_train_\d+.mp3 \(", caplog.text
+        r"step skipped: the (loss|gradient) is not finite; clips .*toy_train_\d+.mp3 \(",
+        caplog.text,
     )
     file = load_model(tmp_path / "run" / "last.pt")
     assert file.training["state"]["n_skipped_in_a_row"] == 10

@@ -500,11 +500,12 @@ def test_the_published_sizes_are_in_log_and_summary(few_root, tmp_path, caplog):
 def test_the_flags_reach_the_parts(few_root):
     made = set_up(
         few_root, nmels=13, win_length=0.05, n_time_masks=3, max_freq_share=0.5, dropout=0.25,
-        l1=0.5, l2=0.75, cell_type="LSTM", nlayers_rnn=2, nhidden_rnn=5,
+        l1=0.5, l2=0.75, cell_type="LSTM", nlayers_rnn=2, nhidden_rnn=5, rnn_norm=True,
     )  # fmt: skip
     model, processor = made.model, made.train.processor
     assert (model.n_mels, model.l1, model.l2, model.cnn[3].p) == (13, 0.5, 0.75, 0.25)
     assert (model.rnn.mode, model.rnn.num_layers, model.rnn.hidden_size) == ("LSTM", 2, 5)
+    assert len(model.rnn_norms) == 1 and made.model_file({}).architecture.rnn_norm
     assert (processor.nmels, processor.n_fft, processor.max_freq_bins) == (13, 800, 6)
     assert (processor.n_time_masks, processor.augment) == (3, True)
     assert not made.dev.processor.augment
@@ -518,6 +519,8 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
     assert from_file.model.cnn[3].p == 0.4
     assert from_file.origin["resumed_from"] == str(first / "best_model.pt")
     assert set_up(few_root, resume_from=str(first / "best_model.pt"), nhidden_rnn=8)
+    with pytest.raises(UserError, match=r"contradict --rnn_norm True \(the file has False\)"):
+        set_up(few_root, resume_from=str(first / "best_model.pt"), rnn_norm=True)
     with pytest.raises(UserError, match=r"contradict --nhidden_rnn 9 \(the file has 8\)"):
         set_up(few_root, resume_from=str(first / "best_model.pt"), nhidden_rnn=9)
     with pytest.raises(UserError, match="no model file at"):

@@ -150,7 +150,9 @@ class ModelConfig:
     nlayers_rnn: int = setting(4, "recurrent layers", at_least=1)
     nhidden_rnn: int = setting(1024, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
-    rnn_norm: bool = setting(False, "normalise what goes from one recurrent layer to the next")
+    rnn_norm: bool = setting(
+        False, "layer normalisation of what goes from one recurrent layer to the next"
+    )
     dropout: float = setting(0.1, "dropout probability after each convolution", at_least=0, below=1)
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)

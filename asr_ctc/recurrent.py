@@ -1,5 +1,4 @@
-"""Recurrent layers on padded batches, for processors where the packed ones are slow; and on packed
-ones, with something between the layers, which nn.GRU and nn.LSTM do not offer.
+"""Recurrent layers on packed batches, and on padded ones where the packed are slow.
 
 On a CPU, autograd fills a gradient of the whole sequence with zeros at every time step of a
 PackedSequence, and runs a dozen small operations per step, direction and layer. Here both
@@ -24,8 +23,8 @@ def run_packed(
 ) -> PackedSequence:
     """What a bidirectional ``rnn`` makes of packed clips (T, I): (T, 2H) of each.
 
-    ``norms``, if any, stand between the layers: one fewer than these, each changes every frame
-    (2H,) by itself.
+    ``norms``, if any, stand between the layers: one fewer than these, each a function of single
+    frames (2H,). The layers then run one at a time.
     """
     if not norms:
         return rnn(packed)[0]
@@ -46,9 +45,9 @@ def run_packed(
 def run_padded(
     rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor, norms: Sequence[nn.Module] = ()
 ) -> torch.Tensor:
-    """The same of the clips in x (T, B, I), padded: (T, B, 2H).
+    """What a bidirectional ``rnn`` makes of the clips in x (T, B, I), padded: (T, B, 2H).
 
-    ``n_frames`` (B,) are the clips' lengths. The same numbers as on a PackedSequence, frames past
+    ``n_frames`` (B,) are the clips' lengths. The same numbers as of ``run_packed``, frames past
     a clip's end excepted: the backward direction reads each clip reversed within its own length.
     Under autocast matrix products run, and outputs are, in its type.
     """

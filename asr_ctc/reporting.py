@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.audio import RATE_HZ
 from asr_ctc.data import ClipDataset, make_loader
@@ -114,4 +115,7 @@ def record_end(run: Run, writer: SummaryWriter, best: dict) -> None:
         name: getattr(s, name) for s in sections for name in HYPER_PARAMETERS if hasattr(s, name)
     }
     scores = {f"best/{name}": best[name] for name in ("dev_cer", "dev_wer", "dev_loss")}
-    writer.add_hparams(values, scores, run_name=".")
+    for summary in hparams(values, scores):  # the writer's own add_hparams makes another file
+        writer.file_writer.add_summary(summary)
+    for name, value in scores.items():
+        writer.add_scalar(name, value, best["epoch"])

@@ -49,7 +49,7 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "beamwidth": (10, "(default: 10)"),
     "baselogdir": ("./logs", "(default: ./logs)"),
     "logname": (None, "(default: a new one is made up)"),
-    "resume_from": (None, "model file whose weights the training starts from"),
+    "resume_from": (None, "run to go on with (its folder, or its last.pt), or model file"),
     "lang": ("fr", "(default: fr)"),
     "split": ("test", "(default: test)"),
     "charset": ("default", "(default: default)"),
@@ -198,6 +198,7 @@ def test_train_finds_its_corpus_and_leaves_a_run_folder(place):
         "metrics.jsonl",
         "best_model.pt",
         "last.pt",
+        "last.previous.pt",
     }
     assert "toy-1.0/fr train: 2" in finished.stderr
     assert "285,068 parameters; the run is in logs/small" in finished.stderr

@@ -276,7 +276,9 @@ class DecodingConfig:
     """from a trained model to text"""
 
     modelpath: str | None = setting(
-        None, "model file (default: the newest best_model.pt below --baselogdir)"
+        None,
+        "model file (default: the newest best_model.pt below --baselogdir); `check` ranks clips "
+        "by how much it doubts their transcripts (there the default is none)",
     )
     audiofile: list[str] = setting(
         [],

@@ -2,6 +2,7 @@
 so that every transcript is known without training."""
 
 import io
+import itertools
 import json
 import random
 import re
@@ -15,14 +16,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc import audio, cli, segments
+from asr_ctc import audio, cli
 from asr_ctc.alignment import FrameClock
 from asr_ctc.charmap import CharMap
 from asr_ctc.checkpoint import save_model
 from asr_ctc.decoding import beam_decode, greedy_decode
 from asr_ctc.features import WaveformProcessor
 from asr_ctc.recognizer import Recognizer
-from asr_ctc.segments import CONTEXT_S, LONGEST_S, SHORTEST_S, cut, seam
+from asr_ctc.segments import CONTEXT_S, LONGEST_S, PAUSE_S, SHORTEST_S, cut, seam
 from asr_ctc.transcribe import Transcriber
 from tests.toy import LETTERS, RATE_HZ, sentences, speak
 
@@ -191,20 +192,47 @@ def test_pieces_cover_the_recording_and_overlap(seconds, block_s, seed):
         )
         assert piece.first % grain == piece.start % grain == 0
         assert len(piece.samples) <= (LONGEST_S + 2 * CONTEXT_S) * rate
-    context = round(CONTEXT_S * rate) // grain * grain
     for left, right in pairwise(pieces):
         assert SHORTEST_S * rate - grain <= right.start - left.start <= LONGEST_S * rate
-        assert right.first == right.start - context
-        assert left.first + len(left.samples) == right.start + context
+        heard_twice_s = (left.first + len(left.samples) - right.first) / rate
+        assert PAUSE_S - 2 * grain / rate <= heard_twice_s <= 2 * CONTEXT_S + grain / rate
+        assert right.first <= right.start <= left.first + len(left.samples)
 
 
-def test_a_cut_falls_into_the_pause():
-    rate = 1600
-    samples = np.random.default_rng(0).standard_normal(25 * rate).astype(np.float32)
-    samples[10 * rate : 10 * rate + 800] *= 0.01  # half a second from 10 s on
-    samples[15 * rate : 15 * rate + 200] *= 0.01  # too short
-    first, second = cut([samples], rate, 64)
-    assert 10.0 < second.start / rate < 10.5
+def with_pauses(*pauses: tuple[float, float], seconds: float = 25.0, rate: int = 1600):
+    """Noise with almost silent pauses, (from, to) in seconds."""
+    samples = np.random.default_rng(0).standard_normal(round(seconds * rate)).astype(np.float32)
+    for start_s, end_s in pauses:
+        samples[round(start_s * rate) : round(end_s * rate)] *= 0.01
+    return samples
+
+
+def starts_s(samples: np.ndarray, rate: int = 1600) -> list[float]:
+    return [piece.start / rate for piece in cut([samples], rate, 16)]
+
+
+def test_long_recordings_are_cut_in_the_middle_of_each_pause():
+    pauses = [(5.0, 5.5), (10.0, 10.6), (22.0, 22.4)]
+    assert starts_s(with_pauses(*pauses)) == pytest.approx([0.0, 5.25, 10.3, 22.2], abs=0.02)
+    assert starts_s(with_pauses((5.0, 5.3))[: 20 * 1600]) == [0.0]  # 20 s are one piece
+
+
+def test_a_long_pause_is_cut_once_and_heard_for_a_second():
+    samples = with_pauses((5.0, 11.0))
+    assert starts_s(samples)[:2] == pytest.approx([0.0, 8.0], abs=0.02)
+    first, second = list(cut([samples], 1600, 16))[:2]
+    assert len(first.samples) / 1600 == pytest.approx(9.0, abs=0.02)
+    assert second.first / 1600 == pytest.approx(7.0, abs=0.02)
+
+
+def test_where_there_is_no_pause_the_quietest_place_is_cut():
+    """300 ms are too short for a pause, but quieter than all else."""
+    assert starts_s(with_pauses((15.0, 15.1), (17.0, 17.3))) == pytest.approx([0, 17.15], abs=0.02)
+
+
+def test_an_hour_of_silence_makes_long_pieces():
+    pieces = list(cut(itertools.repeat(np.zeros(16_000, np.float32), 600), 1600, 16))
+    assert len(pieces) <= 6000 / 19
 
 
 def test_a_seam_lies_where_both_pieces_hear_nothing():
@@ -216,12 +244,6 @@ def test_a_seam_lies_where_both_pieces_hear_nothing():
     assert seam(left, left, 25, 0, 0.04) == 29  # the first of 29 to 31, five blanks around each
     silent = torch.tensor([certain] * 50)
     assert seam(silent, silent, 25, 0, 0.04) == 25
-
-
-def test_the_quietest_stretch_is_found_to_ten_milliseconds():
-    samples = np.full(16_000, 0.1, np.float32)
-    samples[8_000:12_800] = 0.0
-    assert segments.quietest(samples, 16_000) == 10_400
 
 
 def test_the_clock_of_a_made_recognizer_is_that_of_a_real_one(tiny_model):

@@ -1,11 +1,12 @@
 """What is wrong with a corpus, before any training: `main_ctc.py check`.
 
-scan.py    decodes every clip once, in parallel, to a few numbers each
-faults.py  what is wrong with which clip; every threshold and where it comes from
-texts.py   characters, Unicode forms, what splits share
-report.py  all findings as one dictionary; suggestions; the verdict
-screen.py  the dictionary as text
-page.py    the dictionary as one HTML page, drawn by charts.py
+scan.py      decodes every clip once, in parallel, to a few numbers each
+faults.py    what is wrong with which clip; every threshold and where it comes from
+texts.py     characters, Unicode forms, what splits share
+suspects.py  with a trained model: transcripts that it doubts
+report.py    all findings as one dictionary; suggestions; the verdict
+screen.py    the dictionary as text
+page.py      the dictionary as one HTML page, drawn by charts.py
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from asr_ctc.charmap import CharMap
 from asr_ctc.check.faults import LISTEN, Fault, find_faults
 from asr_ctc.check.page import as_page
 from asr_ctc.check.report import make_report, suggested_command
-from asr_ctc.check.scan import scan
+from asr_ctc.check.scan import Split, scan
 from asr_ctc.config import Config
 from asr_ctc.corpus import Corpus, between, corpus_name, find_corpus, load_split, with_durations
 from asr_ctc.errors import UserError
@@ -53,6 +54,8 @@ def check_corpus(config: Config) -> tuple[dict, list[Path]]:
         config.check.near_silent_dbfs,
     )
     report = make_report(config, name, splits, absent, charmap, faults, limits)
+    if config.decoding.modelpath:
+        report["suspects"] = suspects_in(splits, config)
     exclude = out / "exclude.txt"
     report["suggestions"]["command"] = suggested_command(config, report, str(exclude))
     files = {
@@ -63,6 +66,17 @@ def check_corpus(config: Config) -> tuple[dict, list[Path]]:
     for path, text in files.items():
         write_atomically(path, text.encode("utf-8"))
     return report, list(files)
+
+
+def suspects_in(splits: dict[str, Split], config: Config) -> dict:
+    """What the model of --modelpath doubts (see suspects.py), and which model it is."""
+    from asr_ctc.check.suspects import find_suspects
+    from asr_ctc.recognizer import Recognizer
+
+    path = config.decoding.modelpath
+    recognizer = Recognizer.load(path, config.runtime.device)
+    found = find_suspects(recognizer, splits, config.corpus.nthreads)
+    return {"model": str(path), "splits": found}
 
 
 def make_folder(name: str) -> Path:

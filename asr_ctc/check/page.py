@@ -3,11 +3,12 @@
 from html import escape
 
 from asr_ctc.check import charts
-from asr_ctc.check.screen import ACTIONS, becomes, several
+from asr_ctc.check.screen import ACTIONS, becomes, gap_of, several
 from asr_ctc.check.texts import shown
 
 N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20
 N_CHARACTERS_DRAWN = 44
+N_SUSPECTS_LISTED = 50
 
 STYLE = """
 :root { --ink:#1c2430; --soft:#667085; --line:#e4e7ec; --paper:#fff; --wash:#f6f7f9;
@@ -66,6 +67,7 @@ def as_page(report: dict) -> str:
             _splits(report),
             _plots(report),
             _faults(report),
+            _suspects(report),
             _overlaps(report),
             _characters(report),
         ]
@@ -215,6 +217,32 @@ def _fault(kind: str, found: dict) -> str:
         f'<span class="soft">{escape(found["what"])}</span></summary>'
         f'<ul class="clips">{"".join(items)}</ul></details>'
     )
+
+
+def _suspects(report: dict) -> str:
+    """A table for each split: what the transcript says over what the model heard."""
+    if "suspects" not in report:
+        return ""
+    model = f"<code>{escape(report['suspects']['model'])}</code>"
+    parts = [
+        f'<p class="soft">Transcripts that the model {model} doubts most, the worst first: how '
+        "much likelier its own reading is, per character (natural logarithm), and the CER.</p>"
+    ]
+    for name, found in report["suspects"]["splits"].items():
+        rows = "".join(
+            f'<tr><td class="l"><code>{escape(c["clip"])}</code></td><td>{gap_of(c)}</td>'
+            f"<td>{100 * c['cer']:.0f} %</td>"
+            f'<td class="l">{escape(c["sentence"])}<br>'
+            f'<span class="soft">{escape(c["heard"])}</span></td></tr>'
+            for c in found["clips"][:N_SUSPECTS_LISTED]
+        )
+        head = '<th>likelier by</th><th>CER</th><th class="l">transcript, heard</th>'
+        parts.append(
+            f"<details><summary><b>{escape(name)}</b> "
+            f'<span class="soft">{len(found["clips"]):,} of {found["ranked"]:,} clips</span>'
+            f'</summary><table><tr><th class="l">clip</th>{head}</tr>{rows}</table></details>'
+        )
+    return _section("Transcripts to doubt", *parts)
 
 
 def _overlaps(report: dict) -> str:

@@ -19,6 +19,7 @@ def as_text(report: dict) -> str:
         _splits(report),
         _overlaps(report),
         *(_faults(report, action, title) for action, title in ACTIONS.items()),
+        _suspects(report),
         _characters(report),
         _suggestions(report),
         _verdict(report),
@@ -79,6 +80,30 @@ def _faults(report: dict, action: str, title: str) -> list[str]:
         clips = [f"{c['split']:5} {c['clip']}  {c['reason']}" for c in found["clips"]]
         lines += _examples(clips, found["n"], indent=26)
     return lines
+
+
+def _suspects(report: dict) -> list[str]:
+    if "suspects" not in report:
+        return []
+    lines = [f"transcripts that {report['suspects']['model']} doubts most; listen to them"]
+    for name, found in report["suspects"]["splits"].items():
+        if not found["clips"]:
+            continue
+        listed = several(len(found["clips"]), "clip")
+        lines.append(f"  {name}: {listed} of {found['ranked']:,} in report.json, the worst first")
+        for clip in found["clips"][:N_EXAMPLES]:
+            lines.append(
+                f"    {clip['clip']}  CER {clip['cer']:.0%}, {clip['gap']:.2f} a character"
+            )
+            lines += [
+                f"      says  {_short(clip['sentence'])}",
+                f"      heard {_short(clip['heard'])}",
+            ]
+    return lines
+
+
+def gap_of(clip: dict) -> str:
+    return "too long" if clip["gap"] is None else f"{clip['gap']:.2f} a character"
 
 
 def several(n: int, what: str) -> str:

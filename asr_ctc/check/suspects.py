@@ -1,0 +1,97 @@
+"""Which transcripts a trained model doubts: the wrong ones rise to the top of the list."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from asr_ctc.alignment import best_path
+from asr_ctc.charmap import CharMap
+from asr_ctc.check.scan import Split
+from asr_ctc.data import ClipDataset, infeasible, make_loader
+from asr_ctc.decoding import greedy_decode
+from asr_ctc.metrics import score
+from asr_ctc.models import log_posteriors
+from asr_ctc.progress import bar
+from asr_ctc.recognizer import Recognizer
+from asr_ctc.sampling import DurationBatchSampler
+
+BATCH_CLIPS = 16
+LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
+
+
+class Suspect(NamedTuple):
+    """A clip, its transcript, and what a model heard instead.
+
+    ``gap`` is how much likelier the model's best path is than the transcript's, per character, in
+    natural logarithm: 0 when they are one, infinite when the transcript is too long. ``cer`` is
+    that of what was heard, against the transcript.
+    """
+
+    clip: str
+    sentence: str
+    heard: str
+    gap: float
+    cer: float
+
+
+def find_suspects(recognizer: Recognizer, splits: dict[str, Split], n_threads: int) -> dict:
+    """{split: how many clips were ranked, and the most suspect 6 % of them, the worst first}."""
+    found = {}
+    for name, split in splits.items():
+        ranked = rank(judge(recognizer, split, n_threads, f"{name}: listening"))
+        n_listed = min(math.ceil(LISTED_SHARE * len(ranked)), MOST_LISTED)
+        clips = [
+            {
+                **suspect._asdict(),
+                "gap": round(suspect.gap, 3) if math.isfinite(suspect.gap) else None,
+                "cer": round(suspect.cer, 3),
+            }
+            for suspect in ranked[:n_listed]
+        ]
+        found[name] = {"ranked": len(ranked), "clips": clips}
+    return found
+
+
+def rank(suspects: list[Suspect]) -> list[Suspect]:
+    """The most suspect first: by the sum of their ranks by gap and by CER, then by gap."""
+    gaps, cers = (np.array([getattr(s, name) for s in suspects]) for name in ("gap", "cer"))
+    places = sum(np.searchsorted(np.sort(values), values) for values in (gaps, cers))
+    return [suspects[i] for i in np.lexsort([-gaps, -places])]
+
+
+@torch.inference_mode()
+def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "") -> list[Suspect]:
+    """Every clip that was looked at and can be heard, with its transcript; ``title`` of the bar.
+
+    Left out are clips whose transcript is empty or has characters that the model's map refuses.
+    """
+    corpus = split.corpus.select(split.looked)
+    dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    batches = DurationBatchSampler(split.durations[split.looked], BATCH_CLIPS, shuffle=False)
+    suspects = []
+    for batch in bar(make_loader(dataset, batches, n_threads), title, "batch"):
+        if not batch.ids:
+            continue
+        posteriors, lengths = log_posteriors(recognizer.model, batch.to(recognizer.device)[0])
+        clips = zip(
+            batch.ids, batch.sentences, batch.has_labels, posteriors.cpu(), lengths.tolist()
+        )
+        for clip, sentence, has_labels, logp, n_frames in clips:
+            if has_labels:
+                suspects.append(suspect_of(clip, sentence, logp[:n_frames], recognizer.charmap))
+    return list(filter(None, suspects))
+
+
+def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
+    """The Suspect of log posteriors (T', V); None when the transcript holds no word."""
+    ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
+    cer = score([sentence], [heard.text]).cer
+    if math.isnan(cer):
+        return None
+    labels = charmap.encode(sentence)
+    gap = math.inf
+    if infeasible(labels, len(logp)) is None:
+        gap = max(0.0, heard.logp - best_path(logp, labels, charmap.blankid).logp) / len(labels)
+    return Suspect(clip, sentence, heard.text, gap, cer)

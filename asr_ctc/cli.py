@@ -15,6 +15,7 @@ from asr_ctc.errors import UserError
 COMMANDS = {
     "train": "train a model on a corpus (--debug: see that one batch can be overfitted)",
     "test": "transcribe --audiofile FILE..., or score a --split of a corpus",
+    "compare": "say whether B is better than A: `compare A.jsonl B.jsonl`, of test --hypotheses",
     "align": "say when each word of a known --text, of .txt files or of a --split was said",
     "info": "say what a model file is: `info FILE`",
     "runs": "list the runs below --baselogdir: settings that differ, best scores (--json)",
@@ -28,7 +29,7 @@ EXAMPLES = """examples:
   python main_ctc.py train --scheduler --train_augment
   python main_ctc.py train --debug --batch_size 16
   python main_ctc.py test --audiofile clip.mp3 --beamsearch
-  python main_ctc.py test --split test
+  python main_ctc.py test --split test --by gender age --html scores.html
   python main_ctc.py align --audiofile clip.mp3 --text "what was said" --format srt
   python main_ctc.py info logs/RUN/best_model.pt"""
 
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         run = {
             "train": run_train,
             "test": run_test,
+            "compare": run_compare,
             "align": run_align,
             "info": run_info,
             "runs": run_runs,
@@ -78,7 +80,7 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser() -> argparse.ArgumentParser:
     """Every setting as a flag, made of the dataclasses in config.py."""
-    commands = "\n".join(f"  {name:6} {what}" for name, what in COMMANDS.items())
+    commands = "\n".join(f"  {name:7} {what}" for name, what in COMMANDS.items())
     parser = _Parser(
         prog="main_ctc.py",
         usage="python main_ctc.py COMMAND [flags]",
@@ -159,6 +161,9 @@ def parse(argv: list[str]) -> tuple[str, list[str], dict]:
     if command == "info":
         if len(others) > 1:
             raise UserError(f"info takes one model file, found {' '.join(others)}")
+    elif command == "compare":
+        if len(others) != 2:
+            raise UserError(f"compare takes two files of hypotheses, found {len(others)}")
     elif others:
         raise UserError(f"unexpected word {others[0]!r} (see `python main_ctc.py --help`)")
     table = settings_of.settings()
@@ -385,57 +390,41 @@ def beam_method(config, stored) -> str:
 
 
 def score_split(recognizer, config) -> int:
-    """WER and CER of a split, over every clip unless duration bounds are typed."""
+    """How well a split is read, over every clip unless duration bounds are typed."""
     from functools import partial
 
-    from asr_ctc.corpus import refuse_if_mostly_broken
     from asr_ctc.decoding import beam_decode, greedy_decode
-    from asr_ctc.evaluation import evaluate
+    from asr_ctc.score import split
+    from asr_ctc.score.screen import as_text
     from asr_ctc.scoring import make_scoring_loader, split_to_read
 
-    decoding = config.decoding
     settings = beam_settings(config, recognizer)
     corpus, n_there = split_to_read(recognizer, config, config.corpus.split)
     loader = make_scoring_loader(recognizer, corpus, config.corpus.nthreads)
-    decode = greedy_decode
-    if decoding.beamsearch:
-        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=1, **settings)
-    evaluation = evaluate(
-        recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
-    )
-    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
-    for clip, reason in (*corpus.left_out, *evaluation.left_out):
+    decode, method = greedy_decode, "greedy"
+    if config.decoding.beamsearch:
+        width = config.decoding.beamwidth
+        decode = partial(beam_decode, beam_width=width, n_best=1, **settings)
+        method = beam_method(config, recognizer.file.language_model)
+    scored = split.score_split(recognizer, loader, n_there, decode, method, config)
+    report, left_out, written = scored
+    for clip, reason in left_out:
         print(f"note: {clip}: {reason}", file=sys.stderr)
+    print(split.as_json(report) if config.runs.json else as_text(report))
+    if written:
+        print(f"written: {', '.join(written)}", file=sys.stderr)
+    return 0
 
-    scores = evaluation.score()
-    stored = recognizer.file.language_model
-    method = beam_method(config, stored) if decoding.beamsearch else "greedy"
-    print(
-        f"{corpus.name}: {len(corpus)} of {n_there} clips scored, {corpus.hours:.2f} h, "
-        f"{method}, on {recognizer.device}"
-    )
-    if evaluation.left_out:
-        print(
-            f"{len(evaluation.left_out)} clips could not be read or are silent: they count as "
-            "empty hypotheses"
-        )
-    if scores.n_empty_references:
-        print(f"{scores.n_empty_references} clips have an empty transcript: not in the rates")
-    print(
-        f"WER {100 * scores.wer:6.2f} %   {scores.n_words} words: {scores.word_substitutions} "
-        f"substituted, {scores.word_deletions} deleted, {scores.word_insertions} inserted"
-    )
-    print(
-        f"CER {100 * scores.cer:6.2f} %   {scores.n_chars} characters: "
-        f"{scores.char_substitutions} substituted, {scores.char_deletions} deleted, "
-        f"{scores.char_insertions} inserted"
-    )
-    print(f"SER {100 * scores.ser:6.2f} %   {scores.n_clips} sentences")
-    strict = evaluation.score(keep_case=True, keep_accents=True, keep_punctuation=True)
-    print(
-        f"with case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-        f"CER {100 * strict.cer:.2f} %"
-    )
+
+def run_compare(config, words, command) -> int:
+    from asr_ctc.score.clips import read_hypotheses
+    from asr_ctc.score.compare import compare
+    from asr_ctc.score.screen import comparison_as_text
+    from asr_ctc.score.split import as_json, what_to_keep
+
+    a, b = map(read_hypotheses, words)
+    report = compare(words, a, b, **what_to_keep(config.scoring))
+    print(as_json(report) if config.runs.json else comparison_as_text(report))
     return 0
 
 

@@ -393,10 +393,29 @@ class LanguageModelConfig:
 
 
 @dataclass
-class RunsConfig:
-    """what `runs` prints"""
+class ScoringConfig:
+    """what `test --split` tells and keeps, and how `compare` scores"""
 
-    json: bool = setting(False, "print JSON, for scripts, in place of a table")
+    by: list[str] = setting(
+        ["duration"],
+        "slice the scores by: duration, speaker, or columns of the split's table, such as gender "
+        "age accents",
+    )
+    case: bool = setting(False, "score upper and lower case as different")
+    accents: bool = setting(False, "score letters with accents as different from those without")
+    punctuation: bool = setting(False, "score punctuation too")
+    csv: str | None = setting(None, "table of the scored clips to write, a row per clip")
+    html: str | None = setting(None, "page with all scores to write")
+    hypotheses: str | None = setting(
+        None, "file.jsonl to write, what was said and what was read in each clip, for `compare`"
+    )
+
+
+@dataclass
+class RunsConfig:
+    """what `runs`, `test --split` and `compare` print"""
+
+    json: bool = setting(False, "print JSON, for scripts, in place of tables")
 
 
 @dataclass
@@ -420,6 +439,7 @@ class Config:
     check: CheckConfig = field(default_factory=CheckConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
     runs: RunsConfig = field(default_factory=RunsConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     typed: frozenset[str] = frozenset()

@@ -12,7 +12,7 @@ from asr_ctc.columns import Categories, Strings
 from asr_ctc.durations import find_durations
 from asr_ctc.errors import UserError
 from asr_ctc.index import Index, index_of
-from asr_ctc.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_table
+from asr_ctc.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_columns, read_table
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Corpus:
 
     Clips lie in ``clips``. ``duration_s`` (float32, seconds) belongs to the columns; it is NaN
     where nothing is known until ``with_durations``. ``index`` keeps what is found out about the
-    columns; None keeps nothing.
+    columns; None keeps nothing. ``layout`` and ``split`` are what it was read as.
     """
 
     name: str
@@ -35,6 +35,8 @@ class Corpus:
     left_out: tuple[LeftOut, ...] = ()
     fingerprint: str = field(default="", compare=False)
     index: Index | None = field(default=None, compare=False)
+    layout: str = "commonvoice"
+    split: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,6 +50,14 @@ class Corpus:
 
     def sentence(self, i: int) -> str:
         return self.sentences[self.rows[i]]
+
+    def columns(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Further columns of the split's table, such as gender, by name: a text for each clip.
+
+        They are read from the file now. UserError for one that is not there.
+        """
+        found = read_columns(self.layout, self.folder, self.split, names)
+        return {name: [values[row] for row in self.rows] for name, values in found.items()}
 
     def all_sentences(self) -> Iterator[str]:
         """The sentences of the selection, one after the other."""
@@ -161,6 +171,8 @@ def corpus_of(
         rows=np.arange(len(table.paths)),
         left_out=table.left_out,
         fingerprint=table.fingerprint,
+        layout=layout,
+        split=split,
     )
     refuse_if_mostly_broken(corpus.name, table.left_out, len(table.record) + len(table.left_out))
     if index_dir is None:

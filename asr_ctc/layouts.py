@@ -372,6 +372,57 @@ def _jsonl_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
             yield row if row.path else LeftOut(f"{file.name} line {number}", "no path")
 
 
+# -------------------------------------------------------------------------- further columns
+
+
+def read_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> dict[str, list]:
+    """{name: a text for each row of the split's Table} of columns that no Table holds, like gender.
+
+    Empty where a row has none. UserError for a column that is not there, and for layouts whose
+    files have no named columns.
+    """
+    names = list(names)
+    if not names:
+        return {}
+    if layout not in ("commonvoice", "manifest"):
+        raise UserError(f"--corpus {layout} has no column {names[0]!r}: its files name no columns")
+    is_manifest = layout == "manifest"
+    file = find_manifest(folder, split) if is_manifest else folder / f"{split}.tsv"
+    header, records = _named_records(file)
+    for name in names:
+        if name not in header:
+            raise UserError(f"{file}: no column named {name!r} (there: {', '.join(header)})")
+    kept = set(read_table(layout, folder, split).record.tolist())
+    found = {name: [] for name in names}
+    for number, record in enumerate(records):
+        if number in kept:
+            for name in names:
+                found[name].append(str(record.get(name) or "").strip())
+    return found
+
+
+def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
+    """The column names of a table, and its records in order as {name: value}."""
+    if file.suffix == ".jsonl":
+        records = [_json_object(line) for line in lines(file)]
+        return list(dict.fromkeys(name for record in records for name in record)), iter(records)
+    if file.suffix == ".csv":
+        header, *cells = csv_records(file) or [[]]
+    else:
+        rows = lines(file)
+        header = next(rows, "").split("\t")
+        cells = (line.split("\t") for line in rows)
+    return header, (dict(zip(header, row)) for row in cells)
+
+
+def _json_object(line: str) -> dict:
+    try:
+        content = json.loads(line)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 # ------------------------------------------------------------------------------- the choice
 
 

@@ -1,10 +1,11 @@
-"""Word and character error rates, and the one place that says how text is scored."""
+"""Word and character error rates, alignments, and the one place that says how text is scored."""
 
 import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 
 import jiwer
 
@@ -137,3 +138,38 @@ def score(references: Sequence[str], hypotheses: Sequence[str], **keep: bool) ->
         char_deletions=chars.deletions,
         char_insertions=chars.insertions,
     )
+
+
+Pairs = list[tuple[str | None, str | None]]
+
+
+def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
+    """Each clip's words as pairs (reference, hypothesis) of a cheapest alignment, by jiwer.
+
+    None stands where the one has no word: (word, None) is deleted, (None, word) inserted. Texts
+    are taken as they are; normalise them first.
+    """
+    return _aligned(jiwer.process_words, references, hypotheses)
+
+
+def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
+    """The same for characters (code points, spaces included)."""
+    return _aligned(jiwer.process_characters, references, hypotheses)
+
+
+def _aligned(process, references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
+    if not references:
+        return []
+    output = process(list(references), list(hypotheses))
+    return [
+        [pair for chunk in chunks for pair in _pairs_of(chunk, reference, hypothesis)]
+        for chunks, reference, hypothesis in zip(
+            output.alignments, output.references, output.hypotheses
+        )
+    ]
+
+
+def _pairs_of(chunk, reference: list[str], hypothesis: list[str]) -> Pairs:
+    said = reference[chunk.ref_start_idx : chunk.ref_end_idx]
+    read = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
+    return list(zip_longest(said, read))

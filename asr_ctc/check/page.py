@@ -5,57 +5,11 @@ from html import escape
 from asr_ctc.check import charts
 from asr_ctc.check.screen import ACTIONS, becomes, gap_of, several
 from asr_ctc.check.texts import shown
+from asr_ctc.page_parts import document, row, section, table
 
 N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20
 N_CHARACTERS_DRAWN = 44
 N_SUSPECTS_LISTED = 50
-
-STYLE = """
-:root { --ink:#1c2430; --soft:#667085; --line:#e4e7ec; --paper:#fff; --wash:#f6f7f9;
-  --train:#2f6fb5; --dev:#e19b2d; --test:#4a9d7c; --bad:#c0392b; --good:#2e7d4f; }
-* { box-sizing:border-box }
-body { margin:0; background:var(--wash); color:var(--ink);
-  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif }
-main { max-width:1120px; margin:0 auto; padding:32px 24px 64px }
-h1 { font-size:22px; margin:0 0 12px; font-weight:650 }
-h2 { font-size:16px; margin:0 0 10px; font-weight:650 }
-h3 { font-size:13px; margin:18px 0 2px; font-weight:600; color:var(--soft) }
-section { background:var(--paper); border:1px solid var(--line); border-radius:10px;
-  padding:18px 20px; margin-top:18px }
-.verdict { border-left:5px solid var(--good) } .verdict.no { border-left-color:var(--bad) }
-.verdict b { color:var(--good) } .verdict.no b { color:var(--bad) }
-.plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(440px,1fr)); gap:18px }
-.plots section { margin:0 } .plots { margin-top:18px }
-table { border-collapse:collapse; width:100% }
-th { font-weight:600; color:var(--soft); font-size:13px; text-align:right }
-td,th { padding:4px 8px; border-bottom:1px solid var(--line); vertical-align:top }
-tr:last-child td { border-bottom:0 }
-td { font-variant-numeric:tabular-nums; text-align:right }
-td.l,th.l { text-align:left }
-td.name { white-space:nowrap; font-weight:600 }
-details { margin:2px 0 } summary { cursor:pointer }
-.soft,.note { color:var(--soft) } .note { font-size:13px; margin:4px 0 0 }
-.clips { columns:2; column-gap:28px; font-size:13px; margin:6px 0 4px; padding:0; list-style:none }
-.clips li { break-inside:avoid; overflow-wrap:anywhere }
-code,pre { font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace }
-pre { background:var(--wash); border-radius:6px; padding:10px 12px; margin:10px 0 0;
-  white-space:pre-wrap; overflow-wrap:anywhere }
-.chips { display:flex; flex-wrap:wrap; gap:6px; margin:6px 0 }
-.chip { border:1px solid var(--line); border-radius:6px; padding:1px 8px; background:var(--wash);
-  font-variant-numeric:tabular-nums } .chip.bad { border-color:var(--bad); color:var(--bad) }
-.key span { margin-right:14px; font-size:13px; color:var(--soft) }
-.key i { display:inline-block; width:10px; height:10px; border-radius:2px; margin-right:5px }
-svg { width:100%; height:auto; display:block }
-svg text { font-size:11px; fill:var(--soft) }
-.middle { text-anchor:middle } .end { text-anchor:end }
-.grid { stroke:var(--line) } .axis { stroke:#98a2b3 }
-.train,.kept { --hue:var(--train) } .dev,.folded { --hue:var(--dev) }
-.test { --hue:var(--test) } .lost { --hue:var(--bad) }
-rect,circle { fill:var(--hue) } i { background:var(--hue) }
-path { fill:none; stroke:var(--hue); stroke-width:2; stroke-linejoin:round }
-.dot { opacity:.45 } .odd { fill:none; stroke:var(--bad); stroke-width:1.8 }
-.band { fill:var(--good); opacity:.09 } .out { fill:var(--soft); opacity:.13 }
-"""
 
 
 def as_page(report: dict) -> str:
@@ -72,16 +26,7 @@ def as_page(report: dict) -> str:
             _characters(report),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>check of {escape(report['corpus'])}</title>\n<style>{STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
-    )
-
-
-def _section(title: str, *parts: str) -> str:
-    return f"\n<section><h2>{escape(title)}</h2>{''.join(parts)}</section>"
+    return document(f"check of {report['corpus']}", body)
 
 
 def _verdict(report: dict) -> str:
@@ -117,23 +62,14 @@ def _splits(report: dict) -> str:
             f"{f['broken']:,}",
             f"{f['within_bounds']:,} <span class='soft'>{share:.3g} %</span>",
         ]
-        rows.append(_row(escape(name), cells))
+        rows.append(row(escape(name), cells))
     for name, reason in report["absent"].items():
         said = f'<td class="l" colspan="8">{escape(reason)}</td>'
         rows.append(f'<tr><td class="l name">{name}</td>{said}</tr>')
-    table = _table("split", head, rows)
+    rendered = table("split", head, rows)
     looked = {n: f for n, f in report["splits"].items() if f["decoded"] < f["clips"]}
     notes = [f"{n}: {f['decoded']:,} of {f['clips']:,} clips decoded." for n, f in looked.items()]
-    return _section("Splits", table, f'<p class="note">{" ".join(notes)}</p>' if notes else "")
-
-
-def _table(first: str, head: list[str], rows: list[str]) -> str:
-    columns = "".join(f"<th>{escape(column)}</th>" for column in head)
-    return f'<table><tr><th class="l">{first}</th>{columns}</tr>{"".join(rows)}</table>'
-
-
-def _row(name: str, cells: list[str]) -> str:
-    return f'<tr><td class="l name">{name}</td>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+    return section("Splits", rendered, f'<p class="note">{" ".join(notes)}</p>' if notes else "")
 
 
 def _plots(report: dict) -> str:
@@ -158,7 +94,7 @@ def _plots(report: dict) -> str:
     return "".join(
         [
             '\n<div class="plots">',
-            _section(
+            section(
                 "Clips by duration",
                 key,
                 charts.stacked_histogram(
@@ -166,20 +102,20 @@ def _plots(report: dict) -> str:
                 ),
                 f"<p class='note'>Grey: outside {bounds[0]:g} to {bounds[1]:g} s.</p>",
             ),
-            _section(
+            section(
                 "Characters per second against duration",
                 key,
                 charts.scatter(plots["rates"], (rate["low"], rate["high"])),
                 "<p class='note'>Of sound: pauses do not count. Green: plausible. "
                 "Ringed: implausible.</p>",
             ),
-            _section(
+            section(
                 "Characters by count",
                 _key(meanings),
                 charts.bars(drawn, styles, {c: shown(c) for c in drawn}),
                 more,
             ),
-            _section("Speakers by clips", key, charts.ranks(plots["clips_per_speaker"])),
+            section("Speakers by clips", key, charts.ranks(plots["clips_per_speaker"])),
             "</div>",
         ]
     )
@@ -192,14 +128,14 @@ def _key(meanings: dict[str, str]) -> str:
 
 def _faults(report: dict) -> str:
     if not report["faults"]:
-        return _section("Clips", "Nothing is wrong with any clip.")
+        return section("Clips", "Nothing is wrong with any clip.")
     parts = []
     for action, title in ACTIONS.items():
         kinds = {kind: f for kind, f in report["faults"].items() if f["action"] == action}
         if kinds:
             parts.append(f"<h3>{escape(title)}</h3>")
             parts += [_fault(kind, found) for kind, found in kinds.items()]
-    return _section("Clips to leave out, and to listen to", *parts)
+    return section("Clips to leave out, and to listen to", *parts)
 
 
 def _fault(kind: str, found: dict) -> str:
@@ -260,7 +196,7 @@ def _overlaps(report: dict) -> str:
             title += f" ({repeated['clips']:,} clips)"
             read = [f"{n} × {text}" for text, n in repeated["most_read"]]
             rows.append(_list(title, read, repeated["sentences"]))
-    return _section("Shared and repeated", *rows)
+    return section("Shared and repeated", *rows)
 
 
 def _list(title: str, texts: list[str], n: int) -> str:
@@ -306,7 +242,7 @@ def _characters(report: dict) -> str:
             f"<h3>Unicode forms</h3><p>{forms['sentences_other']:,} sentences are not in composed "
             f"form (NFC){mixed}. Training composes them.</p>"
         )
-    return _section("Characters", *parts)
+    return section("Characters", *parts)
 
 
 def _chips(entries: list[tuple]) -> str:

@@ -363,8 +363,8 @@ def test_scoring_takes_every_clip_unless_bounds_are_typed(folder, uneven, words,
     first, *rest = finished.stdout.splitlines()
     assert first.startswith(f"toy-1.0/fr test: {scored} clips scored, 0.0")
     assert first.endswith(f" h, {method}, on cpu")
-    assert re.match(r"WER +\d+\.\d\d %   \d+ words: \d+ substituted", rest[0])
-    assert re.match(r"CER +\d+\.\d\d %   \d+ characters: \d+ substituted", rest[1])
+    assert re.match(r"WER +\d+\.\d\d % [ (].{17} +\d+ words: \d+ substituted", rest[0])
+    assert re.match(r"CER +\d+\.\d\d % [ (].{17} +\d+ characters: \d+ substituted", rest[1])
 
 
 def test_scoring_takes_the_split_it_is_told_and_says_what_it_ignores(folder):
@@ -372,6 +372,43 @@ def test_scoring_takes_the_split_it_is_told_and_says_what_it_ignores(folder):
     assert finished.returncode == 0
     assert finished.stdout.startswith("toy-1.0/fr dev: 6 of 6 clips scored")
     assert "note: --nmels ignored: the model file says it" in finished.stderr
+
+
+def test_scores_go_to_files_and_compare_reads_them(folder, tmp_path):
+    outputs = [tmp_path / name for name in ("a.csv", "a.html", "a.jsonl")]
+    flags = [word for path in outputs for word in (f"--{path.suffix[1:]}", path)]
+    flags[4] = "--hypotheses"
+    words = "test --split dev --nthreads 0 --json --by gender speaker"
+    finished = run(words, *flags, cwd=folder)
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads(finished.stdout)
+    assert (report["clips"], report["decoding"], list(report["slices"])) == (
+        6,
+        "greedy",
+        ["gender", "speaker"],
+    )
+    assert [row["clips"] for row in report["slices"]["speaker"]] == [2, 2, 2]
+    assert finished.stderr.endswith("written: " + ", ".join(map(str, outputs)) + "\n")
+    table, page, hypotheses = (path.read_text(encoding="utf-8") for path in outputs)
+    assert len(table.splitlines()) == 7 and "toy-1.0/fr dev" in page
+    assert len(hypotheses.splitlines()) == 6
+    compared = run("compare", outputs[2], outputs[2], cwd=folder)
+    assert compared.returncode == 0, compared.stderr
+    assert "6 clips in both\n" in compared.stdout
+    assert compared.stdout.splitlines()[-1].startswith("No difference in WER")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (there: client_id"),
+        ("--csv nosuch/a.csv", "cannot write nosuch/a.csv: there is no folder nosuch"),
+    ],
+)
+def test_scoring_refuses_what_it_cannot_tell_or_write(folder, words, said):
+    finished = run(f"test --split test --nthreads 0 {words}", cwd=folder)
+    assert finished.returncode == 2 and finished.stdout == ""
+    assert f"error: {said}" in finished.stderr.splitlines()[-1]
 
 
 # --------------------------------------------------------------------------------------------- info

@@ -1,0 +1,135 @@
+"""`compare`: the paired bootstrap of two files of hypotheses."""
+
+import json
+
+import numpy as np
+import pytest
+
+from asr_ctc import cli
+from asr_ctc.errors import UserError
+from asr_ctc.score.clips import ScoredClip, as_jsonl
+from asr_ctc.score.compare import compare
+from asr_ctc.score.screen import comparison_as_text
+
+NAMES = ("a.jsonl", "b.jsonl")
+
+
+def clips_of(read, said="oui", first=0):
+    return [ScoredClip(f"{i}", said, text) for i, text in enumerate(read, first)]
+
+
+def test_a_system_against_itself_is_no_better():
+    clips = clips_of(["oui", "non", "oui"])
+    report = compare(NAMES, clips, clips)
+    assert report["wer"] | {"a": 0, "b": 0} == {
+        "a": 0, "b": 0, "difference": 0.0, "low": 0.0, "high": 0.0, "p_better": 0.5
+    }  # fmt: skip
+    assert report["verdict"].startswith("No difference in WER that these clips can tell")
+
+
+def test_fewer_errors_on_every_clip_are_better_for_certain():
+    report = compare(NAMES, clips_of(["non"] * 4), clips_of(["oui"] * 4))
+    assert (report["wer"]["a"], report["wer"]["b"], report["wer"]["difference"]) == (1, 0, -1)
+    assert (report["wer"]["low"], report["wer"]["high"], report["wer"]["p_better"]) == (-1, -1, 1)
+    assert report["verdict"].startswith("B is better than A")
+    swapped = compare(NAMES, clips_of(["oui"] * 4), clips_of(["non"] * 4))
+    assert swapped["verdict"].startswith("B is worse than A")
+
+
+def test_probability_of_improvement_by_hand():
+    # B is right in one clip more of two: no gain only where that clip is never drawn (1/4, a tie).
+    report = compare(NAMES, clips_of(["non", "non"]), clips_of(["oui", "non"]))
+    assert report["wer"]["p_better"] == pytest.approx(3 / 4 + 1 / 8, abs=0.015)
+    assert (report["wer"]["low"], report["wer"]["high"]) == (-1.0, 0.0)
+
+
+def test_pairing_tells_what_two_intervals_apart_would_not():
+    hard = np.arange(200) % 2 == 0
+    a = clips_of(["non" if is_hard else "oui" for is_hard in hard])
+    b = [
+        clip if i not in (0, 2, 4, 6, 8, 10, 12) else ScoredClip(clip.id, "oui", "oui")
+        for i, clip in enumerate(a)
+    ]
+    report = compare(NAMES, a, b)
+    assert (report["wer"]["a"], report["wer"]["b"]) == (0.5, 0.465)
+    assert report["wer"]["high"] < 0
+
+
+def test_clips_of_one_file_only_are_counted_and_left_out():
+    a, b = clips_of(["oui"] * 3), clips_of(["non"] * 4, first=2)
+    report = compare(NAMES, a, b)
+    assert (report["clips"], report["only_a"], report["only_b"]) == (1, 2, 3)
+    text = comparison_as_text(report)
+    assert "1 clips in both; 2 only in A: left out; 3 only in B: left out" in text
+
+
+def test_rows_that_name_one_clip_twice_pair_in_order():
+    a = [ScoredClip("x", "un", "un"), ScoredClip("x", "deux", "un")]
+    report = compare(NAMES, a, [ScoredClip("x", "un", "un"), ScoredClip("x", "deux", "deux")])
+    assert (report["clips"], report["wer"]["a"], report["wer"]["b"]) == (2, 0.5, 0.0)
+
+
+def test_other_references_are_refused_but_not_other_case_or_marks():
+    a, b = clips_of(["oui"] * 2), clips_of(["oui"] * 2, said="Oui !")
+    assert compare(NAMES, a, b)["wer"]["b"] == 0
+    with pytest.raises(
+        UserError, match="different references for 2 of 2 clips .the first: 0: 'oui'"
+    ):
+        compare(NAMES, a, b, keep_punctuation=True)
+    with pytest.raises(UserError, match="different references for 2 of 2"):
+        compare(NAMES, a, clips_of(["oui"] * 2, said=""))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        (clips_of(["oui"]), clips_of(["oui"], first=9), "no clip in common"),
+        (
+            clips_of(["oui"], said="?"),
+            clips_of([""], said=""),
+            "no clip in common has a transcript",
+        ),
+    ],
+)
+def test_nothing_to_compare_is_refused(a, b, said):
+    with pytest.raises(UserError, match=said):
+        compare(NAMES, a, b)
+
+
+# ---------------------------------------------------------------------------------- the command
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [str(tmp_path / name) for name in NAMES]
+    for path, read in zip(paths, (["non", "oui", "non"], ["oui", "oui", "oui"])):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(as_jsonl(clips_of(read)))
+    return paths
+
+
+def test_compare_prints_a_table_and_a_verdict(files, capsys):
+    assert cli.main(["compare", *files]) == 0
+    a, b, held, _, wer, cer, verdict = capsys.readouterr().out.splitlines()
+    assert (a, b, held) == (f"A  {files[0]}", f"B  {files[1]}", "3 clips in both")
+    assert wer.startswith("WER      66.67 %    0.00 %  -66.67 %   -100.00 to +0.00 %")
+    assert cer.startswith("CER") and verdict
+
+
+def test_compare_prints_json(files, capsys):
+    assert cli.main(["compare", "--json", *files]) == 0
+    assert json.loads(capsys.readouterr().out)["wer"]["a"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_compare_takes_two_files(files, capsys, n):
+    assert cli.main(["compare", *[files[0]] * n]) == 2
+    assert f"error: compare takes two files of hypotheses, found {n}" in capsys.readouterr().err
+
+
+def test_compare_refuses_a_file_that_is_not_there(files, capsys):
+    assert cli.main(["compare", files[0], "nosuch.jsonl"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "error: nosuch.jsonl: cannot be read (No such file or directory)\n"
+    )

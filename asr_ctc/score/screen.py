@@ -72,7 +72,7 @@ def _rates(report: dict) -> list[str]:
 def with_interval(rate: dict) -> str:
     """A rate in percent and its interval, in columns of the same width."""
     if rate["low"] is None:
-        return f"{100 * rate['rate']:6.2f} % {'':17}"
+        return f"{100 * rate['rate']:6.2f} % {'':18}"
     return f"{100 * rate['rate']:6.2f} % ({100 * rate['low']:6.2f} to{100 * rate['high']:7.2f})"
 
 

@@ -67,6 +67,12 @@ class World:
         dist.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives the model of all processes the running statistics of the main one."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
     def from_main(self, make: Callable):
         """What ``make`` gives in the main process, which alone calls it."""
         if self.size == 1:
@@ -112,14 +118,19 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def others_have_ended(error: RuntimeError) -> bool:
+    """Is this what a process meets that waits for one that is gone?"""
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    return dist.is_initialized() and any(word in str(error) for word in words)
+
+
 @contextlib.contextmanager
 def others_may_end():
     """The error that a dying process leaves in the others, as a UserError."""
     try:
         yield
     except RuntimeError as error:
-        words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
-        if not dist.is_initialized() or not any(word in str(error) for word in words):
+        if not others_have_ended(error):
             raise
         message = (
             "another process of this run has ended, its own error says why; the last save stands: "

@@ -50,7 +50,8 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
         raise UserError(f"cannot write {path}: {error.strerror or error}{kept}") from None
     finally:
         if temporary is not None:
-            os.unlink(temporary)
+            with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
+                os.unlink(temporary)
 
 
 def _keep(path: Path, previous: Path) -> None:

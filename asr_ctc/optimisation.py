@@ -103,6 +103,11 @@ class Schedule:
             self.n_halvings, self.epochs_since = self.n_halvings + 1, 0
         self._set()
 
+    def begin_epoch(self) -> None:
+        """Goes to the first step of the epoch, which may have another number of steps now."""
+        self.step = self.epoch * self.steps_per_epoch
+        self._set()
+
     def _set(self) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * group["lr_factor"]
@@ -187,6 +192,9 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float):
         self.source, self.decay, self.n_updates = model, decay, 0
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # cuDNN wants them in one piece, which a copy is not
 
     @torch.no_grad()
     def update(self) -> None:

@@ -20,7 +20,7 @@ from asr_ctc.state import EpochSums, State
 log = logging.getLogger("asr_ctc")
 
 LAST, PREVIOUS = "last.pt", "last.previous.pt"
-# What does not change the weights of a step, or only how many there are.
+# What changes no step but, by the number of them, the learning rate of some schedules.
 CHANGEABLE = {
     "num_epochs", "early_stopping", "save_every_s", "histograms",
     "datasetroot", "nthreads", "index_dir", "cache_dir", "cache_gb", "device",
@@ -108,7 +108,7 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     n_processes = where.pop("world_size")
     try:
         state.load_state_dict(training["state"])
-        if n_processes != world.size and state.n_batches:
+        if n_processes != world.size:
             log.info(
                 "the run had %d processes and has %d now: epoch %d is begun again",
                 n_processes,
@@ -116,11 +116,13 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
                 state.epoch,
             )
             state.n_batches, state.sums = 0, EpochSums()
+            state.schedule.begin_epoch()
         place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
         sampler.load_state_dict({**where, **place})
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"--resume_from {start.folder}: cannot go on: {error}") from None
-    _drop_later_figures(start.folder / "metrics.jsonl", state.epoch)
+    if world.is_main:
+        _drop_later_figures(start.folder / "metrics.jsonl", state.epoch)
     log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
 
 

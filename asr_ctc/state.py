@@ -118,7 +118,8 @@ class State:
         if state.keys() != parts.keys():
             raise ValueError(f"holds {', '.join(state)}; needed {', '.join(parts)}")
         for name, part in parts.items():
-            part.load_state_dict(state[name])
+            if state[name]:  # that of an idle scaler is empty: one at work starts anew
+                part.load_state_dict(state[name])
 
 
 def seed_step(seed: int, state: State, world: World) -> None:

@@ -52,12 +52,14 @@ def train_step(
     there is, leaves weights, statistics and optimiser as they were, and its clips are named.
     UserError when memory runs out and other processes wait for this one.
     """
-    batches = [batch for batch in batches if batch.ids]
+    n_batches, batches = len(batches), [batch for batch in batches if batch.ids]
     n_here = sum(len(batch.ids) for batch in batches)
-    n_clips, n_idle = world.sum([n_here, n_here == 0], device)
+    # Each must call the model as often as the others, who may share statistics in every call.
+    is_idle = n_here == 0 or (world.size > 1 and len(batches) < n_batches)
+    n_clips, n_idle = world.sum([n_here, is_idle], device)
     if n_idle:
         if world.size > 1:
-            log.warning("step skipped: a process has no clip that can be used in it")
+            log.warning("step skipped: a batch has no clip that can be used")
         return Step(math.nan, 0, math.nan, False)
     plain = model.module if isinstance(model, DistributedDataParallel) else model
     statistics = [buffer.clone() for buffer in plain.buffers()]
@@ -78,22 +80,23 @@ def train_step(
         limit = math.inf if grad_clip is None else grad_clip
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
         here, grad_norm = torch.stack([torch.cat(losses).sum(), grad_norm]).tolist()
+        loss = world.sum([here], device)[0] / n_clips
     except RuntimeError as error:
+        _restore(plain, statistics, optimizer)
         if not _is_out_of_memory(error):
             raise
         _refuse_or_name(batches, world)
-        _restore(plain, statistics, optimizer)
         return Step(math.nan, int(n_clips), math.nan, False)
 
-    loss = world.sum([here], device)[0] / n_clips
     taken = math.isfinite(loss) and math.isfinite(grad_norm)
-    seeks_scale = scaler.is_enabled() and math.isfinite(loss) and not taken
+    # Below 1 it is not the scale that makes gradients too large.
+    seeks_scale = not taken and math.isfinite(loss) and scaler.get_scale() > 1
     if taken:
         scaler.step(optimizer)
     else:
+        _restore(plain, statistics, optimizer)
         if not seeks_scale:
             _name_not_finite(batches, losses, world)
-        _restore(plain, statistics, optimizer)
     scaler.update()
     return Step(loss, 0 if seeks_scale else int(n_clips), grad_norm, taken)
 

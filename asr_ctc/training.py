@@ -55,9 +55,9 @@ def train(config: Config, command: list[str]) -> int:
     log.addHandler(early)
     with contextlib.ExitStack() as at_end:
         try:
-            world = distributed.join(config.runtime.device)
-            at_end.callback(distributed.leave)
             start = find_start(config, shlex.join(["python", *command]))
+            world = distributed.join(start.config.runtime.device)
+            at_end.callback(distributed.leave)
             if start.folder is None:
                 check_run_folder(config)
             with distributed.others_may_end():
@@ -133,6 +133,11 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
                     end_epoch(run, state, dev, folder, writer)
                 save()
                 drop_kept(run, state, folder)
+        except RuntimeError as error:
+            if distributed.others_have_ended(error):
+                with contextlib.suppress(KeyboardInterrupt):  # torchrun's, who hears of it too
+                    save()
+            raise
         except KeyboardInterrupt:
             save()
             log.info(
@@ -214,7 +219,7 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
             )
             shown.update(len(group))
             if state.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-                save()
+                world.from_main(save)  # the first to end is the end of all
                 raise UserError(diagnose_skipping(state))
             if time.perf_counter() - saved > training.save_every_s:
                 save()
@@ -223,12 +228,13 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
 
 @contextlib.contextmanager
 def report_activations(run: Run, group: list[Batch]):
-    """Says what the first batch, the longest, keeps in memory for the backward pass."""
+    """Says what the first batch keeps in memory for the backward pass: the longest, as a rule."""
     with compute.SavedActivations(run.model) as activations:
         yield
     seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]
     log.info(
-        "the longest batch, %.0f s of audio with padding, keeps %.0f MB of activations",
+        "the %s batch, %.0f s of audio with padding, keeps %.0f MB of activations",
+        "first" if run.config.training.sortagrad else "longest",
         max(seconds, default=0.0),
         activations.megabytes / max(1, len(group)),
     )
@@ -242,6 +248,7 @@ def name_left_out(run: Run, state: State) -> None:
 
 def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
     """The dev split, of which each process decodes a part, as all of them see it."""
+    run.world.share_buffers(model)
     part = evaluate(model, loader, run.device, progress="dev")
     dev = Evaluation.joined(run.world.gather([part]))
     run.name_left_out(dev.left_out)

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from asr_ctc.checkpoint import load_model
+from asr_ctc.data import ClipDataset, make_loader, prepare_split
+from asr_ctc.evaluation import evaluate
 from tests.command import MAIN, REPOSITORY, environment, run
 from tests.toy import make_toy_corpus
 
@@ -36,9 +38,13 @@ def torchrun(*words, cwd, n=2, options=()) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, encoding="utf-8")
 
 
-def losses(folder: Path, name: str) -> list[float]:
+def figures(folder: Path, name: str, figure: str) -> list[float]:
     lines = (folder / "logs" / name / "metrics.jsonl").read_text().splitlines()
-    return [json.loads(line)["train_loss"] for line in lines]
+    return [json.loads(line)[figure] for line in lines]
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    return figures(folder, name, "train_loss")
 
 
 @pytest.mark.parametrize("normalisation", ["--freeze cnn", "--sync_batchnorm"])
@@ -60,15 +66,31 @@ def test_two_processes_follow_the_loss_curve_of_one(folder, normalisation):
     assert scores[0] == scores[1]
 
 
+def test_what_is_scored_is_the_model_that_is_kept(folder):
+    """Each process has seen other clips, but dev is scored with one set of running statistics."""
+    words = [*COMMON, "--num_epochs", "1", "--batch_size", "2", "--ema", "0.5"]
+    together = torchrun(str(MAIN), *words, "--logname", "scored", cwd=folder)
+    assert together.returncode == 0, together.stderr
+    file = load_model(folder / "logs" / "scored" / "best_model.pt")
+    dev = prepare_split(folder / "data" / "toy-1.0" / "fr", "dev")
+    dataset = ClipDataset(dev, file.charmap, file.build_processor())
+    alone = evaluate(
+        file.build_model(), make_loader(dataset, [[0, 1, 2, 3]], 0), torch.device("cpu")
+    )
+    assert file.scores["dev_loss"] == pytest.approx(alone.loss, rel=1e-6)
+
+
 def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(folder):
     """Without restarts, the error says what to do; with one, the run ends as a straight one."""
-    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--save_every_s", "0"]
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--scheduler", "cosine"]
     dying = ["-m", "tests.dying", *words, "--logname"]
     left = torchrun(*dying, "left", cwd=folder)
     assert left.returncode != 0
     # The first process hears of it by a broken connection, or is stopped by torchrun.
     assert re.search("another process of this run has ended|stopped by SIGTERM", left.stderr)
     assert re.search("go on with(:\n.*)? --resume_from", left.stderr)
+    state = load_model(folder / "logs" / "left" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (3, 1)  # all that was done before the sixth step
 
     restarted = torchrun(*dying, "restarted", cwd=folder, options=["--max_restarts=1"])
     assert restarted.returncode == 0, restarted.stderr
@@ -86,6 +108,7 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
         r"the run had 2 processes and has 1 now: epoch \d is begun again", alone.stderr
     )
     assert len(losses(folder, "left")) == 4
+    assert figures(folder, "left", "lr") == pytest.approx(figures(folder, "straight", "lr"))
 
 
 def test_fewer_clips_than_processes(folder, tmp_path):

@@ -195,6 +195,17 @@ def test_plateau_halves_after_epochs_without_improvement():
         schedule_of("plateau").step_epoch(0.3)
 
 
+def test_an_epoch_begun_with_another_number_of_steps_has_the_rate_of_its_place(model):
+    training = TrainingConfig(num_epochs=4, scheduler="cosine")
+    before, after = (make_schedule(make_optimizer(model, training), training, n) for n in (80, 10))
+    for _ in range(100):  # into the second epoch of eighty
+        before.step_batch()
+    before.step_epoch(improved=True)
+    after.load_state_dict(before.state_dict())
+    after.begin_epoch()
+    assert after.lr == pytest.approx(training.base_lr * (1 + math.cos(math.pi / 4)) / 2)
+
+
 def test_a_warm_up_longer_than_the_training_is_told(caplog):
     assert rates(num_epochs=2, scheduler="cosine", warmup_steps=8)[:4] == [1 / 8, 2 / 8, 3 / 8, 0.5]
     assert "--warmup_steps 8: the training has 4 steps" in caplog.text

@@ -207,18 +207,6 @@ def test_a_folder_without_last_pt(toy_root, tmp_path):
         go(toy_root, tmp_path, resume_from=str(tmp_path / "empty"))
 
 
-def test_a_damaged_last_pt_is_replaced_by_the_one_before(toy_root, folder, tmp_path, caplog):
-    content = (folder / "last.pt").read_bytes()
-    (folder / "last.pt").write_bytes(content[: len(content) // 2])
-    go(toy_root, tmp_path, resume_from=str(folder))
-    assert "last.pt: not a model file, or truncated; going on from" in caplog.text
-    assert load_model(folder / "last.pt").training["state"]["epoch"] == 3
-    for name in "last.pt", "last.previous.pt":
-        (folder / name).write_bytes(content[:-9])
-    with pytest.raises(UserError, match="last.previous.pt: not a model file, or truncated"):
-        go(toy_root, tmp_path, resume_from=str(folder))
-
-
 def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
     """The lock is that of a process, so another one holds it here."""
     hold = "import sys; from asr_ctc.files import take; f = open(sys.argv[1], 'a'); print(take(f))"

@@ -178,7 +178,7 @@ def _suspects(report: dict) -> str:
             f'<span class="soft">{len(found["clips"]):,} of {found["ranked"]:,} clips</span>'
             f'</summary><table><tr><th class="l">clip</th>{head}</tr>{rows}</table></details>'
         )
-    return _section("Transcripts to doubt", *parts)
+    return section("Transcripts to doubt", *parts)
 
 
 def _overlaps(report: dict) -> str:

@@ -18,8 +18,9 @@ import numpy as np
 
 from asr_ctc.compiled import compiled
 from asr_ctc.fusion import CHARACTERS, PLAIN, WORDS, no_fusion
-from asr_ctc.lm import ngrams
-from asr_ctc.lm.ngrams import EOS, UNK, score
+from asr_ctc.lm import score as ngram_score
+from asr_ctc.lm.ngrams import EOS, UNK
+from asr_ctc.lm.score import score
 from asr_ctc.lm.vocabulary import NO_WORD
 
 SIGNATURE = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))(
@@ -206,7 +207,7 @@ def _spell(tree, nodes):
     return labels, ends
 
 
-@compiled(SIGNATURE, "the beam search", calls=(ngrams,))
+@compiled(SIGNATURE, "the beam search", calls=(ngram_score,))
 def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
     """The ``n_best`` likeliest label sequences after ``frames`` (T', V) float64, best first.
 

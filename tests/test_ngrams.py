@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from asr_ctc.charmap import CharMap
 from asr_ctc.errors import UserError
 from asr_ctc.lm.arpa import read_arpa, write_arpa
-from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel, score, score_words
+from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel
+from asr_ctc.lm.score import score, score_words
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
     character_words,

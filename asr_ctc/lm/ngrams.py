@@ -1,10 +1,9 @@
-"""An n-gram model with back-off as flat arrays, which compiled code scores."""
+"""An n-gram model with back-off as flat arrays, which compiled code scores: see score.py."""
 
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END = "<unk>", "<s>", "</s>"
@@ -28,39 +27,6 @@ class Ngrams(NamedTuple):
     shorter: np.ndarray  # (N,) int32: the longest context to back off to
     state: np.ndarray  # (N,) int32: the longest context that the n-gram leaves for the next word
     children: np.ndarray  # (N + 1,) int32: the children of n are children[n] to children[n + 1]
-
-
-@numba.njit
-def score(ngrams, state, word):
-    """(natural log probability of ``word`` in the context ``state``, the state after it).
-
-    A state is a node that has children or a back-off weight: contexts that score everything alike
-    are one state. Katz 1987, "Estimation of probabilities from sparse data".
-    """
-    total = 0.0
-    while state != EMPTY:
-        low, high = ngrams.children[state], ngrams.children[state + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if ngrams.word[middle] < word:
-                low = middle + 1
-            else:
-                high = middle
-        if low < ngrams.children[state + 1] and ngrams.word[low] == word:
-            return total + ngrams.logp[low], ngrams.state[low]
-        total += ngrams.backoff[state]
-        state = ngrams.shorter[state]
-    node = 1 + word
-    return total + ngrams.logp[node], ngrams.state[node]
-
-
-@numba.njit
-def score_words(ngrams, state, words):
-    """(log probability (N,) float64 of each of ``words`` (N,) after those before, last state)."""
-    logp = np.empty(len(words))
-    for i in range(len(words)):
-        logp[i], state = score(ngrams, state, words[i])
-    return logp, state
 
 
 @dataclass(frozen=True)
@@ -106,11 +72,15 @@ class LanguageModel:
 
     def score(self, state: int, word: str) -> tuple[float, int]:
         """(log probability of a word, the state after it), uncompiled; unknown words as <unk>."""
+        from asr_ctc.lm.score import score
+
         logp, state = score.py_func(self.ngrams, state, self.ids.get(word, UNK))
         return float(logp), int(state)
 
     def score_sentence(self, words: list[str]) -> np.ndarray:
         """Log probabilities (len(words) + 1,) of the words of a sentence and of its end."""
+        from asr_ctc.lm.score import score_words
+
         ids = np.array([*(self.ids.get(word, UNK) for word in words), EOS], dtype=np.int32)
         return score_words(self.ngrams, self.start, ids)[0]
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from asr_ctc.config import TrainingConfig
+from asr_ctc.settings import TrainingConfig
 
 log = logging.getLogger("asr_ctc")
 

@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from asr_ctc import averaging, compute, distributed
 from asr_ctc.best import Best
 from asr_ctc.checkpoint import load_model, save_model
-from asr_ctc.config import Config, TrainingConfig
+from asr_ctc.config import Config
 from asr_ctc.corpus import refuse_if_mostly_broken
 from asr_ctc.data import Batch, make_loader
 from asr_ctc.distributed import ALONE, World
@@ -39,6 +39,7 @@ from asr_ctc.runs import (
     write_description,
 )
 from asr_ctc.sampling import DurationBatchSampler
+from asr_ctc.settings import TrainingConfig
 from asr_ctc.state import State, seed_step
 from asr_ctc.step import train_step
 

@@ -16,7 +16,7 @@ import soundfile
 import torch
 import yaml
 
-from asr_ctc import Recognizer, cli, config, corpus
+from asr_ctc import Recognizer, command_line, config, corpus
 from asr_ctc.checkpoint import load_model
 from asr_ctc.errors import UserError
 from tests.command import REPOSITORY, SMALL, environment, read_until, run, start, train_small
@@ -63,7 +63,7 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
 
 
 def parse(line: str):
-    return cli.parse(line.split())
+    return command_line.parse(line.split())
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_known_flags_keep_their_defaults_and_help_says_them(name):
     section, field, _ = config.settings()[name]
     default, said = KNOWN_FLAGS[name]
     assert config.default_of(field) == default
-    help_text = cli.make_parser().format_help()
+    help_text = command_line.make_parser().format_help()
     entry = re.search(rf"^  --{name}[ ,].*?(?=^  --|^\S|\Z)", help_text, re.MULTILINE | re.DOTALL)
     assert said in " ".join(entry[0].split())
 

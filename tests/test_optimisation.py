@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.charmap import CharMap
-from asr_ctc.config import TrainingConfig
 from asr_ctc.models import CTCModel
 from asr_ctc.optimisation import (
     WeightAverage,
@@ -18,6 +17,7 @@ from asr_ctc.optimisation import (
     rate,
     train_mode,
 )
+from asr_ctc.settings import TrainingConfig
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from asr_ctc.charmap import CharMap
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import Split
-from asr_ctc.config import Config, CorpusConfig
+from asr_ctc.config import Config
+from asr_ctc.settings import CorpusConfig
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
 LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips so much longer than the rest cost too much

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_ctc.config import Config, ScoringConfig
+from asr_ctc.config import Config
 from asr_ctc.corpus import Corpus, LeftOut, refuse_if_mostly_broken
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import evaluate
@@ -14,6 +14,7 @@ from asr_ctc.files import write_atomically
 from asr_ctc.score.clips import as_csv, as_jsonl, count_errors, in_corpus_order
 from asr_ctc.score.page import as_page
 from asr_ctc.score.report import duration_bins, make_report
+from asr_ctc.settings import ScoringConfig
 
 
 def score_split(

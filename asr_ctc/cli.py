@@ -219,10 +219,10 @@ def score_split(recognizer, config) -> int:
     """How well a split is read, over every clip unless duration bounds are typed."""
     from functools import partial
 
+    from asr_ctc.corpus_of_model import make_scoring_loader, split_to_read
     from asr_ctc.decoding import beam_decode, greedy_decode
     from asr_ctc.score import split
     from asr_ctc.score.screen import as_text
-    from asr_ctc.scoring import make_scoring_loader, split_to_read
 
     settings = beam_settings(config, recognizer)
     corpus, n_there = split_to_read(recognizer, config, config.corpus.split)
@@ -291,7 +291,7 @@ def texts_to_align(recognizer, config) -> list[tuple]:
         raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
     if recordings:
         return [(path, " ".join(text) if text else None) for path in recordings]
-    from asr_ctc.scoring import split_to_read
+    from asr_ctc.corpus_of_model import split_to_read
 
     corpus, _ = split_to_read(recognizer, config, config.corpus.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]

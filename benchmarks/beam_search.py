@@ -28,6 +28,7 @@ import torch
 
 from asr_ctc.charmap import CharMap
 from asr_ctc.decoding import beam_decode, reference_beam_decode
+from benchmarks.machine import processor_name
 
 BEAM_WIDTHS = (10, 100)
 N_RUNS = 8
@@ -180,11 +181,6 @@ def compare(title: str, logp: np.ndarray) -> None:
             )
 
 
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "unknown")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--modelpath", help="model file, for posteriors of a real clip")
@@ -193,7 +189,7 @@ def main() -> None:
     if bool(arguments.modelpath) != bool(arguments.audiofile):
         parser.error("--modelpath and --audiofile belong together")
 
-    print(f"{processor()}, one thread\n")
+    print(f"{processor_name()}, one thread\n")
     print(
         "| posteriors | beam | decoder | ms | times ours | its log probability "
         "| that of its labels |"

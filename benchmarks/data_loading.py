@@ -34,6 +34,7 @@ from asr_ctc.corpus import find_corpus  # noqa: E402
 from asr_ctc.data import ClipDataset, WaveformProcessor, make_loader, prepare_split  # noqa: E402
 from asr_ctc.feature_cache import open_caches  # noqa: E402
 from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
+from benchmarks.machine import processor_name
 
 TICKS = os.sysconf("SC_CLK_TCK")
 RATE_HZ, WIN_S, HOP_S, BATCH_SIZE = 16_000, 0.04, 0.01, 32
@@ -111,13 +112,6 @@ def cpu_s(pids) -> float:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(after_name[11]) + int(after_name[12])
     return time.process_time() + ticks / TICKS
-
-
-def processor_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
 
 
 def main() -> None:

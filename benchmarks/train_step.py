@@ -45,6 +45,7 @@ from asr_ctc.models import CTCModel  # noqa: E402
 from asr_ctc.optimisation import make_optimizer  # noqa: E402
 from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
 from asr_ctc.step import train_step  # noqa: E402
+from benchmarks.machine import processor_name
 
 NORMALIZATION = (-25.0, 25.0)  # about that of the corpus, in dB
 DROPOUT, LEARNING_RATE, GRAD_CLIP = 0.1, 5e-4, 5.0
@@ -294,13 +295,8 @@ def curves(clips, arguments, device) -> None:
     )
 
 
-def processor_name(device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
+def device_name(device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 
 def main() -> None:
@@ -325,7 +321,7 @@ def main() -> None:
     clips = load_clips(arguments)
     durations = [clip.duration_s for clip in clips]
     print(
-        f"{processor_name(device)}, threads: {torch.get_num_threads()}, torch {torch.__version__}\n"
+        f"{device_name(device)}, threads: {torch.get_num_threads()}, torch {torch.__version__}\n"
         f"{len(clips)} clips of {min(durations):.1f} to {max(durations):.1f} s, "
         f"{sum(durations) / 60:.0f} minutes; batches of {arguments.batch_size} clips\n"
         f"asr_ctc in {compute.pick_precision(arguments.precision, device)}, plain in fp32, "

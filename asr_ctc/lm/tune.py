@@ -8,6 +8,7 @@ import numpy as np
 from asr_ctc.checkpoint import newest_model, save_model
 from asr_ctc.config import Config
 from asr_ctc.corpus import refuse_if_mostly_broken
+from asr_ctc.corpus_of_model import make_scoring_loader, split_to_read
 from asr_ctc.decoding import beam_decode, greedy_decode
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import Evaluation, evaluate
@@ -19,7 +20,6 @@ from asr_ctc.lm.vocabulary import unspelt_words
 from asr_ctc.metrics import score
 from asr_ctc.progress import bar
 from asr_ctc.recognizer import Recognizer
-from asr_ctc.scoring import make_scoring_loader, split_to_read
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)

@@ -46,7 +46,7 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
 
 
 def make_scoring_loader(recognizer: Recognizer, corpus: Corpus, n_threads: int) -> DataLoader:
-    """The clips of a corpus as the model takes them, the shortest first."""
+    """The clips of a corpus as the model takes them, in batches of similar length."""
     dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(corpus.durations, CLIPS_AT_A_TIME, shuffle=False)
     return data.make_loader(dataset, batches, n_threads)

@@ -15,6 +15,9 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
 # of the heap from which it is handed back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+# oneDNN keeps compiled code and scratch memory, some MB, for each length that a batch ever had. Of
+# its 1,024 places these are plenty: lengths seldom come twice, and compiling takes little time.
+PRIMITIVES_KEPT = "128"
 
 
 def pick_device(name: str) -> torch.device:
@@ -73,8 +76,10 @@ def use_processor() -> None:
 
     As many threads as there are physical cores for this process, but no more than a container's
     quota pays for; OMP_NUM_THREADS wins. Freed memory is kept for the next step where the C library
-    is glibc: it would otherwise be returned, and zeroed again page by page, at every step.
+    is glibc: it would otherwise be returned, and zeroed again page by page, at every step. What
+    oneDNN keeps is bounded; ONEDNN_PRIMITIVE_CACHE_CAPACITY wins.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES_KEPT)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), _quota_cores()))
     try:

@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 import torch
@@ -86,3 +87,13 @@ def test_saved_activations_by_hand():
     with compute.SavedActivations(model) as saved, torch.no_grad():
         model(torch.zeros(3, 10))
     assert saved.megabytes == 0
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, given or "")
+    if given is None:
+        monkeypatch.delenv(name)
+    compute.use_processor()
+    assert os.environ[name] == (given or compute.PRIMITIVES_KEPT)

@@ -1,10 +1,10 @@
-"""Which epoch is the best so far, and when to stop waiting for a better one."""
+"""Which epochs are the best so far, and when to stop waiting for a better one."""
 
 import math
 
 
 class Best:
-    """The best epoch by a dev figure; ``early_stopping`` epochs without a better one are enough.
+    """The best epochs by a dev figure; ``early_stopping`` epochs without a better one are enough.
 
     ``by`` is cer, wer or loss. Where error rates are equal, as in the first epochs, when nothing
     is recognised yet, the lower dev loss is better; a figure that is not a number is the worst.
@@ -12,32 +12,47 @@ class Best:
 
     def __init__(self, by: str = "cer", early_stopping: int | None = None):
         self.by, self.early_stopping = by, early_stopping
-        self.rank: tuple[float, float] | None = None
-        self.epoch: int | None = None
-        self.epochs_since = 0
+        self.ranks: dict[int, tuple[float, float]] = {}  # of each epoch, in order
 
     def update(self, figures: dict) -> bool:
         """Takes note of an epoch's figures (epoch, dev_cer, dev_wer, dev_loss): is it the best?"""
-        rank = self.rank_of(figures)
-        if self.rank is not None and rank >= self.rank:
-            self.epochs_since += 1
-            return False
-        self.rank, self.epoch, self.epochs_since = rank, figures["epoch"], 0
-        return True
+        self.ranks[figures["epoch"]] = self.rank_of(figures)
+        return self.epoch == figures["epoch"]
 
     def rank_of(self, figures: dict) -> tuple[float, float]:
         """What epochs are compared by; the lower is the better."""
         values = figures[f"dev_{self.by}"], figures["dev_loss"]
         return tuple(math.inf if math.isnan(value) else value for value in values)
 
+    def epochs(self, n: int) -> list[int]:
+        """The ``n`` best epochs, the best first; of equal ones the earlier."""
+        return sorted(self.ranks, key=self.ranks.get)[:n]
+
+    @property
+    def epoch(self) -> int | None:
+        """The best epoch; None before the first."""
+        return min(self.ranks, key=self.ranks.get, default=None)
+
+    @property
+    def rank(self) -> tuple[float, float] | None:
+        return self.ranks.get(self.epoch)
+
+    @property
+    def epochs_since(self) -> int:
+        """How many epochs came after the best one."""
+        return sum(epoch > self.epoch for epoch in self.ranks)
+
     @property
     def should_stop(self) -> bool:
         return self.early_stopping is not None and self.epochs_since >= self.early_stopping
 
     def state_dict(self) -> dict:
-        rank = None if self.rank is None else list(self.rank)
-        return {"rank": rank, "epoch": self.epoch, "epochs_since": self.epochs_since}
+        return {"ranks": {epoch: list(rank) for epoch, rank in self.ranks.items()}}
 
     def load_state_dict(self, state: dict) -> None:
-        self.rank = None if state["rank"] is None else tuple(state["rank"])
-        self.epoch, self.epochs_since = state["epoch"], state["epochs_since"]
+        if "ranks" in state:
+            self.ranks = {epoch: tuple(rank) for epoch, rank in state["ranks"].items()}
+        elif state["epoch"]:  # the run began when only the best epoch was kept in mind
+            worse = range(state["epoch"] + 1, state["epoch"] + 1 + state["epochs_since"])
+            self.ranks = {state["epoch"]: tuple(state["rank"])}
+            self.ranks |= dict.fromkeys(worse, (math.inf, math.inf))

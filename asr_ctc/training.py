@@ -317,14 +317,15 @@ def finish(run: Run, state: State, dev_loader: DataLoader, folder: Path, writer)
 
 
 def drop_kept(run: Run, state: State, folder: Path) -> None:
-    if run.config.training.average_best and run.world.is_main:
-        averaging.drop_others(folder, state.best, run.config.training.average_best)
+    n_kept = run.config.training.average_best
+    if n_kept and run.world.is_main:
+        averaging.keep_only(folder, state.best.epochs(n_kept))
 
 
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
     drop_kept(run, state, folder)  # a run that was killed here did not get to it
-    epochs = averaging.kept_epochs(folder, state.best, run.config.training.average_best)
+    epochs = sorted(state.best.epochs(run.config.training.average_best))
     run.model.load_state_dict(run.world.from_main(lambda: averaging.average(folder, epochs)))
     dev = evaluate_dev(run, run.model, dev_loader)
     scores = dev.score()

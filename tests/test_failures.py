@@ -118,6 +118,15 @@ def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
     assert devices == ["cpu"]
 
 
+def test_the_best_epochs_are_known_without_their_figures(root, tmp_path, caplog):
+    assert go(root, tmp_path, average_best=2) == 0
+    assert "average of epochs 1, 2:" in caplog.text
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    caplog.clear()
+    assert go_on(tmp_path / "run") == 0
+    assert "average of epochs 1, 2:" in caplog.text
+
+
 def test_on_a_processor_of_another_precision_the_scaler_starts_anew(root, folder):
     start = find_start(make_config({}, {"resume_from": str(folder)}))
     run = setup(start, [])

@@ -48,8 +48,9 @@ def record(
         f"  {figures['steps_skipped']} steps skipped" if figures["steps_skipped"] else "",
         "  best" if is_best else "",
     )
+    numbers = {name: value if math.isfinite(value) else None for name, value in figures.items()}
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-        file.write(json.dumps(figures) + "\n")
+        file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
     for name, value in figures.items():
         if name != "epoch" and math.isfinite(value):
             writer.add_scalar(name, value, epoch)

@@ -114,8 +114,9 @@ def _read_settings(path: Path) -> dict:
 def _read_figures(path: Path, notes: list[str]) -> list[dict]:
     """The figures of each epoch, in order; lines that are none are counted in ``notes``.
 
-    The last line may be cut off: its process was killed while it wrote. An epoch that a resumed run
-    did again counts as it was done last.
+    A figure that was not finite is null in the file and NaN here. The last line may be cut off: its
+    process was killed while it wrote. An epoch that a resumed run did again counts as it was done
+    last.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -127,10 +128,11 @@ def _read_figures(path: Path, notes: list[str]) -> list[dict]:
     epochs, n_broken = {}, 0
     for line in lines:
         try:
-            figures = json.loads(line)
+            read = json.loads(line).items()
+            figures = {name: math.nan if value is None else value for name, value in read}
             epoch, *_ = [figures[name] + 0.0 for name in FIGURES]  # TypeError where one is a text
             epochs[int(epoch)] = figures
-        except (ValueError, TypeError, KeyError, OverflowError):
+        except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
             n_broken += 1
     if n_broken:
         notes.append(f"metrics.jsonl: {n_broken} of {len(lines)} lines are no figures of an epoch")

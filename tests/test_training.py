@@ -27,6 +27,7 @@ from asr_ctc.models import CTCModel
 from asr_ctc.overfit import overfit_one_batch
 from asr_ctc.recognizer import Recognizer
 from asr_ctc.resume import find_start
+from asr_ctc.run_list import list_runs
 from asr_ctc.step import train_step
 from asr_ctc.training import train
 from tests.toy import make_toy_corpus
@@ -385,6 +386,18 @@ def test_the_best_epoch_is_kept(few_root, tmp_path, monkeypatch, figures, best):
     assert (scores["epoch"], scores["dev_cer"], scores["dev_loss"]) == (best, n_errors / 10, loss)
     assert load_model(folder / "last.pt").scores["epoch"] == len(figures)
     assert [row["dev_cer"] for row in metrics_of(folder)] == [n / 10 for n, _ in figures]
+
+
+def test_figures_that_are_not_finite_are_null(few_root, tmp_path, monkeypatch):
+    """JSON has no NaN; `runs` reads them as they were."""
+    figures = (0, 0.0), (5, math.nan), (6, 1.0)
+    monkeypatch.setattr(training, "evaluate", evaluations(*figures))
+    folder = run(few_root, tmp_path)
+    assert "NaN" not in (folder / "metrics.jsonl").read_text()
+    assert [row["dev_loss"] for row in metrics_of(folder)] == [None, 1.0]
+    (listed,) = list_runs(tmp_path)
+    assert listed.notes == [] and listed.best["epoch"] == 1
+    assert math.isnan(listed.best["dev_loss"])
 
 
 def test_a_broken_evaluation_fails_before_the_first_step(few_root, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import logging
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Callable, Sequence
 
 import torch
@@ -23,6 +24,7 @@ from asr_ctc.models import MaskedBatchNorm2d
 log = logging.getLogger("asr_ctc")
 
 PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
+FOLDER = "folder of the run"
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,13 @@ def join(device: str) -> World:
             )
         torch.cuda.set_device(world.local_rank)
     if world.size > 1 and not dist.is_initialized():
-        # torchrun's store outlives a restart: addresses of dead processes must not be found in it.
-        store, rank, size = next(dist.rendezvous("env://", timeout=PATIENCE))
-        store = dist.PrefixStore(f"restart {n_restarts()}", store)
+        # The addresses of dead processes, from before a restart, must not be found in the store.
         dist.init_process_group(
-            "nccl" if on_gpu else "gloo", timeout=PATIENCE, world_size=size, rank=rank, store=store
+            "nccl" if on_gpu else "gloo",
+            timeout=PATIENCE,
+            world_size=world.size,
+            rank=world.rank,
+            store=dist.PrefixStore(f"restart {n_restarts()}", torchrun_store()),
         )
     if not world.is_main:
         log.setLevel(logging.ERROR)
@@ -143,3 +147,23 @@ def others_may_end():
 def n_restarts() -> int:
     """How often torchrun has started the processes again, after one of them had died."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+
+
+def torchrun_store() -> dist.Store:
+    """What the processes of this torchrun share, also with those that it starts again."""
+    store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+    return store
+
+
+def tell_restarted(folder: Path) -> None:
+    """Lets the processes that torchrun may start again know the folder of the run."""
+    if dist.is_torchelastic_launched():
+        torchrun_store().set(FOLDER, str(folder))
+
+
+def folder_before_restart() -> Path | None:
+    """The folder of the run that this torchrun had begun when it started the processes again."""
+    if n_restarts() == 0:
+        return None
+    store = torchrun_store()
+    return Path(store.get(FOLDER).decode()) if store.check([FOLDER]) else None

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from asr_ctc.checkpoint import ModelFile, load_model, save_model
 from asr_ctc.config import Config, default_of, make_config, parse_yaml, settings
-from asr_ctc.distributed import World, n_restarts
+from asr_ctc.distributed import World, folder_before_restart
 from asr_ctc.errors import UserError
 from asr_ctc.files import write_atomically
 from asr_ctc.sampling import DurationBatchSampler
@@ -36,16 +36,15 @@ class Start(NamedTuple):
     folder: Path | None = None
 
 
-def find_start(config: Config, command: str = "") -> Start:
+def find_start(config: Config) -> Start:
     """What ``--resume_from`` names, and the settings that hold then.
 
-    torchrun's restart of the ``command`` resumes the run that it had made. UserError for a folder
-    without a usable last.pt and for settings that contradict the run's, by name.
+    torchrun's restart resumes the run that it had begun, once that was saved. UserError for a
+    folder without a usable last.pt and for settings that contradict the run's, by name.
     """
-    where = config.training.resume_from
-    restarted = _newest_of(config, command) if n_restarts() else None
-    if restarted:
-        where, config = restarted, make_config({}, {})
+    where, begun = config.training.resume_from, folder_before_restart()
+    if begun and _is_saved(begun):
+        where, config = begun, make_config({}, {})
     if where is None:
         return Start(config)
     path = Path(where)
@@ -55,9 +54,13 @@ def find_start(config: Config, command: str = "") -> Start:
     return Start(_resumed_config(config, file.training["config"], path), file, path.parent)
 
 
+def _is_saved(folder: Path) -> bool:
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
 def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
     """The newest state of a run; the one before when that is damaged."""
-    if not (folder / LAST).exists() and not (folder / PREVIOUS).exists():
+    if not _is_saved(folder):
         raise UserError(
             f"--resume_from {folder}: holds no {LAST}, so it is not the folder of a run; "
             "`main_ctc.py runs` lists them"
@@ -69,15 +72,6 @@ def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
             raise
         log.warning("%s; going on from %s", error, folder / PREVIOUS)
         return load_model(folder / PREVIOUS), folder / PREVIOUS
-
-
-def _newest_of(config: Config, command: str) -> str | None:
-    """The newest run that the same command line made."""
-    base, name = Path(config.training.baselogdir), config.training.logname
-    for last in sorted(base.glob(f"{name or '*'}/{LAST}"), key=lambda path: -path.stat().st_mtime):
-        if load_model(last).origin.get("command") == command:
-            return str(last.parent)
-    return None
 
 
 def _resumed_config(config: Config, text: str, path: Path) -> Config:

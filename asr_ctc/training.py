@@ -5,7 +5,6 @@ import itertools
 import logging
 import logging.handlers
 import math
-import shlex
 import time
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def train(config: Config, command: list[str]) -> int:
     log.addHandler(early)
     with contextlib.ExitStack() as at_end:
         try:
-            start = find_start(config, shlex.join(["python", *command]))
+            start = find_start(config)
             world = distributed.join(start.config.runtime.device)
             at_end.callback(distributed.leave)
             if start.folder is None:
@@ -71,6 +70,7 @@ def train(config: Config, command: list[str]) -> int:
             at_end.enter_context(_log_to(folder / "train.log", early))
             if start.folder is None:
                 write_description(run, folder)
+                distributed.tell_restarted(folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.others_may_end())

@@ -118,6 +118,20 @@ def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
     assert devices == ["cpu"]
 
 
+def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, monkeypatch):
+    """Not with an older run of the same command line, and not with one that is not saved yet."""
+    store = torch.distributed.HashStore()
+    monkeypatch.setattr(distributed, "torchrun_store", lambda: store)
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    config = make_config({}, {"baselogdir": str(tmp_path), "logname": "run"})
+    distributed.tell_restarted(tmp_path / "begun")
+    assert find_start(config).folder is None  # the first start of all
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert find_start(config).folder is None
+    distributed.tell_restarted(folder)
+    assert find_start(config).folder == folder
+
+
 def test_the_best_epochs_are_known_without_their_figures(root, tmp_path, caplog):
     assert go(root, tmp_path, average_best=2) == 0
     assert "average of epochs 1, 2:" in caplog.text

@@ -11,10 +11,13 @@ class Interruption:
     """Within ``with Interruption() as interruption:`` both signals raise KeyboardInterrupt once.
 
     They do so at once, or, inside ``with interruption.postponed():``, at its end. Further signals
-    are ignored: what the first one started, such as saving, is finished.
+    are ignored: what the first one started, such as saving, is finished. With ``is_agreed`` neither
+    raises: processes that wait for each other must end together, so the caller asks ``was_asked``
+    and agrees with the others.
     """
 
-    def __init__(self):
+    def __init__(self, is_agreed: bool = False):
+        self.is_agreed = is_agreed
         self.signal: int | None = None
         self._is_postponed = False
 
@@ -31,20 +34,25 @@ class Interruption:
     def _receive(self, number, frame) -> None:
         if self.signal is None:
             self.signal = number
-            if not self._is_postponed:
+            if not (self._is_postponed or self.is_agreed):
                 raise KeyboardInterrupt
 
     @contextlib.contextmanager
     def postponed(self):
         """What is done inside is done whole."""
-        was_asked = self.signal is not None
+        was_asked = self.was_asked
         self._is_postponed = True
         try:
             yield
         finally:
             self._is_postponed = False
-        if self.signal is not None and not was_asked:
+        if self.was_asked and not (was_asked or self.is_agreed):
             raise KeyboardInterrupt
+
+    @property
+    def was_asked(self) -> bool:
+        """Has a signal come?"""
+        return self.signal is not None
 
     @property
     def name(self) -> str:

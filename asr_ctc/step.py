@@ -44,19 +44,23 @@ def train_step(
     precision: str,
     scaler: torch.amp.GradScaler,
     world: World = ALONE,
+    is_asked_to_stop: bool = False,
 ) -> Step:
     """One step on batches whose gradients are added up, in this and all other processes.
 
     The objective is the mean loss over all their clips, whichever batch or process has them, plus
     the model's penalty. A step whose loss or gradient is not finite, or that needs more memory than
     there is, leaves weights, statistics and optimiser as they were, and its clips are named.
-    UserError when memory runs out and other processes wait for this one.
+    UserError when memory runs out and other processes wait for this one. KeyboardInterrupt, in all
+    processes alike and before anything is done, when one of them is asked to stop.
     """
     n_batches, batches = len(batches), [batch for batch in batches if batch.ids]
     n_here = sum(len(batch.ids) for batch in batches)
     # Each must call the model as often as the others, who may share statistics in every call.
     is_idle = n_here == 0 or (world.size > 1 and len(batches) < n_batches)
-    n_clips, n_idle = world.sum([n_here, is_idle], device)
+    n_clips, n_idle, n_asked = world.sum([n_here, is_idle, is_asked_to_stop], device)
+    if n_asked:
+        raise KeyboardInterrupt
     if n_idle:
         if world.size > 1:
             log.warning("step skipped: a batch has no clip that can be used")

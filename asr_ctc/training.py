@@ -116,7 +116,7 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
         for sentence in state.doctor.at_start(facts_at_start(run)):
             log.warning("%s", sentence)
         try_evaluation(run, dev_batches)
-    with Interruption() as interruption:
+    with Interruption(is_agreed=world.size > 1) as interruption:
 
         def save() -> None:
             if world.is_main:
@@ -209,6 +209,7 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
                         run.precision,
                         state.scaler,
                         world,
+                        interruption.was_asked,
                     )
                 state.count(step, group, training.grad_clip)
                 sums.waited_s += fetched - started

@@ -1,4 +1,7 @@
-"""main_ctc.py, of which the second process dies once, at its sixth step. For tests."""
+"""main_ctc.py, of which the second process is struck once. For tests.
+
+STRIKE says how, such as "SIGKILL 6": with that signal, at its sixth step.
+"""
 
 import os
 import signal
@@ -8,5 +11,6 @@ from asr_ctc import cli, training
 from tests.interrupted import strike
 
 if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
-    strike(training, "train_step", 6, signal.SIGKILL)
+    name, count = os.environ["STRIKE"].split()
+    strike(training, "train_step", int(count), getattr(signal, name))
 sys.exit(cli.main(sys.argv[1:]))

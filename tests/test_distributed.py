@@ -29,12 +29,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def torchrun(*words, cwd, n=2, options=()) -> subprocess.CompletedProcess:
+def torchrun(*words, cwd, n=2, options=(), **extra: str) -> subprocess.CompletedProcess:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}",
         *options, *words,
     ]  # fmt: skip
-    variables = environment(PYTHONPATH=str(REPOSITORY))
+    variables = environment(PYTHONPATH=str(REPOSITORY), **extra)
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, encoding="utf-8")
 
 
@@ -84,7 +84,7 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     """Without restarts, the error says what to do; with one, the run ends as a straight one."""
     words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--scheduler", "cosine"]
     dying = ["-m", "tests.dying", *words, "--logname"]
-    left = torchrun(*dying, "left", cwd=folder)
+    left = torchrun(*dying, "left", cwd=folder, STRIKE="SIGKILL 6")
     assert left.returncode != 0
     # The first process hears of it by a broken connection, or is stopped by torchrun.
     assert re.search("another process of this run has ended|stopped by SIGTERM", left.stderr)
@@ -92,7 +92,9 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     state = load_model(folder / "logs" / "left" / "last.pt").training["state"]
     assert (state["epoch"], state["n_batches"]) == (3, 1)  # all that was done before the sixth step
 
-    restarted = torchrun(*dying, "restarted", cwd=folder, options=["--max_restarts=1"])
+    restarted = torchrun(
+        *dying, "restarted", cwd=folder, options=["--max_restarts=1"], STRIKE="SIGKILL 6"
+    )
     assert restarted.returncode == 0, restarted.stderr
     assert "going on in epoch" in restarted.stderr
     straight = torchrun(str(MAIN), *words, "--logname", "straight", cwd=folder)
@@ -109,6 +111,16 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     )
     assert len(losses(folder, "left")) == 4
     assert figures(folder, "left", "lr") == pytest.approx(figures(folder, "straight", "lr"))
+
+
+def test_when_one_process_is_asked_to_stop_all_stop_at_the_same_step(folder):
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "asked"]
+    asked = torchrun("-m", "tests.dying", *words, cwd=folder, STRIKE="SIGINT 5")
+    assert asked.returncode != 0
+    assert "in epoch 3, after 1 of its batches; go on with:" in asked.stderr
+    assert "another process of this run has ended" not in asked.stderr
+    state = load_model(folder / "logs" / "asked" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (3, 1)
 
 
 def test_fewer_clips_than_processes(folder, tmp_path):

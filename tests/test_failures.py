@@ -60,11 +60,11 @@ def weights_of(model) -> list:
     return [value.clone() for value in model.state_dict().values()]
 
 
-def step_of(model, batch, scaler=None, lr=0.1):
+def step_of(model, batch, scaler=None, lr=0.1, **more):
     cpu = torch.device("cpu")
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    return train_step(model, [batch], optimizer, None, cpu, "fp32", scaler)
+    return train_step(model, [batch], optimizer, None, cpu, "fp32", scaler, **more)
 
 
 def test_any_other_error_leaves_the_model_as_it_was():
@@ -77,6 +77,18 @@ def test_any_other_error_leaves_the_model_as_it_was():
     model.charlin.register_forward_hook(fail)
     with pytest.raises(RuntimeError, match="Connection closed by peer"):
         step_of(model, make_batch([1]))
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before))
+
+
+def test_what_another_process_is_asked_stops_this_one_before_the_step():
+    class OneIsAsked(distributed.World):
+        def sum(self, values, device):
+            *counts, n_asked = values
+            return [*counts, n_asked + 1]
+
+    model, before = make_model(), weights_of(make_model())
+    with pytest.raises(KeyboardInterrupt):
+        step_of(model, make_batch([1]), world=OneIsAsked())
     assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before))
 
 

@@ -18,7 +18,10 @@ from asr_ctc.evaluation import ctc_losses
 
 log = logging.getLogger("asr_ctc")
 
-CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+OUT_OF_MEMORY = (
+    "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory", "not enough memory", "Cannot allocate memory",
+)  # fmt: skip
 
 
 @dataclass
@@ -51,7 +54,8 @@ def train_step(
     The objective is the mean loss over all their clips, whichever batch or process has them, plus
     the model's penalty. A step whose loss or gradient is not finite, or that needs more memory than
     there is, leaves weights, statistics and optimiser as they were, and its clips are named.
-    UserError when memory runs out and other processes wait for this one. KeyboardInterrupt, in all
+    UserError when memory runs out while weights are moved, or while other processes wait for this
+    one. KeyboardInterrupt, in all
     processes alike and before anything is done, when one of them is asked to stop.
     """
     n_batches, batches = len(batches), [batch for batch in batches if batch.ids]
@@ -96,7 +100,7 @@ def train_step(
     # Below 1 it is not the scale that makes gradients too large.
     seeks_scale = not taken and math.isfinite(loss) and scaler.get_scale() > 1
     if taken:
-        scaler.step(optimizer)
+        _move(optimizer, scaler)
     else:
         _restore(plain, statistics, optimizer)
         if not seeks_scale:
@@ -112,6 +116,23 @@ def _objective(model, batch: Batch, device, precision) -> tuple[torch.Tensor, to
         logits = model(batch[0])
     losses = ctc_losses(logits, batch[1])
     return losses.detach(), losses.sum()
+
+
+def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+    """The optimiser's own step, which needs memory too: at first for what it keeps of each weight.
+
+    UserError when there is none; some of the weights may have been moved then.
+    """
+    try:
+        scaler.step(optimizer)
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(
+            "out of memory while the optimiser moved the weights, which are not saved: the last "
+            "save stands; a smaller --batch_seconds or --batch_size helps, or a smaller model "
+            "(--nhidden_rnn), or --optimizer sgd, which keeps half as much as adamw"
+        ) from None
 
 
 def _restore(model: nn.Module, statistics: list[torch.Tensor], optimizer) -> None:
@@ -132,8 +153,7 @@ def _name_not_finite(batches: Sequence[Batch], losses: list[torch.Tensor], world
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    is_on_gpu = isinstance(error, torch.OutOfMemoryError)
-    return is_on_gpu or any(words in str(error) for words in CPU_OUT_OF_MEMORY)
+    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:

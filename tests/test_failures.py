@@ -9,6 +9,7 @@ import torch
 from asr_ctc import distributed, resume, training
 from asr_ctc.checkpoint import load_model
 from asr_ctc.config import make_config
+from asr_ctc.errors import UserError
 from asr_ctc.resume import find_start
 from asr_ctc.runs import setup
 from asr_ctc.step import train_step
@@ -78,6 +79,42 @@ def test_any_other_error_leaves_the_model_as_it_was():
     with pytest.raises(RuntimeError, match="Connection closed by peer"):
         step_of(model, make_batch([1]))
     assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before))
+
+
+OUT_OF_MEMORY = [
+    "CUDA out of memory. Tried to allocate 2.00 GiB.",
+    "CUDA error: out of memory",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "[enforce fail at alloc_cpu.cpp:126] DefaultCPUAllocator: can't allocate memory",
+]
+
+
+@pytest.mark.parametrize("words", OUT_OF_MEMORY)
+def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
+    model = make_model()
+
+    def fail(*args):
+        raise RuntimeError(words)
+
+    model.charlin.register_forward_hook(fail)
+    batch = make_batch([1])
+    batch.durations = (0.3,)
+    assert not step_of(model, batch).taken
+    assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
+
+
+def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(root, tmp_path, monkeypatch):
+    """Half of the weights may have moved: they are not saved."""
+
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fail)
+    with pytest.raises(UserError, match="while the optimiser moved .* the last save stands; a sm"):
+        go(root, tmp_path)
+    state = load_model(tmp_path / "run" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (1, 0)
 
 
 def test_what_another_process_is_asked_stops_this_one_before_the_step():

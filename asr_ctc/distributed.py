@@ -119,7 +119,8 @@ def join(device: str) -> World:
 
 def leave() -> None:
     if dist.is_initialized():
-        dist.destroy_process_group()
+        with contextlib.suppress(RuntimeError):  # the error that ended the run is the one to read
+            dist.destroy_process_group()
 
 
 def others_have_ended(error: RuntimeError) -> bool:
@@ -130,15 +131,19 @@ def others_have_ended(error: RuntimeError) -> bool:
 
 @contextlib.contextmanager
 def others_may_end():
-    """The error that a dying process leaves in the others, as a UserError."""
+    """The error that a dying process leaves in the others, as a UserError that quotes it.
+
+    The words by which it is told may be those of an error of this process, such as NCCL's.
+    """
     try:
         yield
     except RuntimeError as error:
         if not others_have_ended(error):
             raise
         message = (
-            "another process of this run has ended, its own error says why; the last save stands: "
-            "go on with --resume_from, or let torchrun do so (--max_restarts)"
+            "another process of this run has ended, as its own error says, or cannot be reached: "
+            f"{str(error).splitlines()[0]}; the last save stands: go on with --resume_from, or let "
+            "torchrun do so (--max_restarts)"
         )
         log.error("%s", message)  # at once: torchrun is about to end this process too
         raise UserError(message) from None

@@ -136,7 +136,7 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
                 drop_kept(run, state, folder)
         except RuntimeError as error:
             if distributed.others_have_ended(error):
-                with contextlib.suppress(KeyboardInterrupt):  # torchrun's, who hears of it too
+                with contextlib.suppress(UserError):  # the first error is the one to read
                     save()
             raise
         except KeyboardInterrupt:

@@ -129,6 +129,16 @@ def test_what_another_process_is_asked_stops_this_one_before_the_step():
     assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before))
 
 
+def test_an_error_in_waiting_for_others_is_quoted(monkeypatch):
+    """It may be this process's own."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    with pytest.raises(UserError, match="or cannot be reached: NCCL error in: x.cpp:1, invalid"):
+        with distributed.others_may_end():
+            raise RuntimeError("NCCL error in: x.cpp:1, invalid usage\nLast error: Duplicate GPU")
+    with pytest.raises(RuntimeError, match="shapes"), distributed.others_may_end():
+        raise RuntimeError("shapes differ")
+
+
 def test_the_scaler_seeks_its_scale_but_not_for_ever(caplog):
     """A gradient that is infinite at every scale is no matter of the scale."""
     model = make_model()

@@ -49,4 +49,5 @@ def make_scoring_loader(recognizer: Recognizer, corpus: Corpus, n_threads: int) 
     """The clips of a corpus as the model takes them, in batches of similar length."""
     dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(corpus.durations, CLIPS_AT_A_TIME, shuffle=False)
-    return data.make_loader(dataset, batches, n_threads)
+    on_gpu = recognizer.device.type == "cuda"
+    return data.make_loader(dataset, batches, n_threads, pin_memory=on_gpu)

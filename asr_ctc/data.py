@@ -344,8 +344,13 @@ def measure_normalization(
     return mean, max(squares / count - mean**2, 1e-12) ** 0.5
 
 
-def make_loader(dataset: Dataset, batches: Iterable, n_threads: int) -> DataLoader:
-    """A loader of Batches from a batch sampler (or any list of lists of rows or Draws)."""
+def make_loader(
+    dataset: Dataset, batches: Iterable, n_threads: int, pin_memory: bool = False
+) -> DataLoader:
+    """A loader of Batches from a batch sampler (or any list of lists of rows or Draws).
+
+    ``pin_memory`` is for batches that go to a GPU: their copy overlaps with computing.
+    """
     n_workers = min(n_threads, os.cpu_count() or 1)
     return DataLoader(
         dataset,
@@ -355,7 +360,7 @@ def make_loader(dataset: Dataset, batches: Iterable, n_threads: int) -> DataLoad
         worker_init_fn=_follow_the_main_process,
         persistent_workers=n_workers > 0,
         prefetch_factor=4 if n_workers else None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin_memory,
         # The default draws from torch's own stream, which must not depend on loaders.
         generator=torch.Generator(),
     )
@@ -392,8 +397,8 @@ def get_dataloaders(
     """(train, valid, test) loaders of a Common Voice corpus, with the default character map.
 
     Durations in seconds. ``small_experiment`` keeps one batch of each split; ``normalize`` measures
-    mean and deviation on the training split; ``cuda`` pins no memory yet and is accepted for
-    existing callers; ``logger`` is told what was loaded. UserError as the functions it is made of.
+    mean and deviation on the training split; ``cuda`` pins the batches' memory, for a GPU;
+    ``logger`` is told what was loaded. UserError as the functions it is made of.
     """
     folder = find_corpus(commonvoice_root, commonvoice_version, lang)
     charmap, normalization = CharMap(), None
@@ -418,7 +423,7 @@ def get_dataloaders(
         )
         dataset = ClipDataset(corpus, charmap, processor)
         sampler = DurationBatchSampler(corpus.durations, batch_size, shuffle=split == "train")
-        loaders.append(make_loader(dataset, sampler, n_threads))
+        loaders.append(make_loader(dataset, sampler, n_threads, pin_memory=cuda))
         if logger is not None:
             logger.info("%s: %d clips, %.2f h", corpus.name, len(corpus), corpus.hours)
     return tuple(loaders)

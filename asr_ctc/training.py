@@ -103,9 +103,10 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
     """Epochs of training, each scored, recorded and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
     sampler = make_sampler(run.train_corpus.durations, training, world)
-    loader = make_loader(run.train, sampler, run.config.corpus.nthreads)
+    n_threads, on_gpu = run.config.corpus.nthreads, run.device.type == "cuda"
+    loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
     dev_batches = make_sampler(run.dev.corpus.durations, training, world, shuffle=False)
-    dev_loader = make_loader(run.dev, dev_batches, run.config.corpus.nthreads)
+    dev_loader = make_loader(run.dev, dev_batches, n_threads, pin_memory=on_gpu)
     state = make_state(run, math.ceil(len(sampler) / training.accumulate))
     restore(start, state, sampler, world)
     model = world.wrap(run.model, run.device, training.sync_batchnorm)

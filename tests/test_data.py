@@ -317,6 +317,14 @@ def test_workers_change_nothing(train):
         assert torch.equal(a[0].data, b[0].data) and torch.equal(a[1].data, b[1].data)
 
 
+def test_memory_is_pinned_for_the_device_that_is_used(toy_root, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert not make_loader([], [], 0).pin_memory
+    for cuda in False, True:
+        for loader in get_dataloaders(str(toy_root), "toy-1.0", cuda, normalize=False):
+            assert loader.pin_memory == cuda
+
+
 def test_get_dataloaders_signature():
     assert str(inspect.signature(get_dataloaders)).split(" -> ")[0] == (
         "(commonvoice_root: str, commonvoice_version: str | None, cuda: bool, "

@@ -71,7 +71,9 @@ def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "")
     dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(split.durations[split.looked], BATCH_CLIPS, shuffle=False)
     suspects = []
-    for batch in bar(make_loader(dataset, batches, n_threads), title, "batch"):
+    on_gpu = recognizer.device.type == "cuda"
+    loader = make_loader(dataset, batches, n_threads, pin_memory=on_gpu)
+    for batch in bar(loader, title, "batch"):
         if not batch.ids:
             continue
         posteriors, lengths = log_posteriors(recognizer.model, batch.to(recognizer.device)[0])

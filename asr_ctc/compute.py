@@ -102,13 +102,20 @@ def _quota_cores() -> float:
 class SavedActivations:
     """Counts the bytes that a forward pass keeps for the backward one, weights not counted.
 
-    A context around the forward pass; afterwards ``megabytes`` tells. A tensor kept twice counts
-    once. It costs a call per kept tensor, so measure one batch, the longest.
+    A context around the forward pass; afterwards ``megabytes`` tells: of several passes, each with
+    its backward one, what the largest kept. A tensor kept twice counts once. It costs a call per
+    kept tensor, so measure one step.
     """
 
     def __init__(self, model: torch.nn.Module):
+        self._model = model
         self._weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
         self._kept: dict[int, int] = {}
+        self._largest = 0
+
+    def _begin(self, *forward) -> None:
+        self._largest = max(self._largest, sum(self._kept.values()))
+        self._kept.clear()
 
     def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -119,14 +126,17 @@ class SavedActivations:
     def __enter__(self) -> "SavedActivations":
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda kept: kept)
         self._hooks.__enter__()
+        self._each = self._model.register_forward_pre_hook(self._begin)
         return self
 
     def __exit__(self, *error) -> None:
+        self._each.remove()
         self._hooks.__exit__(*error)
+        self._begin()
 
     @property
     def megabytes(self) -> float:
-        return sum(self._kept.values()) / 1e6
+        return self._largest / 1e6
 
 
 def peak_memory_mb(device: torch.device) -> float:

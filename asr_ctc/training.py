@@ -231,7 +231,7 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
 
 @contextlib.contextmanager
 def report_activations(run: Run, group: list[Batch]):
-    """Says what the first batch keeps in memory for the backward pass: the longest, as a rule."""
+    """Says what a batch of the first step, the longest as a rule, keeps for the backward pass."""
     with compute.SavedActivations(run.model) as activations:
         yield
     seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]
@@ -239,7 +239,7 @@ def report_activations(run: Run, group: list[Batch]):
         "the %s batch, %.0f s of audio with padding, keeps %.0f MB of activations",
         "first" if run.config.training.sortagrad else "longest",
         max(seconds, default=0.0),
-        activations.megabytes / max(1, len(group)),
+        activations.megabytes,
     )
 
 

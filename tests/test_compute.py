@@ -84,6 +84,10 @@ def test_saved_activations_by_hand():
         model(torch.zeros(3, 10))
     # The input, and the sigmoid's output, which the sigmoid and the next layer both keep.
     assert saved.megabytes == pytest.approx(4 * (3 * 10 + 3 * 20) / 1e6)
+    with compute.SavedActivations(model) as saved:
+        for n_rows in 2, 3, 1:
+            model(torch.zeros(n_rows, 10)).sum().backward()
+    assert saved.megabytes == pytest.approx(4 * (3 * 10 + 3 * 20) / 1e6)  # the largest pass
     with compute.SavedActivations(model) as saved, torch.no_grad():
         model(torch.zeros(3, 10))
     assert saved.megabytes == 0

@@ -51,6 +51,11 @@ def find_start(config: Config) -> Start:
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
+    if not (path.parent / "config.yaml").exists():
+        raise UserError(
+            f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "
+            "goes on in its own folder: name that, or start a new run from its best_model.pt"
+        )
     return Start(_resumed_config(config, file.training["config"], path), file, path.parent)
 
 

@@ -201,6 +201,14 @@ def test_another_corpus_is_refused(folder, tmp_path):
         go(tmp_path / "other", tmp_path, resume_from=str(folder), num_epochs=3)
 
 
+def test_a_state_apart_from_its_run_is_refused(finished, tmp_path):
+    """It would go on without the run's figures and best model."""
+    copied = shutil.copy(finished / "last.pt", tmp_path / "mine.pt")
+    with pytest.raises(UserError, match="mine.pt: its run is elsewhere .no config.yaml beside it"):
+        find_start(make_config({}, {"resume_from": str(copied)}))
+    assert find_start(make_config({}, {"resume_from": str(finished / "last.pt")})).folder
+
+
 def test_a_folder_without_last_pt(toy_root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: holds no last.pt"):
@@ -257,6 +265,7 @@ def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
 def test_a_run_older_than_a_setting_has_its_default(tiny_model, tmp_path):
     training = {"config": "nhidden_rnn: 8", "sampler": {}, "state": {}}
     save_model(tmp_path / "last.pt", replace(tiny_model, training=training))
+    (tmp_path / "config.yaml").write_text(training["config"])
     given = {"resume_from": str(tmp_path)}
     assert not find_start(make_config(given, {"rnn_norm": False})).config.model.rnn_norm
     with pytest.raises(UserError, match=r"contradicts --rnn_norm True \(the run has False\)"):

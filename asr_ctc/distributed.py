@@ -117,6 +117,11 @@ def join(device: str) -> World:
     return world
 
 
+def n_processes() -> int:
+    """How many torchrun has started; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
 def leave() -> None:
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # the error that ended the run is the one to read

@@ -6,7 +6,7 @@ import math
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
-from asr_ctc import compute
+from asr_ctc import compute, distributed
 from asr_ctc.config import Config
 from asr_ctc.data import Batch, make_loader
 from asr_ctc.decoding import Hypothesis, greedy_decode
@@ -29,8 +29,11 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     """`main_ctc.py train --debug`: status 0 once one batch is decoded perfectly, 1 if it never is.
 
     Dropout, penalties, weight decay, masks and the scheduler are off, so that nothing stands
-    between the model and the batch. Up to 2,000 steps, or --num_epochs when it is typed.
+    between the model and the batch. Up to 2,000 steps, or --num_epochs when it is typed. UserError
+    when torchrun started several processes, each of which would do the same.
     """
+    if distributed.n_processes() > 1:
+        raise UserError("--debug trains in one process: start it with python, not with torchrun")
     config.model.dropout = config.model.l1 = config.model.l2 = 0.0
     config.training.weight_decay, config.training.scheduler = 0.0, None
     config.features.train_augment, config.features.augment = False, []

@@ -589,6 +589,13 @@ def test_a_batch_is_learnt_by_heart(few_root, tmp_path, caplog):
     assert "PASSED: all 3 clips of the batch decode perfectly" in caplog.text
 
 
+def test_one_batch_is_no_work_for_several_processes(few_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--debug trains in one process: start it with python"):
+        overfit(few_root, tmp_path / "logs", num_epochs=1)
+
+
 def test_one_step_is_not_enough(few_root, tmp_path, caplog):
     assert overfit(few_root, tmp_path / "logs", num_epochs=1) == 1
     assert "FAILED: 0 of 6 clips decode perfectly after 1 steps. " in caplog.text

@@ -19,14 +19,13 @@ ONECYCLE_START = 1 / 25  # of the peak
 
 
 def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum, over what ``--freeze`` leaves of the model.
+    """AdamW, or SGD with Nesterov momentum, over what ``freeze`` left of the model.
 
     Weights decay, biases and normalisation layers do not, as is usual: decay keeps products of
     weights and inputs small, which these are not. Each parameter group carries ``part``, its part
     of the model, and ``lr_factor``, that part's share of the learning rate. AdamW without decay is
     Adam. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; Sutskever et al. 2013.
     """
-    freeze(model, training.freeze)
     factors = {"cnn": training.lr_cnn, "rnn": training.lr_rnn, "out": training.lr_out}
     grouped: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -33,6 +33,7 @@ from asr_ctc.exclude import read_excluded, report_excluded
 from asr_ctc.feature_cache import FeatureCache, open_caches
 from asr_ctc.files import write_atomically
 from asr_ctc.models import Architecture, CTCModel
+from asr_ctc.optimisation import freeze
 from asr_ctc.resume import Start
 
 log = logging.getLogger("asr_ctc")
@@ -143,6 +144,7 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     else:
         charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
     model = make_model(config, charmap, start.file)
+    freeze(model, training.freeze)
     plain = make_processor(config)
     train = leave_out_unlearnable(train, charmap, plain, model.output_lengths)
     train_cache, dev_cache = make_caches(config, (train, dev), augmentation)

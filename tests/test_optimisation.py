@@ -11,6 +11,7 @@ from asr_ctc.models import CTCModel
 from asr_ctc.optimisation import (
     WeightAverage,
     average_state_dicts,
+    freeze,
     make_optimizer,
     make_schedule,
     part_of,
@@ -108,6 +109,7 @@ def test_every_part_has_its_learning_rate(model):
 
 def test_a_frozen_part_learns_nothing(model):
     settings = TrainingConfig(freeze=["cnn"], base_lr=0.1)
+    freeze(model, settings.freeze)
     optimizer = make_optimizer(model, settings)
     train_mode(model, settings.freeze)
     before = copy.deepcopy(model.state_dict())
@@ -121,8 +123,8 @@ def test_a_frozen_part_learns_nothing(model):
 
 
 def test_nothing_stays_frozen(model):
-    make_optimizer(model, TrainingConfig(freeze=["cnn", "rnn"]))
-    make_optimizer(model, TrainingConfig())
+    freeze(model, ["cnn", "rnn"])
+    freeze(model, [])
     train_mode(model, [])
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(module.training for module in model.modules())

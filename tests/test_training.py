@@ -510,6 +510,13 @@ def test_the_published_sizes_are_in_log_and_summary(few_root, tmp_path, caplog):
     assert "Total params: 65,271,116" in (tmp_path / "summary.txt").read_text()
 
 
+def test_frozen_parts_are_not_counted_as_trainable(few_root, tmp_path):
+    made = set_up(few_root, freeze=["cnn"])
+    runs.write_description(made, tmp_path)
+    n_frozen = sum(p.numel() for p in made.model.cnn.parameters())
+    assert f"Non-trainable params: {n_frozen:,}\n" in (tmp_path / "summary.txt").read_text()
+
+
 def test_the_flags_reach_the_parts(few_root):
     made = set_up(
         few_root, nmels=13, win_length=0.05, n_time_masks=3, max_freq_share=0.5, dropout=0.25,

@@ -15,6 +15,7 @@ except ImportError:  # Windows has no such locks
 from asr_ctc.errors import UserError
 
 UNFINISHED = ".unfinished"
+OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
 
 
 def write_atomically(path: Path, data, previous: Path | None = None) -> None:
@@ -89,19 +90,26 @@ def take(file) -> bool:
     """
     if fcntl is None:
         return True
+    return _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, OWNED) and _lock(file, fcntl.LOCK_EX, SHOWN)
+
+
+def is_taken(path: Path) -> bool:
+    """True when another process has taken the file; asking keeps none from taking it."""
+    if fcntl is None:
+        return False
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with open(path, "rb") as file:
+            return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, SHOWN)
+    except OSError:
+        return False
+
+
+def _lock(file, kind: int, byte: int) -> bool:
+    """Locks one byte of a file, which need not be there; False when another process has it."""
+    try:
+        fcntl.lockf(file, kind, 1, byte)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # some network drives have no locks
         return True
     return True
-
-
-def is_taken(path: Path) -> bool:
-    """True when another process has taken the file."""
-    try:
-        with open(path, "r+b") as file:
-            return not take(file)
-    except OSError:
-        return False

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from asr_ctc import files
 from asr_ctc.config import make_config
 from asr_ctc.errors import UserError
 from asr_ctc.run_list import as_json, as_table, differing, list_runs
@@ -73,6 +74,24 @@ def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
         assert listed(tmp_path)["a"].state == "running"
         process.kill()
     assert listed(tmp_path)["a"].state == "finished"
+
+
+def test_looking_keeps_no_run_from_starting(tmp_path, monkeypatch):
+    """One that starts in the very moment in which it is looked at."""
+    log = make_run(tmp_path, "a", [figures(1, 0.5)]) / "train.log"
+    log.touch()
+    code = "import fcntl, sys; from asr_ctc import files; f = open(sys.argv[1], 'ab'); "
+    code += "print(files._lock(f, fcntl.LOCK_EX | fcntl.LOCK_NB, files.OWNED))"
+    command = [sys.executable, "-c", code, str(log)]
+    lockf, said = files.fcntl.lockf, []
+
+    def lock_and_let_another_start(*how):
+        lockf(*how)
+        said.append(subprocess.check_output(command, cwd=REPOSITORY, text=True))
+
+    monkeypatch.setattr(files.fcntl, "lockf", lock_and_let_another_start)
+    assert listed(tmp_path)["a"].state == "stopped"
+    assert said == ["True\n"]
 
 
 def test_looking_leaves_everything_as_it_is(tmp_path):

@@ -75,6 +75,15 @@ class World:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
+    @contextlib.contextmanager
+    def one_first(self):
+        """What is done inside, one process of each machine does before its others begin."""
+        if self.local_rank > 0:
+            self.gather([])
+        yield
+        if self.local_rank == 0:
+            self.gather([])
+
     def from_main(self, make: Callable):
         """What ``make`` gives in the main process, which alone calls it."""
         if self.size == 1:

@@ -135,8 +135,9 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     source = {"layout": where.corpus, "index_dir": index.folder(where.index_dir)}
     bounds = where.min_duration, where.max_duration
     excluded = read_excluded(where.exclude) if where.exclude else {}
-    train = prepare_split(folder, "train", *bounds, where.nthreads, excluded=excluded, **source)
-    dev = prepare_split(folder, "dev", *bounds, where.nthreads, excluded=excluded, **source)
+    with world.one_first():  # the others find its index
+        train = prepare_split(folder, "train", *bounds, where.nthreads, excluded=excluded, **source)
+        dev = prepare_split(folder, "dev", *bounds, where.nthreads, excluded=excluded, **source)
     report_excluded(where.exclude, excluded, (train, dev))
 
     if start.file and (start.folder or "charset" not in config.given):

@@ -20,6 +20,7 @@ from asr_ctc.config import make_config, read_yaml
 from asr_ctc.corpus import LeftOut
 from asr_ctc.data import Batch, ClipDataset, WaveformProcessor, measure_normalization, prepare_split
 from asr_ctc.decoding import Hypothesis
+from asr_ctc.distributed import World
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import Decoded, Evaluation, ctc_losses
 from asr_ctc.metrics import score
@@ -560,6 +561,27 @@ def test_charsets(few_root, tmp_path, caplog):
         set_up(few_root, charset=str(path))
     with pytest.raises(UserError, match="--charset none.json: cannot be read"):
         set_up(few_root, charset="none.json")
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_one_process_of_a_machine_indexes_the_corpus(few_root, monkeypatch, local_rank):
+    """The others read what it has found."""
+    happened, prepare = [], runs.prepare_split
+
+    class Watched(World):
+        def gather(self, items):
+            happened.append("meet")
+            return list(items)
+
+    def prepare_split(folder, split, *how, **more):
+        happened.append(split)
+        return prepare(folder, split, *how, **more)
+
+    monkeypatch.setattr(runs, "prepare_split", prepare_split)
+    config = make_config(SMALL, {"datasetroot": str(few_root)})
+    runs.setup(find_start(config), ["main_ctc.py"], Watched(local_rank=local_rank))
+    indexing = ["train", "dev"]
+    assert happened == (["meet", *indexing] if local_rank else [*indexing, "meet"])
 
 
 def test_run_folders_are_never_shared(tmp_path):

@@ -262,13 +262,10 @@ def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
 def end_epoch(run: Run, state: State, dev: Evaluation, folder: Path, writer) -> None:
     """Figures, advice and the best model of an epoch; ``state`` moves on to the next."""
     run.name_left_out(run.world.gather(state.sums.left_out))
-    scores = dev.score()
     figures = {
         "epoch": state.epoch,
         **state.sums.figures(run.world, run.device),
-        "dev_loss": dev.loss,
-        "dev_cer": scores.cer,
-        "dev_wer": scores.wer,
+        **dev_figures(dev),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],
@@ -287,6 +284,12 @@ def end_epoch(run: Run, state: State, dev: Evaluation, folder: Path, writer) -> 
         for sentence in advice:
             log.warning("%s", sentence)
     state.next_epoch()
+
+
+def dev_figures(dev: Evaluation) -> dict:
+    """What epochs are compared by."""
+    scores = dev.score()
+    return {"dev_loss": dev.loss, "dev_cer": scores.cer, "dev_wer": scores.wer}
 
 
 def scored_model(run: Run, state: State) -> CTCModel:
@@ -330,20 +333,14 @@ def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -
     epochs = sorted(state.best.epochs(run.config.training.average_best))
     run.model.load_state_dict(run.world.from_main(lambda: averaging.average(folder, epochs)))
     dev = evaluate_dev(run, run.model, dev_loader)
-    scores = dev.score()
-    figures = {
-        "epoch": state.best.epoch,
-        "dev_cer": scores.cer,
-        "dev_wer": scores.wer,
-        "dev_loss": dev.loss,
-    }
+    figures = {"epoch": state.best.epoch, **dev_figures(dev)}
     is_better = state.best.rank_of(figures) < state.best.rank
     log.info(
         "average of epochs %s: dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%%s",
         ", ".join(map(str, epochs)),
-        dev.loss,
-        100 * scores.cer,
-        100 * scores.wer,
+        figures["dev_loss"],
+        100 * figures["dev_cer"],
+        100 * figures["dev_wer"],
         "  best" if is_better else "",
     )
     if is_better and run.world.is_main:

@@ -58,7 +58,7 @@ def pick_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str):
-    """The context in which the model runs; losses and log-softmax stay in float32 outside it."""
+    """The context in which the model runs; losses and log-softmax are in float32 all the same."""
     half = AUTOCAST_TYPES.get(precision)
     return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 

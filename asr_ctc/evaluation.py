@@ -14,20 +14,24 @@ from asr_ctc.corpus import LeftOut
 from asr_ctc.data import ClipDataset
 from asr_ctc.decoding import Hypothesis, greedy_decode
 from asr_ctc.metrics import Scores, score
-from asr_ctc.models import CTCModel
+from asr_ctc.models import CTCModel, log_posteriors
 from asr_ctc.progress import bar
 
 
-def ctc_losses(logits: PackedSequence, transcripts: PackedSequence) -> torch.Tensor:
-    """CTC loss of each clip (B,) per label, natural logarithm, in float32; blank is class 0.
+def ctc_losses(
+    logp: torch.Tensor, n_frames: torch.Tensor, transcripts: PackedSequence
+) -> torch.Tensor:
+    """CTC loss of each clip (B,) per label, natural logarithm, of what ``log_posteriors`` gives.
 
-    Infinite for a transcript too long for its output frames. Graves et al. 2006.
+    Blank is class 0. Infinite for a transcript too long for its output frames. Graves et al. 2006.
     """
-    logits, n_frames = pad_packed_sequence(logits)
     labels, n_labels = pad_packed_sequence(transcripts, batch_first=True)
-    logp = logits.float().log_softmax(dim=-1)
     losses = torch.nn.functional.ctc_loss(
-        logp, labels, n_frames.to(labels.device), n_labels.to(labels.device), reduction="none"
+        logp.transpose(0, 1),
+        labels,
+        n_frames.to(labels.device),
+        n_labels.to(labels.device),
+        reduction="none",
     )
     return losses / n_labels.to(losses.device)
 
@@ -105,11 +109,10 @@ def evaluate(
             continue
         spectrograms, transcripts = batch.to(device)
         with compute.autocast(device, precision):
-            logits = model(spectrograms)
-        losses = ctc_losses(logits, transcripts).tolist()
+            logp, n_frames = log_posteriors(model, spectrograms)
+        losses = ctc_losses(logp, n_frames, transcripts).tolist()
         losses = [loss if known else math.nan for loss, known in zip(losses, batch.has_labels)]
-        padded, n_frames = pad_packed_sequence(logits, batch_first=True)
-        logp = padded.float().log_softmax(dim=-1).cpu()
+        logp = logp.cpu()
         inside = torch.arange(logp.shape[1]) < n_frames[:, None]
         evaluation.n_frames += int(n_frames.sum())
         evaluation.n_blank_frames += int(((logp.argmax(2) == 0) & inside).sum())

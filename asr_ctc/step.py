@@ -15,6 +15,7 @@ from asr_ctc.data import Batch
 from asr_ctc.distributed import ALONE, World
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import ctc_losses
+from asr_ctc.models import log_posteriors
 
 log = logging.getLogger("asr_ctc")
 
@@ -113,8 +114,8 @@ def _objective(model, batch: Batch, device, precision) -> tuple[torch.Tensor, to
     """(the loss of each clip (B,), without gradient; their sum)."""
     batch = batch.to(device)
     with compute.autocast(device, precision):
-        logits = model(batch[0])
-    losses = ctc_losses(logits, batch[1])
+        logp, n_frames = log_posteriors(model, batch[0])
+    losses = ctc_losses(logp, n_frames, batch[1])
     return losses.detach(), losses.sum()
 
 

@@ -298,6 +298,7 @@ def test_log_posteriors():
     with torch.autocast("cpu", torch.bfloat16):
         half = log_posteriors(model, pack(clips))[0]
     assert half.dtype == torch.float32 and torch.allclose(half[1], logp[1], atol=0.2)
+    assert torch.allclose(half[1].exp().sum(-1), torch.ones(8))  # the log-softmax is in float32
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -33,6 +33,21 @@ def own_log():
     log.propagate = propagate
 
 
+@pytest.fixture
+def log_everything(own_log, caplog):
+    """``caplog`` has what a command says, as far as INFO."""
+    caplog.set_level(logging.INFO, "asr_ctc")
+    logging.getLogger("asr_ctc").propagate = True
+
+
+@pytest.fixture(scope="session")
+def few_root(tmp_path_factory):
+    """ROOT of a toy corpus, toy-1.0/fr, of 6, 3 and 1 clips. Read only."""
+    root = tmp_path_factory.mktemp("few")
+    make_toy_corpus(root, (6, 3, 1))
+    return root
+
+
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory):
     """ROOT of a toy corpus, toy-1.0/fr: 24, 6 and 6 clips of one to three seconds. Read only."""

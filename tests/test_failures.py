@@ -1,6 +1,5 @@
 """What goes wrong in a run, and what a run that goes on is given wrongly."""
 
-import logging
 import math
 
 import pytest
@@ -15,31 +14,16 @@ from asr_ctc.runs import setup
 from asr_ctc.step import train_step
 from asr_ctc.training import train
 from tests.test_training import make_batch, make_model
-from tests.toy import make_toy_corpus
+from tests.toy import SMALL
 
-SMALL = dict(
-    nhidden_rnn=8, nlayers_rnn=1, batch_size=2, num_epochs=2, nthreads=0, precision="fp32",
-    device="cpu", min_duration=0.5, seed=1,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _log_everything(caplog):
-    caplog.set_level(logging.INFO, "asr_ctc")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """ROOT of a corpus of 6, 3 and 1 clips. Read only."""
-    root = tmp_path_factory.mktemp("few")
-    make_toy_corpus(root, (6, 3, 1))
-    return root
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 
 def go(root, logs, **flags) -> int:
     """Trains in ``logs``/run."""
-    given = {**SMALL, "datasetroot": str(root), "baselogdir": str(logs), "logname": "run"}
-    return train(make_config(given, flags), ["main_ctc.py", "train"])
+    where = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run"}
+    config = make_config({**SMALL, "batch_size": 2, **where}, flags)
+    return train(config, ["main_ctc.py", "train"])
 
 
 def go_on(folder, **flags) -> int:
@@ -48,9 +32,9 @@ def go_on(folder, **flags) -> int:
 
 
 @pytest.fixture
-def folder(root, tmp_path):
+def folder(few_root, tmp_path):
     """That of a finished run."""
-    assert go(root, tmp_path) == 0
+    assert go(few_root, tmp_path) == 0
     return tmp_path / "run"
 
 
@@ -104,7 +88,9 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
     assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
 
 
-def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(root, tmp_path, monkeypatch):
+def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(
+    few_root, tmp_path, monkeypatch
+):
     """Half of the weights may have moved: they are not saved."""
 
     def fail(*args):
@@ -112,7 +98,7 @@ def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(root, tmp
 
     monkeypatch.setattr(torch.optim.AdamW, "step", fail)
     with pytest.raises(UserError, match="while the optimiser moved .* the last save stands; a sm"):
-        go(root, tmp_path)
+        go(few_root, tmp_path)
     state = load_model(tmp_path / "run" / "last.pt").training["state"]
     assert (state["epoch"], state["n_batches"]) == (1, 0)
 
@@ -191,8 +177,8 @@ def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, mo
     assert find_start(config).folder == folder
 
 
-def test_the_best_epochs_are_known_without_their_figures(root, tmp_path, caplog):
-    assert go(root, tmp_path, average_best=2) == 0
+def test_the_best_epochs_are_known_without_their_figures(few_root, tmp_path, caplog):
+    assert go(few_root, tmp_path, average_best=2) == 0
     assert "average of epochs 1, 2:" in caplog.text
     (tmp_path / "run" / "metrics.jsonl").unlink()
     caplog.clear()
@@ -200,7 +186,7 @@ def test_the_best_epochs_are_known_without_their_figures(root, tmp_path, caplog)
     assert "average of epochs 1, 2:" in caplog.text
 
 
-def test_on_a_processor_of_another_precision_the_scaler_starts_anew(root, folder):
+def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
     start = find_start(make_config({}, {"resume_from": str(folder)}))
     run = setup(start, [])
     state = training.make_state(run, 3)

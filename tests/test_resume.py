@@ -1,7 +1,6 @@
 """Interrupted and resumed runs, which must end as straight ones do; steps that go wrong."""
 
 import json
-import logging
 import math
 import random
 import re
@@ -25,7 +24,9 @@ from asr_ctc.resume import find_start
 from asr_ctc.runs import setup
 from asr_ctc.training import train
 from tests.command import REPOSITORY, environment
-from tests.toy import make_toy_corpus
+from tests.toy import SMALL, make_toy_corpus
+
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 TIMES = {"epoch_s", "audio_s_per_s", "data_wait_share", "memory_mb", "elapsed_s", "waited_s"}
 COMMON = """
@@ -141,17 +142,6 @@ def test_a_run_that_is_struck_down_again_and_again_ends_as_a_straight_one(kind, 
 
 
 # --- What a run can go on from, and what not ------------------------------------------------------
-
-SMALL = dict(
-    nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2, nthreads=0, precision="fp32",
-    device="cpu", min_duration=0.5, seed=1,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _log_everything(caplog):
-    caplog.set_level(logging.INFO, "asr_ctc")
-    logging.getLogger("asr_ctc").propagate = True
 
 
 def go(root: Path, logs: Path, **flags) -> Path:

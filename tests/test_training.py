@@ -31,38 +31,22 @@ from asr_ctc.resume import find_start
 from asr_ctc.run_list import list_runs
 from asr_ctc.step import train_step
 from asr_ctc.training import train
-from tests.toy import make_toy_corpus
+from tests.toy import SMALL
 
-SMALL = dict(
-    nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2, nthreads=0, precision="fp32",
-    device="cpu", min_duration=0.5, seed=1, train_augment=True, scheduler="step", scheduler_step=1,
-)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _log_everything(caplog):
-    caplog.set_level(logging.INFO, "asr_ctc")
-    logging.getLogger("asr_ctc").propagate = True
-
-
-@pytest.fixture(scope="module")
-def few_root(tmp_path_factory):
-    """ROOT of a corpus of 6, 3 and 1 clips. Read only."""
-    root = tmp_path_factory.mktemp("few")
-    make_toy_corpus(root, (6, 3, 1))
-    return root
+SETTINGS = {**SMALL, "train_augment": True, "scheduler": "step", "scheduler_step": 1}
+pytestmark = pytest.mark.usefixtures("log_everything")
 
 
 def run(root, logs, file_values=None, **flags):
     """Trains; returns the run's folder, the newest below ``logs``."""
     flags = {"datasetroot": str(root), "baselogdir": str(logs), **flags}
-    config = make_config(SMALL if file_values is None else file_values, flags)
+    config = make_config(SETTINGS if file_values is None else file_values, flags)
     assert train(config, ["main_ctc.py", "train"]) == 0
     return max(logs.iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
 
 
 def set_up(root, **flags):
-    config = make_config(SMALL, {"datasetroot": str(root), **flags})
+    config = make_config(SETTINGS, {"datasetroot": str(root), **flags})
     return runs.setup(find_start(config), ["main_ctc.py"])
 
 
@@ -416,7 +400,7 @@ def test_ctrl_c_keeps_the_best_model(few_root, tmp_path, monkeypatch, caplog, n_
 
     monkeypatch.setattr(training, "train_epoch", interrupted)
     flags = dict(datasetroot=str(few_root), baselogdir=str(tmp_path), logname="x", num_epochs=5)
-    assert train(make_config(SMALL, flags), ["main_ctc.py"]) == 130
+    assert train(make_config(SETTINGS, flags), ["main_ctc.py"]) == 130
     assert (tmp_path / "x" / "best_model.pt").exists() == bool(n_epochs_done)
     assert f"--resume_from {tmp_path / 'x'}\n" in caplog.text
     if n_epochs_done:
@@ -572,22 +556,22 @@ def test_one_process_of_a_machine_indexes_the_corpus(few_root, monkeypatch, loca
         return prepare(folder, split, *how, **more)
 
     monkeypatch.setattr(runs, "prepare_split", prepare_split)
-    config = make_config(SMALL, {"datasetroot": str(few_root)})
+    config = make_config(SETTINGS, {"datasetroot": str(few_root)})
     runs.setup(find_start(config), ["main_ctc.py"], Watched(local_rank=local_rank))
     indexing = ["train", "dev"]
     assert happened == (["meet", *indexing] if local_rank else [*indexing, "meet"])
 
 
 def test_run_folders_are_never_shared(tmp_path):
-    config = make_config(SMALL, {"baselogdir": str(tmp_path / "logs")})
+    config = make_config(SETTINGS, {"baselogdir": str(tmp_path / "logs")})
     names = [runs.make_run_folder(config).name for _ in range(3)]
     assert names == ["fr_GRU_1x8_0", "fr_GRU_1x8_1", "fr_GRU_1x8_2"]
-    named = make_config(SMALL, {"baselogdir": str(tmp_path / "logs"), "logname": "mine"})
+    named = make_config(SETTINGS, {"baselogdir": str(tmp_path / "logs"), "logname": "mine"})
     folder = runs.make_run_folder(named)
     runs.check_run_folder(named)  # empty still
     (folder / "train.log").write_text("")
     (tmp_path / "file").write_text("")
-    in_the_way = make_config(SMALL, {"baselogdir": str(tmp_path / "file")})
+    in_the_way = make_config(SETTINGS, {"baselogdir": str(tmp_path / "file")})
     for check in runs.check_run_folder, lambda config: train(config, []):  # before any work
         with pytest.raises(UserError, match="mine holds a run already: choose another --logname"):
             check(named)
@@ -600,7 +584,7 @@ def test_run_folders_are_never_shared(tmp_path):
 
 def overfit(root, logs, **flags):
     flags = {"datasetroot": str(root), "baselogdir": str(logs), "debug": True, **flags}
-    status = overfit_one_batch(make_config(SMALL, flags), ["main_ctc.py"])
+    status = overfit_one_batch(make_config(SETTINGS, flags), ["main_ctc.py"])
     assert not os.path.exists(logs)  # saves nothing
     return status
 
@@ -637,5 +621,5 @@ def test_the_steps_are_2000_unless_typed(few_root, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "DEBUG_STEPS", 3)
     steps, take = [], module.train_step
     monkeypatch.setattr(module, "train_step", lambda *args: steps.append(0) or take(*args))
-    overfit(few_root, tmp_path / "logs")  # in SMALL, as in a file, num_epochs is for training
+    overfit(few_root, tmp_path / "logs")  # in SETTINGS, as in a file, num_epochs is for training
     assert len(steps) == 3

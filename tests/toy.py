@@ -14,6 +14,12 @@ HEADER = (
     "\taccents\tvariant\tlocale\tsegment"
 )
 
+# Of a training on it that takes a second.
+SMALL = dict(
+    nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2, nthreads=0, precision="fp32",
+    device="cpu", min_duration=0.5, seed=1,
+)  # fmt: skip
+
 
 def speak(sentence: str, noise: np.random.Generator) -> np.ndarray:
     """Samples (S,) float32 of a sentence: a tone per letter, a pause per space, a little noise."""

@@ -35,6 +35,7 @@ class Best:
 
     @property
     def rank(self) -> tuple[float, float] | None:
+        """That of the best epoch; None before the first."""
         return self.ranks.get(self.epoch)
 
     @property

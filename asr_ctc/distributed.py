@@ -24,7 +24,7 @@ from asr_ctc.models import MaskedBatchNorm2d
 log = logging.getLogger("asr_ctc")
 
 PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
-FOLDER = "folder of the run"
+FOLDER = "folder of the run"  # its key in torchrun's store
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def torchrun_store() -> dist.Store:
     return store
 
 
-def tell_restarted(folder: Path) -> None:
-    """Lets the processes that torchrun may start again know the folder of the run."""
+def remember_folder(folder: Path) -> None:
+    """Tells the folder of the run to the processes that torchrun may start again."""
     if dist.is_torchelastic_launched():
         torchrun_store().set(FOLDER, str(folder))
 

@@ -56,8 +56,8 @@ def train_step(
     the model's penalty. A step whose loss or gradient is not finite, or that needs more memory than
     there is, leaves weights, statistics and optimiser as they were, and its clips are named.
     UserError when memory runs out while weights are moved, or while other processes wait for this
-    one. KeyboardInterrupt, in all
-    processes alike and before anything is done, when one of them is asked to stop.
+    one. KeyboardInterrupt, in all processes alike and before anything is done, when one of them is
+    asked to stop.
     """
     n_batches, batches = len(batches), [batch for batch in batches if batch.ids]
     n_here = sum(len(batch.ids) for batch in batches)

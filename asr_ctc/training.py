@@ -70,7 +70,7 @@ def train(config: Config, command: list[str]) -> int:
             at_end.enter_context(_log_to(folder / "train.log", early))
             if start.folder is None:
                 write_description(run, folder)
-                distributed.tell_restarted(folder)
+                distributed.remember_folder(folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.others_may_end())

@@ -169,11 +169,11 @@ def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, mo
     monkeypatch.setattr(distributed, "torchrun_store", lambda: store)
     monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
     config = make_config({}, {"baselogdir": str(tmp_path), "logname": "run"})
-    distributed.tell_restarted(tmp_path / "begun")
+    distributed.remember_folder(tmp_path / "begun")
     assert find_start(config).folder is None  # the first start of all
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert find_start(config).folder is None
-    distributed.tell_restarted(folder)
+    distributed.remember_folder(folder)
     assert find_start(config).folder == folder
 
 

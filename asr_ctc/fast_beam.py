@@ -20,7 +20,7 @@ from asr_ctc.compiled import compiled
 from asr_ctc.fusion import CHARACTERS, PLAIN, WORDS, no_fusion
 from asr_ctc.lm import score as ngram_score
 from asr_ctc.lm.ngrams import EOS, UNK
-from asr_ctc.lm.score import score
+from asr_ctc.lm.score import NO_CHILD, find_child, score
 from asr_ctc.lm.vocabulary import NO_WORD
 
 SIGNATURE = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))(
@@ -34,7 +34,7 @@ NEGLIGIBLE = 38.0  # exp(-38) adds nothing to 1 in float64
 # language model, SPELT: its last word so far, as a node of the vocabulary's trie; STATE: the words
 # before that; END_STATE: those and the last word.
 PARENT, LABEL, FIRST_CHILD, NEXT_SIBLING, ROW, SPELT, STATE, END_STATE = range(8)
-ROOT, TRIE_ROOT, NONE = 0, 0, -1
+ROOT, TRIE_ROOT, NONE = 0, 0, NO_CHILD
 
 # Columns of ``worth`` (nodes, 3) float64, what the language model adds to a prefix. SURE: for the
 # words that have ended; NOW: and at most for the last one, as it may go on; ENDED: and for the last
@@ -132,24 +132,9 @@ def _grow(fusion, tree, worth, node, label):
     if fusion.ends_word[label]:
         ended = _end_word(fusion, tree, worth, node)
         return ended, ended, np.int32(TRIE_ROOT), tree[node, END_STATE]
-    spelt = _spell_on(fusion.trie, spelt, label)
+    if spelt != NONE:  # a word begins so
+        spelt = np.int32(find_child(fusion.trie.children, fusion.trie.label, spelt, label))
     return sure, sure + (fusion.unknown if spelt == NONE else fusion.look[spelt]), spelt, state
-
-
-@numba.njit
-def _spell_on(trie, spelt, label):
-    """The trie's node after one more label; NONE when no word begins so."""
-    if spelt == NONE:
-        return np.int32(NONE)
-    low, high = trie.children[spelt], trie.children[spelt + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if trie.label[middle] < label:
-            low = middle + 1
-        else:
-            high = middle
-    found = low < trie.children[spelt + 1] and trie.label[low] == label
-    return np.int32(low if found else NONE)
 
 
 @numba.njit

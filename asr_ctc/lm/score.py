@@ -8,6 +8,25 @@ import numpy as np
 
 from asr_ctc.lm.ngrams import EMPTY
 
+NO_CHILD = -1
+
+
+@numba.njit
+def find_child(children, keys, node, key):
+    """The child of ``node`` whose key is ``key``, or NO_CHILD, by bisection.
+
+    The children of n are the nodes children[n] to children[n + 1], sorted by ``keys`` (N,).
+    """
+    low, end = children[node], children[node + 1]
+    high = end
+    while low < high:
+        middle = (low + high) // 2
+        if keys[middle] < key:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < end and keys[low] == key else NO_CHILD
+
 
 @numba.njit
 def score(ngrams, state, word):
@@ -18,15 +37,9 @@ def score(ngrams, state, word):
     """
     total = 0.0
     while state != EMPTY:
-        low, high = ngrams.children[state], ngrams.children[state + 1]
-        while low < high:
-            middle = (low + high) // 2
-            if ngrams.word[middle] < word:
-                low = middle + 1
-            else:
-                high = middle
-        if low < ngrams.children[state + 1] and ngrams.word[low] == word:
-            return total + ngrams.logp[low], ngrams.state[low]
+        node = find_child(ngrams.children, ngrams.word, state, word)
+        if node != NO_CHILD:
+            return total + ngrams.logp[node], ngrams.state[node]
         total += ngrams.backoff[state]
         state = ngrams.shorter[state]
     node = 1 + word

@@ -10,7 +10,6 @@ from asr_ctc.charmap import CharMap
 from asr_ctc.errors import UserError
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 
-LEVELS = ("word", "char")
 NO_WORD = -1
 LARGEST_UNSPELT_SHARE = 0.5
 

@@ -51,7 +51,7 @@ class Recognizer:
         features = [self.processor.clip(torch.from_numpy(samples)) for samples in clips]
         packed = pack_sequence(features, enforce_sorted=False).to(self.device)
         padded, lengths = log_posteriors(self.model, packed)
-        found = [logp[:n] for logp, n in zip(padded.cpu(), lengths.tolist())]
+        found = [logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist())]
         for samples, logp in zip(clips, found):
             if audio.is_silent(samples):
                 logp.fill_(-torch.inf)

@@ -1,8 +1,9 @@
 """Long recordings in pieces that fit the model: cut at pauses, joined where it is silent.
 
-Models are trained on single sentences, so a piece is what lies between two pauses. Neighbouring
-pieces both hear the pause between them, or two seconds where there is none. The seam lies where
-neither hears a label, so that no word is lost and none comes twice.
+Models are trained on single sentences, so a piece is what lies between two pauses, with as little
+silence around it as such clips have: in more of it models lose the ends of words. Where there is no
+pause neighbouring pieces both hear two seconds, and the seam lies where neither hears a label, so
+that no word is lost and none comes twice.
 """
 
 import itertools
@@ -13,15 +14,20 @@ import numpy as np
 import torch
 
 SHORTEST_S, LONGEST_S = 1.0, 20.0  # a piece, its overlaps not counted
-PAUSE_S = 0.4  # between utterances; within a sentence few pauses last as long
+EDGE_S = 0.25  # of a pause, heard by the piece before it and by the one after it
+PAUSE_S = 2 * EDGE_S  # between utterances; within a sentence few pauses last as long
+QUIET_SHARE = 0.25  # of the range from the quiet parts to the loud ones, in dB
 QUIET_S = 0.3  # where there is no such pause, the quietest stretch of this length
-CONTEXT_S = 1.0  # heard beyond a cut, or as much of it as the pause lasts
+CONTEXT_S = 1.0  # heard beyond a cut where there is no pause
 SEAM_S = 0.2  # the silence that a seam looks for
 FLOOR = 1e-10  # -100 dBFS
 
 
 class Piece(NamedTuple):
-    """Samples (S,) of a recording from sample ``first`` on; its own part starts at ``start``."""
+    """Samples (S,) of a recording from sample ``first`` on; its own part starts at ``start``.
+
+    What lies between the two was heard by the piece before as well.
+    """
 
     samples: np.ndarray
     first: int
@@ -30,19 +36,19 @@ class Piece(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """The end of a piece at sample ``at``. It hears up to ``until``, the next from ``since`` on."""
+    """A piece hears up to ``until``; the next one hears from ``since`` on, and starts at ``at``."""
 
+    until: int
     since: int
     at: int
-    until: int
 
 
 def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
     """The pieces of a recording that comes in blocks of samples (S,) at ``rate`` Hz.
 
-    A recording of up to 20 s is one piece. A longer one is cut in the middle of each pause of 400
-    ms or more, and where 20 s hold none, where they are quietest. Pieces start at multiples of
-    ``grain`` samples, so that their output frames fall together.
+    A recording of up to 20 s is one piece. A longer one is cut at each pause of half a second or
+    more, of which nobody hears but the edges, and where 20 s hold none, where they are quietest.
+    Pieces start at multiples of ``grain`` samples, so that their output frames fall together.
     """
     longest, context = round(LONGEST_S * rate), round(CONTEXT_S * rate)
     first = start = 0  # of the buffer, which the next piece hears, and of the piece's own part
@@ -55,9 +61,10 @@ def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
             found = find_cut(buffer[at : at + longest + context], rate)
             if found is None:
                 break
-            since, middle, until = (at + samples // grain * grain for samples in found)
-            yield Piece(buffer[:until], first, start, False)
-            start = first + middle
+            until, since, next_start = (at + samples // grain * grain for samples in found)
+            if until > at:
+                yield Piece(buffer[:until], first, start, False)
+            start = first + next_start
             buffer, first = buffer[since:], first + since
     yield Piece(buffer, first, start, True)
 
@@ -65,10 +72,10 @@ def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
 def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     """Where the piece that starts with samples (S,) ends.
 
-    In the middle of the next pause that leaves it a second; else in the middle of its quietest 300
-    ms, the last of several. None when there is no pause in less than 21 s: the piece may be the
-    last. Quiet is what lies nearer to the level of the quiet parts than to that of the loud ones
-    (10th and 90th percentile).
+    At the next pause that leaves it a second; at once when it starts with a long one, and is none.
+    Else in the middle of its quietest 300 ms, the last of several. None when there is no pause in
+    less than 21 s: the piece may be the last. Quiet is what lies in the lowest quarter of the
+    levels, from that of the quiet parts to that of the loud ones (5th and 95th percentile).
     """
     step = rate // 100
     power = np.square(samples[: len(samples) // step * step], dtype=np.float64)
@@ -77,20 +84,22 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     per_s = rate / step
     shortest, context = round(SHORTEST_S * per_s), round(CONTEXT_S * per_s)
     last = len(level_db) - context
-    is_quiet = level_db <= np.percentile(level_db, [10, 90]).mean()
+    quiet_db, loud_db = np.percentile(level_db, [5, 95])
+    is_quiet = level_db <= quiet_db + QUIET_SHARE * (loud_db - quiet_db)
     edges = np.flatnonzero(np.diff(is_quiet, prepend=False, append=False)).reshape(-1, 2)
+    edge = round(EDGE_S * per_s)
     for begin, end in edges.tolist():
-        middle = (begin + end) // 2
-        is_next = begin > 0  # the piece may start in the rest of a pause
-        if is_next and end - begin >= PAUSE_S * per_s and shortest <= middle <= last:
-            since, until = max(begin, middle - context), min(end, middle + context)
-            return Cut(since * step, middle * step, until * step)
+        until, since = begin + edge, end - edge
+        if begin == 0 and since >= context:
+            return Cut(0, since * step, since * step)
+        if end - begin >= PAUSE_S * per_s and shortest <= until <= last:
+            return Cut(until * step, since * step, since * step)
     if len(samples) < round((LONGEST_S + CONTEXT_S) * rate):
         return None
     n_quiet = round(QUIET_S * per_s)
     around = np.convolve(power[shortest:last], np.ones(n_quiet), "valid")[::-1]
     middle = last - int(around.argmin()) - n_quiet // 2
-    return Cut((middle - context) * step, middle * step, (middle + context) * step)
+    return Cut((middle + context) * step, (middle - context) * step, middle * step)
 
 
 def seam(left: torch.Tensor, right: torch.Tensor, middle: int, blank: int, frame_s: float) -> int:

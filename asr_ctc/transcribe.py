@@ -22,8 +22,8 @@ from asr_ctc.segments import Piece
 if TYPE_CHECKING:
     from asr_ctc.recognizer import Recognizer
 
-POOL_S = 640.0  # audio that is held to make batches of like lengths
-BATCH_S = 160.0  # audio of a batch, padding counted
+POOL_S = 320.0  # audio that is held to make batches of like lengths
+BATCH_S = 80.0  # audio of a batch, padding counted
 
 
 class Reading(NamedTuple):
@@ -143,16 +143,18 @@ class Transcriber:
         begin = 0
         if job.waiting is not None:
             before = job.waiting
-            shift = (piece.first - before.piece.first) // self.grain
-            n_shared = len(before.logp) - shift
-            begin = segments.seam(
-                before.logp[shift:],
-                logp[:n_shared],
-                (piece.start - piece.first) // self.grain,
-                self.recognizer.charmap.blankid,
-                self.clock.step_s,
-            )
-            yield before._replace(logp=before.logp[: shift + begin])
+            if piece.start > piece.first:
+                shift = (piece.first - before.piece.first) // self.grain
+                n_shared = len(before.logp) - shift
+                begin = segments.seam(
+                    before.logp[shift:],
+                    logp[:n_shared],
+                    (piece.start - piece.first) // self.grain,
+                    self.recognizer.charmap.blankid,
+                    self.clock.step_s,
+                )
+                before = before._replace(logp=before.logp[: shift + begin])
+            yield before
         job.waiting = _Part(piece, logp, begin)
         if piece.is_last:
             job.is_done = True

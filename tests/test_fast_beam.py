@@ -109,6 +109,40 @@ def test_long_clips_and_large_alphabets(n_frames, n_classes, beam_width):
     assert_same_beam(beam_decode(*arguments)[0], reference_beam_decode(*arguments)[0])
 
 
+@pytest.fixture(scope="module")
+def real_posteriors():
+    """{clip: log posteriors (T', 44)} of three clips of connected digits.
+
+    ``Recognizer.log_posteriors`` of a model trained with configs/digits.yaml, kept as float16.
+    """
+    with np.load(ROOT / "tests/data/digits_posteriors.npz") as kept:
+        logits = {clip: torch.from_numpy(kept[clip]).double() for clip in kept}
+    return {clip: frames.log_softmax(dim=1).numpy() for clip, frames in logits.items()}
+
+
+def test_real_posteriors_say_digits(real_posteriors):
+    texts = [
+        beam_decode(frames[None], [len(frames)], CharMap())[0][0].text
+        for frames in real_posteriors.values()
+    ]
+    assert texts == [
+        "nine seven three zero zero five zero.",
+        "one one five two one three two.",
+        "eight two eight zero five.",
+    ]
+
+
+@pytest.mark.parametrize("cuts", [{}, {"beam_tokens": 6, "beam_threshold": 8.0}])
+@pytest.mark.parametrize("beam_width", [1, 10, 100])
+def test_finds_what_the_reference_finds_on_real_posteriors(real_posteriors, beam_width, cuts):
+    for frames in real_posteriors.values():
+        arguments = (frames[None], [len(frames)], CharMap(), beam_width, beam_width)
+        (expected,) = reference_beam_decode(*arguments, **cuts)
+        (found,) = beam_decode(*arguments, **cuts)
+        assert_same_beam(found, expected)
+        assert found[0].labels == expected[0].labels
+
+
 def test_equal_posteriors_keep_the_order_of_the_reference():
     frames = np.full((1, 7, 5), -np.log(5))
     arguments = (frames, [7], charmap_of(5), 23, 23)

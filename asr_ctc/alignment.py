@@ -19,6 +19,7 @@ from asr_ctc.errors import UserError
 
 IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
 SPACE = " "
+LARGEST_LATTICE = 2_000_000_000  # frames × states; forced_align takes a byte for each
 REACH_S = 0.2  # how far a label reaches into the blanks around it; longer blanks hold a pause
 
 
@@ -106,7 +107,7 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
     2006, "Connectionist temporal classification".
 
     Raises ValueError for labels that need more frames than there are, labels out of range, NaN,
-    and labels that no possible path spells.
+    labels that no possible path spells, and a lattice of more than 2 · 10⁹ states.
     """
     n_frames, n_classes = logp.shape
     if any(not 0 <= label < n_classes or label == blank for label in labels):
@@ -116,6 +117,12 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
     problem = infeasible(labels, n_frames)
     if problem:
         raise ValueError(problem)
+    n_states = n_frames * (2 * len(labels) + 1)
+    if n_states > LARGEST_LATTICE:
+        raise ValueError(
+            f"{len(labels):,} characters in {n_frames:,} frames would take {n_states / 1e9:.1f} GB "
+            f"of memory, of {LARGEST_LATTICE / 1e9:g} at most: align parts of the recording"
+        )
     logp = logp.float().cpu().clamp(min=IMPOSSIBLE)
     if len(labels):
         targets = torch.tensor([list(labels)], dtype=torch.int32)

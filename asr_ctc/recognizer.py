@@ -51,6 +51,7 @@ class Recognizer:
         features = [self.processor.clip(torch.from_numpy(samples)) for samples in clips]
         packed = pack_sequence(features, enforce_sorted=False).to(self.device)
         padded, lengths = log_posteriors(self.model, packed)
+        # A slice would keep the whole batch in memory.
         found = [logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist())]
         for samples, logp in zip(clips, found):
             if audio.is_silent(samples):
@@ -90,24 +91,19 @@ class Recognizer:
         """When the words and characters of ``text`` were said in an audio file.
 
         AudioError when the file cannot be used or is silent, and for a text without a word, with
-        characters that the model has no class for, or too long.
+        characters that the model has no class for, or too long. A recording of more than 20 s is
+        read in pieces, as for ``transcribe``; a text is too long for them at 2 · 10⁹ states of the
+        lattice, about half an hour of speech.
         """
-        samples = self._load(path)
-        if audio.is_silent(samples):
+        logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(path)
+        if int(logp.isfinite().sum()) == len(logp):
             raise AudioError(path, "is silent: there is nothing to align")
-        clock = self.clock(len(samples))
+        clock = self.clock(n_samples)
         try:
-            found = align_text(self.log_posteriors(samples), text, self.charmap, clock)
+            found = align_text(logp, text, self.charmap, clock)
         except UserError as error:
             raise AudioError(path, str(error)) from None
         text = " ".join(text.split())
         return Transcript(
             str(path), clock.duration_s, text, found.logp, found.words, found.characters
         )
-
-    def _load(self, path) -> np.ndarray:
-        samples = audio.load(path, self.processor.rate)
-        if len(samples) < self.processor.min_samples:
-            milliseconds = 1000 * self.processor.min_samples / self.processor.rate
-            raise AudioError(path, f"is shorter than one window of {milliseconds:g} ms")
-        return samples

@@ -83,7 +83,8 @@ class Transcriber:
         """The reading of each file, in order, once it is whole.
 
         A recording of more than 20 s is read in pieces (see segments.py). It has one hypothesis:
-        the best ones of its pieces, one after the other, with a space between them.
+        the best ones of its pieces, one after the other, with a space between them. To a language
+        model each piece is a sentence.
         """
         jobs: deque[_Job] = deque()
         pool: list[tuple[_Job, Piece]] = []
@@ -102,6 +103,25 @@ class Transcriber:
                 yield self._reading(jobs.popleft())
         self._hear(pool)
         yield from map(self._reading, jobs)
+
+    def log_posteriors(self, file: Path) -> tuple[torch.Tensor, int]:
+        """Log probabilities (T', V) of a whole recording, and its samples; or AudioError.
+
+        Frames of pauses that are in no piece are blank, for certain.
+        """
+        job, blank = _Job(Path(file)), self.recognizer.charmap.blankid
+        parts: list[tuple[int, torch.Tensor]] = []
+        for piece in self._pieces(job):
+            (logp,) = self.recognizer.batch_log_posteriors([piece.samples])
+            for part in self._complete(job, piece, logp):
+                first = part.piece.first // self.grain + part.begin
+                parts.append((first, part.logp[part.begin :]))
+        first, logp = parts[-1]
+        whole = logp.new_full((first + len(logp), logp.shape[1]), -torch.inf)
+        whole[:, blank] = 0.0
+        for first, logp in parts:
+            whole[first : first + len(logp)] = logp
+        return whole, job.n_samples
 
     def _pieces(self, job: _Job) -> Iterator[Piece]:
         needed = self.recognizer.processor.min_samples

@@ -297,3 +297,9 @@ def test_files_that_cannot_be_aligned_are_named(recognizer, tmp_path):
         recognizer.align(tmp_path / "noise.wav", "ab" * 50)
     with pytest.raises(UserError, match="silent.wav: is silent"):
         recognizer.align(tmp_path / "silent.wav", "ab")
+
+
+def test_a_lattice_larger_than_memory_is_refused_before_it_is_made():
+    logp = torch.full((100_000, 3), -math.log(3))
+    with pytest.raises(ValueError, match=r"20,000 characters in 100,000 frames would take 4.0 GB"):
+        best_path(logp, [1, 2] * 10_000)

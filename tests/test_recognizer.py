@@ -7,6 +7,7 @@ import torch
 
 import asr_ctc
 from asr_ctc import Recognizer, audio
+from asr_ctc.alignment import align_text
 from asr_ctc.charmap import CharMap
 from asr_ctc.checkpoint import save_model
 from asr_ctc.data import ClipDataset, make_loader, prepare_split
@@ -167,3 +168,12 @@ def test_an_absent_device_is_a_users_error(tmp_path, tiny_model):
     save_model(tmp_path / "m.pt", tiny_model)
     with pytest.raises(UserError, match="--device cuda: no CUDA device is available"):
         Recognizer.load(tmp_path / "m.pt", device="cuda")
+
+
+def test_a_clip_is_aligned_on_the_posteriors_of_the_clip_alone(recognizer, corpus):
+    samples = audio.load(corpus.file(0))
+    found = recognizer.align(corpus.file(0), "abc de")
+    clock = recognizer.clock(len(samples))
+    expected = align_text(recognizer.log_posteriors(samples), "abc de", recognizer.charmap, clock)
+    assert (found.words, found.characters) == (expected.words, expected.characters)
+    assert found.duration_s == clock.duration_s

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ctc import audio, cli
-from asr_ctc.alignment import FrameClock
+from asr_ctc.alignment import FrameClock, align_text
 from asr_ctc.charmap import CharMap
 from asr_ctc.checkpoint import save_model
 from asr_ctc.decoding import beam_decode, greedy_decode
@@ -67,6 +67,10 @@ def read(files, decode=greedy_decode):
     return list(Transcriber(ToneReader(), decode)(files))
 
 
+def read_clips(folder, clips):
+    return read([save(folder / f"{i}.wav", clip) for i, clip in enumerate(clips)])
+
+
 def long_recording(seed: int, n: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Clips of the toy language joined with pauses of 0.1 to 1.5 s, and the clips."""
     noise, rng = np.random.default_rng(seed), random.Random(seed)
@@ -80,7 +84,7 @@ def test_a_long_recording_says_what_its_clips_say_alone(tmp_path, seed):
     whole, clips = long_recording(seed, 40)
     assert len(whole) > 60 * RATE_HZ
     (joined,) = read([save(tmp_path / "long.wav", whole)])
-    alone = read([save(tmp_path / f"{i}.wav", clip) for i, clip in enumerate(clips)])
+    alone = read_clips(tmp_path, clips)
     letters = "".join(reading.hypotheses[0].text for reading in alone)
     assert len(letters) > 200
     (hypothesis,) = joined.hypotheses
@@ -129,6 +133,24 @@ def test_a_beam_lists_readings_of_a_clip_and_the_best_of_a_long_recording(tmp_pa
     assert len(one.hypotheses) == 1 and len(several.hypotheses) > 5
     transcript = several.transcript("x")
     assert transcript.text == "abcde" and len(transcript.alternatives) > 4
+
+
+def test_a_long_recording_is_aligned_in_pieces(tmp_path):
+    """Where nobody listens there is no letter, and the times after it are right."""
+    whole, clips = long_recording(1, 40)
+    whole = np.concatenate([whole, np.zeros(5 * RATE_HZ, np.float32), clips[0]])
+    ear = ToneReader()
+    text = "".join(
+        reading.hypotheses[0].text for reading in read_clips(tmp_path, [*clips, clips[0]])
+    )
+    path = save(tmp_path / "long.wav", whole)
+    logp, n_samples = Transcriber(ear, greedy_decode).log_posteriors(path)
+    assert n_samples == len(whole) and len(logp) == len(whole) // GRAIN + 1
+    aligned = align_text(logp, text, ear.charmap, ear.clock(n_samples))
+    assert "".join(character.text for character in aligned.characters) == text
+    for character in aligned.characters:
+        heard = whole[round(character.start_s * RATE_HZ) : round(character.end_s * RATE_HZ)]
+        assert np.abs(heard).max() > 0.25
 
 
 @pytest.mark.parametrize(

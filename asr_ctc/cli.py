@@ -101,11 +101,13 @@ def run_test(config, words, command) -> int:
 
 
 def load_recognizer(config):
+    from asr_ctc import compute
     from asr_ctc.checkpoint import newest_model
     from asr_ctc.recognizer import Recognizer
 
     path = config.decoding.modelpath or newest_model(config.training.baselogdir)
     note_ignored(config)
+    compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
     print(f"model {path}", file=sys.stderr)
     if recognizer.file.assumed:

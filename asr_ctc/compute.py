@@ -72,16 +72,22 @@ def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 
 
 def use_processor() -> None:
-    """Sets threads and memory for long work on the CPU. Call once, at the start of a command.
+    """Sets threads and oneDNN for long work on the CPU. Call once, at the start of a command.
 
     As many threads as there are physical cores for this process, but no more than a container's
-    quota pays for; OMP_NUM_THREADS wins. Freed memory is kept for the next step where the C library
-    is glibc: it would otherwise be returned, and zeroed again page by page, at every step. What
-    oneDNN keeps is bounded; ONEDNN_PRIMITIVE_CACHE_CAPACITY wins.
+    quota pays for; OMP_NUM_THREADS wins. What oneDNN keeps is bounded;
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY wins.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES_KEPT)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), _quota_cores()))
+
+
+def keep_freed_memory() -> None:
+    """Keeps freed memory for the next step of training, where the C library is glibc.
+
+    It would otherwise be returned, and zeroed again page by page, at every step.
+    """
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)

@@ -124,6 +124,7 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
         log.info("seed drawn: %d", training.seed)
     torch.manual_seed(training.seed)
     compute.use_processor()
+    compute.keep_freed_memory()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(training.precision, device)
     if start.file and not start.folder:

@@ -316,6 +316,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     compute.use_processor()
+    compute.keep_freed_memory()
     device = compute.pick_device("auto")
     arguments.batch_size = arguments.batch_size or (128 if device.type == "cuda" else 16)
     clips = load_clips(arguments)

@@ -13,7 +13,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from asr_ctc import index
+from asr_ctc import compute, index
 from asr_ctc.charmap import CharMap
 from asr_ctc.check.faults import LISTEN, Fault, find_faults
 from asr_ctc.check.page import as_page
@@ -74,6 +74,7 @@ def suspects_in(splits: dict[str, Split], config: Config) -> dict:
     from asr_ctc.recognizer import Recognizer
 
     path = config.decoding.modelpath
+    compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
     found = find_suspects(recognizer, splits, config.corpus.nthreads)
     return {"model": str(path), "splits": found}

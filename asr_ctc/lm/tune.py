@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from asr_ctc import compute
 from asr_ctc.checkpoint import newest_model, save_model
 from asr_ctc.config import Config
 from asr_ctc.corpus import refuse_if_mostly_broken
@@ -52,6 +53,7 @@ def tune_language_model(config: Config) -> Tuning:
     if not decoding.lm:
         raise UserError("lm --tune needs the language model: --lm FILE.arpa")
     path = Path(decoding.modelpath or newest_model(config.training.baselogdir))
+    compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
     model = read_arpa(decoding.lm)
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work

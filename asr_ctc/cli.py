@@ -413,7 +413,8 @@ def tune_lm(config) -> int:
         print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
         f"best: {tuning.measure} {100 * tuning.error_rates.min():.2f} % with "
-        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g}"
+        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
+        f"--unk_logp {tuning.unk_logp:g}"
     )
     print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
     return 0

@@ -172,6 +172,22 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     assert file.scores == tiny_model.scores
 
 
+def test_tuning_makes_unknown_words_as_costly_as_helps(heard, tmp_path, tiny_model, stored):
+    path, lm = tmp_path / "model.pt", tmp_path / "le.arpa"
+    save_model(path, tiny_model)
+    write_arpa(lm, stored.model)
+    config = make_config({}, {"modelpath": str(path), "lm": str(lm)})
+    tuning = tune.tune_language_model(config)
+    assert tuning.unk_logp in tune.UNK_LOGPS
+    assert load_model(path).language_model.weights["unk_logp"] == tuning.unk_logp
+    rates = []
+    for unk_logp in tune.UNK_LOGPS:
+        given = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": unk_logp})
+        rates.append(tune.tune_language_model(given).error_rates)
+    assert tuning.error_rates.min() == np.min(rates)
+    assert (tuning.error_rates == rates[tune.UNK_LOGPS.index(tuning.unk_logp)]).all()
+
+
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
     sentence = ["▁" if c == " " else c for c in "le chat dort"]
     path = tmp_path / "model.pt"

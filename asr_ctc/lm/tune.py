@@ -1,9 +1,12 @@
 """The command `lm --tune`: the weights of a language model that suit a model best, on dev."""
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from asr_ctc import compute
 from asr_ctc.checkpoint import newest_model, save_model
@@ -24,11 +27,16 @@ from asr_ctc.recognizer import Recognizer
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+# The less sure a model of its spelling, the more an unknown word is a known one misspelt.
+UNK_LOGPS = (-10.0, -20.0, -30.0)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """``error_rates`` (weights, bonuses): WER on dev, CER for a model of characters."""
+    """``error_rates`` (weights, bonuses): WER on dev, CER for a model of characters.
+
+    They are those with the best ``unk_logp``.
+    """
 
     path: Path
     n_clips: int
@@ -36,6 +44,7 @@ class Tuning:
     error_rates: np.ndarray
     lm_weight: float
     word_bonus: float
+    unk_logp: float
     model: LanguageModel
     n_unspelt: int
 
@@ -47,7 +56,8 @@ class Tuning:
 def tune_language_model(config: Config) -> Tuning:
     """Decodes dev with every weight and bonus of the grid; the best go into the model file.
 
-    The clips pass through the model once. UserError as what it is made of, and without --lm.
+    So does the best log probability of unknown words, unless --unk_logp is given or the words are
+    characters. The clips pass through the acoustic model once. UserError as what it is made of, and without --lm.
     """
     decoding = config.decoding
     if not decoding.lm:
@@ -59,36 +69,40 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
 
-    def error_rate(lm_weight: float, word_bonus: float) -> float:
+    def error_rate(unk_logp: float, lm_weight: float, word_bonus: float) -> float:
         fusion = fuse(
             model,
             recognizer.charmap,
             lm_weight=lm_weight,
             word_bonus=word_bonus,
-            unk_logp=decoding.unk_logp,
+            unk_logp=unk_logp,
         )
-        texts = [
-            beam_decode(
-                logp[None], [len(logp)], recognizer.charmap, decoding.beamwidth, 1, fusion=fusion
-            )[0][0].text
-            for logp in posteriors
-        ]
-        return _error_rate(model, evaluation, texts)
 
-    grid = [(weight, bonus) for weight in LM_WEIGHTS for bonus in WORD_BONUSES]
-    rates = np.array([error_rate(*point) for point in bar(grid, "tuning", "point")])
-    ties = [point for point, rate in zip(grid, rates) if rate == rates.min()]
-    lm_weight, word_bonus = min(ties, key=lambda point: (abs(point[1]), point[0]))
-    weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": decoding.unk_logp}
+        def read(logp: np.ndarray) -> str:
+            charmap, width = recognizer.charmap, decoding.beamwidth
+            return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
+
+        return _error_rate(model, evaluation, list(threads.map(read, posteriors)))
+
+    is_open = model.level == "word" and "unk_logp" not in config.given
+    unk_logps = UNK_LOGPS if is_open else (decoding.unk_logp,)
+    grid = list(itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES))
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        rates = [error_rate(*point) for point in bar(grid, "tuning", "point")]
+    ties = [point for point, rate in zip(grid, rates) if rate == min(rates)]
+    unk_logp, lm_weight, word_bonus = min(ties, key=lambda point: (abs(point[2]), point[1]))
+    weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
     save_model(path, recognizer.file)
+    shape = len(unk_logps), len(LM_WEIGHTS), len(WORD_BONUSES)
     return Tuning(
         path=path,
         n_clips=len(posteriors),
         greedy=_error_rate(model, evaluation, [c.hypotheses[0].text for c in evaluation.clips]),
-        error_rates=rates.reshape(len(LM_WEIGHTS), len(WORD_BONUSES)),
+        error_rates=np.array(rates).reshape(shape)[unk_logps.index(unk_logp)],
         lm_weight=lm_weight,
         word_bonus=word_bonus,
+        unk_logp=unk_logp,
         model=model,
         n_unspelt=len(unspelt_words(model, recognizer.charmap)),
     )

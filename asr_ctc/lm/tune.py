@@ -57,7 +57,8 @@ def tune_language_model(config: Config) -> Tuning:
     """Decodes dev with every weight and bonus of the grid; the best go into the model file.
 
     So does the best log probability of unknown words, unless --unk_logp is given or the words are
-    characters. The clips pass through the acoustic model once. UserError as what it is made of, and without --lm.
+    characters. The clips pass through the acoustic model once. UserError as what it is made of, and
+    without --lm.
     """
     decoding = config.decoding
     if not decoding.lm:

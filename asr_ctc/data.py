@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
 
@@ -367,16 +368,26 @@ def make_loader(
 
 
 def _follow_the_main_process(worker_id: int) -> None:
-    """A worker leaves Ctrl-C, which reaches every process of a terminal, to the main process.
+    """A worker leaves Ctrl-C and SIGTERM, which may reach every process, to the main process.
 
-    It ends with the main one even when that is killed: torch watches for it, but not from the
-    worker's first moment on.
+    A terminal sends Ctrl-C to all of them; torchrun and job schedulers do so with SIGTERM (which
+    is left to the main process on Linux only). A worker ends with the main one even when that is
+    killed: torch watches for it, but not from the worker's first moment on.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_main_process_asks, daemon=True).start()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != multiprocessing.parent_process().pid:
             os._exit(1)
+
+
+def _end_when_the_main_process_asks() -> None:
+    """Its SIGTERM ends a worker whose loader it did not shut down before its end."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def get_dataloaders(

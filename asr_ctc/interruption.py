@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+from collections.abc import Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -12,8 +13,8 @@ class Interruption:
 
     They do so at once, or, inside ``with interruption.postponed():``, at its end. Further signals
     are ignored: what the first one started, such as saving, is finished. With ``is_agreed`` neither
-    raises: processes that wait for each other must end together, so the caller asks ``was_asked``
-    and agrees with the others.
+    raises by itself: processes that wait for each other must end together, so each tells the others
+    what it was ``asked``, and all of them ``agree``.
     """
 
     def __init__(self, is_agreed: bool = False):
@@ -53,6 +54,18 @@ class Interruption:
     def was_asked(self) -> bool:
         """Has a signal come?"""
         return self.signal is not None
+
+    @property
+    def asked(self) -> list[bool]:
+        """Has it come? of each of SIGNALS."""
+        return [self.signal == number for number in SIGNALS]
+
+    def agree(self, asked: Sequence[float]) -> None:
+        """KeyboardInterrupt when a signal has come to any process: ``asked``, summed over all."""
+        for number, n_asked in zip(SIGNALS, asked):
+            if n_asked:
+                self.signal = number
+                raise KeyboardInterrupt
 
     @property
     def name(self) -> str:

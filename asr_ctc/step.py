@@ -15,6 +15,7 @@ from asr_ctc.data import Batch
 from asr_ctc.distributed import ALONE, World
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import ctc_losses
+from asr_ctc.interruption import Interruption
 from asr_ctc.models import log_posteriors
 
 log = logging.getLogger("asr_ctc")
@@ -48,7 +49,7 @@ def train_step(
     precision: str,
     scaler: torch.amp.GradScaler,
     world: World = ALONE,
-    is_asked_to_stop: bool = False,
+    interruption: Interruption | None = None,
 ) -> Step:
     """One step on batches whose gradients are added up, in this and all other processes.
 
@@ -63,9 +64,9 @@ def train_step(
     n_here = sum(len(batch.ids) for batch in batches)
     # Each must call the model as often as the others, who may share statistics in every call.
     is_idle = n_here == 0 or (world.size > 1 and len(batches) < n_batches)
-    n_clips, n_idle, n_asked = world.sum([n_here, is_idle, is_asked_to_stop], device)
-    if n_asked:
-        raise KeyboardInterrupt
+    interruption = interruption or Interruption()
+    n_clips, n_idle, *asked = world.sum([n_here, is_idle, *interruption.asked], device)
+    interruption.agree(asked)
     if n_idle:
         if world.size > 1:
             log.warning("step skipped: a batch has no clip that can be used")
@@ -131,8 +132,8 @@ def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Non
             raise
         raise UserError(
             "out of memory while the optimiser moved the weights, which are not saved: the last "
-            "save stands; a smaller --batch_seconds or --batch_size helps, or a smaller model "
-            "(--nhidden_rnn), or --optimizer sgd, which keeps half as much as adamw"
+            "save stands; in a new run, a smaller --batch_seconds or --batch_size helps, or a "
+            "smaller model (--nhidden_rnn)"
         ) from None
 
 
@@ -164,7 +165,10 @@ def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:
         f"out of memory on a batch of {n_clips} clips, padded to {longest_s:.1f} s each, "
         f"{n_clips * longest_s:.0f} s in all"
     )
-    advice = f"a --batch_seconds below {n_clips * longest_s:.0f}, or a smaller --batch_size, helps"
+    advice = (
+        f"in a new run, a --batch_seconds below {n_clips * longest_s:.0f} or a smaller "
+        "--batch_size helps"
+    )
     if world.size > 1:
         raise UserError(f"{what}; {advice}")
     if torch.cuda.is_available():

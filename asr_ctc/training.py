@@ -130,6 +130,9 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
                 save()  # from now on the run can be resumed, whatever happens
             while state.epoch <= training.num_epochs and not state.best.should_stop:
                 train_epoch(run, state, model, loader, interruption, save)
+                if world.size > 1:
+                    interruption.agree(world.sum(interruption.asked, run.device))
+                    save()  # whoever asks during the evaluation may not wait for its end
                 dev = evaluate_dev(run, scored_model(run, state), dev_loader)
                 with interruption.postponed():
                     end_epoch(run, state, dev, folder, writer)
@@ -210,7 +213,7 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
                         run.precision,
                         state.scaler,
                         world,
-                        interruption.was_asked,
+                        interruption,
                     )
                 state.count(step, group, training.grad_clip)
                 sums.waited_s += fetched - started

@@ -1,6 +1,7 @@
 """main_ctc.py, of which the second process is struck once. For tests.
 
-STRIKE says how, such as "SIGKILL 6": with that signal, at its sixth step.
+STRIKE says how, such as "SIGKILL 6": with that signal, at its sixth step. Its loader's workers are
+struck too, as they are by torchrun.
 """
 
 import os
@@ -12,5 +13,5 @@ from tests.interrupted import strike
 
 if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     name, count = os.environ["STRIKE"].split()
-    strike(training, "train_step", int(count), getattr(signal, name))
+    strike(training, "train_step", int(count), getattr(signal, name), kill=os.killpg)
 sys.exit(cli.main(sys.argv[1:]))

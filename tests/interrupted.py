@@ -12,19 +12,22 @@ import signal
 import stat
 import sys
 from pathlib import Path
+from typing import Callable
 
 
-def strike(module, name: str, count: int, number: int, after: bool = False) -> None:
-    """The ``count``-th call of a function sends this process a signal."""
+def strike(
+    module, name: str, count: int, number: int, after: bool = False, kill: Callable = os.kill
+) -> None:
+    """The ``count``-th call of a function sends this process, or its group, a signal."""
     function, calls = getattr(module, name), []
 
     def counted(*args, **kwargs):
         calls.append(0)
         if len(calls) == count and not after:
-            os.kill(os.getpid(), number)
+            kill(os.getpid(), number)
         result = function(*args, **kwargs)
         if len(calls) == count and after:
-            os.kill(os.getpid(), number)
+            kill(os.getpid(), number)
         return result
 
     setattr(module, name, counted)

@@ -1,6 +1,9 @@
 import inspect
 import io
+import multiprocessing
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -315,6 +318,19 @@ def test_workers_change_nothing(train):
     for a, b in zip(alone, shared, strict=True):
         assert a.ids == b.ids and a.durations == b.durations
         assert torch.equal(a[0].data, b[0].data) and torch.equal(a[1].data, b[1].data)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="who sends a signal is told on Linux only")
+def test_a_worker_obeys_the_main_process_only(train):
+    """SIGTERM may be sent to every process, of which only the main one knows what to do."""
+    batches = iter(make_loader(train, [[Draw(row, 0)] for row in range(9)], 1))
+    next(batches)
+    [worker] = multiprocessing.active_children()
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+    assert len(list(batches)) == 8
+    worker.terminate()
+    worker.join()
+    assert worker.exitcode == 0
 
 
 def test_memory_is_pinned_for_the_device_that_is_used(toy_root, monkeypatch):

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from asr_ctc import distributed, resume, training
-from asr_ctc.checkpoint import load_model
+from asr_ctc.checkpoint import load_model, save_model
 from asr_ctc.config import make_config
 from asr_ctc.errors import UserError
+from asr_ctc.interruption import Interruption
 from asr_ctc.resume import find_start
 from asr_ctc.runs import setup
 from asr_ctc.step import train_step
@@ -97,7 +98,7 @@ def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", fail)
-    with pytest.raises(UserError, match="while the optimiser moved .* the last save stands; a sm"):
+    with pytest.raises(UserError, match="while the optimiser .* last save stands; in a new run"):
         go(few_root, tmp_path)
     state = load_model(tmp_path / "run" / "last.pt").training["state"]
     assert (state["epoch"], state["n_batches"]) == (1, 0)
@@ -106,12 +107,14 @@ def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(
 def test_what_another_process_is_asked_stops_this_one_before_the_step():
     class OneIsAsked(distributed.World):
         def sum(self, values, device):
-            *counts, n_asked = values
-            return [*counts, n_asked + 1]
+            n_clips, n_idle, n_ctrl_c, n_sigterm = values
+            return [n_clips, n_idle, n_ctrl_c, n_sigterm + 1]
 
     model, before = make_model(), weights_of(make_model())
+    interruption = Interruption(is_agreed=True)
     with pytest.raises(KeyboardInterrupt):
-        step_of(model, make_batch([1]), world=OneIsAsked())
+        step_of(model, make_batch([1]), world=OneIsAsked(), interruption=interruption)
+    assert (interruption.name, interruption.exit_status) == ("SIGTERM", 143)
     assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before))
 
 
@@ -151,6 +154,14 @@ def test_a_damaged_state_is_replaced_by_the_one_before(folder, damage, caplog):
     assert "going on in epoch 2, after 0 of its batches" in caplog.text
     found = load_model(last).state_dict
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_state_with_a_part_missing_is_refused(folder):
+    file = load_model(folder / "last.pt")
+    file.training["state"]["best"] = {"epoch": 2}
+    save_model(folder / "last.pt", file)
+    with pytest.raises(UserError, match="run: cannot go on: its state has no 'ranks'$"):
+        go_on(folder)
 
 
 def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):

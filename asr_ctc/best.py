@@ -51,9 +51,4 @@ class Best:
         return {"ranks": {epoch: list(rank) for epoch, rank in self.ranks.items()}}
 
     def load_state_dict(self, state: dict) -> None:
-        if "ranks" in state:
-            self.ranks = {epoch: tuple(rank) for epoch, rank in state["ranks"].items()}
-        elif state["epoch"]:  # the run began when only the best epoch was kept in mind
-            worse = range(state["epoch"] + 1, state["epoch"] + 1 + state["epochs_since"])
-            self.ranks = {state["epoch"]: tuple(state["rank"])}
-            self.ranks |= dict.fromkeys(worse, (math.inf, math.inf))
+        self.ranks = {epoch: tuple(rank) for epoch, rank in state["ranks"].items()}

@@ -119,7 +119,8 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
         place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
         sampler.load_state_dict({**where, **place})
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--resume_from {start.folder}: cannot go on: {error}") from None
+        why = f"its state has no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"--resume_from {start.folder}: cannot go on: {why}") from None
     if world.is_main:
         _drop_later_figures(start.folder / "metrics.jsonl", state.epoch)
     log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)

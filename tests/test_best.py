@@ -59,25 +59,6 @@ def test_the_best_epochs_of_all_the_earlier_of_equals():
     assert [best.epochs(n) for n in (1, 2, 9)] == [[5], [5, 2], [5, 2, 4, 1, 3]]
 
 
-@pytest.mark.parametrize("n_epochs", [0, 1, 4])
-def test_a_state_that_knows_only_the_best_epoch_is_gone_on_with(n_epochs):
-    told = epochs((2.0, 1.0), (1.0, 1.0), (3.0, 1.0), (1.5, 1.0))[:n_epochs]
-    straight, resumed = Best(early_stopping=3), Best(early_stopping=3)
-    for figures in told:
-        straight.update(figures)
-    rank = straight.rank and list(straight.rank)
-    old = {"rank": rank, "epoch": straight.epoch, "epochs_since": straight.epochs_since}
-    resumed.load_state_dict(old)
-    assert (resumed.epoch, resumed.rank) == (straight.epoch, straight.rank)
-    assert resumed.epochs_since == straight.epochs_since
-    for figures in [
-        {"epoch": 5, "dev_cer": 1.2, "dev_loss": 1.0},
-        {"epoch": 6, "dev_cer": 0.9, "dev_loss": 1.0},
-    ]:
-        assert straight.update(figures) == resumed.update(figures)
-        assert straight.should_stop == resumed.should_stop
-
-
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.floats(0, 3))), st.integers(0, 5))
 def test_a_resumed_one_goes_on_like_a_straight_one(pairs, cut):
     straight, first, resumed = (Best("wer", 3) for _ in range(3))

@@ -76,22 +76,40 @@ def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
     assert listed(tmp_path)["a"].state == "finished"
 
 
+TAKE_AND_SAY_WHAT_IS_WAITED_FOR = """
+import fcntl, sys
+from asr_ctc import files
+
+def lock(file, kind, *which):
+    try:
+        lockf(file, kind | fcntl.LOCK_NB, *which)
+    except BlockingIOError:
+        if kind & fcntl.LOCK_NB:
+            raise
+        print("waits", flush=True)
+        lockf(file, kind, *which)
+
+lockf, files.fcntl.lockf = fcntl.lockf, lock
+print(files.take(open(sys.argv[1], "ab")))
+"""
+
+
 def test_looking_keeps_no_run_from_starting(tmp_path, monkeypatch):
     """One that starts in the very moment in which it is looked at."""
     log = make_run(tmp_path, "a", [figures(1, 0.5)]) / "train.log"
     log.touch()
-    code = "import fcntl, sys; from asr_ctc import files; f = open(sys.argv[1], 'ab'); "
-    code += "print(files._lock(f, fcntl.LOCK_EX | fcntl.LOCK_NB, files.OWNED))"
-    command = [sys.executable, "-c", code, str(log)]
-    lockf, said = files.fcntl.lockf, []
+    command = [sys.executable, "-c", TAKE_AND_SAY_WHAT_IS_WAITED_FOR, str(log)]
+    lockf, started = files.fcntl.lockf, []
 
     def lock_and_let_another_start(*how):
         lockf(*how)
-        said.append(subprocess.check_output(command, cwd=REPOSITORY, text=True))
+        starting = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        started.append((starting, starting.stdout.readline()))
 
     monkeypatch.setattr(files.fcntl, "lockf", lock_and_let_another_start)
     assert listed(tmp_path)["a"].state == "stopped"
-    assert said == ["True\n"]
+    [(starting, said)] = started
+    assert said + starting.communicate()[0] == "waits\nTrue\n"
 
 
 def test_looking_leaves_everything_as_it_is(tmp_path):

@@ -164,7 +164,11 @@ def others_may_end():
 
 
 def n_restarts() -> int:
-    """How often torchrun has started the processes again, after one of them had died."""
+    """How often torchrun has started the processes again, after one of them had died.
+
+    That is the same in all processes of one machine. torchrun on another may have counted less, as
+    for its own processes only: then those of both do not find each other, and have to be stopped.
+    """
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
@@ -182,7 +186,7 @@ def remember_folder(folder: Path) -> None:
 
 def folder_before_restart() -> Path | None:
     """The folder of the run that this torchrun had begun when it started the processes again."""
-    if n_restarts() == 0:
+    if not dist.is_torchelastic_launched():
         return None
     store = torchrun_store()
     return Path(store.get(FOLDER).decode()) if store.check([FOLDER]) else None

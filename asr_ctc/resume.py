@@ -29,28 +29,33 @@ ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
 
 class Start(NamedTuple):
-    """What a run starts with: a new one has no ``file``; a resumed one has its ``folder``, too."""
+    """What a run starts with: a ``file`` unless all is new; a resumed one has its ``folder``, too.
+
+    ``begun`` is the folder of a run that had not been saved yet when torchrun started it again.
+    """
 
     config: Config
     file: ModelFile | None = None
     folder: Path | None = None
+    begun: Path | None = None
 
 
 def find_start(config: Config) -> Start:
     """What ``--resume_from`` names, and the settings that hold then.
 
-    torchrun's restart resumes the run that it had begun, once that was saved. UserError for a
-    folder without a usable last.pt and for settings that contradict the run's, by name.
+    torchrun's restart resumes the run that it had begun, or begins it again when it was not saved.
+    UserError for a folder without a usable last.pt and for settings that contradict the run's, by
+    name.
     """
     where, begun = config.training.resume_from, folder_before_restart()
     if begun and _is_saved(begun):
         where, config = begun, make_config({}, {})
     if where is None:
-        return Start(config)
+        return Start(config, begun=begun)
     path = Path(where)
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
-        return Start(config, file)
+        return Start(config, file, begun=begun)
     if not (path.parent / "config.yaml").exists():
         raise UserError(
             f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "

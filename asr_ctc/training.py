@@ -58,19 +58,20 @@ def train(config: Config, command: list[str]) -> int:
             start = find_start(config)
             world = distributed.join(start.config.runtime.device)
             at_end.callback(distributed.leave)
-            if start.folder is None:
+            folder = start.folder or start.begun
+            if folder is None:
                 check_run_folder(config)
             with distributed.others_may_end():
                 run = setup(start, command, world)
-                folder = start.folder or world.from_main(lambda: make_run_folder(run.config))
+                folder = folder or world.from_main(lambda: make_run_folder(run.config))
         finally:
             log.removeHandler(early)
         writer = None
         if world.is_main:
             at_end.enter_context(_log_to(folder / "train.log", early))
             if start.folder is None:
-                write_description(run, folder)
                 distributed.remember_folder(folder)
+                write_description(run, folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.others_may_end())

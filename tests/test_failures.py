@@ -10,7 +10,7 @@ from asr_ctc.checkpoint import load_model, save_model
 from asr_ctc.config import make_config
 from asr_ctc.errors import UserError
 from asr_ctc.interruption import Interruption
-from asr_ctc.resume import find_start
+from asr_ctc.resume import Start, find_start
 from asr_ctc.runs import setup
 from asr_ctc.step import train_step
 from asr_ctc.training import train
@@ -174,18 +174,37 @@ def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
     assert devices == ["cpu"]
 
 
-def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, monkeypatch):
-    """Not with an older run of the same command line, and not with one that is not saved yet."""
+@pytest.fixture
+def under_torchrun(monkeypatch):
+    """As the only process that torchrun has started, for the first time or again."""
     store = torch.distributed.HashStore()
     monkeypatch.setattr(distributed, "torchrun_store", lambda: store)
     monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, under_torchrun):
+    """Not with an older run of the same command line."""
     config = make_config({}, {"baselogdir": str(tmp_path), "logname": "run"})
+    assert find_start(config) == Start(config)  # the first start of all
     distributed.remember_folder(tmp_path / "begun")
-    assert find_start(config).folder is None  # the first start of all
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert find_start(config).folder is None
+    assert find_start(config) == Start(config, begun=tmp_path / "begun")
     distributed.remember_folder(folder)
     assert find_start(config).folder == folder
+
+
+def test_a_restart_begins_again_what_was_not_saved_yet(
+    few_root, tmp_path, under_torchrun, monkeypatch
+):
+    def die(*args):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(training, "try_evaluation", die)
+        go(few_root, tmp_path)
+    assert go(few_root, tmp_path) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
 
 
 def test_the_best_epochs_are_known_without_their_figures(few_root, tmp_path, caplog):

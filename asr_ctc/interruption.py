@@ -57,7 +57,7 @@ class Interruption:
 
     @property
     def asked(self) -> list[bool]:
-        """Has it come? of each of SIGNALS."""
+        """Of each of SIGNALS: has it come?"""
         return [self.signal == number for number in SIGNALS]
 
     def agree(self, asked: Sequence[float]) -> None:

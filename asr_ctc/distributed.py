@@ -166,8 +166,9 @@ def others_may_end():
 def n_restarts() -> int:
     """How often torchrun has started the processes again, after one of them had died.
 
-    That is the same in all processes of one machine. torchrun on another may have counted less, as
-    for its own processes only: then those of both do not find each other, and have to be stopped.
+    That is the same in all processes of one machine. On several, torchrun may count on each for
+    itself: after a death on one of them the processes wait for each other in vain. Stop them then,
+    and go on with --resume_from.
     """
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 

@@ -8,6 +8,7 @@ then nothing here communicates.
 import contextlib
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -24,7 +25,8 @@ from asr_ctc.models import MaskedBatchNorm2d
 log = logging.getLogger("asr_ctc")
 
 PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
-FOLDER = "folder of the run"  # its key in torchrun's store
+CALL = timedelta(seconds=5)  # for one try to reach the main process
+FOLDER, MEETING_PLACE = "folder of the run", "meeting place"  # keys in torchrun's store
 
 
 @dataclass(frozen=True)
@@ -113,17 +115,45 @@ def join(device: str) -> World:
             )
         torch.cuda.set_device(world.local_rank)
     if world.size > 1 and not dist.is_initialized():
-        # The addresses of dead processes, from before a restart, must not be found in the store.
         dist.init_process_group(
             "nccl" if on_gpu else "gloo",
             timeout=PATIENCE,
             world_size=world.size,
             rank=world.rank,
-            store=dist.PrefixStore(f"restart {n_restarts()}", torchrun_store()),
+            store=_meet(world),
         )
     if not world.is_main:
         log.setLevel(logging.ERROR)
     return world
+
+
+def _meet(world: World) -> dist.Store:
+    """A store that the main process opens and the others find through torchrun's.
+
+    torchrun's own outlives a restart: in it the processes would find the addresses of dead ones,
+    and they cannot number the restarts, which each machine counts for itself. A dead main process
+    answers nobody.
+    """
+    shared = torchrun_store()
+    if world.is_main:
+        store = dist.TCPStore(_own_address(), 0, world.size, True, PATIENCE, wait_for_workers=False)
+        shared.set(MEETING_PLACE, f"{store.host} {store.port}")
+        return store
+    while True:
+        host, port = shared.get(MEETING_PLACE).decode().split()
+        with contextlib.suppress(dist.DistError):  # a main process of before: ask again
+            store = dist.TCPStore(host, int(port), world.size, False, CALL, wait_for_workers=False)
+            store.set_timeout(PATIENCE)
+            return store
+
+
+def _own_address() -> str:
+    """The address of this machine on the way to torchrun's store. Nothing is sent."""
+    there = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    family, kind, _, _, place = socket.getaddrinfo(*there, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as way:
+        way.connect(place)
+        return way.getsockname()[0]
 
 
 def n_processes() -> int:
@@ -161,16 +191,6 @@ def others_may_end():
         )
         log.error("%s", message)  # at once: torchrun is about to end this process too
         raise UserError(message) from None
-
-
-def n_restarts() -> int:
-    """How often torchrun has started the processes again, after one of them had died.
-
-    That is the same in all processes of one machine. On several, torchrun may count on each for
-    itself: after a death on one of them the processes wait for each other in vain. Stop them then,
-    and go on with --resume_from.
-    """
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
 
 
 def torchrun_store() -> dist.Store:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,25 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     )
     assert len(losses(folder, "left")) == 4
     assert figures(folder, "left", "lr") == pytest.approx(figures(folder, "straight", "lr"))
+
+
+def test_a_death_on_one_of_two_machines_restarts_both(folder):
+    """Two agents of torchrun, as on two machines: each counts its restarts for itself."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
+        "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--max_restarts=1",
+        "-m", "tests.dying", *COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
+    ]  # fmt: skip
+    variables = environment(PYTHONPATH=str(REPOSITORY), STRIKE="SIGKILL 6")
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+    agents = [subprocess.Popen(command, cwd=folder, env=variables, **pipes) for _ in range(2)]
+    said = [agent.communicate()[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said
+    assert "going on in epoch 3" in "".join(said)
+    assert len(losses(folder, "two")) == 4
 
 
 def test_when_one_process_is_asked_to_stop_all_stop_at_the_same_step(folder):

@@ -61,7 +61,8 @@ def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
             found = find_cut(buffer[at : at + longest + context], rate)
             if found is None:
                 break
-            until, since, next_start = (at + samples // grain * grain for samples in found)
+            until = at + found.until
+            since, next_start = (at + n // grain * grain for n in (found.since, found.at))
             if until > at:
                 yield Piece(buffer[:until], first, start, False)
             start = first + next_start
@@ -75,7 +76,8 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     At the next pause that leaves it a second; at once when it starts with a long one, and is none.
     Else in the middle of its quietest 300 ms, the last of several. None when there is no pause in
     less than 21 s: the piece may be the last. Quiet is what lies in the lowest quarter of the
-    levels, from that of the quiet parts to that of the loud ones (5th and 95th percentile).
+    levels, from that of the quiet parts to that of the loud ones (5th and 95th percentile). Of
+    digital silence, which no microphone makes, nothing is heard.
     """
     step = rate // 100
     power = np.square(samples[: len(samples) // step * step], dtype=np.float64)
@@ -87,9 +89,12 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     quiet_db, loud_db = np.percentile(level_db, [5, 95])
     is_quiet = level_db <= quiet_db + QUIET_SHARE * (loud_db - quiet_db)
     edges = np.flatnonzero(np.diff(is_quiet, prepend=False, append=False)).reshape(-1, 2)
-    edge = round(EDGE_S * per_s)
+    edge, is_sound = round(EDGE_S * per_s), power > FLOOR
     for begin, end in edges.tolist():
-        until, since = begin + edge, end - edge
+        until = begin + np.count_nonzero(is_sound[begin : begin + edge])
+        since = end - edge
+        if end < len(power):
+            since = end - np.count_nonzero(is_sound[max(0, since) : end])
         if begin == 0 and since >= context:
             return Cut(0, since * step, since * step)
         if end - begin >= PAUSE_S * per_s and shortest <= until <= last:

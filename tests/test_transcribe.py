@@ -199,16 +199,17 @@ def test_blocks_are_the_whole_file_in_pieces(tmp_path, rate, channels):
     block_s=st.floats(0.5, 50),
     speech_s=st.floats(0.5, 30),
     pause_s=st.floats(0.1, 30),
+    quiet=st.sampled_from([0.0, 0.01]),
     seed=st.integers(0, 10**6),
 )
 def test_pieces_cover_all_that_is_loud_and_overlap_where_it_is_cut(
-    seconds, block_s, speech_s, pause_s, seed
+    seconds, block_s, speech_s, pause_s, quiet, seed
 ):
     rate, grain = 1600, 64
     time_s = np.arange(int(seconds * rate)) / rate
     is_loud = time_s % (speech_s + pause_s) < speech_s
     samples = np.random.default_rng(seed).standard_normal(len(time_s)).astype(np.float32)
-    samples *= np.where(is_loud, 1.0, 0.01).astype(np.float32)
+    samples *= np.where(is_loud, 1.0, quiet).astype(np.float32)
     blocks = np.split(samples, range(int(block_s * rate), len(samples), int(block_s * rate)))
     pieces = list(cut(blocks, rate, grain))
     assert [piece.is_last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
@@ -257,6 +258,12 @@ def test_of_each_pause_a_piece_hears_its_edge():
         *((0, 5 + e), (5.5 - e, 10 + e), (10.6 - e, 15 + e), (19 - e, 25)),
     )
     assert_heard(with_pauses((5.0, 5.3))[: 20 * 1600], (0, 20))  # 20 s are one piece
+
+
+def test_of_digital_silence_a_piece_hears_nothing():
+    samples = with_pauses((5.0, 6.0), (15.0, 16.0))
+    samples[5 * 1600 : 6 * 1600] = 0
+    assert_heard(samples, (0, 5), (6, 15 + EDGE_S), (16 - EDGE_S, 25))
 
 
 def test_silence_at_the_beginning_and_past_what_is_looked_at_is_skipped():

@@ -342,8 +342,8 @@ def _():
 def loss_of(labels: list[int]) -> float:
     from asr_ctc.evaluation import ctc_losses
 
-    logits = pack_sequence([torch.zeros(3, 3)])
-    return float(ctc_losses(logits, pack_sequence([torch.tensor(labels)])))
+    logp = torch.full((1, 3, 3), -math.log(3))
+    return float(ctc_losses(logp, torch.tensor([3]), pack_sequence([torch.tensor(labels)])))
 
 
 @check("loss", "'a' in three frames: a--, -a-, --a, aa-, -aa, aaa")
@@ -364,9 +364,10 @@ def _():
 @check("loss", "its gradient reaches every parameter of the model")
 def _():
     from asr_ctc.evaluation import ctc_losses
+    from asr_ctc.models import log_posteriors
 
     model, (spectrograms, transcripts) = make_model(), train_batches()[0]
-    ctc_losses(model(spectrograms), transcripts).mean().backward()
+    ctc_losses(*log_posteriors(model, spectrograms), transcripts).mean().backward()
     gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     without = [name for name, g in gradients.items() if g is None or not g.abs().sum() > 0]
     return without, []
@@ -416,10 +417,10 @@ def _():
     from asr_ctc.evaluation import ctc_losses
 
     torch.manual_seed(2)
-    logits = torch.randn(5, 3)
-    best = beam_decode(logits.log_softmax(dim=-1)[None], [5], letters("ab"), beam_width=100)[0][0]
+    logp = torch.randn(1, 5, 3).log_softmax(dim=-1)
+    best = beam_decode(logp, [5], letters("ab"), beam_width=100)[0][0]
     labels = torch.tensor(best.labels)
-    loss = ctc_losses(pack_sequence([logits]), pack_sequence([labels]))
+    loss = ctc_losses(logp, torch.tensor([5]), pack_sequence([labels]))
     return best.logp, -float(loss) * len(labels)
 
 
@@ -443,6 +444,7 @@ def _():
 def learn_by_heart(spectrograms: PackedSequence, transcripts: PackedSequence, wanted: list[str]):
     """Trains on one batch until it decodes to what is wanted; returns the last decodings."""
     from asr_ctc.evaluation import ctc_losses
+    from asr_ctc.models import log_posteriors
 
     model = make_model(nhidden=32)
     for layer in model.cnn:
@@ -451,7 +453,7 @@ def learn_by_heart(spectrograms: PackedSequence, transcripts: PackedSequence, wa
     optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
     for step in range(1, MAX_STEPS + 1):
         model.train()
-        loss = ctc_losses(model(spectrograms), transcripts).mean()
+        loss = ctc_losses(*log_posteriors(model, spectrograms), transcripts).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

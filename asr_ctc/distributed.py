@@ -6,6 +6,7 @@ then nothing here communicates.
 """
 
 import contextlib
+import ipaddress
 import logging
 import os
 import socket
@@ -136,24 +137,33 @@ def _meet(world: World) -> dist.Store:
     """
     shared = torchrun_store()
     if world.is_main:
-        store = dist.TCPStore(_own_address(), 0, world.size, True, PATIENCE, wait_for_workers=False)
-        shared.set(MEETING_PLACE, f"{store.host} {store.port}")
+        host = _own_address()
+        store = dist.TCPStore(host, 0, world.size, True, PATIENCE, wait_for_workers=False)
+        shared.set(MEETING_PLACE, f"{host} {store.port}")
         return store
-    while True:
+    for _ in range(PATIENCE // CALL):
         host, port = shared.get(MEETING_PLACE).decode().split()
         with contextlib.suppress(dist.DistError):  # a main process of before: ask again
             store = dist.TCPStore(host, int(port), world.size, False, CALL, wait_for_workers=False)
             store.set_timeout(PATIENCE)
             return store
+    raise UserError(
+        f"the main process does not answer at {host}, port {port}: is that its address?"
+    )
 
 
 def _own_address() -> str:
-    """The address of this machine on the way to torchrun's store. Nothing is sent."""
-    there = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    family, kind, _, _, place = socket.getaddrinfo(*there, type=socket.SOCK_DGRAM)[0]
+    """The address of this machine as the others see it, who know that of torchrun's store.
+
+    It is the one on the way there, for which nothing is sent, or where that does not leave the
+    machine, the store's own.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as way:
         way.connect(place)
-        return way.getsockname()[0]
+        found = way.getsockname()[0]
+    return host if ipaddress.ip_address(found).is_loopback else found
 
 
 def n_processes() -> int:

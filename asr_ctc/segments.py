@@ -76,8 +76,8 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     At the next pause that leaves it a second; at once when it starts with a long one, and is none.
     Else in the middle of its quietest 300 ms, the last of several. None when there is no pause in
     less than 21 s: the piece may be the last. Quiet is what lies in the lowest quarter of the
-    levels, from that of the quiet parts to that of the loud ones (5th and 95th percentile). Of
-    digital silence, which no microphone makes, nothing is heard.
+    levels, from that of the quiet parts to that of the loud ones (5th and 95th percentile), and
+    digital silence, which no microphone makes: of it not even the edges are heard.
     """
     step = rate // 100
     power = np.square(samples[: len(samples) // step * step], dtype=np.float64)
@@ -86,15 +86,19 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     per_s = rate / step
     shortest, context = round(SHORTEST_S * per_s), round(CONTEXT_S * per_s)
     last = len(level_db) - context
-    quiet_db, loud_db = np.percentile(level_db, [5, 95])
-    is_quiet = level_db <= quiet_db + QUIET_SHARE * (loud_db - quiet_db)
+    is_sound = power > FLOOR
+    is_quiet = ~is_sound
+    if is_sound.any():
+        quiet_db, loud_db = np.percentile(level_db[is_sound], [5, 95])
+        is_quiet |= level_db < quiet_db + QUIET_SHARE * (loud_db - quiet_db)
     edges = np.flatnonzero(np.diff(is_quiet, prepend=False, append=False)).reshape(-1, 2)
-    edge, is_sound = round(EDGE_S * per_s), power > FLOOR
+    edge = round(EDGE_S * per_s)
     for begin, end in edges.tolist():
-        until = begin + np.count_nonzero(is_sound[begin : begin + edge])
+        until = begin + _n_leading(is_sound[begin : begin + edge])
         since = end - edge
         if end < len(power):
-            since = end - np.count_nonzero(is_sound[max(0, since) : end])
+            since = end - _n_leading(is_sound[max(0, since) : end][::-1])
+            since = min(since, len(power) - edge)  # the last piece is not shorter
         if begin == 0 and since >= context:
             return Cut(0, since * step, since * step)
         if end - begin >= PAUSE_S * per_s and shortest <= until <= last:
@@ -105,6 +109,11 @@ def find_cut(samples: np.ndarray, rate: int) -> Cut | None:
     around = np.convolve(power[shortest:last], np.ones(n_quiet), "valid")[::-1]
     middle = last - int(around.argmin()) - n_quiet // 2
     return Cut((middle + context) * step, (middle - context) * step, middle * step)
+
+
+def _n_leading(mask: np.ndarray) -> int:
+    """How many are true before the first that is not."""
+    return len(mask) if mask.all() else int(mask.argmin())
 
 
 def seam(left: torch.Tensor, right: torch.Tensor, middle: int, blank: int, frame_s: float) -> int:

@@ -18,6 +18,7 @@ what a product of large square matrices reaches on the same processor in the sam
 """
 
 import argparse
+import itertools
 import random
 import statistics
 import sys
@@ -265,12 +266,13 @@ def curves(clips, arguments, device) -> None:
     and when it stops to is a matter of luck.
     """
     config = make_config(arguments, 2, 256)
-    epochs = [our_batches(clips, arguments.batch_size, seed) for seed in range(100)]
-    batches = [batch for epoch in epochs for batch in epoch]
+    epochs = (our_batches(clips, arguments.batch_size, seed) for seed in itertools.count())
+    n_steps = arguments.curve_start + arguments.curve_steps
+    batches = list(itertools.islice(itertools.chain.from_iterable(epochs), n_steps))
     torch.manual_seed(0)
     start = Ours(config, device)
     losses_of(start, batches[: arguments.curve_start])
-    batches = batches[arguments.curve_start :][: arguments.curve_steps]
+    batches = batches[arguments.curve_start :]
 
     def losses(kind: type, seed: int) -> np.ndarray:
         side = kind(config, device)

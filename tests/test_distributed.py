@@ -127,10 +127,19 @@ def test_a_death_on_one_of_two_machines_restarts_both(folder):
         "-m", "tests.dying", *COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
     ]  # fmt: skip
     variables = environment(PYTHONPATH=str(REPOSITORY), STRIKE="SIGKILL 6")
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
-    agents = [subprocess.Popen(command, cwd=folder, env=variables, **pipes) for _ in range(2)]
-    said = [agent.communicate()[0] for agent in agents]
-    assert [agent.returncode for agent in agents] == [0, 0], said
+    logs = [folder / "first.log", folder / "second.log"]
+    agents = []
+    try:
+        for log in logs:
+            with log.open("w") as out:
+                options = dict(cwd=folder, env=variables, stdout=out, stderr=subprocess.STDOUT)
+                agents.append(subprocess.Popen(command, **options))
+        statuses = [agent.wait() for agent in agents]
+    finally:
+        for agent in agents:
+            agent.kill()
+    said = [log.read_text(encoding="utf-8") for log in logs]
+    assert statuses == [0, 0], said
     assert "going on in epoch 3" in "".join(said)
     assert len(losses(folder, "two")) == 4
 

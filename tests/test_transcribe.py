@@ -260,6 +260,24 @@ def test_of_each_pause_a_piece_hears_its_edge():
     assert_heard(with_pauses((5.0, 5.3))[: 20 * 1600], (0, 20))  # 20 s are one piece
 
 
+def test_digital_silence_hides_no_other_pause():
+    samples = with_pauses((5.0, 6.0), (12.0, 13.0))
+    samples[15 * 1600 : 17 * 1600] = 0
+    assert_heard(samples, (0, 5 + EDGE_S), (6 - EDGE_S, 12 + EDGE_S), (13 - EDGE_S, 15), (17, 25))
+
+
+def test_the_last_piece_can_be_read_however_short_the_sound_at_the_end():
+    samples = with_pauses(seconds=24)
+    samples[22 * 1600 :] = 0
+    samples[-20:] = 0.1
+    assert heard_s(samples)[-1] == pytest.approx([24 - EDGE_S, 24], abs=0.03)
+
+
+def test_a_tone_is_no_silence():
+    samples = np.sin(np.arange(30 * 1600) * 2 * np.pi / 4).astype(np.float32) / 10
+    assert heard_s(samples)[0][0] == 0 and heard_s(samples)[0][1] > 10
+
+
 def test_of_digital_silence_a_piece_hears_nothing():
     samples = with_pauses((5.0, 6.0), (15.0, 16.0))
     samples[5 * 1600 : 6 * 1600] = 0

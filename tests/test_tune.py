@@ -120,12 +120,12 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
     assert Recognizer(tiny_model).fusion is None
 
 
-def unsure(text: str, heard: str, charmap: CharMap) -> np.ndarray:
-    """Frames (2 U, V) that hold ``heard`` a little likelier than ``text``, of the same length."""
-    p = np.full((2 * len(text), charmap.vocab_size), 1e-4)
+def unsure(text: str, heard: str, charmap: CharMap, belief=0.45, least=1e-4) -> np.ndarray:
+    """Frames (2 U, V) that hold ``heard`` likelier than ``text``, of the same length."""
+    p = np.full((2 * len(text), charmap.vocab_size), least)
     for i, (right, wrong) in enumerate(zip(text, heard)):
-        p[2 * i, charmap.char2idx[right]] += 0.45
-        p[2 * i, charmap.char2idx[wrong]] += 0.55
+        p[2 * i, charmap.char2idx[right]] += belief
+        p[2 * i, charmap.char2idx[wrong]] += 1 - belief
         p[2 * i + 1, charmap.blankid] += 1
     return np.log(p / p.sum(axis=1, keepdims=True))
 
@@ -172,20 +172,24 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     assert file.scores == tiny_model.scores
 
 
-def test_tuning_makes_unknown_words_as_costly_as_helps(heard, tmp_path, tiny_model, stored):
-    path, lm = tmp_path / "model.pt", tmp_path / "le.arpa"
+def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, stored, monkeypatch):
+    """A letter heard for certain: only a cost above 10 makes a known word of the unknown one."""
+    path, lm, charmap = tmp_path / "model.pt", tmp_path / "le.arpa", CharMap()
     save_model(path, tiny_model)
     write_arpa(lm, stored.model)
-    config = make_config({}, {"modelpath": str(path), "lm": str(lm)})
-    tuning = tune.tune_language_model(config)
-    assert tuning.unk_logp in tune.UNK_LOGPS
-    assert load_model(path).language_model.weights["unk_logp"] == tuning.unk_logp
-    rates = []
-    for unk_logp in tune.UNK_LOGPS:
-        given = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": unk_logp})
-        rates.append(tune.tune_language_model(given).error_rates)
-    assert tuning.error_rates.min() == np.min(rates)
-    assert (tuning.error_rates == rates[tune.UNK_LOGPS.index(tuning.unk_logp)]).all()
+    logp = unsure("le chat dort", "le chot dort", charmap, belief=1e-14, least=1e-18)
+    clip = Decoded("le", "le chat dort", greedy_decode(logp[None], [len(logp)], charmap)[0])
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (Evaluation([clip]), [logp]))
+
+    def tuned(**flags):
+        given = {"modelpath": str(path), "lm": str(lm), **flags}
+        return tune.tune_language_model(make_config({}, given))
+
+    tuning = tuned()
+    assert tuning.unk_logp == -30 and tuning.error_rates.min() == 0  # with the least weight
+    assert load_model(path).language_model.weights["unk_logp"] == -30
+    assert (tuning.error_rates == tuned(unk_logp=-30.0).error_rates).all()
+    assert tuned(unk_logp=-10.0).error_rates.min() == pytest.approx(1 / 3)
 
 
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):

@@ -96,7 +96,7 @@ class FrameClock:
     def start_s(self, frame: float) -> float:
         """When a frame starts, which is when the one before it ends; frames may be divided."""
         start_s = self.first_s + (frame - 0.5) * self.step_s
-        return min(max(start_s, 0.0), self.duration_s)
+        return float(min(max(start_s, 0.0), self.duration_s))
 
 
 def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 
+import numpy as np
 from torch.utils.data import DataLoader
 
 from asr_ctc import data, index
@@ -45,9 +46,15 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
     return corpus, len(everything) + len(everything.left_out)
 
 
-def make_scoring_loader(recognizer: Recognizer, corpus: Corpus, n_threads: int) -> DataLoader:
-    """The clips of a corpus as the model takes them, in batches of similar length."""
+def make_scoring_loader(
+    recognizer: Recognizer, corpus: Corpus, n_threads: int, durations: np.ndarray | None = None
+) -> DataLoader:
+    """The clips of a corpus as the model takes them, in batches of similar length.
+
+    ``durations`` (N,), in seconds, are for a corpus that does not know its own.
+    """
+    durations = corpus.durations if durations is None else durations
     dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
-    batches = DurationBatchSampler(corpus.durations, CLIPS_AT_A_TIME, shuffle=False)
+    batches = DurationBatchSampler(durations, CLIPS_AT_A_TIME, shuffle=False)
     on_gpu = recognizer.device.type == "cuda"
     return data.make_loader(dataset, batches, n_threads, pin_memory=on_gpu)

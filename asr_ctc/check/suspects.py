@@ -9,15 +9,14 @@ import torch
 from asr_ctc.alignment import best_path
 from asr_ctc.charmap import CharMap
 from asr_ctc.check.scan import Split
-from asr_ctc.data import ClipDataset, infeasible, make_loader
+from asr_ctc.corpus_of_model import make_scoring_loader
+from asr_ctc.data import infeasible
 from asr_ctc.decoding import greedy_decode
 from asr_ctc.metrics import score
 from asr_ctc.models import log_posteriors
 from asr_ctc.progress import bar
 from asr_ctc.recognizer import Recognizer
-from asr_ctc.sampling import DurationBatchSampler
 
-BATCH_CLIPS = 16
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 
 
@@ -68,11 +67,9 @@ def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "")
     Left out are clips whose transcript is empty or has characters that the model's map refuses.
     """
     corpus = split.corpus.select(split.looked)
-    dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
-    batches = DurationBatchSampler(split.durations[split.looked], BATCH_CLIPS, shuffle=False)
+    durations = split.durations[split.looked]
+    loader = make_scoring_loader(recognizer, corpus, n_threads, durations)
     suspects = []
-    on_gpu = recognizer.device.type == "cuda"
-    loader = make_loader(dataset, batches, n_threads, pin_memory=on_gpu)
     for batch in bar(loader, title, "batch"):
         if not batch.ids:
             continue

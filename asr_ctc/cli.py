@@ -402,9 +402,8 @@ def tune_lm(config) -> int:
     from asr_ctc.lm.tune import LM_WEIGHTS, WORD_BONUSES, tune_language_model
 
     tuning = tune_language_model(config)
-    if tuning.n_unspelt:
-        share = 100 * tuning.n_unspelt / (len(tuning.model.words) - 3)
-        print(f"{share:.1f} % of the language model's words cannot be spelt, and are not used")
+    if tuning.note:
+        print(tuning.note)
     print(
         f"{tuning.measure} of {tuning.n_clips} clips of dev in %, greedy {100 * tuning.greedy:.2f}"
     )

@@ -29,7 +29,7 @@ from asr_ctc.lm.vocabulary import (
     make_trie,
     refuse_if_mostly_unspelt,
     separators,
-    unspelt_words,
+    unspelt_note,
 )
 
 log = logging.getLogger("asr_ctc")
@@ -131,11 +131,8 @@ def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = Non
         return None
     hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
     fusion = fuse(model, charmap, lexicon=decoding.lexicon, hotwords=hotwords, **weights)
-    if model and (unspelt := unspelt_words(model, charmap)):
-        share = 100 * len(unspelt) / (len(model.words) - len(SPECIAL_WORDS))
-        log.warning(
-            "%.1f %% of the language model's words cannot be spelt, and are not used", share
-        )
+    if model and (note := unspelt_note(model, charmap)):
+        log.warning("%s", note)
     return fusion
 
 

@@ -20,7 +20,7 @@ from asr_ctc.fusion import fuse
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.lm.vocabulary import unspelt_words
+from asr_ctc.lm.vocabulary import unspelt_note
 from asr_ctc.metrics import score
 from asr_ctc.progress import bar
 from asr_ctc.recognizer import Recognizer
@@ -46,7 +46,7 @@ class Tuning:
     word_bonus: float
     unk_logp: float
     model: LanguageModel
-    n_unspelt: int
+    note: str  # see ``unspelt_note``
 
     @property
     def measure(self) -> str:
@@ -105,7 +105,7 @@ def tune_language_model(config: Config) -> Tuning:
         word_bonus=word_bonus,
         unk_logp=unk_logp,
         model=model,
-        n_unspelt=len(unspelt_words(model, recognizer.charmap)),
+        note=unspelt_note(model, recognizer.charmap),
     )
 
 

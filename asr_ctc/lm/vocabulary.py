@@ -92,6 +92,14 @@ def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
     return sorted(set(model.words[EOS + 1 :]) - known)
 
 
+def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
+    """What a person is told of the ``unspelt_words``; empty when there are none."""
+    share = 100 * len(unspelt_words(model, charmap)) / max(1, len(model.words) - EOS - 1)
+    if not share:
+        return ""
+    return f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
+
+
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
     if len(unspelt) > LARGEST_UNSPELT_SHARE * n_words:
         raise UserError(

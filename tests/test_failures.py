@@ -14,7 +14,7 @@ from asr_ctc.resume import Start, find_start
 from asr_ctc.runs import setup
 from asr_ctc.step import train_step
 from asr_ctc.training import train
-from tests.test_training import make_batch, make_model
+from tests.batches import make_batch, make_model
 from tests.toy import SMALL
 
 pytestmark = pytest.mark.usefixtures("log_everything")

@@ -31,6 +31,7 @@ from asr_ctc.resume import find_start
 from asr_ctc.run_list import list_runs
 from asr_ctc.step import train_step
 from asr_ctc.training import train
+from tests.batches import labels, make_batch, make_model
 from tests.toy import SMALL
 
 SETTINGS = {**SMALL, "train_augment": True, "scheduler": "step", "scheduler_step": 1}
@@ -79,10 +80,6 @@ def uniform(n_classes, *n_frames):
     return logp, torch.tensor(n_frames)
 
 
-def labels(*clips):
-    return pack_sequence([torch.tensor(clip) for clip in clips], enforce_sorted=False)
-
-
 def test_losses_by_hand():
     # Of 3^T' equally probable paths: a in one frame 1 of 3; a in two frames 3 of 9 (aa, a-, -a);
     # ab in three frames 5 of 27 (aab, abb, ab-, a-b, -ab); aa in three frames 1 of 27 (a-a).
@@ -105,19 +102,6 @@ def test_the_mean_loss_of_a_split_counts_what_can_be_aligned():
 
 
 # --- One step ------------------------------------------------------------------------------------
-
-
-def make_batch(*transcripts, n_frames=30):
-    generator = torch.Generator().manual_seed(0)
-    features = [torch.randn(n_frames, 20, generator=generator) for _ in transcripts]
-    batch = Batch((pack_sequence(features), labels(*transcripts)))
-    batch.ids = tuple(f"clip {i}" for i in range(len(transcripts)))
-    return batch
-
-
-def make_model(**penalties):
-    torch.manual_seed(0)
-    return CTCModel(CharMap.from_symbols("ab"), 20, 4, 1, "GRU", 0.0, **penalties).train()
 
 
 def step(model, batches, optimizer, grad_clip=None):

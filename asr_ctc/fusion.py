@@ -24,6 +24,7 @@ from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
     Trie,
+    best_below,
     character_words,
     labels_of,
     make_trie,
@@ -153,29 +154,13 @@ def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:
 
 
 def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords) -> Fusion:
-    words, labels, unspelt = [], [], []
-    for word in model.words[EOS + 1 :]:
-        classes = labels_of(word, charmap)
-        (unspelt if classes is None else words).append(word)
-        if classes is not None:
-            labels.append(classes)
-    refuse_if_mostly_unspelt(unspelt, len(words) + len(unspelt))
-    known = set(words)
-    for word in hotwords:
-        classes = labels_of(word, charmap)
-        if classes is None:
-            raise UserError(f"--hotwords: {word!r} is no word in the characters of the model")
-        if word not in known:
-            words.append(word)
-            labels.append(classes)
-
+    words, trie = _vocabulary(model, charmap, tuple(hotwords))
     entry_word = np.array([model.ids.get(word, UNK) for word in words], dtype=np.int32)
     entry_bonus = np.array([word_bonus + hotwords.get(word, 0.0) for word in words])
     logp = np.where(entry_word == UNK, unk_logp, model.unigrams[entry_word])
     entry_value = lm_weight * logp.astype(float) + entry_bonus
-    trie = make_trie(labels, np.arange(len(words)), entry_value)
     unknown = -np.inf if lexicon else lm_weight * unk_logp + word_bonus
-    look = np.maximum(trie.best.astype(float), unknown)
+    look = np.maximum(best_below(trie, entry_value), unknown)
     return _fusion(
         WORDS,
         model,
@@ -194,6 +179,23 @@ def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwor
     )
 
 
+@lru_cache(maxsize=1)  # for a model that is fused with many weights, one after the other
+def _vocabulary(
+    model: LanguageModel, charmap: CharMap, hotwords: tuple[str, ...]
+) -> tuple[tuple[str, ...], Trie]:
+    """The entries (E,) of a vocabulary and how they are spelt, which no weight changes."""
+    spelt = {word: labels_of(word, charmap) for word in model.words[EOS + 1 :]}
+    unspelt = [word for word, labels in spelt.items() if labels is None]
+    refuse_if_mostly_unspelt(unspelt, len(spelt))
+    for word in unspelt:
+        del spelt[word]
+    for word in hotwords:
+        spelt[word] = labels_of(word, charmap)
+        if spelt[word] is None:
+            raise UserError(f"--hotwords: {word!r} is no word in the characters of the model")
+    return tuple(spelt), make_trie(list(spelt.values()))
+
+
 def _empty_model() -> LanguageModel:
     n_special = len(SPECIAL_WORDS)
     return GrowingModel(list(SPECIAL_WORDS), np.zeros(n_special), np.zeros(n_special)).finish()
@@ -207,7 +209,7 @@ def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion
         unknown=0.0,
         ends_word=np.zeros(n_classes, bool),
         class_word=np.full(n_classes, NO_WORD, np.int32),
-        trie=make_trie([], np.zeros(0, np.int64), np.zeros(0)),
+        trie=make_trie([]),
         look=np.zeros(1),
         entry_word=np.zeros(0, np.int32),
         entry_bonus=np.zeros(0),

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asr_ctc import fusion as fusing
 from asr_ctc.charmap import CharMap
 from asr_ctc.config import make_config
 from asr_ctc.decoding import beam_decode
@@ -15,6 +16,7 @@ from asr_ctc.errors import UserError
 from asr_ctc.fusion import fuse, fusion_of, no_fusion
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, GrowingModel
+from asr_ctc.lm.vocabulary import labels_of
 
 CHARMAP = CharMap.from_symbols([" ", "a", "b"])
 VOCABULARY = ["a", "ab", "b", "bab"]
@@ -226,6 +228,25 @@ def test_lexicon_allows_known_words_and_hotwords_only():
     texts = [CHARMAP.decode(h.labels) for h in decode(frames, fusion, 30)]
     assert len(texts) > 5
     assert {word for text in texts for word in text.split()} <= {*VOCABULARY, "bb"}
+
+
+def test_a_vocabulary_is_spelt_once_for_all_weights_and_again_for_other_words(monkeypatch):
+    spelt = []
+
+    def spell(word, charmap):
+        spelt.append(word)
+        return labels_of(word, charmap)
+
+    monkeypatch.setattr(fusing, "labels_of", spell)
+    model, frames = random_model(np.random.default_rng(6), VOCABULARY), either_a_or_b()
+    for weight in 0.5, 1.0, 2.0:
+        fuse(model, CHARMAP, lm_weight=weight)
+    assert spelt == VOCABULARY
+    best = decode(frames, fuse(model, CHARMAP, lm_weight=0.0, hotwords={"bb": 0.0, "b": 1.0}), 10)
+    assert best[0].text == "b"
+    assert spelt == [*VOCABULARY, *VOCABULARY, "bb", "b"]
+    fuse(random_model(np.random.default_rng(6), ["ba"]), CHARMAP)
+    assert spelt[-1] == "ba"
 
 
 def test_refuses_what_cannot_be_fused():

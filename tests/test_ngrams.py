@@ -15,6 +15,7 @@ from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel
 from asr_ctc.lm.score import score, score_words
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
+    best_below,
     character_words,
     labels_of,
     make_trie,
@@ -291,14 +292,15 @@ def test_the_trie_holds_every_word_and_the_best_below_each_prefix(words):
     charmap = CharMap()
     values = -np.arange(float(len(words)))
     labels = [labels_of(word, charmap) for word in words]
-    trie = make_trie(labels, np.arange(len(words)), values)
+    trie = make_trie(labels)
+    best = best_below(trie, values)
     spelt = {word: [charmap.char2idx[c] for c in word] for word in words}
     prefixes = {tuple(labels[:n]) for labels in spelt.values() for n in range(len(labels) + 1)}
     assert len(trie.label) == len(prefixes)
     for prefix in prefixes:
         node = walk(trie, prefix)
         below = [w for w in words if tuple(spelt[w][: len(prefix)]) == prefix]
-        assert trie.best[node] == max(values[words.index(w)] for w in below)
+        assert best[node] == max(values[words.index(w)] for w in below)
         ends = [words.index(w) for w in below if len(w) == len(prefix)]
         assert [trie.word[node]] == (ends or [NO_WORD])
     for node in range(len(trie.label)):

@@ -29,9 +29,12 @@ class Ngrams(NamedTuple):
     children: np.ndarray  # (N + 1,) int32: the children of n are children[n] to children[n + 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """Words (their places are their ids; the first three are <unk>, <s>, </s>) and n-grams."""
+    """Words (their places are their ids; the first three are <unk>, <s>, </s>) and n-grams.
+
+    It is equal to itself alone, so that what is worked out of it can be kept.
+    """
 
     words: tuple[str, ...]
     order: int

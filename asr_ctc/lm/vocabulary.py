@@ -58,7 +58,6 @@ class Trie(NamedTuple):
     label: np.ndarray  # (M,) int32: the last class of the prefix
     children: np.ndarray  # (M + 1,) int32: the children of n are children[n] to children[n + 1]
     word: np.ndarray  # (M,) int32: the id of the word that the prefix spells, NO_WORD if none
-    best: np.ndarray  # (M,) float32: the highest unigram log probability of the words below
 
 
 def labels_of(word: str, charmap: CharMap) -> list[int] | None:
@@ -109,32 +108,37 @@ def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
         )
 
 
-def make_trie(labels: list[list[int]], ids: np.ndarray, values: np.ndarray) -> Trie:
-    """The trie of words with their labels and ids; ``best`` is the highest of their ``values``.
+def make_trie(labels: list[list[int]]) -> Trie:
+    """The trie of words with these labels; their places are their ids.
 
     One level of nodes after the other: a node is new where parent or label changes."""
     lengths = np.array([len(word) for word in labels], dtype=np.int64)
     node = np.zeros(len(labels), dtype=np.int64)  # of each word, as far as it has been spelt
-    n_nodes, keys, best = 1, [], [values[ids].max(initial=-np.inf)]
-    spelt = {}
+    n_nodes, keys = 1, [np.zeros(0, np.int64)]
     for depth in range(int(lengths.max(initial=0))):
         alive = np.flatnonzero(lengths > depth)
         label = np.array([labels[i][depth] for i in alive.tolist()], dtype=np.int64)
         new, which = np.unique(node[alive] << 32 | label, return_inverse=True)
         node[alive] = n_nodes + which
-        best_here = np.full(len(new), -np.inf, dtype=np.float32)
-        np.maximum.at(best_here, which, values[ids[alive]])
-        ended = alive[lengths[alive] == depth + 1]
-        spelt.update(zip(node[ended].tolist(), ids[ended].tolist()))
         n_nodes += len(new)
         keys.append(new)
-        best.extend(best_here)
-    keys = np.concatenate([np.zeros(0, np.int64), *keys])
+    keys = np.concatenate(keys)
     word = np.full(n_nodes, NO_WORD, dtype=np.int32)
-    word[list(spelt)] = list(spelt.values())
+    word[node] = np.arange(len(labels))
     return Trie(
         label=np.concatenate([[-1], keys & 0xFFFFFFFF]).astype(np.int32),
         children=(1 + np.searchsorted(keys, np.arange(n_nodes + 1) << 32)).astype(np.int32),
         word=word,
-        best=np.array(best, dtype=np.float32),
     )
+
+
+def best_below(trie: Trie, values: np.ndarray) -> np.ndarray:
+    """The highest (M,) of the ``values`` (E,) of the words that begin with each prefix."""
+    best = np.append(values, -np.inf)[trie.word]  # the last one for NO_WORD
+    parents = np.repeat(np.arange(len(best)), np.diff(trie.children))  # of all nodes but the root
+    levels = [(1, int(trie.children[1]))]
+    while levels[-1][0] < levels[-1][1]:
+        levels.append(tuple(trie.children[list(levels[-1])].tolist()))
+    for first, last in reversed(levels):
+        np.maximum.at(best, parents[first - 1 : last - 1], best[first:last])
+    return best

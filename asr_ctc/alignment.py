@@ -114,15 +114,9 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
         raise ValueError(f"labels must be in 0..{n_classes - 1} and not the blank, {blank}")
     if torch.isnan(logp).any():
         raise ValueError("logp holds NaN; needed log probabilities")
-    problem = infeasible(labels, n_frames)
+    problem = unalignable(labels, n_frames)
     if problem:
         raise ValueError(problem)
-    n_states = n_frames * (2 * len(labels) + 1)
-    if n_states > LARGEST_LATTICE:
-        raise ValueError(
-            f"{len(labels):,} characters in {n_frames:,} frames would take {n_states / 1e9:.1f} GB "
-            f"of memory, of {LARGEST_LATTICE / 1e9:g} at most: align parts of the recording"
-        )
     logp = logp.float().cpu().clamp(min=IMPOSSIBLE)
     if len(labels):
         targets = torch.tensor([list(labels)], dtype=torch.int32)
@@ -139,6 +133,18 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
         if path[start] != blank
     ]
     return Path(spans, total, n_frames)
+
+
+def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
+    """Why labels have no path through so many output frames, or none that fits into memory."""
+    problem = infeasible(labels, n_frames)
+    n_states = n_frames * (2 * len(labels) + 1)
+    if problem or n_states <= LARGEST_LATTICE:
+        return problem
+    return (
+        f"{len(labels):,} characters in {n_frames:,} frames would take {n_states / 1e9:.1f} GB "
+        f"of memory, of {LARGEST_LATTICE / 1e9:g} at most: align parts of the recording"
+    )
 
 
 def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
@@ -208,14 +214,26 @@ def _is_sounding(character: str) -> bool:
     return unicodedata.category(character)[0] not in "PZC"
 
 
-def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
-    """When the words and characters of ``text`` were said in a clip of posteriors (T', V).
+def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int], list[Word]]:
+    """As ``spell``, of a text that may have been said in so many output frames.
 
-    UserError for a text without a word, with characters that have no class, or too long.
+    UserError for one without a word, with characters that have no class, or too long.
     """
     labels, words = spell(text, charmap)
     if not words:
         raise UserError("the text holds no word to align")
+    problem = unalignable(labels, n_frames)
+    if problem:
+        raise UserError(f"cannot be aligned: {problem}")
+    return labels, words
+
+
+def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
+    """When the words and characters of ``text`` were said in a clip of posteriors (T', V).
+
+    UserError as ``spell_to_align``, and for a text that the posteriors give no chance.
+    """
+    labels, words = spell_to_align(text, charmap, len(logp))
     try:
         path = best_path(logp, labels, charmap.blankid)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """A trained model that turns audio into text, in two lines of Python."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property, partial
 
@@ -8,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc import audio, compute
-from asr_ctc.alignment import FrameClock, align_text
+from asr_ctc.alignment import FrameClock, align_text, spell_to_align
 from asr_ctc.checkpoint import ModelFile, load_model
 from asr_ctc.config import Config
 from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
@@ -91,16 +92,21 @@ class Recognizer:
         """When the words and characters of ``text`` were said in an audio file.
 
         AudioError when the file cannot be used or is silent, and for a text without a word, with
-        characters that the model has no class for, or too long. A recording of more than 20 s is
-        read in pieces, as for ``transcribe``; a text is too long for them at 2 · 10⁹ states of the
-        lattice, about half an hour of speech.
+        characters that the model has no class for, or too long; for a text before the model has
+        run. A recording of more than 20 s is read in pieces, as for ``transcribe``; a text is too
+        long for it at 2 · 10⁹ states of the lattice, about half an hour of speech.
         """
-        logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(path)
-        if int(logp.isfinite().sum()) == len(logp):
-            raise AudioError(path, "is silent: there is nothing to align")
-        clock = self.clock(n_samples)
+        most_samples = math.ceil(audio.duration_s(path) * self.processor.rate)
+        most_frames = self.model.output_lengths(self.processor.get_spectro_length(most_samples))
         try:
+            spell_to_align(text, self.charmap, most_frames)
+            logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(path)
+            if int(logp.isfinite().sum()) == len(logp):
+                raise AudioError(path, "is silent: there is nothing to align")
+            clock = self.clock(n_samples)
             found = align_text(logp, text, self.charmap, clock)
+        except AudioError:
+            raise
         except UserError as error:
             raise AudioError(path, str(error)) from None
         text = " ".join(text.split())

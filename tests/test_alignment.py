@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import audio
+from asr_ctc import alignment, audio
 from asr_ctc.alignment import FrameClock, align_text, best_path, spell, with_times, words_of
 from asr_ctc.charmap import CharMap
 from asr_ctc.decoding import Hypothesis, greedy_decode
@@ -16,6 +16,7 @@ from asr_ctc.errors import UserError
 from asr_ctc.features import WaveformProcessor
 from asr_ctc.models import CTCModel
 from asr_ctc.recognizer import Recognizer
+from asr_ctc.transcribe import Transcriber
 from asr_ctc.transcripts import frames_needed
 
 LETTERS = CharMap.from_symbols("ab ")  # blank 0, a 1, b 2, space 3
@@ -303,3 +304,30 @@ def test_a_lattice_larger_than_memory_is_refused_before_it_is_made():
     logp = torch.full((100_000, 3), -math.log(3))
     with pytest.raises(ValueError, match=r"20,000 characters in 100,000 frames would take 4.0 GB"):
         best_path(logp, [1, 2] * 10_000)
+
+
+@pytest.mark.parametrize("duration_s", [1.7, 43.21])  # in one piece, and in several
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
+    recognizer, tmp_path, monkeypatch, duration_s, rate
+):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(int(duration_s * rate))
+    soundfile.write(tmp_path / "a.wav", noise, rate)
+    logp, _ = Transcriber(recognizer, greedy_decode).log_posteriors(tmp_path / "a.wav")
+    n_states = (2 * len(CharMap().encode("ab c")) + 1) * len(logp)
+    monkeypatch.setattr(alignment, "LARGEST_LATTICE", n_states)
+    assert len(recognizer.align(tmp_path / "a.wav", "ab c").words) == 2
+
+    monkeypatch.setattr(alignment, "LARGEST_LATTICE", n_states - 1)
+    monkeypatch.setattr(recognizer, "batch_log_posteriors", lambda *_: pytest.fail("it has run"))
+    for text, said in {
+        "ab c": f"6 characters in {len(logp):,} frames would take",
+        "...": "the text holds no word",
+        "x中": "no class for these characters of the text: 中",
+    }.items():
+        with pytest.raises(UserError, match=f"a.wav: .*{said}"):
+            recognizer.align(tmp_path / "a.wav", text)
+    monkeypatch.setattr(alignment, "LARGEST_LATTICE", 10**9)
+    needed = f"too long for its audio: {2 + 5 * len(logp)} output frames needed of {len(logp)}"
+    with pytest.raises(UserError, match=needed):
+        recognizer.align(tmp_path / "a.wav", "abcde" * len(logp))

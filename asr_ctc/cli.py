@@ -415,7 +415,10 @@ def tune_lm(config) -> int:
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
-    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    if tuning.path:
+        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    else:
+        print("not written: only a model in ARPA fits into the model file; give these flags")
     return 0
 
 

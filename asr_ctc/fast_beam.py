@@ -17,8 +17,9 @@ import numba
 import numpy as np
 
 from asr_ctc.compiled import compiled
-from asr_ctc.fusion import CHARACTERS, PLAIN, WORDS, no_fusion
+from asr_ctc.fusion import CHARACTERS, NOBODY, PLAIN, WORDS, no_fusion
 from asr_ctc.lm import score as ngram_score
+from asr_ctc.lm.kenlm_binary import ask, begin
 from asr_ctc.lm.ngrams import EOS, UNK
 from asr_ctc.lm.score import NO_CHILD, find_child, score
 from asr_ctc.lm.vocabulary import NO_WORD
@@ -101,6 +102,28 @@ def _sort_best_first(scores, codes, n):
 
 
 @numba.njit
+def _start(fusion):
+    """The language model's state at the beginning of a sentence."""
+    number = fusion.asked
+    if number == NOBODY:
+        return fusion.start
+    with numba.objmode(state="int64"):
+        state = begin(number)
+    return state
+
+
+@numba.njit
+def _logp(fusion, state, word):
+    """(log probability of a word of the language model, the state after it)."""
+    number = fusion.asked
+    if number == NOBODY:
+        return score(fusion.ngrams, state, word)
+    with numba.objmode(logp="float64", after="int32"):
+        logp, after = ask(number, state, word)
+    return logp, after
+
+
+@numba.njit
 def _end_word(fusion, tree, worth, node):
     """What the language model adds to a prefix when its last word ends there; found out once."""
     if fusion.kind != WORDS or tree[node, SPELT] == TRIE_ROOT:
@@ -109,7 +132,7 @@ def _end_word(fusion, tree, worth, node):
         spelt = tree[node, SPELT]
         entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
         word = fusion.entry_word[entry] if entry != NO_WORD else UNK
-        logp, tree[node, END_STATE] = score(fusion.ngrams, tree[node, STATE], word)
+        logp, tree[node, END_STATE] = _logp(fusion, tree[node, STATE], word)
         added = fusion.unknown
         if word != UNK:
             added = fusion.lm_weight * logp + fusion.entry_bonus[entry]
@@ -126,7 +149,7 @@ def _grow(fusion, tree, worth, node, label):
     if fusion.kind == CHARACTERS:
         word = fusion.class_word[label]
         if word != NO_WORD:
-            logp, state = score(fusion.ngrams, state, word)
+            logp, state = _logp(fusion, state, word)
             sure += fusion.unknown if word == UNK else fusion.lm_weight * logp + fusion.word_bonus
         return sure, sure, spelt, state
     if fusion.ends_word[label]:
@@ -208,7 +231,7 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
     tree[ROOT], worth[ROOT] = NONE, 0.0
     tree[ROOT, LABEL] = blank  # the empty prefix ends in no label, so none repeats it
     tree[ROOT, ROW] = 0
-    tree[ROOT, SPELT], tree[ROOT, STATE] = TRIE_ROOT, fusion.start
+    tree[ROOT, SPELT], tree[ROOT, STATE] = TRIE_ROOT, _start(fusion)
     n_nodes = 1
 
     # The beam, best first: log probability of a prefix's paths that end in blank, of those that
@@ -344,7 +367,7 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
         ended = 0.0
         if fusion.kind != PLAIN:
             ended = _end_word(fusion, tree, worth, nodes[row])
-            ended += fusion.lm_weight * score(fusion.ngrams, tree[nodes[row], END_STATE], EOS)[0]
+            ended += fusion.lm_weight * _logp(fusion, tree[nodes[row], END_STATE], EOS)[0]
         if total[row] + ended > -np.inf:
             scores[n_kept], codes[n_kept] = total[row] + ended, row
             n_kept += 1

@@ -11,7 +11,7 @@ import numpy as np
 from asr_ctc.charmap import CharMap
 from asr_ctc.config import Config
 from asr_ctc.errors import UserError
-from asr_ctc.lm.arpa import read_arpa
+from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import (
     EOS,
     SPECIAL_WORDS,
@@ -20,6 +20,7 @@ from asr_ctc.lm.ngrams import (
     LanguageModel,
     Ngrams,
 )
+from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import (
     NO_WORD,
@@ -35,6 +36,7 @@ from asr_ctc.lm.vocabulary import (
 
 log = logging.getLogger("asr_ctc")
 PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of characters
+NOBODY = -1
 
 
 class Fusion(NamedTuple):
@@ -47,6 +49,7 @@ class Fusion(NamedTuple):
     kind: int
     ngrams: Ngrams
     start: int  # state at the beginning of a sentence
+    asked: int  # the KenlmModel, by its number, that is asked in place of ``ngrams``; or NOBODY
     lm_weight: float
     word_bonus: float
     unknown: float
@@ -70,7 +73,7 @@ def no_fusion(n_classes: int) -> Fusion:
 
 
 def fuse(
-    model: LanguageModel | None,
+    model: LanguageModel | KenlmModel | None,
     charmap: CharMap,
     *,
     lm_weight: float = 0.5,
@@ -92,6 +95,16 @@ def fuse(
     Raises UserError for a model whose words the character map cannot spell, hotwords likewise,
     weights out of range, and a lexicon or hotwords with a model of characters.
     """
+    if isinstance(model, KenlmModel):
+        return fuse(
+            model.vocabulary,
+            charmap,
+            lm_weight=lm_weight,
+            word_bonus=word_bonus,
+            unk_logp=unk_logp,
+            lexicon=lexicon,
+            hotwords=hotwords,
+        )._replace(asked=model.number)
     if lm_weight < 0:
         raise UserError(f"--lm_weight is {lm_weight}; needed 0 or more")
     hotwords = hotwords or {}
@@ -109,7 +122,7 @@ def fuse(
             most_of_new_word=max(0.0, word_bonus, lm_weight * unk_logp + word_bonus),
         )
     if lexicon and model is None:
-        raise UserError("--lexicon needs a language model: --lm FILE.arpa")
+        raise UserError("--lexicon needs a language model: --lm FILE")
     model, lm_weight = model or _empty_model(), lm_weight if model else 0.0
     return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
 
@@ -118,13 +131,11 @@ def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = Non
     """What the settings ask for; None without a language model and without hotwords.
 
     ``stored`` is the model file's own, used with its weights unless flags say otherwise; --lm none
-    leaves it out. UserError as in ``read_arpa`` and ``fuse``.
+    leaves it out. UserError as in ``read_language_model`` and ``fuse``.
     """
     decoding = config.decoding
-    if decoding.lm and str(decoding.lm).endswith(".bin"):
-        raise UserError(f"--lm {decoding.lm}: needed is the ARPA file that it was made from")
     weights = {name: getattr(decoding, name) for name in ("lm_weight", "word_bonus", "unk_logp")}
-    model = read_arpa(decoding.lm) if decoding.lm else None
+    model = read_language_model(decoding.lm) if decoding.lm else None
     if uses_stored(config, stored):
         model = stored.model
         weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
@@ -221,4 +232,10 @@ def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion
     numbers = {
         name: float(v) for name, v in values.items() if not isinstance(v, (np.ndarray, Trie))
     }
-    return Fusion(kind=kind, ngrams=model.ngrams, start=model.start, **{**values, **numbers})
+    return Fusion(
+        kind=kind,
+        ngrams=model.ngrams,
+        start=model.start,
+        asked=NOBODY,
+        **{**values, **numbers},
+    )

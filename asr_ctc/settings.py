@@ -297,7 +297,9 @@ class DecodingConfig:
         at_least=0,
     )
     lm: str | None = setting(
-        None, "language model for the beam search, FILE.arpa or FILE.arpa.gz (default: none)"
+        None,
+        "language model for the beam search: FILE.arpa, FILE.arpa.gz, or a KenLM binary, which "
+        "needs the package kenlm (default: none)",
     )
     lm_weight: float = setting(
         0.5, "factor of the language model's log probability in the score of a reading", at_least=0
@@ -378,7 +380,7 @@ class LanguageModelConfig:
     tune: bool = setting(
         False,
         "find the weight and the word bonus of --lm that are best for --modelpath on dev, and put "
-        "them with the language model into the model file",
+        "them with the language model into the model file (those of a KenLM binary are only shown)",
     )
 
 

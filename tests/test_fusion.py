@@ -311,7 +311,6 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
         (dict(hotwords=[":3"]), "found ':3'"),
         (dict(lexicon=True), "--lexicon needs a language model"),
         (dict(lm="nowhere.arpa"), "nowhere.arpa: cannot be read"),
-        (dict(lm="model.bin"), "--lm model.bin: needed is the ARPA file"),
     ],
 )
 def test_settings_that_make_none_are_refused(settings, message):

@@ -1,5 +1,6 @@
 """`lm --tune`, and the language model in the model file that it leaves."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +18,12 @@ from asr_ctc.fusion import fuse, fusion_of
 from asr_ctc.lm import tune
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import count_windows
+from asr_ctc.lm.kenlm_binary import COUNTS_OFFSET, MAGIC
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.ngrams import SPECIAL_WORDS
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognizer import Recognizer
+from tests import fake_kenlm
 from tests.command import run
 
 WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
@@ -192,6 +195,25 @@ def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, sto
     assert tuned(unk_logp=-10.0).error_rates.min() == pytest.approx(1 / 3)
 
 
+def test_a_kenlm_binary_is_tuned_but_fits_into_no_model_file(
+    heard, tmp_path, tiny_model, stored, monkeypatch, capsys
+):
+    path, flags = tmp_path / "model.pt", "lm --tune --unk_logp -8 --modelpath"
+    save_model(path, tiny_model)
+    before = path.read_bytes()
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    (tmp_path / "le.bin").write_bytes(
+        MAGIC.ljust(COUNTS_OFFSET + 8, b"\0") + "\0".join(["", *stored.model.words, ""]).encode()
+    )
+    monkeypatch.setitem(sys.modules, "kenlm", fake_kenlm)
+    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.bin")]) == 0
+    binary = capsys.readouterr().out.splitlines()
+    assert "not written: only a model in ARPA fits" in binary[-1]
+    assert path.read_bytes() == before
+    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.arpa")]) == 0
+    assert capsys.readouterr().out.splitlines()[:-1] == binary[:-1]
+
+
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
     sentence = ["▁" if c == " " else c for c in "le chat dort"]
     path = tmp_path / "model.pt"
@@ -207,7 +229,7 @@ def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(tmp_path, tiny_mod
     before = path.read_bytes()
     write_arpa(tmp_path / "ru.arpa", model_of("кот спит"))
     for flags, complaint in (
-        ({}, "--lm FILE.arpa"),
+        ({}, "--lm FILE"),
         ({"lm": str(tmp_path / "ru.arpa")}, r"cannot spell 2 of the 2 words"),
         ({"lm": str(tmp_path / "absent.arpa")}, "absent.arpa: cannot be read"),
     ):

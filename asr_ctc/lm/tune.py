@@ -17,8 +17,9 @@ from asr_ctc.decoding import beam_decode, greedy_decode
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import Evaluation, evaluate
 from asr_ctc.fusion import fuse
-from asr_ctc.lm.arpa import read_arpa
+from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import LanguageModel
+from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import unspelt_note
 from asr_ctc.metrics import score
@@ -35,17 +36,18 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 class Tuning:
     """``error_rates`` (weights, bonuses): WER on dev, CER for a model of characters.
 
-    They are those with the best ``unk_logp``.
+    They are those with the best ``unk_logp``. ``path`` is the model file that now holds the
+    language model and its weights; None for a KenLM binary, which cannot be put there.
     """
 
-    path: Path
+    path: Path | None
     n_clips: int
     greedy: float
     error_rates: np.ndarray
     lm_weight: float
     word_bonus: float
     unk_logp: float
-    model: LanguageModel
+    model: LanguageModel | KenlmModel
     note: str  # see ``unspelt_note``
 
     @property
@@ -62,11 +64,11 @@ def tune_language_model(config: Config) -> Tuning:
     """
     decoding = config.decoding
     if not decoding.lm:
-        raise UserError("lm --tune needs the language model: --lm FILE.arpa")
+        raise UserError("lm --tune needs the language model: --lm FILE")
     path = Path(decoding.modelpath or newest_model(config.training.baselogdir))
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
-    model = read_arpa(decoding.lm)
+    model = read_language_model(decoding.lm)
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
 
@@ -93,11 +95,13 @@ def tune_language_model(config: Config) -> Tuning:
     ties = [point for point, rate in zip(grid, rates) if rate == min(rates)]
     unk_logp, lm_weight, word_bonus = min(ties, key=lambda point: (abs(point[2]), point[1]))
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
-    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
-    save_model(path, recognizer.file)
+    is_stored = isinstance(model, LanguageModel)
+    if is_stored:
+        recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+        save_model(path, recognizer.file)
     shape = len(unk_logps), len(LM_WEIGHTS), len(WORD_BONUSES)
     return Tuning(
-        path=path,
+        path=path if is_stored else None,
         n_clips=len(posteriors),
         greedy=_error_rate(model, evaluation, [c.hypotheses[0].text for c in evaluation.clips]),
         error_rates=np.array(rates).reshape(shape)[unk_logps.index(unk_logp)],
@@ -133,10 +137,12 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing
 
 
-def _measure(model: LanguageModel) -> str:
+def _measure(model: LanguageModel | KenlmModel) -> str:
     return "cer" if model.level == "char" else "wer"
 
 
-def _error_rate(model: LanguageModel, evaluation: Evaluation, texts: list[str]) -> float:
+def _error_rate(
+    model: LanguageModel | KenlmModel, evaluation: Evaluation, texts: list[str]
+) -> float:
     references = [clip.reference for clip in evaluation.clips]
     return getattr(score(references, texts), _measure(model))

@@ -70,6 +70,28 @@ def test_sizes_are_reached_at_little_loss(n_speakers, n_sentences, lost):
     assert sum(shares) >= 1 - lost
 
 
+@pytest.mark.parametrize(("n_speakers", "lost"), [(80, 0.01), (20, 0.05), (8, 0.15)])
+def test_few_clips_are_not_lost_for_the_last_second_of_a_size(n_speakers, lost):
+    """80 of them; the sizes are short of a clip at most."""
+    shares_lost = []
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        speaker, seconds = random.integers(0, n_speakers, 80), random.uniform(2, 8, 80)
+        clips, asked_s = Clips(speaker, np.arange(80), seconds), 0.1 * seconds.sum()
+        split_of, _ = make_splits(clips, np.ones(80, bool), asked_s, asked_s, seed)
+        for split in "dev", "test":
+            made = seconds[split_of == SPLITS.index(split)]
+            assert asked_s - made.mean() <= made.sum() <= asked_s
+        shares_lost.append((split_of == UNUSED).mean())
+    assert np.mean(shares_lost) <= lost
+
+
+def test_a_split_of_less_than_a_clip_or_two_is_not_empty():
+    clips = Clips(np.arange(12), np.arange(12), np.full(12, 5.0))
+    split_of, _ = make_splits(clips, np.ones(12, bool), 6.0, 6.0, 0)
+    assert [np.count_nonzero(split_of == i) for i in range(len(SPLITS))] == [10, 1, 1]
+
+
 def test_no_speaker_is_most_of_a_small_split():
     clips = made_up(5000, 200, 10**6)
     total_s = clips.seconds.sum()

@@ -6,6 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch starts: others 
 
 import logging  # noqa: E402
 import shutil  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
@@ -82,3 +83,17 @@ def tiny_model():
         scores={"epoch": 3, "dev_cer": 0.25},
         origin={"command": "python main_ctc.py train", "versions": {"torch": "2"}},
     )
+
+
+@pytest.fixture(scope="session")
+def real_posteriors():
+    """{clip: log posteriors (T', 44)} of three clips of connected digits.
+
+    ``Recognizer.log_posteriors`` of a model trained with configs/digits.yaml, kept as float16.
+    """
+    import numpy as np
+    import torch
+
+    with np.load(Path(__file__).parent / "data/digits_posteriors.npz") as kept:
+        logits = {clip: torch.from_numpy(kept[clip]).double() for clip in kept}
+    return {clip: frames.log_softmax(dim=1).numpy() for clip, frames in logits.items()}

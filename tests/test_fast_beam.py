@@ -109,17 +109,6 @@ def test_long_clips_and_large_alphabets(n_frames, n_classes, beam_width):
     assert_same_beam(beam_decode(*arguments)[0], reference_beam_decode(*arguments)[0])
 
 
-@pytest.fixture(scope="module")
-def real_posteriors():
-    """{clip: log posteriors (T', 44)} of three clips of connected digits.
-
-    ``Recognizer.log_posteriors`` of a model trained with configs/digits.yaml, kept as float16.
-    """
-    with np.load(ROOT / "tests/data/digits_posteriors.npz") as kept:
-        logits = {clip: torch.from_numpy(kept[clip]).double() for clip in kept}
-    return {clip: frames.log_softmax(dim=1).numpy() for clip, frames in logits.items()}
-
-
 def test_real_posteriors_say_digits(real_posteriors):
     texts = [
         beam_decode(frames[None], [len(frames)], CharMap())[0][0].text

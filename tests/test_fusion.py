@@ -2,6 +2,8 @@
 
 import itertools
 import math
+import re
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from asr_ctc.lm.vocabulary import labels_of
 
 CHARMAP = CharMap.from_symbols([" ", "a", "b"])
 VOCABULARY = ["a", "ab", "b", "bab"]
+DIGITS = "zero one two three four five six seven eight nine".split()
+MARKS = "¦¶"  # of the beginning and the end of a sentence
+ENDS_WORD = f" ,.{MARKS}"
 WEIGHTS = st.fixed_dictionaries(
     dict(
         lm_weight=st.sampled_from([0.0, 0.3, 2.0]),
@@ -84,12 +89,12 @@ class Oracle:
         return added + self.weight * self.model.score(state, "</s>")[0]
 
     def words_of(self, text):
-        return text.split()
+        return [word for word in re.split(f"[{ENDS_WORD}]", text) if word]
 
     def of_prefix(self, text):
         """What a text adds that may go on: its last word counts as the best that it may become."""
-        *before, begun = text.split(" ")
-        added, _ = self.of_words([word for word in before if word])
+        begun = re.split(f"[{ENDS_WORD}]", text)[-1]
+        added, _ = self.of_words(self.words_of(text[: len(text) - len(begun)]))
         unigrams = dict(zip(self.model.words, self.model.unigrams.astype(float)))
         values = [
             self.value(word, unigrams.get(word, 0.0))
@@ -101,7 +106,7 @@ class Oracle:
 
 class CharacterOracle(Oracle):
     def words_of(self, text):
-        return list(text.replace(" ", SPACE))
+        return [character for character in text.replace(" ", SPACE) if character not in MARKS]
 
     def of_prefix(self, text):
         return self.of_words(self.words_of(text))[0]
@@ -125,15 +130,16 @@ def every_text(frames, oracle):
     return {labels: pair for labels, pair in scored.items() if pair[1] > -np.inf}
 
 
-def textbook_beam(frames, oracle, beam_width):
+def textbook_beam(frames, oracle, beam_width, charmap=CHARMAP):
     """[(text, score)] of a fused prefix beam search on a dictionary of strings."""
+    of_prefix = cache(oracle.of_prefix)
     beam = {"": (0.0, -np.inf)}
     for frame in frames:
         grown = {}
         for text, (p_blank, p_label) in beam.items():
             total = np.logaddexp(p_blank, p_label)
             steps = [(text, total + frame[0], -np.inf)]
-            for symbol, logp in zip(" ab", frame[1:]):
+            for symbol, logp in zip(charmap.symbols[1:], frame[1:]):
                 if text.endswith(symbol):
                     steps.append((text, -np.inf, p_label + logp))
                     steps.append((text + symbol, -np.inf, p_blank + logp))
@@ -143,7 +149,7 @@ def textbook_beam(frames, oracle, beam_width):
                 old = grown.get(name, (-np.inf, -np.inf))
                 grown[name] = (np.logaddexp(old[0], blank), np.logaddexp(old[1], label))
         score = {
-            text: np.logaddexp(*p) + oracle.of_prefix(text)
+            text: np.logaddexp(*p) + of_prefix(text)
             for text, p in grown.items()
             if max(p) > -np.inf
         }
@@ -156,8 +162,8 @@ def textbook_beam(frames, oracle, beam_width):
     return sorted((pair for pair in scored if pair[1] > -np.inf), key=lambda pair: -pair[1])
 
 
-def decode(frames, fusion, beam_width, n_best=10_000):
-    (found,) = beam_decode(frames[None], [len(frames)], CHARMAP, beam_width, n_best, fusion=fusion)
+def decode(frames, fusion, beam_width, n_best=10_000, charmap=CHARMAP):
+    (found,) = beam_decode(frames[None], [len(frames)], charmap, beam_width, n_best, fusion=fusion)
     return found
 
 
@@ -197,6 +203,38 @@ def test_characters_score_as_the_finished_text_does(seed, n_frames, weights, voc
     model = random_model(rng, list(vocabulary))
     fusion = fuse(model, CHARMAP, **weights)
     check_against_oracles(rng, model, CharacterOracle(model, **weights), fusion, n_frames)
+
+
+@pytest.mark.parametrize(
+    ("oracle_class", "vocabulary", "others"),
+    [
+        (Oracle, DIGITS[2:], {}),
+        (Oracle, DIGITS[2:], dict(lexicon=True, hotwords={"zero": 2.0, "oh": 3.0, "five": -1.0})),
+        (CharacterOracle, [*"efghinorstuvwxz", SPACE], {}),
+    ],
+)
+def test_posteriors_of_a_model_score_as_the_finished_text_does(
+    real_posteriors, oracle_class, vocabulary, others
+):
+    """They are made less sure, so that the language model has something to say."""
+    charmap, weights = CharMap(), dict(lm_weight=1.0, word_bonus=0.5, unk_logp=-15.0)
+    model = random_model(np.random.default_rng(7), vocabulary)
+    fusion = fuse(model, charmap, **weights, **others)
+    oracle = oracle_class(model, **weights, **others)
+    n_changed = 0
+    for frames in real_posteriors.values():
+        frames = 0.4 * frames
+        frames -= np.logaddexp.reduce(frames, axis=1, keepdims=True)
+        expected = textbook_beam(frames, oracle, 10, charmap)
+        found = decode(frames, fusion, 10, charmap=charmap)
+        found = [(charmap.decode(h.labels), h.score) for h in found]
+        assert [s for _, s in found] == pytest.approx([s for _, s in expected], abs=1e-4)
+        last = expected[-1][1]  # of texts that tie with it, the beams may keep different ones
+        assert {text for text, score in expected if score > last + 1e-4} <= dict(found).keys()
+        assert found[0][0] == expected[0][0]
+        plain = decode(frames, no_fusion(charmap.vocab_size), 10, charmap=charmap)
+        n_changed += found[0][0] != charmap.decode(plain[0].labels)
+    assert n_changed > 0
 
 
 @pytest.mark.parametrize("vocabulary", [VOCABULARY, ["a", "b", SPACE]])

@@ -404,14 +404,16 @@ def tune_lm(config) -> int:
     tuning = tune_language_model(config)
     if tuning.note:
         print(tuning.note)
+    greedy, best = tuning.greedy, tuning.best
     print(
-        f"{tuning.measure} of {tuning.n_clips} clips of dev in %, greedy {100 * tuning.greedy:.2f}"
+        f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
+        f"CER {100 * greedy.cer:.2f} %; {tuning.measure} in % with"
     )
     print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
     for weight, row in zip(LM_WEIGHTS, tuning.error_rates):
         print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
-        f"best: {tuning.measure} {100 * tuning.error_rates.min():.2f} % with "
+        f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )

@@ -379,7 +379,7 @@ class LanguageModelConfig:
     )
     tune: bool = setting(
         False,
-        "find the weight and the word bonus of --lm that are best for --modelpath on dev, and put "
+        "find the weights of --lm with which --modelpath reads dev best (WER + CER), and put "
         "them with the language model into the model file (those of a KenLM binary are only shown)",
     )
 

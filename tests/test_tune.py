@@ -157,9 +157,11 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     config = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": -8.0})
     tuning = tune.tune_language_model(config)
     assert tuning.measure == "WER"
-    assert tuning.greedy == pytest.approx(3 / 7)  # chot, saurus, and the word of the broken clip
+    assert tuning.greedy.wer == pytest.approx(
+        3 / 7
+    )  # chot, saurus, and the word of the broken clip
     best = tuning.error_rates.min()
-    assert best == pytest.approx(1 / 7)
+    assert best == tuning.best.wer == pytest.approx(1 / 7)
     place = tune.LM_WEIGHTS.index(tuning.lm_weight), tune.WORD_BONUSES.index(tuning.word_bonus)
     assert tuning.error_rates[place] == best
     assert tuning.error_rates.max() > best
@@ -193,6 +195,27 @@ def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, sto
     assert load_model(path).language_model.weights["unk_logp"] == -30
     assert (tuning.error_rates == tuned(unk_logp=-30.0).error_rates).all()
     assert tuned(unk_logp=-10.0).error_rates.min() == pytest.approx(1 / 3)
+
+
+def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stored, monkeypatch):
+    text, charmap = "le chat dort bien", tiny_model.charmap
+    read = {0.5: "le dort", 0.75: "le chit durt bian"}  # 2 of 4 words wrong, and 3 of 4
+
+    def read_by_weight(logp, lengths, charmap, width, n_best, fusion):
+        return [[Hypothesis(read.get(fusion["lm_weight"], ""), (), 0.0)]]
+
+    monkeypatch.setattr(tune, "fuse", lambda model, charmap, **weights: weights)
+    monkeypatch.setattr(tune, "beam_decode", read_by_weight)
+    evaluation = Evaluation([Decoded("clip", text, [Hypothesis("", (), 0.0)])])
+    frames = [np.zeros((1, charmap.vocab_size))]
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (evaluation, frames))
+    save_model(tmp_path / "model.pt", tiny_model)
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    flags = {"modelpath": str(tmp_path / "model.pt"), "lm": str(tmp_path / "le.arpa")}
+    tuning = tune.tune_language_model(make_config({}, flags))
+    assert tuning.lm_weight == 0.75
+    assert (tuning.best.wer, tuning.best.cer) == (3 / 4, 3 / 17)
+    assert tuning.error_rates.min() == 2 / 4
 
 
 def test_a_kenlm_binary_is_tuned_but_fits_into_no_model_file(
@@ -247,7 +270,8 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     tuned = run("lm --tune --lm toy.arpa --nthreads 0 --datasetroot", toy_root, cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     lines = tuned.stdout.splitlines()
-    assert lines[0].startswith("WER of 6 clips of dev in %, greedy ")
+    assert lines[0].startswith("6 clips of dev, greedy: WER ")
+    assert lines[0].endswith("; WER in % with")
     assert [len(line.split("|")) for line in lines[1:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
     assert lines[-2].startswith("best: WER ")
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"

@@ -17,12 +17,11 @@ from asr_ctc.decoding import beam_decode, greedy_decode
 from asr_ctc.errors import UserError
 from asr_ctc.evaluation import Evaluation, evaluate
 from asr_ctc.fusion import fuse
-from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import unspelt_note
-from asr_ctc.metrics import score
+from asr_ctc.metrics import Scores, score
 from asr_ctc.progress import bar
 from asr_ctc.recognizer import Recognizer
 
@@ -34,33 +33,32 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 
 @dataclass(frozen=True)
 class Tuning:
-    """``error_rates`` (weights, bonuses): WER on dev, CER for a model of characters.
+    """How dev is read greedily and with the best weights, and ``measure`` of it, WER or CER, with
+    each weight and bonus: ``error_rates`` (weights, bonuses), all with the best ``unk_logp``.
 
-    They are those with the best ``unk_logp``. ``path`` is the model file that now holds the
-    language model and its weights; None for a KenLM binary, which cannot be put there.
+    ``path`` is the model file that now holds the language model and its weights; None for a KenLM
+    binary, which cannot be put there.
     """
 
     path: Path | None
     n_clips: int
-    greedy: float
+    measure: str
     error_rates: np.ndarray
+    greedy: Scores
+    best: Scores
     lm_weight: float
     word_bonus: float
     unk_logp: float
-    model: LanguageModel | KenlmModel
     note: str  # see ``unspelt_note``
-
-    @property
-    def measure(self) -> str:
-        return _measure(self.model).upper()
 
 
 def tune_language_model(config: Config) -> Tuning:
     """Decodes dev with every weight and bonus of the grid; the best go into the model file.
 
     So does the best log probability of unknown words, unless --unk_logp is given or the words are
-    characters. The clips pass through the acoustic model once. UserError as what it is made of, and
-    without --lm.
+    characters. The best have the lowest sum of WER and CER: WER alone is often lowest where words
+    that are hard to make out are dropped. With a model of characters the CER alone counts. The
+    clips pass through the acoustic model once. UserError as what it is made of, and without --lm.
     """
     decoding = config.decoding
     if not decoding.lm:
@@ -72,7 +70,7 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
 
-    def error_rate(unk_logp: float, lm_weight: float, word_bonus: float) -> float:
+    def scores_with(unk_logp: float, lm_weight: float, word_bonus: float) -> Scores:
         fusion = fuse(
             model,
             recognizer.charmap,
@@ -85,30 +83,37 @@ def tune_language_model(config: Config) -> Tuning:
             charmap, width = recognizer.charmap, decoding.beamwidth
             return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
 
-        return _error_rate(model, evaluation, list(threads.map(read, posteriors)))
+        return score(references, list(threads.map(read, posteriors)))
 
-    is_open = model.level == "word" and "unk_logp" not in config.given
-    unk_logps = UNK_LOGPS if is_open else (decoding.unk_logp,)
-    grid = list(itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES))
+    references = [clip.reference for clip in evaluation.clips]
+    of_words = model.level == "word"
+    unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)
+    grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        rates = [error_rate(*point) for point in bar(grid, "tuning", "point")]
-    ties = [point for point, rate in zip(grid, rates) if rate == min(rates)]
-    unk_logp, lm_weight, word_bonus = min(ties, key=lambda point: (abs(point[2]), point[1]))
+        tried = {point: scores_with(*point) for point in bar(list(grid), "tuning", "point")}
+
+    def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
+        _, lm_weight, word_bonus = point
+        error = tried[point].cer + (tried[point].wer if of_words else 0)
+        return error, abs(word_bonus), lm_weight
+
+    best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     is_stored = isinstance(model, LanguageModel)
     if is_stored:
         recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
         save_model(path, recognizer.file)
-    shape = len(unk_logps), len(LM_WEIGHTS), len(WORD_BONUSES)
+    measure = "wer" if of_words else "cer"
     return Tuning(
         path=path if is_stored else None,
         n_clips=len(posteriors),
-        greedy=_error_rate(model, evaluation, [c.hypotheses[0].text for c in evaluation.clips]),
-        error_rates=np.array(rates).reshape(shape)[unk_logps.index(unk_logp)],
-        lm_weight=lm_weight,
-        word_bonus=word_bonus,
-        unk_logp=unk_logp,
-        model=model,
+        measure=measure.upper(),
+        error_rates=np.array(
+            [[getattr(tried[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
+        ),
+        greedy=score(references, [clip.hypotheses[0].text for clip in evaluation.clips]),
+        best=tried[best],
+        **weights,
         note=unspelt_note(model, recognizer.charmap),
     )
 
@@ -135,14 +140,3 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
     n_missing = len(evaluation.clips) - len(posteriors)
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing
-
-
-def _measure(model: LanguageModel | KenlmModel) -> str:
-    return "cer" if model.level == "char" else "wer"
-
-
-def _error_rate(
-    model: LanguageModel | KenlmModel, evaluation: Evaluation, texts: list[str]
-) -> float:
-    references = [clip.reference for clip in evaluation.clips]
-    return getattr(score(references, texts), _measure(model))

@@ -200,12 +200,23 @@ def beam_settings(config, recognizer) -> dict:
         if decoding.lm or decoding.hotwords or decoding.lexicon:
             raise UserError("--lm, --hotwords and --lexicon need --beamsearch")
         return {}
+    from asr_ctc import compute
     from asr_ctc.fusion import fusion_of
 
+    fusion = fusion_of(config, recognizer.charmap, recognizer.file.language_model)
+    device = None  # compiled, on the processor
+    if decoding.beam_device == "cuda":
+        if fusion is not None:
+            raise UserError(
+                "--beam_device cuda takes no language model and no hotwords: leave them out "
+                "(--lm none leaves out that of the model file), or use --beam_device cpu"
+            )
+        device = compute.pick_device("cuda", "--beam_device")
     return dict(
         beam_tokens=decoding.beam_tokens,
         beam_threshold=decoding.beam_threshold,
-        fusion=fusion_of(config, recognizer.charmap, recognizer.file.language_model),
+        fusion=fusion,
+        device=device,
     )
 
 

@@ -20,10 +20,10 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 PRIMITIVES_KEPT = "128"
 
 
-def pick_device(name: str) -> torch.device:
-    """The device for auto, cpu or cuda; UserError when cuda is asked for and absent."""
+def pick_device(name: str, flag: str = "--device") -> torch.device:
+    """The device for auto, cpu or cuda; UserError when ``flag`` asks for a cuda that is absent."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no CUDA device is available here; use --device cpu or auto")
+        raise UserError(f"{flag} cuda: no CUDA device is available here; use {flag} cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

@@ -1,6 +1,7 @@
 """From log probabilities to hypotheses: best path, and prefix beam search with an n-best list.
 
-The beam search that is used is compiled, in ``fast_beam``; its reference stands here to be read.
+The beam search that is used is compiled, in ``fast_beam``, or decodes a whole batch on a device, in
+``batch_beam``; the reference of both stands here to be read.
 """
 
 from __future__ import annotations
@@ -149,9 +150,21 @@ def _clips(
     if isinstance(logp, torch.Tensor):
         logp = logp.detach().cpu().double().numpy()
     logp = np.asarray(logp, dtype=np.float64)
-    if logp.ndim != 3:
-        raise ValueError(f"logp has shape {logp.shape}; needed (clips, frames, classes)")
-    n_clips, n_frames, n_classes = logp.shape
+    clips = []
+    for clip, length in enumerate(_checked_lengths(logp.shape, lengths, charmap)):
+        frames = logp[clip, :length]
+        _refuse_unless_logp(clip, frames.max(initial=-np.inf))
+        clips.append(frames)
+    return clips
+
+
+def _checked_lengths(
+    shape: Sequence[int], lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[int]:
+    """The lengths of the clips in frames; ValueError unless they and ``shape`` fit together."""
+    if len(shape) != 3:
+        raise ValueError(f"logp has shape {tuple(shape)}; needed (clips, frames, classes)")
+    n_clips, n_frames, n_classes = shape
     if n_classes != charmap.vocab_size:
         raise ValueError(
             f"logp has {n_classes} classes; the character map needs {charmap.vocab_size}"
@@ -164,20 +177,42 @@ def _clips(
         )
     if n_clips and not np.issubdtype(lengths.dtype, np.integer):
         raise ValueError(f"lengths are {lengths.dtype}; needed integers, in frames")
-
-    clips = []
     for clip, length in enumerate(lengths.tolist()):
         if not 0 <= length <= n_frames:
             raise ValueError(f"clip {clip} has length {length}; needed 0 to {n_frames} frames")
-        frames = logp[clip, :length]
-        if np.isnan(frames).any():
-            raise ValueError(f"clip {clip} holds NaN; needed log probabilities")
-        if frames.size and frames.max() > LOGP_TOLERANCE:
-            raise ValueError(
-                f"clip {clip} holds {frames.max():.4g}; needed log probabilities, at most 0"
-            )
-        clips.append(frames)
-    return clips
+    return lengths.tolist()
+
+
+def _refuse_unless_logp(clip: int, greatest: float) -> None:
+    """ValueError when the greatest value of a clip, NaN if it holds one, is no log probability."""
+    if math.isnan(greatest):
+        raise ValueError(f"clip {clip} holds NaN; needed log probabilities")
+    if greatest > LOGP_TOLERANCE:
+        raise ValueError(f"clip {clip} holds {greatest:.4g}; needed log probabilities, at most 0")
+
+
+def _batch(
+    logp: torch.Tensor | np.ndarray,
+    lengths: torch.Tensor | Sequence[int],
+    charmap: CharMap,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """All clips on the device, (B, T', V) float64; ValueError as for ``_clips``.
+
+    Frames past a clip's length are blank, for certain.
+    """
+    if not isinstance(logp, torch.Tensor):
+        logp = torch.from_numpy(np.array(logp, dtype=np.float64))
+    lengths = _checked_lengths(logp.shape, lengths, charmap)
+    logp = logp.detach().to(device).double()
+    frame = torch.arange(logp.shape[1], device=device)
+    is_padding = frame >= torch.tensor(lengths, device=device)[:, None]
+    batch = logp.masked_fill(is_padding[:, :, None], -torch.inf)
+    if batch.numel():
+        for clip, greatest in enumerate(batch.amax(dim=(1, 2)).tolist()):
+            _refuse_unless_logp(clip, greatest)
+    batch[:, :, charmap.blankid].masked_fill_(is_padding, 0.0)
+    return batch
 
 
 def greedy_decode(
@@ -213,6 +248,7 @@ def beam_decode(
     beam_tokens: int | None = None,
     beam_threshold: float | None = None,
     fusion: Fusion | None = None,
+    device: torch.device | str | None = None,
 ) -> list[list[Hypothesis]]:
     """Prefix beam search: the likeliest labels, all their paths added up, and a language model.
 
@@ -234,22 +270,33 @@ def beam_decode(
     ``fusion`` (``fusion.fuse`` makes it of a language model) adds to the score by which prefixes
     are ranked; ``logp`` stays what the frames say. What it makes impossible is left out.
 
-    The clips are spread over ``torch.get_num_threads()`` threads.
+    The clips are spread over ``torch.get_num_threads()`` threads of the processor. With a
+    ``device`` they are decoded there instead, all at once: it takes no ``fusion``, and breaks ties
+    in an order of its own.
 
     Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
     clip's length, ``beam_width``, ``n_best`` or ``beam_tokens`` below 1, ``beam_threshold``
-    below 0.
+    below 0, a ``fusion`` with a ``device``.
 
     Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
     bi-directional recurrent DNNs", algorithm 1, without its
     re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
     recurrent neural networks", section 7.5.
     """
+    cuts = _cuts(beam_width, n_best, beam_tokens, beam_threshold, charmap)
+    if device is not None:
+        if fusion is not None:
+            raise ValueError("a beam search on a device takes no fusion")
+        from asr_ctc import batch_beam
+
+        batch = _batch(logp, lengths, charmap, device)
+        beams = batch_beam.search(batch, charmap.blankid, beam_width, n_best, *cuts)
+        return [_hypotheses([(*found, found[1]) for found in beam], charmap) for beam in beams]
+
     from asr_ctc.fast_beam import search
     from asr_ctc.fusion import no_fusion
 
     fusion = fusion or no_fusion(charmap.vocab_size)
-    cuts = _cuts(beam_width, n_best, beam_tokens, beam_threshold, charmap)
     clips = [np.ascontiguousarray(frames) for frames in _clips(logp, lengths, charmap)]
 
     def decode(frames: np.ndarray) -> list[Hypothesis]:

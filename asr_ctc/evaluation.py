@@ -112,10 +112,9 @@ def evaluate(
             logp, n_frames = log_posteriors(model, spectrograms)
         losses = ctc_losses(logp, n_frames, transcripts).tolist()
         losses = [loss if known else math.nan for loss, known in zip(losses, batch.has_labels)]
-        logp = logp.cpu()
         inside = torch.arange(logp.shape[1]) < n_frames[:, None]
         evaluation.n_frames += int(n_frames.sum())
-        evaluation.n_blank_frames += int(((logp.argmax(2) == 0) & inside).sum())
+        evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & inside).sum())
         decoded = decode(logp, n_frames, dataset.charmap)
         evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
     if evaluation.left_out:

@@ -296,6 +296,12 @@ class DecodingConfig:
         "prefixes so far below the best one leave the beam, in natural logarithm (default: none)",
         at_least=0,
     )
+    beam_device: str = setting(
+        "cpu",
+        "where the beam search runs: on all cores of the cpu, compiled; or on a GPU (cuda), all "
+        "clips of a batch at once, without a language model",
+        choices=("cpu", "cuda"),
+    )
     lm: str | None = setting(
         None,
         "language model for the beam search: FILE.arpa, FILE.arpa.gz, or a KenLM binary, which "

@@ -9,6 +9,10 @@ drop nothing but by the width of the beam. Each decodes the clip again and again
 others, and the fastest time of each counts. The log probability stands beside it, once as the
 decoder's own sum over the paths it kept, and once as minus the CTC loss of the labels it found:
 the one fair to all.
+
+Then a batch of made clips is decoded at once: compiled, and in torch on the GPU where there is one
+(the posteriors lie there, and all cores are used), with torchaudio's ``cuda_ctc_decoder`` beside
+them, whose beam is never wider than the classes are many. Without a GPU, torch runs on the processor.
 """
 
 import os
@@ -34,6 +38,7 @@ BEAM_WIDTHS = (10, 100)
 N_RUNS = 8
 SLOW_S = 10  # what takes longer is run once
 ALL = 1e9  # a threshold that drops nothing
+N_CLIPS = 32  # in a batch
 OURS, FLASHLIGHT = "asr_ctc", "flashlight-text"
 
 
@@ -181,6 +186,58 @@ def compare(title: str, logp: np.ndarray) -> None:
             )
 
 
+def torchaudio_cuda(logp: torch.Tensor, beam_width: int):
+    from torchaudio.models.decoder import cuda_ctc_decoder
+
+    n_clips, n_frames, n_classes = logp.shape
+    decoder = cuda_ctc_decoder(
+        ["-", *symbols(n_classes)], beam_size=beam_width, blank_skip_threshold=1.0
+    )
+    lengths = torch.full((n_clips,), n_frames, dtype=torch.int32, device=logp.device)
+
+    def run():
+        return [tuple(found[0].tokens) for found in decoder(logp, lengths)]
+
+    return run
+
+
+def compare_batches() -> None:
+    """Prints the rows of a batch of clips, decoded at once."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_num_threads(os.cpu_count())
+        print(f"\n{torch.cuda.get_device_name()}, {os.cpu_count()} threads of the processor\n")
+    else:
+        print("\nno CUDA device here: torch runs on the processor, one thread\n")
+    print("| posteriors | beam | decoder | ms | times ours | mean log probability of the labels |")
+    print("|---|---|---|---|---|---|")
+    clips = np.stack([made_posteriors(125, 44, seed) for seed in range(N_CLIPS)])
+    logp, charmap = torch.from_numpy(clips).to(device), CharMap.from_symbols(symbols(44))
+
+    def batch(beam_width: int, **where):
+        def run():
+            found = beam_decode(logp, [125] * N_CLIPS, charmap, beam_width, n_best=1, **where)
+            return [hypotheses[0].labels for hypotheses in found]
+
+        return run
+
+    for beam_width in BEAM_WIDTHS:
+        runs = {
+            OURS: batch(beam_width),
+            f"asr_ctc, torch on {device}": batch(beam_width, device=device),
+        }
+        if device == "cuda":
+            runs["cuda_ctc_decoder"] = torchaudio_cuda(logp, beam_width)
+        seconds, found = fastest_times(runs)
+        for name, labels in found.items():
+            mean = np.mean([ctc_logp(clip, its) for clip, its in zip(clips, labels)])
+            ratio = f"{seconds[name] / seconds[OURS]:.1f}"
+            print(
+                f"| {N_CLIPS} × made, 125 × 44 | {beam_width} | {name} | {1000 * seconds[name]:.2f} | {ratio} | {mean:.3f} |",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--modelpath", help="model file, for posteriors of a real clip")
@@ -200,6 +257,7 @@ def main() -> None:
     if arguments.modelpath:
         logp = real_posteriors(arguments.modelpath, arguments.audiofile)
         compare(f"a clip, {len(logp)} × {logp.shape[1]}", logp)
+    compare_batches()
 
 
 if __name__ == "__main__":

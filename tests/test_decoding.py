@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode, reference_b
 
 INF = math.inf
 AB = CharMap.from_symbols(list("ab"))
-DECODERS = [greedy_decode, beam_decode, reference_beam_decode]
+batch_beam_decode = partial(beam_decode, device="cpu")
+BEAMS = [beam_decode, reference_beam_decode, batch_beam_decode]
+DECODERS = [greedy_decode, *BEAMS]
 SYMBOLS = {n: CharMap.from_symbols(list("abcde"[: n - 1])) for n in range(2, 7)}
 
 
@@ -25,9 +28,9 @@ def greedy_one(frames, charmap=AB):
     return hypothesis
 
 
-@pytest.fixture(params=[beam_decode, reference_beam_decode])
+@pytest.fixture(params=BEAMS, ids=["compiled", "reference", "batch"])
 def beam_one(request):
-    """Decodes one clip by the compiled search and by its reference."""
+    """Decodes one clip by each of the beam searches."""
 
     def decode(frames, beam_width, charmap=AB, n_best=100_000, **cuts):
         (clip,) = request.param(frames[None], [len(frames)], charmap, beam_width, n_best, **cuts)
@@ -208,6 +211,7 @@ def test_narrow_beam_is_the_textbook(beam_one, beam_width):
     assert n_returns > 0 or beam_width <= 2
 
 
+@pytest.mark.parametrize("beam_one", [beam_decode, reference_beam_decode], indirect=True)
 def test_ties_go_by_rank_then_class(beam_one):
     uniform = log(np.full((2, 3), 1 / 3))
     assert [h.labels for h in beam_one(uniform[:1], 3)] == [(), (1,), (2,)]
@@ -253,8 +257,11 @@ def test_unequal_lengths_ignore_the_padding(decode):
     batch = np.full((4, 5, 3), np.nan)
     for row, clip in zip(batch, clips):
         row[: len(clip)] = clip
-    apart = [decode(clip[None], [len(clip)], AB)[0] for clip in clips]
-    assert decode(batch, lengths, AB) == apart
+    for together, clip in zip(decode(batch, lengths, AB), clips):
+        alone = decode(clip[None], [len(clip)], AB)[0]
+        assert [h.labels for h in together] == [h.labels for h in alone]
+        logps = [h.logp for h in alone]
+        assert [h.logp for h in together] == pytest.approx(logps, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("decode", DECODERS)
@@ -315,14 +322,14 @@ def test_allows_rounding_above_zero(decode):
     assert len(decode(frames_with(0.0009), [4, 4, 4], AB)) == 3
 
 
-@pytest.mark.parametrize("decode", DECODERS[1:])
+@pytest.mark.parametrize("decode", BEAMS)
 @pytest.mark.parametrize("name", ["beam_width", "n_best", "beam_tokens"])
 def test_refuses_an_empty_beam(decode, name):
     with pytest.raises(ValueError, match=f"{name} is 0; needed 1 or more"):
         decode(frames_with(-1.0), [4, 4, 4], AB, **{name: 0})
 
 
-@pytest.mark.parametrize("decode", DECODERS[1:])
+@pytest.mark.parametrize("decode", BEAMS)
 @pytest.mark.parametrize("threshold", [-0.1, math.nan])
 def test_refuses_a_negative_threshold(decode, threshold):
     with pytest.raises(ValueError, match=f"beam_threshold is {threshold}; needed 0 or more"):

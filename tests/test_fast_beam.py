@@ -19,24 +19,9 @@ from hypothesis import strategies as st
 from asr_ctc.charmap import CharMap
 from asr_ctc.compiled import compiled
 from asr_ctc.decoding import beam_decode, reference_beam_decode
+from tests.posteriors import assert_same_beam, charmap_of, made_posteriors
 
 ROOT = Path(__file__).parents[1]
-SCORE_TOLERANCE = 1e-4
-
-
-def charmap_of(n_classes):
-    return CharMap.from_symbols([chr(0x4E00 + i) for i in range(n_classes - 1)])
-
-
-def made_posteriors(rng, n_frames, n_classes, sharpness, p_impossible=0.0):
-    """Log posteriors (T', V) float32: mostly blank and one label at a time when sharp."""
-    logits = rng.normal(size=(n_frames, n_classes))
-    spoken = np.where(rng.random(n_frames) < 0.5, 0, rng.integers(n_classes, size=n_frames))
-    logits[np.arange(n_frames), spoken] += sharpness
-    impossible = rng.random(logits.shape) < p_impossible
-    impossible[np.arange(n_frames), spoken] = False
-    logits[impossible] = -np.inf
-    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
 
 
 def brute_force(frames):
@@ -47,21 +32,6 @@ def brute_force(frames):
         logp = sum(float(frame[label]) for frame, label in zip(frames, path))
         spelt[labels] = np.logaddexp(spelt.get(labels, -np.inf), logp)
     return {labels: logp for labels, logp in spelt.items() if logp > -np.inf}
-
-
-def assert_same_beam(found, expected):
-    """Same scores rank by rank, and same labels, up to the order of equal scores.
-
-    Of hypotheses that tie with the last one, the beams may keep different ones.
-    """
-    scores = [h.logp for h in expected]
-    assert [h.logp for h in found] == pytest.approx(scores, rel=0, abs=SCORE_TOLERANCE)
-    assert len({h.labels for h in found}) == len(found)
-    above_last = {h.labels for h in expected if h.logp > scores[-1] + SCORE_TOLERANCE}
-    assert above_last <= {h.labels for h in found}
-    assert {h.labels: h.logp for h in found if h.labels in above_last} == pytest.approx(
-        {h.labels: h.logp for h in expected if h.labels in above_last}, abs=SCORE_TOLERANCE
-    )
 
 
 @settings(max_examples=150, deadline=None)

@@ -126,6 +126,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     posteriors: list[np.ndarray] = []
 
     def keep_and_decode(logp, lengths, charmap):
+        logp = logp.cpu()
         posteriors.extend(clip[:length].numpy() for clip, length in zip(logp, lengths.tolist()))
         return greedy_decode(logp, lengths, charmap)
 

@@ -1,8 +1,8 @@
 """Prefix beam search in torch: all clips of a batch at once, on the device of their posteriors.
 
 Finds what ``decoding.reference_beam_decode`` finds, of equal scores perhaps another. A frame is a
-fixed row of tensor operations on (clips, beam, classes) that never waits for a result: on a GPU the
-processor only queues them, and copies the finished search to the host once.
+fixed row of tensor operations on (clips, beam, classes) that never waits for a result: with a GPU
+the processor only queues them, and reads what the search has chosen when it is over.
 """
 
 from typing import NamedTuple
@@ -72,7 +72,7 @@ def run(
     n_clips, _, n_classes = frames.shape
     blanks = frames[:, :, blank, None]
     labels = frames.clone()
-    labels[:, :, blank] = -INF
+    labels[:, :, blank].fill_(-INF)
     rare = None
     if n_tokens < n_classes - 1:
         by_likelihood = labels.argsort(dim=2, descending=True, stable=True)

@@ -11,8 +11,9 @@ decoder's own sum over the paths it kept, and once as minus the CTC loss of the 
 the one fair to all.
 
 Then a batch of made clips is decoded at once: compiled, and in torch on the GPU where there is one
-(the posteriors lie there, and all cores are used), with torchaudio's ``cuda_ctc_decoder`` beside
-them, whose beam is never wider than the classes are many. Without a GPU, torch runs on the processor.
+(the posteriors lie there, and the compiled search uses all cores), with torchaudio's
+``cuda_ctc_decoder`` beside them, whose beam is never wider than the classes are many. Without a
+GPU, torch runs on the processor. ``--batches`` leaves out all but these.
 """
 
 import os
@@ -186,6 +187,20 @@ def compare(title: str, logp: np.ndarray) -> None:
             )
 
 
+def compare_clips(modelpath: str | None, audiofile: str | None) -> None:
+    """Prints the rows of single clips, made ones and a real one."""
+    print(
+        "| posteriors | beam | decoder | ms | times ours | its log probability "
+        "| that of its labels |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for n_frames, n_classes in ((125, 44), (750, 200)):
+        compare(f"made, {n_frames} × {n_classes}", made_posteriors(n_frames, n_classes))
+    if modelpath:
+        logp = real_posteriors(modelpath, audiofile)
+        compare(f"a clip, {len(logp)} × {logp.shape[1]}", logp)
+
+
 def torchaudio_cuda(logp: torch.Tensor, beam_width: int):
     from torchaudio.models.decoder import cuda_ctc_decoder
 
@@ -231,32 +246,23 @@ def compare_batches() -> None:
         seconds, found = fastest_times(runs)
         for name, labels in found.items():
             mean = np.mean([ctc_logp(clip, its) for clip, its in zip(clips, labels)])
+            case = f"| {N_CLIPS} × made, 125 × 44 | {beam_width} | {name} |"
             ratio = f"{seconds[name] / seconds[OURS]:.1f}"
-            print(
-                f"| {N_CLIPS} × made, 125 × 44 | {beam_width} | {name} | {1000 * seconds[name]:.2f} | {ratio} | {mean:.3f} |",
-                flush=True,
-            )
+            print(f"{case} {1000 * seconds[name]:.2f} | {ratio} | {mean:.3f} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--modelpath", help="model file, for posteriors of a real clip")
     parser.add_argument("--audiofile", help="the real clip")
+    parser.add_argument("--batches", action="store_true", help="only the batches of clips")
     arguments = parser.parse_args()
     if bool(arguments.modelpath) != bool(arguments.audiofile):
         parser.error("--modelpath and --audiofile belong together")
 
     print(f"{processor_name()}, one thread\n")
-    print(
-        "| posteriors | beam | decoder | ms | times ours | its log probability "
-        "| that of its labels |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for n_frames, n_classes in ((125, 44), (750, 200)):
-        compare(f"made, {n_frames} × {n_classes}", made_posteriors(n_frames, n_classes))
-    if arguments.modelpath:
-        logp = real_posteriors(arguments.modelpath, arguments.audiofile)
-        compare(f"a clip, {len(logp)} × {logp.shape[1]}", logp)
+    if not arguments.batches:
+        compare_clips(arguments.modelpath, arguments.audiofile)
     compare_batches()
 
 

@@ -60,6 +60,8 @@ def test_transcripts_are_those_of_the_decoders(recognizer, corpus):
     assert recognizer.transcribe(path) == greedy_decode(logp, lengths, charmap)[0]
     hypotheses = recognizer.transcribe(path, beam_width=7, n_best=3)
     assert hypotheses == beam_decode(logp, lengths, charmap, 7, 3)[0] and len(hypotheses) == 3
+    batch = recognizer.transcribe(path, beam_width=7, n_best=3, device="cpu")
+    assert [h.labels for h in batch] == [h.labels for h in hypotheses]
     assert len(recognizer.transcribe(path, beam_width=20)) == 10
     assert [h.logp for h in hypotheses] == sorted((h.logp for h in hypotheses), reverse=True)
 

@@ -10,6 +10,8 @@ others, and the fastest time of each counts. The log probability stands beside i
 decoder's own sum over the paths it kept, and once as minus the CTC loss of the labels it found:
 the one fair to all.
 
+With ``--lm`` the clip is decoded with these language models, ARPA files or KenLM binaries, as well.
+
 Then a batch of made clips is decoded at once: compiled, and in torch on the GPU where there is one
 (the posteriors lie there, and the compiled search uses all cores), with torchaudio's
 ``cuda_ctc_decoder`` beside them, whose beam is never wider than the classes are many. Without a
@@ -33,6 +35,8 @@ import torch
 
 from asr_ctc.charmap import CharMap
 from asr_ctc.decoding import beam_decode, reference_beam_decode
+from asr_ctc.fusion import fuse
+from asr_ctc.lm.read import read_language_model
 from benchmarks.machine import processor_name
 
 BEAM_WIDTHS = (10, 100)
@@ -52,14 +56,14 @@ def made_posteriors(n_frames: int, n_classes: int, seed: int = 0) -> np.ndarray:
     return torch.from_numpy(logits).log_softmax(dim=-1).float().numpy()
 
 
-def real_posteriors(modelpath: str, audiofile: str) -> np.ndarray:
-    """Log posteriors (T', V) float32 of a clip by a trained model."""
+def real_posteriors(modelpath: str, audiofile: str) -> tuple[np.ndarray, CharMap]:
+    """Log posteriors (T', V) float32 of a clip by a trained model, and its character map."""
     from asr_ctc import audio
     from asr_ctc.recognizer import Recognizer
 
     recognizer = Recognizer.load(modelpath, device="cpu")
     samples = audio.load(audiofile, recognizer.processor.rate)
-    return recognizer.log_posteriors(samples).float().numpy()
+    return recognizer.log_posteriors(samples).float().numpy(), recognizer.charmap
 
 
 def symbols(n_classes: int) -> list[str]:
@@ -187,7 +191,26 @@ def compare(title: str, logp: np.ndarray) -> None:
             )
 
 
-def compare_clips(modelpath: str | None, audiofile: str | None) -> None:
+def compare_language_models(logp: np.ndarray, charmap: CharMap, files: list[str]) -> None:
+    """Prints the rows of a clip that is decoded without and with language models."""
+    fusions = {OURS: None} | {
+        f"{OURS}, {Path(file).name}": fuse(read_language_model(file), charmap) for file in files
+    }
+    print("\n| posteriors | beam | decoder | ms | times the first | score |")
+    print("|---|---|---|---|---|---|")
+    for beam_width in BEAM_WIDTHS:
+        runs = {
+            name: partial(beam_decode, logp[None], [len(logp)], charmap, beam_width, fusion=fusion)
+            for name, fusion in fusions.items()
+        }
+        seconds, found = fastest_times(runs)
+        for name, ((best, *_),) in found.items():
+            case = f"| a clip, {len(logp)} × {logp.shape[1]} | {beam_width} | {name} |"
+            ratio = f"{seconds[name] / seconds[OURS]:.1f}"
+            print(f"{case} {1000 * seconds[name]:.2f} | {ratio} | {best.score:.3f} |", flush=True)
+
+
+def compare_clips(modelpath: str | None, audiofile: str | None, lms: list[str]) -> None:
     """Prints the rows of single clips, made ones and a real one."""
     print(
         "| posteriors | beam | decoder | ms | times ours | its log probability "
@@ -197,8 +220,10 @@ def compare_clips(modelpath: str | None, audiofile: str | None) -> None:
     for n_frames, n_classes in ((125, 44), (750, 200)):
         compare(f"made, {n_frames} × {n_classes}", made_posteriors(n_frames, n_classes))
     if modelpath:
-        logp = real_posteriors(modelpath, audiofile)
+        logp, charmap = real_posteriors(modelpath, audiofile)
         compare(f"a clip, {len(logp)} × {logp.shape[1]}", logp)
+        if lms:
+            compare_language_models(logp, charmap, lms)
 
 
 def torchaudio_cuda(logp: torch.Tensor, beam_width: int):
@@ -255,6 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--modelpath", help="model file, for posteriors of a real clip")
     parser.add_argument("--audiofile", help="the real clip")
+    parser.add_argument("--lm", nargs="+", default=[], help="language models for the real clip")
     parser.add_argument("--batches", action="store_true", help="only the batches of clips")
     arguments = parser.parse_args()
     if bool(arguments.modelpath) != bool(arguments.audiofile):
@@ -262,7 +288,7 @@ def main() -> None:
 
     print(f"{processor_name()}, one thread\n")
     if not arguments.batches:
-        compare_clips(arguments.modelpath, arguments.audiofile)
+        compare_clips(arguments.modelpath, arguments.audiofile, arguments.lm)
     compare_batches()
 
 

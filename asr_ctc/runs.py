@@ -116,6 +116,14 @@ def make_charmap(
         raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
+def refuse_lost_masks(config: Config) -> None:
+    """UserError when the masks of SpecAugment are described, but not asked for."""
+    masks = "n_freq_masks", "max_freq_share", "n_time_masks", "max_time_s", "max_warp_s"
+    lost = [f"--{name}" for name in masks if name in config.typed]
+    if lost and not config.features.train_augment:
+        raise UserError(f"{' and '.join(lost)} would change nothing without --train_augment")
+
+
 def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     """Corpus, character map, normalisation and model of a run; writes no more than the caches."""
     config, training = start.config, start.config.training

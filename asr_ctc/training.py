@@ -33,6 +33,7 @@ from asr_ctc.runs import (
     check_run_folder,
     facts_at_start,
     make_run_folder,
+    refuse_lost_masks,
     repeatable,
     setup,
     write_description,
@@ -56,6 +57,7 @@ def train(config: Config, command: list[str]) -> int:
     with contextlib.ExitStack() as at_end:
         try:
             start = find_start(config)
+            refuse_lost_masks(start.config)
             world = distributed.join(start.config.runtime.device)
             at_end.callback(distributed.leave)
             folder = start.folder or start.begun

@@ -86,6 +86,10 @@ def assert_refused(finished, *said: str) -> None:
         ("test --beamwidth 0", "--beamwidth must be at least 1"),
         ("test --device tpu", "--device must be one of auto, cpu, cuda, found 'tpu'"),
         ("train --nmels 0 --l2 -1", "--nmels must be at least 1, found 0; --l2 must be at least 0"),
+        (
+            "train --n_time_masks 2 --max_warp_s 0.5",
+            "--n_time_masks and --max_warp_s would change nothing without --train_augment",
+        ),
         ("train --config nowhere.yaml", "--config nowhere.yaml: cannot be read (No such file"),
     ],
 )

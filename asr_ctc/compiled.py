@@ -28,19 +28,20 @@ class _Announcer(event.Listener):
         pass
 
 
-def compiled(signature, what: str, calls: tuple = ()):
+def compiled(signature, what: str, uses: tuple = ()):
     """Decorator: compiles a function for one signature; it runs without the interpreter's lock.
 
     Numba keeps the machine code beside the module, or where that cannot be written in
     $XDG_CACHE_HOME/numba; $NUMBA_CACHE_DIR overrules both. It is renewed when the file of the
-    function or of the modules that it ``calls`` has changed, and for another processor. With
-    nowhere to write it is compiled in each process anew. ``what`` it is stands in the line that
-    says why the user waits.
+    function or of one of the modules that it ``uses`` has changed, and for another processor: the
+    machine code holds their functions, the values of their constants, the order of the fields of
+    their tuples. With nowhere to write it is compiled in each process anew. ``what`` it is stands
+    in the line that says why the user waits.
     """
 
     def decorate(function):
         # Numba looks at the function's own file only; what it keeps goes by the qualified name.
-        sources = b"".join(Path(module.__file__).read_bytes() for module in calls)
+        sources = b"".join(Path(module.__file__).read_bytes() for module in uses)
         function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
 
         def compile_it(note, **options):

@@ -16,9 +16,11 @@ import math
 import numba
 import numpy as np
 
+from asr_ctc import fusion as fusing
 from asr_ctc.compiled import compiled
 from asr_ctc.fusion import CHARACTERS, NOBODY, PLAIN, WORDS, no_fusion
-from asr_ctc.lm import score as ngram_score
+from asr_ctc.lm import ngrams, vocabulary
+from asr_ctc.lm import score as scoring
 from asr_ctc.lm.kenlm_binary import ask, begin
 from asr_ctc.lm.ngrams import EOS, UNK
 from asr_ctc.lm.score import NO_CHILD, find_child, score
@@ -215,7 +217,7 @@ def _spell(tree, nodes):
     return labels, ends
 
 
-@compiled(SIGNATURE, "the beam search", calls=(ngram_score,))
+@compiled(SIGNATURE, "the beam search", uses=(fusing, ngrams, scoring, vocabulary))
 def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
     """The ``n_best`` likeliest label sequences after ``frames`` (T', V) float64, best first.
 

@@ -1,5 +1,6 @@
 """The compiled beam search against its reference, and how it is compiled."""
 
+import ast
 import concurrent.futures
 import importlib.util
 import itertools
@@ -162,14 +163,19 @@ def test_only_a_beam_search_loads_numba():
     assert finished.stdout == "False\n", finished.stderr
 
 
+def load(path):
+    """The module of a file, read anew."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def load_module(folder):
     """A module with a function that is compiled when it is loaded, in a folder of its own."""
     path = folder / "halving.py"
     path.write_text("def halve(x):\n    return x / 2\n")
-    spec = importlib.util.spec_from_file_location("halving", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return compiled(numba.float64(numba.float64), "the halving")(module.halve)
+    return compiled(numba.float64(numba.float64), "the halving")(load(path).halve)
 
 
 def test_compiles_once_and_says_so(tmp_path, caplog):
@@ -190,3 +196,34 @@ def test_compiles_where_nothing_can_be_kept_and_says_why(tmp_path, caplog, monke
     (message,) = caplog.messages
     assert message.startswith("compiling the halving, which takes some seconds in every run")
     assert "set NUMBA_CACHE_DIR to a folder that can be written" in message
+
+
+def test_is_compiled_anew_when_a_module_that_it_uses_has_changed(tmp_path, caplog):
+    caplog.set_level("INFO", "asr_ctc")
+    path, used = tmp_path / "halving.py", tmp_path / "parts.py"
+    path.write_text("def halve(x):\n    return x / parts.PARTS\n")
+    for n_parts, n_compiled in (2, 1), (2, 0), (10, 1):
+        caplog.clear()
+        used.write_text(f"PARTS = {n_parts}\n")
+        module, parts = load(path), load(used)
+        module.parts = parts
+        halve = compiled(numba.float64(numba.float64), "the halving", uses=(parts,))(module.halve)
+        assert halve(3) == 3 / n_parts
+        assert len(caplog.messages) == n_compiled
+
+
+def test_the_search_uses_what_it_imports(monkeypatch):
+    """What it takes from other modules is in the machine code, but for what Python is asked."""
+    used = []
+
+    def note(signature, what, uses):
+        used.extend(module.__name__ for module in uses)
+        return lambda function: function
+
+    monkeypatch.setattr("asr_ctc.compiled.compiled", note)
+    path = ROOT / "asr_ctc" / "fast_beam.py"
+    load(path)
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    ours = {name for name in names if name.startswith("asr_ctc.")} - {"asr_ctc.lm"}
+    assert set(used) == ours - {"asr_ctc.compiled", "asr_ctc.lm.kenlm_binary"}

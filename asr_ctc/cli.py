@@ -197,8 +197,8 @@ def beam_settings(config, recognizer) -> dict:
     """What ``beam_decode`` takes beside the beam's width; reads the language model."""
     decoding = config.decoding
     if not decoding.beamsearch:
-        if decoding.lm or decoding.hotwords or decoding.lexicon:
-            raise UserError("--lm, --hotwords and --lexicon need --beamsearch")
+        if decoding.lm or decoding.hotwords or decoding.lexicon or decoding.beam_device != "cpu":
+            raise UserError("--lm, --hotwords, --lexicon and --beam_device need --beamsearch")
         return {}
     from asr_ctc import compute
     from asr_ctc.fusion import fusion_of

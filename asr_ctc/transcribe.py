@@ -154,9 +154,10 @@ class Transcriber:
             self.recognizer.charmap,
         )
         for (job, part), logp, found in zip(complete, own, hypotheses):
-            clock = self._clock_of(part)
-            charmap = self.recognizer.charmap
-            job.decoded.append([with_times(h, logp, charmap, clock) for h in found])
+            is_whole = part.piece.is_last and not job.decoded
+            kept = found if is_whole else found[:1]  # of pieces the best ones are joined
+            clock, charmap = self._clock_of(part), self.recognizer.charmap
+            job.decoded.append([with_times(h, logp, charmap, clock) for h in kept])
 
     def _complete(self, job: _Job, piece: Piece, logp: torch.Tensor) -> Iterator[_Part]:
         """The parts of the job that end with what the next piece hears, or with the recording."""

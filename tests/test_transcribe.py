@@ -135,6 +135,17 @@ def test_a_beam_lists_readings_of_a_clip_and_the_best_of_a_long_recording(tmp_pa
     assert transcript.text == "abcde" and len(transcript.alternatives) > 4
 
 
+def test_only_readings_that_are_shown_are_timed(tmp_path, monkeypatch):
+    timed = []
+    monkeypatch.setattr("asr_ctc.transcribe.with_times", lambda h, *_: timed.append(h) or h)
+    whole, _ = long_recording(0, 30)
+    short = save(tmp_path / "short.wav", speak("abc de", np.random.default_rng(0)))
+    one, several = read([save(tmp_path / "long.wav", whole), short], beam_decode)
+    pieces, readings = timed[: -len(several.hypotheses)], timed[-len(several.hypotheses) :]
+    assert readings == several.hypotheses and len(pieces) > 1
+    assert " ".join(piece.text for piece in pieces if piece.text) == one.hypotheses[0].text
+
+
 def test_a_long_recording_is_aligned_in_pieces(tmp_path):
     """Where nobody listens there is no letter, and the times after it are right."""
     whole, clips = long_recording(1, 40)

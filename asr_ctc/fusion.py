@@ -12,14 +12,7 @@ from asr_ctc.charmap import CharMap
 from asr_ctc.config import Config
 from asr_ctc.errors import UserError
 from asr_ctc.lm.kenlm_binary import KenlmModel
-from asr_ctc.lm.ngrams import (
-    EOS,
-    SPECIAL_WORDS,
-    UNK,
-    GrowingModel,
-    LanguageModel,
-    Ngrams,
-)
+from asr_ctc.lm.ngrams import EOS, SPECIAL_WORDS, UNK, GrowingModel, LanguageModel, Ngrams
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.lm.vocabulary import (
@@ -56,9 +49,7 @@ class Fusion(NamedTuple):
     ends_word: np.ndarray  # (V,) bool: classes that end a word
     class_word: np.ndarray  # (V,) int32: the word of each class, in a model of characters
     trie: Trie  # the spellings of the entries
-    look: (
-        np.ndarray
-    )  # of each node of the trie, (M,) float64: the most a word may add from there on
+    look: np.ndarray  # (M,) float64: the most that a word may add from each node of the trie on
     entry_word: np.ndarray  # (E,) int32: the word of the model, UNK for a hotword that has none
     entry_bonus: np.ndarray  # (E,) float64
     entry_value: np.ndarray  # (E,) float64: what the entry adds out of context

@@ -157,9 +157,8 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     config = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": -8.0})
     tuning = tune.tune_language_model(config)
     assert tuning.measure == "WER"
-    assert tuning.greedy.wer == pytest.approx(
-        3 / 7
-    )  # chot, saurus, and the word of the broken clip
+    # chot, saurus, and the word of the broken clip
+    assert tuning.greedy.wer == pytest.approx(3 / 7)
     best = tuning.error_rates.min()
     assert best == tuning.best.wer == pytest.approx(1 / 7)
     place = tune.LM_WEIGHTS.index(tuning.lm_weight), tune.WORD_BONUSES.index(tuning.word_bonus)
@@ -246,15 +245,22 @@ def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
     assert tune.tune_language_model(config).measure == "CER"
 
 
-def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(tmp_path, tiny_model):
+def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(
+    tmp_path, tiny_model, stored, monkeypatch
+):
     path = tmp_path / "model.pt"
     save_model(path, tiny_model)
     before = path.read_bytes()
     write_arpa(tmp_path / "ru.arpa", model_of("кот спит"))
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    of_no_word = Evaluation([Decoded("clip", "...", [Hypothesis("le", (), 0.0)])])
+    frames = [np.zeros((1, tiny_model.charmap.vocab_size))]
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (of_no_word, frames))
     for flags, complaint in (
         ({}, "--lm FILE"),
         ({"lm": str(tmp_path / "ru.arpa")}, r"cannot spell 2 of the 2 words"),
         ({"lm": str(tmp_path / "absent.arpa")}, "absent.arpa: cannot be read"),
+        ({"lm": str(tmp_path / "le.arpa")}, "no clip of dev has a transcript"),
     ):
         with pytest.raises(UserError, match=complaint):
             tune.tune_language_model(make_config({}, {"modelpath": str(path), **flags}))

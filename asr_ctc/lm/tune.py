@@ -69,6 +69,10 @@ def tune_language_model(config: Config) -> Tuning:
     model = read_language_model(decoding.lm)
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
+    references = [clip.reference for clip in evaluation.clips]
+    greedy = score(references, [clip.hypotheses[0].text for clip in evaluation.clips])
+    if greedy.n_clips == 0:
+        raise UserError("no clip of dev has a transcript: there is nothing to tune for")
 
     def scores_with(unk_logp: float, lm_weight: float, word_bonus: float) -> Scores:
         fusion = fuse(
@@ -85,7 +89,6 @@ def tune_language_model(config: Config) -> Tuning:
 
         return score(references, list(threads.map(read, posteriors)))
 
-    references = [clip.reference for clip in evaluation.clips]
     of_words = model.level == "word"
     unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
@@ -111,7 +114,7 @@ def tune_language_model(config: Config) -> Tuning:
         error_rates=np.array(
             [[getattr(tried[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
         ),
-        greedy=score(references, [clip.hypotheses[0].text for clip in evaluation.clips]),
+        greedy=greedy,
         best=tried[best],
         **weights,
         note=unspelt_note(model, recognizer.charmap),

@@ -75,8 +75,8 @@ class Recognizer:
         """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
 
         Further ``settings`` of the beam as in ``beam_decode``; without a ``fusion`` among them the
-        language model in the model file is used, if there is one. Each hypothesis knows when its
-        words and characters were said. A silent file gives one empty hypothesis, one of more than
+        language model in the model file is used, if there is one: where there is, a ``device``
+        needs ``fusion=None``. Each hypothesis knows when its words and characters were said. A silent file gives one empty hypothesis, one of more than
         20 s, which is read in pieces, a single one. AudioError when the file cannot be used.
         """
         decode = greedy_decode

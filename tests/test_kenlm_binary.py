@@ -168,6 +168,16 @@ def test_a_binary_cut_within_its_words_is_refused(scorer, tmp_path, n_missing):
         read_language_model(tmp_path / "words.bin")
 
 
+@pytest.mark.parametrize("damaged", [b"bax", b"b\xe9b"])
+def test_a_binary_that_does_not_know_its_own_words_is_refused(scorer, tmp_path, damaged):
+    whole = (FOLDER / "words.trie.bin").read_bytes()
+    assert whole.count(b"bab\0") == 1
+    (tmp_path / "words.bin").write_bytes(whole.replace(b"bab\0", damaged + b"\0"))
+    (tmp_path / "words.arpa").write_bytes((FOLDER / "words.arpa").read_bytes())
+    with pytest.raises(UserError, match="words.bin: damaged .* in UTF-8"):
+        read_language_model(tmp_path / "words.bin")
+
+
 def test_a_binary_without_words_is_refused(scorer, tmp_path):
     (tmp_path / "words.bin").write_bytes((FOLDER / "without.words.bin").read_bytes())
     (tmp_path / "words.arpa").write_bytes((FOLDER / "words.arpa").read_bytes())

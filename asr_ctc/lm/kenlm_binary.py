@@ -17,7 +17,8 @@ from asr_ctc.lm.ngrams import SPECIAL_WORDS, UNKNOWN_WORD, GrowingModel, Languag
 
 MAGIC = b"mmap lm http://kheafield.com/code"
 COUNTS_OFFSET = 108  # bytes, of the numbers of n-grams, the unigrams' first; <unk> may be uncounted
-_models: list["KenlmModel"] = []  # those that may be asked, by number
+# Those that may be asked, by number. They stay: a Fusion holds no more of its model than the number.
+_models: list["KenlmModel"] = []
 
 
 class KenlmModel:
@@ -79,7 +80,8 @@ def is_kenlm_binary(path) -> bool:
 
 
 def read_kenlm_binary(path) -> KenlmModel:
-    """UserError for a damaged file, one without its words, and without the package kenlm."""
+    """UserError for a damaged file, one without its words or with words that are not UTF-8, and
+    without the package kenlm."""
     try:
         import kenlm
     except ImportError:
@@ -95,7 +97,7 @@ def read_kenlm_binary(path) -> KenlmModel:
     if not words:
         raise UserError(f"{path}: holds no words (build_binary leaves them out with -v)")
     if len(words) < n_words or not all(word in model for word in words[1:]):
-        raise UserError(f"{path}: damaged or truncated: not all of its words are there")
+        raise UserError(f"{path}: damaged or truncated: not all of its words are there in UTF-8")
     return KenlmModel(model, (*SPECIAL_WORDS, *(w for w in words if w not in SPECIAL_WORDS)))
 
 

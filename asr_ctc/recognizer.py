@@ -76,8 +76,9 @@ class Recognizer:
 
         Further ``settings`` of the beam as in ``beam_decode``; without a ``fusion`` among them the
         language model in the model file is used, if there is one: where there is, a ``device``
-        needs ``fusion=None``. Each hypothesis knows when its words and characters were said. A silent file gives one empty hypothesis, one of more than
-        20 s, which is read in pieces, a single one. AudioError when the file cannot be used.
+        needs ``fusion=None``. Each hypothesis knows when its words and characters were said. A
+        silent file gives one empty hypothesis, one of more than 20 s, which is read in pieces, a
+        single one. AudioError when the file cannot be used.
         """
         decode = greedy_decode
         if beam_width is not None:

@@ -17,7 +17,7 @@ from asr_ctc.lm.ngrams import SPECIAL_WORDS, UNKNOWN_WORD, GrowingModel, Languag
 
 MAGIC = b"mmap lm http://kheafield.com/code"
 COUNTS_OFFSET = 108  # bytes, of the numbers of n-grams, the unigrams' first; <unk> may be uncounted
-# Those that may be asked, by number. They stay: a Fusion holds no more of its model than the number.
+# Those that may be asked, by number. They stay: all that a Fusion holds of its model is the number.
 _models: list["KenlmModel"] = []
 
 

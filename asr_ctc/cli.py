@@ -47,6 +47,18 @@ def main(argv: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
+    except (MemoryError, RuntimeError) as error:
+        from asr_ctc.compute import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        what = str(error).partition(". ")[0] or "no more can be had"
+        print(
+            f"error: out of memory ({what}): see what else uses it; a smaller --batch_size or "
+            "--beamwidth takes less, --device cpu none of the GPU's",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def separate_standard_error() -> None:

@@ -18,6 +18,15 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 # oneDNN keeps compiled code and scratch memory, some MB, for each length that a batch ever had. Of
 # its 1,024 places these are plenty: lengths seldom come twice, and compiling takes little time.
 PRIMITIVES_KEPT = "128"
+OUT_OF_MEMORY = (
+    "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory", "not enough memory", "Cannot allocate memory",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on the device or off it: torch has many words for that."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def pick_device(name: str, flag: str = "--device") -> torch.device:

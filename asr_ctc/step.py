@@ -20,11 +20,6 @@ from asr_ctc.models import log_posteriors
 
 log = logging.getLogger("asr_ctc")
 
-OUT_OF_MEMORY = (
-    "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
-    "can't allocate memory", "not enough memory", "Cannot allocate memory",
-)  # fmt: skip
-
 
 @dataclass
 class Step:
@@ -93,7 +88,7 @@ def train_step(
         loss = world.sum([here], device)[0] / n_clips
     except RuntimeError as error:
         _restore(plain, statistics, optimizer)
-        if not _is_out_of_memory(error):
+        if not compute.is_out_of_memory(error):
             raise
         _refuse_or_name(batches, world)
         return Step(math.nan, int(n_clips), math.nan, False)
@@ -128,7 +123,7 @@ def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Non
     try:
         scaler.step(optimizer)
     except RuntimeError as error:
-        if not _is_out_of_memory(error):
+        if not compute.is_out_of_memory(error):
             raise
         raise UserError(
             "out of memory while the optimiser moved the weights, which are not saved: the last "
@@ -152,10 +147,6 @@ def _name_not_finite(batches: Sequence[Batch], losses: list[torch.Tensor], world
         "loss is" if infinite else "gradient is",
         ", ".join(f"{clip} ({loss:.3g})" for clip, loss in infinite or pairs),
     )
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from asr_ctc import distributed, resume, training
+from asr_ctc import cli, distributed, resume, training
 from asr_ctc.checkpoint import load_model, save_model
 from asr_ctc.config import make_config
 from asr_ctc.errors import UserError
@@ -87,6 +87,28 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
     batch.durations = (0.3,)
     assert not step_of(model, batch).taken
     assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()]
+)
+def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(cli, "run_test", fail)
+    assert cli.main(["test"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: out of memory") and said.count("\n") == 1
+
+
+def test_other_errors_of_torch_are_not_hidden(monkeypatch):
+    def fail(*args):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(cli, "run_test", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        cli.main(["test"])
 
 
 def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(

@@ -1,5 +1,6 @@
 """The demo corpus: what it writes, that it writes the same again, and how it ends if it cannot."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_clips_are_mono_16_khz_and_as_long_as_the_durations_say(corpus, tables):
         samples, rate = soundfile.read(corpus / "clips" / path)
         assert rate == 16000 and samples.ndim == 1
         assert abs(1000 * len(samples) / rate - durations_ms[path]) <= 1
-        assert 600 < durations_ms[path] < 4000
+        assert 600 < durations_ms[path] < 6000
         assert 0.2 < np.abs(samples).max() < 0.99 and samples.std() > 0.01
 
 
@@ -120,7 +121,7 @@ def test_another_seed_writes_another_corpus(corpus, tmp_path):
 
 def test_default_plan_trains_every_word_often():
     source, _ = demo.get_source("fr", None, seed=1)
-    clips = demo.plan_clips("fr", {"train": 1500, "dev": 80, "test": 150}, source)
+    clips = demo.plan_clips("fr", {"train": 1450, "dev": 80, "test": 150}, source)
     counts = {}
     for clip in clips:
         if clip.split == "train":
@@ -132,6 +133,17 @@ def test_default_plan_trains_every_word_often():
     assert len(counts) >= 200
     assert min(counts[word] for word in held_out) >= 10
     assert {"é", "è", "ê", "à", "ç", "œ", "'"} <= set("".join(counts))
+
+
+def test_one_clip_in_seven_says_two_sentences_and_none_is_said_twice():
+    source, _ = demo.get_source("fr", None, seed=1)
+    clips = demo.plan_clips("fr", {"train": 1450, "dev": 80, "test": 150}, source)
+    said = [re.split(r"(?<=[.!?]) (?=[A-ZÀÉŒ])", clip.sentence) for clip in clips]
+    assert [len(sentences) for sentences in said[:14]] == [1, 1, 1, 1, 1, 1, 2] * 2
+    in_pairs = {clip.voice for clip, sentences in zip(clips, said) if len(sentences) == 2}
+    assert in_pairs == {clip.voice for clip in clips}
+    words = [" ".join(demo.words_of(sentence)) for sentences in said for sentence in sentences]
+    assert len(words) == len(set(words)) == 1680 + 1680 // 7
 
 
 def test_every_rule_of_the_grammars_is_used_and_defined():
@@ -168,6 +180,49 @@ def test_another_language_speaks_the_sentences_of_a_file(tmp_path, capsys):
 def test_english_is_built_in(tmp_path):
     make(tmp_path, "--lang", "en")
     assert len(read_tsv(tmp_path / "demo-1.0" / "en" / "train.tsv")) == 12
+
+
+# --- One recording -------------------------------------------------------------------------------
+
+
+def record_tones(n: int) -> list[tuple[np.ndarray, int]]:
+    """A second of a tone, recorded ``n`` times: the recording, and where in it the tone starts."""
+    tone = np.sin(np.arange(16000)).astype(np.float32)
+    recordings = []
+    for seed in range(n):
+        samples = demo.record(demo.Utterance(tone, 16000, []), np.random.default_rng(seed))
+        likeness = np.abs(np.correlate(samples, tone, "valid"))
+        recordings.append((samples, int(likeness.argmax())))
+    return recordings
+
+
+def test_the_silence_around_the_words_is_of_any_length_asked_for():
+    low_s, high_s = demo.SILENCE_S
+    recordings = record_tones(200)
+    before_s = [start / 16000 for _, start in recordings]
+    after_s = [(len(samples) - start) / 16000 - 1 for samples, start in recordings]
+    for silence_s in before_s, after_s:
+        counts, _ = np.histogram(silence_s, bins=4, range=(low_s - 0.001, high_s + 0.001))
+        assert counts.sum() == 200 and counts.min() > 25
+    assert abs(np.corrcoef(before_s, after_s)[0, 1]) < 0.2
+
+
+def test_a_gate_dampens_the_noise_around_the_words_and_none_of_the_words(monkeypatch):
+    gated = record_tones(60)
+    monkeypatch.setattr(demo, "GATE_DB", 0.0)
+    dampened_db = []
+    for (samples, start), (plain, _) in zip(gated, record_tones(60), strict=True):
+        assert np.array_equal(samples[start : start + 16000], plain[start : start + 16000])
+        for noise, ungated in (
+            (samples[:start], plain[:start]),
+            (samples[start + 16000 :][::-1], plain[start + 16000 :][::-1]),
+        ):
+            n_shut = int((noise != ungated).sum())
+            gate = noise[:n_shut] / ungated[:n_shut]
+            assert np.array_equal(noise[n_shut:], ungated[n_shut:])
+            assert np.allclose(gate, gate[0], rtol=1e-3)
+            dampened_db.append(-20 * np.log10(gate[0]))
+    assert min(dampened_db) > 0 and 10 < np.mean(dampened_db) < 20 and max(dampened_db) > 40
 
 
 # --- One utterance -------------------------------------------------------------------------------

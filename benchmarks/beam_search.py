@@ -285,6 +285,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.modelpath) != bool(arguments.audiofile):
         parser.error("--modelpath and --audiofile belong together")
+    if arguments.lm and (arguments.batches or not arguments.modelpath):
+        parser.error("--lm is for the clip of --modelpath and --audiofile")
 
     print(f"{processor_name()}, one thread\n")
     if not arguments.batches:

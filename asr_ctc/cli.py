@@ -312,6 +312,8 @@ def texts_to_align(recognizer, config) -> list[tuple]:
     from asr_ctc.recordings import find_recordings
 
     text, recordings = config.lm.text, find_recordings(config.decoding.audiofile)
+    if "-" in map(str, recordings):
+        raise UserError("--audiofile -: align reads files, not standard input")
     if text and len(recordings) != 1:
         raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
     if recordings:

@@ -272,8 +272,8 @@ class DecodingConfig:
     )
     audiofile: list[str] = setting(
         [],
-        "audio files to transcribe, of any format, rate and length; folders, patterns such as "
-        "'*.mp3', and - for standard input",
+        "audio files to transcribe or align, of any format, rate and length; folders, patterns "
+        "such as '*.mp3', and for test - (standard input)",
     )
     format: str | None = setting(
         None,

@@ -216,6 +216,15 @@ def test_numbers_are_those_of_the_words(sentences, level):
             assert not {"<s>", "</s>"} & {words[i] for i in ids}
 
 
+@pytest.mark.parametrize("level", ["word", "char"])
+def test_a_piece_of_text_is_looked_up_once_though_it_holds_no_word(monkeypatch, level):
+    looked_up = []
+    monkeypatch.setattr(counting, "words_of", lambda piece, *_: looked_up.append(piece) or [])
+    numbering = Numbering(CharMap(), level)
+    assert [numbering.sentence("a ? b ? !") for _ in range(2)] == [[], []]
+    assert looked_up == ["a", "?", "b", "!"]
+
+
 def test_words_beyond_the_largest_vocabulary_are_unknown(monkeypatch):
     monkeypatch.setattr(counting, "MOST_WORDS", 5)
     numbering = Numbering(CharMap(), "word")

@@ -38,7 +38,8 @@ class Numbering:
 
     def sentence(self, text: str) -> list[int]:
         """The ids of the words that ``words_of`` finds in a sentence."""
-        pieces = [self._of_piece.get(piece) or self._number(piece) for piece in text.split()]
+        known = self._of_piece
+        pieces = [known[p] if p in known else self._number(p) for p in text.split()]
         if self.level == "word":
             return list(chain.from_iterable(pieces))
         ids: list[int] = []

@@ -11,6 +11,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from asr_ctc import mp3
 from asr_ctc.errors import AudioError
 
 RATE_HZ = 16_000
@@ -30,9 +31,11 @@ def load(
 
     Any format that libsndfile reads (mp3, wav, flac, ogg...), any rate, any number of channels.
     Raises AudioError for a file that is missing, a folder, empty, not audio, holds NaN, infinite or
-    absurd samples, or is truncated: fewer samples than its header, or ``expected_s``, announces.
+    absurd samples, or is truncated: fewer samples than its header, or ``expected_s``, announces. An
+    mp3 that holds more than its header announces, of which the decoder would not tell, is refused.
     """
     with _opened(path) as file:
+        _refuse_more_than_announced(path, file)
         announced, native_rate = _announced_frames(file), file.samplerate
         try:
             samples = file.read(dtype="float32", always_2d=True)
@@ -50,6 +53,7 @@ def blocks(path, rate: int = RATE_HZ, block_s: float = 30.0) -> Iterator[np.ndar
     truncated file after its last block.
     """
     with _opened(path) as file:
+        _refuse_more_than_announced(path, file)
         announced, native_rate, n_read = _announced_frames(file), file.samplerate, 0
         resampler = soxr.ResampleStream(native_rate, rate, 1, dtype="float32")
         while True:
@@ -81,6 +85,19 @@ def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.
     if len(samples) == 0:
         raise AudioError(path, "holds no samples")
     return _mono(path, samples, native_rate, rate)
+
+
+def _refuse_more_than_announced(path, file: soundfile.SoundFile) -> None:
+    if file.subtype != "MPEG_LAYER_III":
+        return
+    beyond = mp3.samples_beyond(path, file.frames)
+    if beyond > 0.02 * file.frames + 4 * MP3_FRAME:
+        raise AudioError(
+            path,
+            f"only its first {file.frames / file.samplerate:.2f} s can be decoded, "
+            f"{beyond / file.samplerate:.2f} s more are in it: several mp3 files in one? "
+            "Convert it to flac or wav first",
+        )
 
 
 def _check_length(path, n_samples: int, expected: int, rate: int) -> None:

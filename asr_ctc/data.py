@@ -353,7 +353,7 @@ def make_loader(
     ``pin_memory`` is for batches that go to a GPU: their copy overlaps with computing.
     """
     n_workers = min(n_threads, os.cpu_count() or 1)
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_sampler=batches,
         collate_fn=BatchCollate(),
@@ -367,16 +367,29 @@ def make_loader(
     )
 
 
+class _Loader(DataLoader):
+    """Its workers begin with SIGTERM blocked, hence also the threads that torch starts in them."""
+
+    def __iter__(self):
+        if sys.platform != "linux":
+            return super().__iter__()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 def _follow_the_main_process(worker_id: int) -> None:
     """A worker leaves Ctrl-C and SIGTERM, which may reach every process, to the main process.
 
     A terminal sends Ctrl-C to all of them; torchrun and job schedulers do so with SIGTERM (which
     is left to the main process on Linux only). A worker ends with the main one even when that is
-    killed: torch watches for it, but not from the worker's first moment on.
+    killed: torch watches for it, but not from the worker's first moment on. SIGTERM is blocked: see
+    ``_Loader``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_when_the_main_process_asks, daemon=True).start()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != multiprocessing.parent_process().pid:

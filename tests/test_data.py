@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+from functools import partial
 import numpy as np
 import pytest
 import soundfile
@@ -321,8 +322,13 @@ def test_workers_change_nothing(train):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="who sends a signal is told on Linux only")
-def test_a_worker_obeys_the_main_process_only(train):
-    """SIGTERM may be sent to every process, of which only the main one knows what to do."""
+def test_a_worker_obeys_the_main_process_only(train, request):
+    """SIGTERM may be sent to every process, of which only the main one knows what to do.
+
+    torch starts threads of its own in a worker before our first line there, as many as it has here.
+    """
+    request.addfinalizer(partial(torch.set_num_threads, torch.get_num_threads()))
+    torch.set_num_threads(4)
     others = multiprocessing.active_children()
     batches = iter(make_loader(train, [[Draw(row, 0)] for row in range(9)], 1))
     next(batches)

@@ -4,8 +4,8 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
-
 from functools import partial
+
 import numpy as np
 import pytest
 import soundfile

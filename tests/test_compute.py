@@ -1,5 +1,7 @@
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import nn
 
 from asr_ctc import compute
 from asr_ctc.errors import UserError
+from tests.command import REPOSITORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -101,3 +104,19 @@ def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
         monkeypatch.delenv(name)
     compute.use_processor()
     assert os.environ[name] == (given or compute.PRIMITIVES_KEPT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")
+@pytest.mark.parametrize(
+    "given, n_looks", [({}, 0), ({"OMP_WAIT_POLICY": "active"}, 30_000_000_000)]
+)
+def test_threads_wait_asleep_unless_told_otherwise(given, n_looks):
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    told = subprocess.run(
+        [sys.executable, "-c", "import asr_ctc.compute"],
+        env={**inherited, **given, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        encoding="utf-8",
+        cwd=REPOSITORY,
+    ).stderr
+    assert f"GOMP_SPINCOUNT = '{n_looks}'" in told

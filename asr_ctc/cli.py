@@ -233,11 +233,12 @@ def beam_settings(config, recognizer) -> dict:
 
 
 def beam_method(config, stored) -> str:
-    from asr_ctc.fusion import uses_stored
+    from asr_ctc.fusion import uses_stored, weights_of
 
     name = stored.name if uses_stored(config, stored) else config.decoding.lm
     method = f"beam search of {config.decoding.beamwidth}"
-    return f"{method} with {name}" if name else method
+    weights = [f"{key} {value:g}" for key, value in weights_of(config, stored).items()]
+    return f"{method} with {name} ({', '.join(weights)})" if name else method
 
 
 def score_split(recognizer, config) -> int:
@@ -315,7 +316,7 @@ def texts_to_align(recognizer, config) -> list[tuple]:
     if "-" in map(str, recordings):
         raise UserError("--audiofile -: align reads files, not standard input")
     if text and len(recordings) != 1:
-        raise UserError(f"--text is what one --audiofile says; found {len(recordings)} of them")
+        raise UserError(f"--text is what one --audiofile says; found {len(recordings)} such files")
     if recordings:
         return [(path, " ".join(text) if text else None) for path in recordings]
     from asr_ctc.corpus_of_model import split_to_read
@@ -407,16 +408,17 @@ def run_lm(config, words, command) -> int:
     from asr_ctc.lm.build import build_language_model
 
     built = build_language_model(config)
+    unit = "characters" if config.lm.level == "char" else "words"
     for source in built.sources:
         left_out = f"; {source.n_left_out:,} more are in dev or test" if source.n_left_out else ""
         print(
-            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} words{left_out}"
+            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} {unit}{left_out}"
         )
     counts = [f"{count:,} {n}-grams" for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))
     dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
     print(
-        f"perplexity of dev {dev.value:.1f}, {share:.1f} % of its {dev.n_words:,} words unknown "
+        f"perplexity of dev {dev.value:.1f}, {share:.1f} % of its {dev.n_words:,} {unit} unknown "
         "and not in it"
     )
     print(f"written: {built.path}")
@@ -432,8 +434,9 @@ def tune_lm(config) -> int:
     greedy, best = tuning.greedy, tuning.best
     print(
         f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
-        f"CER {100 * greedy.cer:.2f} %; {tuning.measure} in % with"
+        f"CER {100 * greedy.cer:.2f} %"
     )
+    print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
     print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
     for weight, row in zip(LM_WEIGHTS, tuning.error_rates):
         print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))

@@ -125,11 +125,10 @@ def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = Non
     leaves it out. UserError as in ``read_language_model`` and ``fuse``.
     """
     decoding = config.decoding
-    weights = {name: getattr(decoding, name) for name in ("lm_weight", "word_bonus", "unk_logp")}
     model = read_language_model(decoding.lm) if decoding.lm else None
     if uses_stored(config, stored):
         model = stored.model
-        weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
+    weights = weights_of(config, stored)
     if not (model or decoding.hotwords or decoding.lexicon):
         return None
     hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
@@ -137,6 +136,15 @@ def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = Non
     if model and (note := unspelt_note(model, charmap)):
         log.warning("%s", note)
     return fusion
+
+
+def weights_of(config: Config, stored: StoredModel | None) -> dict[str, float]:
+    """lm_weight, word_bonus and unk_logp as ``fusion_of`` takes them."""
+    names = "lm_weight", "word_bonus", "unk_logp"
+    weights = {name: getattr(config.decoding, name) for name in names}
+    if uses_stored(config, stored):
+        weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
+    return weights
 
 
 def uses_stored(config: Config, stored: StoredModel | None) -> bool:

@@ -68,6 +68,8 @@ def text_beside(path: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
+        if not path.exists():
+            raise UserError(f"{path}: no such file") from None
         raise UserError(f"{path}: no text beside it, {file.name} (or --text)") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"

@@ -64,8 +64,12 @@ class CorpusConfig:
     split: str = setting(
         "test", "split that `test` scores and `align` aligns: the name of a TSV file without .tsv"
     )
-    min_duration: float = setting(1.0, "shortest clip used, in seconds", at_least=0)
-    max_duration: float = setting(5.0, "longest clip used, in seconds", above=0)
+    min_duration: float = setting(
+        1.0, "shortest clip used, in seconds; `test` uses all unless typed", at_least=0
+    )
+    max_duration: float = setting(
+        5.0, "longest clip used, in seconds; `test` uses all unless typed", above=0
+    )
     charset: str = setting(
         "default",
         "character map: 'default' (44 classes for Latin letters), 'auto' (from the "
@@ -305,7 +309,8 @@ class DecodingConfig:
     lm: str | None = setting(
         None,
         "language model for the beam search: FILE.arpa, FILE.arpa.gz, or a KenLM binary, which "
-        "needs the package kenlm (default: none)",
+        "needs the package kenlm; with the weights below, not those that `lm --tune` left in the "
+        "model file (default: what it left there, with its weights; none leaves that out)",
     )
     lm_weight: float = setting(
         0.5, "factor of the language model's log probability in the score of a reading", at_least=0

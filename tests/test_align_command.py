@@ -92,6 +92,7 @@ def test_a_split(place, capsys):
         ("--audiofile gone.mp3 --text a", "gone.mp3: no such file"),
         ("--audiofile in --text a", "--text is what one --audiofile says; found 2"),
         ("--text a", "--text is what one --audiofile says; found 0"),
+        ("--audiofile nowhere.mp3", "nowhere.mp3: no such file"),
         ("--audiofile - --text a", "--audiofile -: align reads files, not standard input"),
         ("--audiofile no*.mp3", "--audiofile no.*: nothing matches"),
         ("--audiofile in --format srt", "--format srt holds one recording: --out FOLDER"),

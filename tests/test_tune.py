@@ -277,12 +277,12 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     assert tuned.returncode == 0, tuned.stderr
     lines = tuned.stdout.splitlines()
     assert lines[0].startswith("6 clips of dev, greedy: WER ")
-    assert lines[0].endswith("; WER in % with")
-    assert [len(line.split("|")) for line in lines[1:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
+    assert lines[1].startswith("WER in % with --unk_logp -")
+    assert [len(line.split("|")) for line in lines[2:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
     assert lines[-2].startswith("best: WER ")
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
     scored = run(split, toy_root, cwd=tmp_path)
-    assert "beam search of 10 with toy.arpa" in scored.stdout
+    assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout
     assert f"WER {float(lines[-2].split()[2]):6.2f} %" in scored.stdout
     cli.run_info(make_config({}, {}), [str(path)], [])
     assert "language model toy.arpa, " in capsys.readouterr().out

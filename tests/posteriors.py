@@ -2,10 +2,21 @@
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from asr_ctc.charmap import CharMap
 
 SCORE_TOLERANCE = 1e-4
+# Of made posteriors, and of the search in them.
+SEARCHES = dict(
+    seed=st.integers(0, 2**32 - 1),
+    n_classes=st.integers(2, 30),
+    beam_width=st.integers(1, 60),
+    sharpness=st.sampled_from([0.0, 3.0, 8.0, 30.0]),
+    p_impossible=st.sampled_from([0.0, 0.3, 0.9]),
+    beam_tokens=st.none() | st.integers(1, 30),
+    beam_threshold=st.none() | st.sampled_from([0.0, 0.5, 3.0, 12.0]),
+)
 
 
 def charmap_of(n_classes):

@@ -18,7 +18,7 @@ from asr_ctc.config import make_config
 from asr_ctc.decoding import beam_decode, reference_beam_decode
 from asr_ctc.errors import UserError
 from asr_ctc.fusion import no_fusion
-from tests.posteriors import assert_same_beam, charmap_of, made_posteriors
+from tests.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
@@ -35,15 +35,9 @@ def padded(clips):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1),
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4),
-    n_classes=st.integers(2, 30),
-    beam_width=st.integers(1, 60),
     n_best=st.integers(1, 60),
-    sharpness=st.sampled_from([0.0, 3.0, 8.0, 30.0]),
-    p_impossible=st.sampled_from([0.0, 0.3, 0.9]),
-    beam_tokens=st.none() | st.integers(1, 30),
-    beam_threshold=st.none() | st.sampled_from([0.0, 0.5, 3.0, 12.0]),
+    **SEARCHES,
 )
 def test_finds_what_the_reference_finds(
     seed, lengths, n_classes, beam_width, n_best, sharpness, p_impossible, **cuts

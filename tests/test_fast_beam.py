@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from asr_ctc.charmap import CharMap
 from asr_ctc.compiled import compiled
 from asr_ctc.decoding import beam_decode, reference_beam_decode
-from tests.posteriors import assert_same_beam, charmap_of, made_posteriors
+from tests.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,16 +36,7 @@ def brute_force(frames):
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n_frames=st.integers(0, 40),
-    n_classes=st.integers(2, 30),
-    beam_width=st.integers(1, 60),
-    sharpness=st.sampled_from([0.0, 3.0, 8.0, 30.0]),
-    p_impossible=st.sampled_from([0.0, 0.3, 0.9]),
-    beam_tokens=st.none() | st.integers(1, 30),
-    beam_threshold=st.none() | st.sampled_from([0.0, 0.5, 3.0, 12.0]),
-)
+@given(n_frames=st.integers(0, 40), **SEARCHES)
 def test_finds_what_the_reference_finds(
     seed, n_frames, n_classes, beam_width, sharpness, p_impossible, beam_tokens, beam_threshold
 ):

@@ -217,7 +217,7 @@ def _():
     lines = (make_corpus() / "train.tsv").read_text().splitlines()[1:]
     sentences = {line.split("\t")[1]: line.split("\t")[3] for line in lines}
     padded, lengths = pad_packed_sequence(batch[1], batch_first=True)
-    found = [charmap.text(labels[:n]) for labels, n in zip(padded, lengths)]
+    found = [charmap.text(labels[:n]) for labels, n in zip(padded, lengths, strict=True)]
     return found, [sentences[name].lower() for name in batch.ids]
 
 
@@ -437,7 +437,7 @@ def _():
     train = make_loaders()[0].dataset
     spectrograms, transcripts = BatchCollate()([train[row] for row in range(LEARNT_CLIPS)])
     padded, lengths = pad_packed_sequence(transcripts, batch_first=True)
-    wanted = [make_charmap().text(labels[:n]) for labels, n in zip(padded, lengths)]
+    wanted = [make_charmap().text(labels[:n]) for labels, n in zip(padded, lengths, strict=True)]
     return learn_by_heart(spectrograms, transcripts, wanted), wanted
 
 

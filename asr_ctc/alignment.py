@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ class Path(NamedTuple):
         ends = [span.end for span in self.spans]
         gaps = np.subtract([*starts, self.n_frames], [0, *ends])
         shares = np.minimum(gaps / 2, reach)
-        return list(zip(starts - shares[:-1], ends + shares[1:]))
+        return list(zip(starts - shares[:-1], ends + shares[1:], strict=True))
 
 
 class Timed(NamedTuple):
@@ -129,7 +129,7 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
     bounds = np.flatnonzero(np.diff(path, prepend=-1, append=-1))
     spans = [
         Span(int(path[start]), int(start), int(end), float(scores[start:end].mean()))
-        for start, end in zip(bounds, bounds[1:])
+        for start, end in pairwise(bounds)
         if path[start] != blank
     ]
     return Path(spans, total, n_frames)

@@ -164,7 +164,7 @@ def _opened(path):
         if size == 0:
             raise AudioError(path, "is empty (0 bytes)")
         with _quiet_decoder, soundfile.SoundFile(path) as file:
-            if 0 < file.samplerate and 0 < file.channels:
+            if file.samplerate > 0 and file.channels > 0:
                 yield file
                 return
     except soundfile.SoundFileError:

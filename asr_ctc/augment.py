@@ -8,9 +8,9 @@ import contextlib
 import logging
 import math
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Sequence
 
 import numpy as np
 import soxr

@@ -53,7 +53,7 @@ def search(
     return [
         [
             (tuple(path[path != blank].tolist()), float(logp))
-            for path, logp in zip(labels[:, clip].T, logps[clip])
+            for path, logp in zip(labels[:, clip].T, logps[clip], strict=True)
             if logp > -INF
         ]
         for clip in range(len(frames))

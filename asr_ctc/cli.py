@@ -71,7 +71,7 @@ def separate_standard_error() -> None:
         if sys.stderr.fileno() == 2:
             own = os.dup(2)
             encoding = sys.stderr.encoding
-            sys.stderr = open(own, "w", buffering=1, encoding=encoding, errors="backslashreplace")
+            sys.stderr = open(own, "w", buffering=1, encoding=encoding, errors="backslashreplace")  # noqa: SIM115
 
 
 def configure_logging() -> None:
@@ -89,10 +89,9 @@ class _BarAwareHandler(logging.Handler):
     def emit(self, record):
         from tqdm import tqdm
 
-        try:
+        # Nobody may read standard error any more; the run goes on, and its log has it all.
+        with contextlib.suppress(OSError):
             tqdm.write(self.format(record), file=sys.stderr)
-        except OSError:
-            pass  # nobody reads standard error any more; the run goes on, and its log has it all
 
 
 def run_train(config, words, command) -> int:
@@ -170,7 +169,9 @@ def transcribe(recognizer, config) -> int:
             progress.set_postfix_str(f"{speed:.0f} times real time")
 
         heard_s = 0.0
-        for name, reading in zip(names, Transcriber(recognizer, decode, on_heard)(files)):
+        for name, reading in zip(
+            names, Transcriber(recognizer, decode, on_heard)(files), strict=True
+        ):
             heard_s += reading.duration_s
             with progress.external_write_mode():
                 if reading.error:
@@ -438,7 +439,7 @@ def tune_lm(config) -> int:
     )
     print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
     print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
-    for weight, row in zip(LM_WEIGHTS, tuning.error_rates):
+    for weight, row in zip(LM_WEIGHTS, tuning.error_rates, strict=True):
         print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
         f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "

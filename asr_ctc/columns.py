@@ -4,9 +4,9 @@ No Python object per row is kept. Worker processes share the columns after a for
 count is written in them, so no page is copied.
 """
 
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Iterable, Iterator
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class Strings:
         for first in range(0, len(rows), PIECE_ROWS):
             piece = rows[first : first + PIECE_ROWS]
             starts, ends = self._ends[piece].tolist(), self._ends[piece + 1].tolist()
-            for start, end in zip(starts, ends):
+            for start, end in zip(starts, ends, strict=True):
                 yield buffer[start:end]
 
 

@@ -147,10 +147,13 @@ def _split_words(argv: list[str]) -> tuple[list[str], list[str]]:
             open_flag, _, value = word.partition("=")
             n_taken = 1 if value else 0
             options.append(word)
-        elif open_flag in takes_one and n_taken == 0:
-            options.append(word)
-            n_taken = 1
-        elif open_flag in may_take_one and n_taken == 0 and not _ends_list(word, words):
+        elif (
+            open_flag in takes_one
+            and n_taken == 0
+            or open_flag in may_take_one
+            and n_taken == 0
+            and not _ends_list(word, words)
+        ):
             options.append(word)
             n_taken = 1
         elif open_flag in takes_many and (n_taken == 0 or not _ends_list(word, words)):

@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Callable, Iterable, Mapping, NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -303,7 +304,7 @@ def leave_out_unlearnable(
     n_samples = torch.from_numpy(np.round(corpus.durations * processor.rate).astype(np.int64))
     available = np.asarray(output_lengths(processor.get_spectro_length(n_samples)))
     needed = transcripts.ctc_frames(corpus, charmap)
-    keep = (0 < needed) & (needed <= available)
+    keep = (needed > 0) & (needed <= available)
     left_out = [
         LeftOut(corpus.path(i), _why_unlearnable(corpus.sentence(i), charmap, int(available[i])))
         for i in np.flatnonzero(~keep)

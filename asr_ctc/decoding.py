@@ -137,7 +137,9 @@ def _prefix_beam(
             nodes[row] = tree.child(int(nodes[row]), int(label[row]))
 
     total = np.logaddexp(p_blank, p_label)
-    return [(tree.labels(node), logp) for node, logp in zip(nodes.tolist(), total.tolist())]
+    return [
+        (tree.labels(node), logp) for node, logp in zip(nodes.tolist(), total.tolist(), strict=True)
+    ]
 
 
 def _clips(
@@ -304,7 +306,7 @@ def beam_decode(
             frames, charmap.blankid, beam_width, n_best, *cuts, fusion
         )
         found = [tuple(part.tolist()) for part in np.split(labels, ends[:-1])]
-        return _hypotheses(zip(found, logps.tolist(), scores.tolist()), charmap)
+        return _hypotheses(zip(found, logps.tolist(), scores.tolist(), strict=True), charmap)
 
     n_threads = min(torch.get_num_threads(), len(clips))
     if n_threads <= 1:

@@ -10,10 +10,10 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Callable, Sequence
 
 import torch
 import torch.distributed as dist

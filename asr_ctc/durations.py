@@ -7,10 +7,11 @@ size and time of each file; a clip that was changed, came or went since is read 
 import json
 import logging
 import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -56,7 +57,7 @@ class Lengths:
         reasons = json.loads(str(arrays["reasons"]))
         return cls(
             duration_s,
-            dict(zip(arrays["read"].tolist(), map(tuple, stamps.tolist()))),
+            dict(zip(arrays["read"].tolist(), map(tuple, stamps.tolist()), strict=True)),
             {int(row): reason for row, reason in reasons.items()},
         )
 
@@ -75,7 +76,9 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     rows = corpus.rows.tolist() if lengths.stamps else []
     read_before = [row for row in rows if row in lengths.stamps]
     now = _in_threads(_stamp, corpus, read_before, n_threads)
-    changed = [row for row, stamp in zip(read_before, now) if stamp != lengths.stamps[row]]
+    changed = [
+        row for row, stamp in zip(read_before, now, strict=True) if stamp != lengths.stamps[row]
+    ]
     unknown = corpus.rows[np.isnan(lengths.duration_s[corpus.rows])].tolist()
     to_read = sorted({*changed, *(row for row in unknown if row not in lengths.stamps)})
     if changed:
@@ -110,7 +113,7 @@ def _read_clips(
         log.info("index of %s: looking for lengths (%s), %s", corpus.name, why, how)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
-        for row, clip in zip(rows, bar(measured, "durations", "clip", len(rows))):
+        for row, clip in zip(rows, bar(measured, "durations", "clip", len(rows)), strict=True):
             lengths.duration_s[row], lengths.stamps[row] = clip.duration_s, clip.stamp
             lengths.reasons.pop(row, None)
             if clip.reason:

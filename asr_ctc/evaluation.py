@@ -2,8 +2,8 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -111,7 +111,10 @@ def evaluate(
         with compute.autocast(device, precision):
             logp, n_frames = log_posteriors(model, spectrograms)
         losses = ctc_losses(logp, n_frames, transcripts).tolist()
-        losses = [loss if known else math.nan for loss, known in zip(losses, batch.has_labels)]
+        losses = [
+            loss if known else math.nan
+            for loss, known in zip(losses, batch.has_labels, strict=True)
+        ]
         inside = torch.arange(logp.shape[1]) < n_frames[:, None]
         evaluation.n_frames += int(n_frames.sum())
         evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & inside).sum())

@@ -6,8 +6,8 @@ that begin with ``#`` are comments.
 
 import logging
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Iterable, Mapping
 
 import numpy as np
 

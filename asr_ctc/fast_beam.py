@@ -311,7 +311,7 @@ def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
             while child != NONE:
                 merged_at[tree[nodes[child], LABEL]] = row
                 child = next_sibling[child]
-            for label, logp in zip(classes[:n_open], class_logps[:n_open]):
+            for label, logp in zip(classes[:n_open], class_logps[:n_open]):  # noqa: B905  (compiled: numba knows no strict)
                 code = row * n_classes + label
                 if n_kept == width:
                     if _worse(most + logp, code, scores[0], codes[0]):

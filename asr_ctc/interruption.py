@@ -62,7 +62,7 @@ class Interruption:
 
     def agree(self, asked: Sequence[float]) -> None:
         """KeyboardInterrupt when a signal has come to any process: ``asked``, summed over all."""
-        for number, n_asked in zip(SIGNALS, asked):
+        for number, n_asked in zip(SIGNALS, asked, strict=True):
             if n_asked:
                 self.signal = number
                 raise KeyboardInterrupt

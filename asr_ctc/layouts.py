@@ -12,10 +12,11 @@ import hashlib
 import io
 import json
 import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -412,7 +413,7 @@ def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
         rows = lines(file)
         header = next(rows, "").split("\t")
         cells = (line.split("\t") for line in rows)
-    return header, (dict(zip(header, row)) for row in cells)
+    return header, (dict(zip(header, row, strict=True)) for row in cells)
 
 
 def _json_object(line: str) -> dict:

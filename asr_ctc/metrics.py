@@ -115,12 +115,12 @@ def score(references: Sequence[str], hypotheses: Sequence[str], **keep: bool) ->
         )
     references = [normalise_text(text, **keep) for text in references]
     hypotheses = [normalise_text(text, **keep) for text in hypotheses]
-    pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses) if ref]
+    pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
     n_empty = len(references) - len(pairs)
     if not pairs:
         return Scores(math.nan, math.nan, math.nan, 0, n_empty, *[0] * 8)
 
-    references, hypotheses = map(list, zip(*pairs))
+    references, hypotheses = map(list, zip(*pairs, strict=True))
     words = jiwer.process_words(references, hypotheses)
     chars = jiwer.process_characters(references, hypotheses)
     return Scores(
@@ -164,7 +164,7 @@ def _aligned(process, references: Sequence[str], hypotheses: Sequence[str]) -> l
     return [
         [pair for chunk in chunks for pair in _pairs_of(chunk, reference, hypothesis)]
         for chunks, reference, hypothesis in zip(
-            output.alignments, output.references, output.hypotheses
+            output.alignments, output.references, output.hypotheses, strict=True
         )
     ]
 

@@ -49,7 +49,7 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)
     labels, n_labels = pad_packed_sequence(batch[1].to("cpu"), batch_first=True)
-    wanted = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels)]
+    wanted = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels, strict=True)]
     losses = []
     try:
         with bar(title="debug", unit="step", total=n_steps) as steps:
@@ -69,7 +69,7 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
                 if step % DEBUG_CHECK_EVERY and step < n_steps:
                     continue
                 decoded = decode_batch(run, batch)
-                n_right = sum(hyps[0].labels == w for hyps, w in zip(decoded, wanted))
+                n_right = sum(hyps[0].labels == w for hyps, w in zip(decoded, wanted, strict=True))
                 steps.set_postfix_str(f"loss {result.loss:.4f}, {n_right}/{len(wanted)} perfect")
                 if n_right == len(wanted):
                     log.info(
@@ -87,7 +87,7 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
             losses[-1] if losses else math.nan,
         )
         return 130
-    for hyps, sentence in list(zip(decoded, batch.sentences))[:N_SHOWN]:
+    for hyps, sentence in list(zip(decoded, batch.sentences, strict=True))[:N_SHOWN]:
         log.info("  ref %s\n  hyp %s", sentence, hyps[0].text)
     log.info(
         "FAILED: %d of %d clips decode perfectly after %d steps. %s",

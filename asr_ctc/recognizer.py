@@ -53,8 +53,8 @@ class Recognizer:
         packed = pack_sequence(features, enforce_sorted=False).to(self.device)
         padded, lengths = log_posteriors(self.model, packed)
         # A slice would keep the whole batch in memory.
-        found = [logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist())]
-        for samples, logp in zip(clips, found):
+        found = [logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist(), strict=True)]
+        for samples, logp in zip(clips, found, strict=True):
             if audio.is_silent(samples):
                 logp.fill_(-torch.inf)
                 logp[:, self.charmap.blankid] = 0.0

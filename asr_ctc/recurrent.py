@@ -6,7 +6,7 @@ directions step together, and the GRU's backward pass is written out, so that a 
 matrix product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
 """
 
-from typing import Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -133,6 +133,7 @@ class _GRULayer(torch.autograd.Function):
                 part.unbind(1) * (n_steps // n_kept)
                 for part in (reset_update, *reset_update.chunk(2, dim=3), products, news)
             ),
+            strict=True,
         )
         for gates_rz, gates_n, before, after, rz, r, z, product_n, new in each_step:
             multiply(before, product)
@@ -164,7 +165,8 @@ class _GRULayer(torch.autograd.Function):
         grad_r, grad_z = grad_rz[..., :size], grad_rz[..., size:]
         saved = (reset_update, *reset_update.chunk(2, dim=3), products, news, states[:, :-1])
         each_step = zip(
-            *(reversed(part.unbind(1)) for part in (grad_states, grad_products, grad_news, *saved))
+            *(reversed(part.unbind(1)) for part in (grad_states, grad_products, grad_news, *saved)),
+            strict=True,
         )
         for grad_state, grad_product, grad_new, rz, r, z, product_n, new, before in each_step:
             torch.add(through, grad_state, out=grad).add_(carried)
@@ -179,18 +181,19 @@ class _GRULayer(torch.autograd.Function):
             multiply(grad_product.copy_(by_gate), through)
         flat = grad_products.flatten(1, 2)
         ones = flat.new_ones(1, flat.shape[1])
-        grad_w_hh = [g.T @ h[:-1].flatten(0, 1) for g, h in zip(flat, states)]
+        grad_w_hh = [g.T @ h[:-1].flatten(0, 1) for g, h in zip(flat, states, strict=True)]
         grad_b_hh = [(ones @ g)[0] for g in flat]
         grad_products[..., 2 * size :] = grad_news
-        grad_w_ih = [g.T @ i.flatten(0, 1) for g, i in zip(flat, inputs)]
+        grad_w_ih = [g.T @ i.flatten(0, 1) for g, i in zip(flat, inputs, strict=True)]
         grad_b_ih = [(ones @ g)[0] for g in flat]
         grad_x = None
         if ctx.needs_input_grad[0]:
             forward, backward = (
-                (g @ w).view(n_steps, batch, -1) for g, w in zip(flat, (weights[0], weights[4]))
+                (g @ w).view(n_steps, batch, -1)
+                for g, w in zip(flat, (weights[0], weights[4]), strict=True)
             )
             grad_x = _reverse(backward, reversal).add_(forward)
-        by_way = zip(grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh)
+        by_way = zip(grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh, strict=True)
         return grad_x, None, None, *(grad for way in by_way for grad in way)
 
 
@@ -207,7 +210,7 @@ def _multiplier(weights: list[torch.Tensor], batch: int) -> Callable:
         packed = [onednn._reorder_linear_weight(w.contiguous(), batch) for w in weights]
 
         def multiply(x, out):
-            for rows, matrix, result in zip(x, packed, out):
+            for rows, matrix, result in zip(x, packed, out, strict=True):
                 result.copy_(onednn._linear_pointwise(rows, matrix, None, "none", [], ""))
 
         return multiply

@@ -1,6 +1,7 @@
 """Which clips go together and in what order; reads durations, never audio."""
 
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -91,7 +92,10 @@ class DurationBatchSampler:
 
     def _cut(self, order: np.ndarray) -> list[list[np.ndarray]]:
         """Steps of ``world_size`` batches each, of the rows in ``order``, long to short."""
-        batches = [order[start:end] for start, end in zip(*self._bounds(self.durations[order]))]
+        batches = [
+            order[start:end]
+            for start, end in zip(*self._bounds(self.durations[order]), strict=True)
+        ]
         # The number is made even for all processes by halving the fullest batches. Only where that
         # would need a clip twice (nearly all batches hold one clip) are the shortest joined.
         n_over = len(batches) % self.world_size

@@ -9,10 +9,11 @@ import csv
 import io
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Iterable, Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def split_corpus(config: Config) -> Report:
         sizes = [parse_size(flag, getattr(wanted, flag), clips, free) for flag in ("test", "dev")]
         seed = config.training.seed or 0
         split_of, reasons = make_splits(clips, free, *sizes, seed)
-        for split, asked_s in zip(("test", "dev"), sizes):
+        for split, asked_s in zip(("test", "dev"), sizes, strict=True):
             if _lacking_s(clips, split_of == SPLITS.index(split), asked_s):
                 notes.append(f"{split}: {asked_s / 3600:.2f} h asked for could not be had")
     _refuse_empty(split_of, made, source)
@@ -99,10 +100,10 @@ def split_corpus(config: Config) -> Report:
     of_record[table.record] = split_of
     header, records = records_of(layout, source)
     texts = {split: bytearray(header) for split in made}
-    for split, record in zip(of_record.tolist(), records):
+    for split, record in zip(of_record.tolist(), records, strict=True):
         if split != UNUSED:
             texts[SPLITS[split]] += record
-    for split, file in zip(made, files):
+    for split, file in zip(made, files, strict=True):
         write_atomically(file, texts[split])
     left_out = {"row that cannot be read": Size(len(table.left_out), 0.0, 0)}
     left_out |= {why: _size(corpus, rows) for why, rows in {**unusable, **reasons}.items()}
@@ -174,7 +175,7 @@ def sentence_keys(sentences: Iterable[str]) -> np.ndarray:
         bare = [" ".join(sentence.split()) for sentence in text.split(BETWEEN)]
         if len(bare) != len(piece):  # a broken promise
             bare = piece
-        pairs = zip(bare, piece)
+        pairs = zip(bare, piece, strict=True)
         keys.append(np.array([hash(key or sentence) for key, sentence in pairs], np.int64))
     return np.concatenate(keys)
 
@@ -303,7 +304,7 @@ def _fill(speakers: np.ndarray, of_speaker_s: np.ndarray, limit_s: float) -> lis
     Those who would make up much of it come last.
     """
     seconds = of_speaker_s[speakers].tolist()
-    ordered = list(zip(speakers.tolist(), seconds))
+    ordered = list(zip(speakers.tolist(), seconds, strict=True))
     cap_s = SPEAKER_SHARE * limit_s
     ordered = [s for s in ordered if s[1] <= cap_s] + [s for s in ordered if s[1] > cap_s]
     taken, total_s, over = [], 0.0, []

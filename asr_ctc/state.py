@@ -5,8 +5,8 @@ Randomness is not part of it: it follows from the seed and from what is drawn, s
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Sequence
 
 import torch
 

@@ -3,8 +3,8 @@
 import contextlib
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 import torch
 from torch import nn
@@ -133,14 +133,14 @@ def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Non
 
 
 def _restore(model: nn.Module, statistics: list[torch.Tensor], optimizer) -> None:
-    for buffer, before in zip(model.buffers(), statistics):
+    for buffer, before in zip(model.buffers(), statistics, strict=True):
         buffer.copy_(before)
     optimizer.zero_grad(set_to_none=True)
 
 
 def _name_not_finite(batches: Sequence[Batch], losses: list[torch.Tensor], world: World) -> None:
     ids = [clip for batch in batches for clip in batch.ids]
-    pairs = world.gather(zip(ids, torch.cat(losses).tolist()))
+    pairs = world.gather(zip(ids, torch.cat(losses).tolist(), strict=True))
     infinite = [(clip, loss) for clip, loss in pairs if not math.isfinite(loss)]
     log.warning(
         "step skipped: the %s not finite; clips and their losses: %s",

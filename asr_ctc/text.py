@@ -36,8 +36,8 @@ def fold_latin(text: str) -> str:
         return text
     folded: list[str] = []
     for character in unicodedata.normalize("NFC", text):
-        if "\u0300" <= character <= "\u036f" and folded and folded[-1][-1:].isascii():
-            if folded[-1][-1:].isalpha():
-                continue
+        before = folded[-1][-1:] if folded else ""
+        if "\u0300" <= character <= "\u036f" and before.isascii() and before.isalpha():
+            continue
         folded.append(base_letter(character))
     return "".join(folded)

@@ -138,7 +138,7 @@ class Transcriber:
         logps: dict[int, torch.Tensor] = {}
         for batch in _batches(by_length, [len(p.samples) for _, p in pool], BATCH_S * self.rate):
             samples = [pool[i][1].samples for i in batch]
-            logps |= zip(batch, self.recognizer.batch_log_posteriors(samples))
+            logps |= zip(batch, self.recognizer.batch_log_posteriors(samples), strict=True)
             self.on_heard(sum(map(len, samples)) / self.rate)
         complete = [
             (job, part)
@@ -153,7 +153,7 @@ class Transcriber:
             [len(logp) for logp in own],
             self.recognizer.charmap,
         )
-        for (job, part), logp, found in zip(complete, own, hypotheses):
+        for (job, part), logp, found in zip(complete, own, hypotheses, strict=True):
             is_whole = part.piece.is_last and not job.decoded
             kept = found if is_whole else found[:1]  # of pieces the best ones are joined
             clock, charmap = self._clock_of(part), self.recognizer.charmap

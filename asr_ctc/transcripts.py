@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from itertools import islice
-from typing import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -29,12 +29,14 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
 
     selection = _digest(corpus.rows.tobytes() + case_folding.encode())
     found = remembered(corpus, f"characters-{selection}", None, count)
-    return Counter(dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist())))
+    return Counter(
+        dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist(), strict=True))
+    )
 
 
 def frames_needed(labels: Sequence[int]) -> int:
     """Output frames that CTC needs: one per label, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in zip(labels, labels[1:]))
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
 def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:

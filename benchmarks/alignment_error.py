@@ -18,11 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from asr_ctc import audio  # noqa: E402
-from asr_ctc.alignment import align_text  # noqa: E402
-from asr_ctc.recognizer import Recognizer  # noqa: E402
+from asr_ctc import audio
+from asr_ctc.alignment import align_text
+from asr_ctc.recognizer import Recognizer
 
 N_CLIPS, LIMIT_MS = 200, 80
 RATE_HZ = audio.RATE_HZ
@@ -52,7 +52,9 @@ def joined_digits(corpus: Path, rng: np.random.Generator):
         for row in csv.DictReader(file, delimiter="\t"):
             words = row["sentence"].strip(".").lower().split()
             digits = cut_digits(audio.load(corpus / "clips" / row["path"]), len(words))
-            by_speaker.setdefault(row["client_id"], []).extend(zip(words, digits or []))
+            by_speaker.setdefault(row["client_id"], []).extend(
+                zip(words, digits or [], strict=True)
+            )
     speakers = list(by_speaker.values())
     for number in range(N_CLIPS):
         singles = speakers[number % len(speakers)]
@@ -97,7 +99,7 @@ def errors_ms(recognizer: Recognizer, clips) -> tuple[np.ndarray, int]:
         words = align_text(recognizer.log_posteriors(samples), text, recognizer.charmap, clock)[0]
         if len(words) == len(times):  # espeak says some words together
             n_clips += 1
-            errors += [(w.start_s - a, w.end_s - b) for w, (a, b) in zip(words, times)]
+            errors += [(w.start_s - a, w.end_s - b) for w, (a, b) in zip(words, times, strict=True)]
     return 1000 * np.array(errors), n_clips
 
 
@@ -108,10 +110,7 @@ def main() -> int:
     parser.add_argument("--lang", default="fr", help="language that espeak speaks (default: fr)")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    if args.digits:
-        clips = joined_digits(args.digits, rng)
-    else:
-        clips = spoken_sentences(args.lang, rng)
+    clips = joined_digits(args.digits, rng) if args.digits else spoken_sentences(args.lang, rng)
     errors, n_clips = errors_ms(Recognizer.load(args.modelpath, "cpu"), clips)
     print(f"{n_clips} of {N_CLIPS} clips, {len(errors)} words")
     print("|  | median | bias (median) | 90 % within |\n|---|---|---|---|")

@@ -270,7 +270,7 @@ def compare_batches() -> None:
             runs["cuda_ctc_decoder"] = torchaudio_cuda(logp, beam_width)
         seconds, found = fastest_times(runs)
         for name, labels in found.items():
-            mean = np.mean([ctc_logp(clip, its) for clip, its in zip(clips, labels)])
+            mean = np.mean([ctc_logp(clip, its) for clip, its in zip(clips, labels, strict=True)])
             case = f"| {N_CLIPS} × made, 125 × 44 | {beam_width} | {name} |"
             ratio = f"{seconds[name] / seconds[OURS]:.1f}"
             print(f"{case} {1000 * seconds[name]:.2f} | {ratio} | {mean:.3f} |", flush=True)

@@ -28,12 +28,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from asr_ctc import transcripts  # noqa: E402
-from asr_ctc.charmap import CharMap  # noqa: E402
-from asr_ctc.corpus import between, load_split, with_durations  # noqa: E402
-from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
+from asr_ctc import transcripts
+from asr_ctc.charmap import CharMap
+from asr_ctc.corpus import between, load_split, with_durations
+from asr_ctc.sampling import DurationBatchSampler
 
 LANG, VERSION, FEW_ROWS, N_WORKERS, N_BATCHES, BATCH_SIZE = "en", "made-up-1.0", 1000, 4, 400, 32
 HEADER = (

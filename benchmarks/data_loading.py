@@ -26,14 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch  # noqa: E402
-from torch.utils.data import DataLoader, Dataset  # noqa: E402
+import torch
+from torch.utils.data import DataLoader, Dataset
 
-from asr_ctc.charmap import CharMap  # noqa: E402
-from asr_ctc.corpus import find_corpus  # noqa: E402
-from asr_ctc.data import ClipDataset, WaveformProcessor, make_loader, prepare_split  # noqa: E402
-from asr_ctc.feature_cache import open_caches  # noqa: E402
-from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
+from asr_ctc.charmap import CharMap
+from asr_ctc.corpus import find_corpus
+from asr_ctc.data import ClipDataset, WaveformProcessor, make_loader, prepare_split
+from asr_ctc.feature_cache import open_caches
+from asr_ctc.sampling import DurationBatchSampler
 from benchmarks.machine import processor_name
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -19,13 +19,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from asr_ctc.charmap import CharMap  # noqa: E402
-from asr_ctc.lm.arpa import read_arpa, write_arpa  # noqa: E402
-from asr_ctc.lm.build import full_prune, read_text  # noqa: E402
-from asr_ctc.lm.counting import Numbering, count_windows  # noqa: E402
-from asr_ctc.lm.kneser_ney import estimate  # noqa: E402
+from asr_ctc.charmap import CharMap
+from asr_ctc.lm.arpa import read_arpa, write_arpa
+from asr_ctc.lm.build import full_prune, read_text
+from asr_ctc.lm.counting import Numbering, count_windows
+from asr_ctc.lm.kneser_ney import estimate
 
 N_VOCABULARY = 200_000
 SYLLABLES = [a + b for a in "bcdfglmnprstv" for b in ("a", "e", "i", "o", "ou", "é")]
@@ -43,7 +43,9 @@ def make_text(path: Path, n_words: int) -> None:
         ranks[after] = (7 * ranks[after - 1] + 3) % 1000
     ends = np.cumsum(draw.integers(5, 26, n_words // 5))
     with path.open("w", encoding="utf-8") as file:
-        for first, last in zip([0, *ends[ends < n_words]], [*ends[ends < n_words], n_words]):
+        for first, last in zip(
+            [0, *ends[ends < n_words]], [*ends[ends < n_words], n_words], strict=True
+        ):
             file.write(" ".join([words[rank] for rank in ranks[first:last]]).capitalize() + ".\n")
 
 

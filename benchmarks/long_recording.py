@@ -21,13 +21,13 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
-import jiwer  # noqa: E402
-import numpy as np  # noqa: E402
-import soundfile  # noqa: E402
+import jiwer
+import numpy as np
+import soundfile
 
-from asr_ctc import audio  # noqa: E402
-from asr_ctc.corpus import find_corpus, load_split  # noqa: E402
-from asr_ctc.metrics import normalise_text  # noqa: E402
+from asr_ctc import audio
+from asr_ctc.corpus import find_corpus, load_split
+from asr_ctc.metrics import normalise_text
 
 PAUSE_S, LIMIT_WER, LIMIT_MB = (0.1, 1.5), 0.02, 500
 SCRIPT = (
@@ -62,8 +62,7 @@ def transcribe(words: list[str], files: list[Path]) -> tuple[list[str], float, i
         [*command, *map(str, files)],
         cwd=REPOSITORY,
         check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         encoding="utf-8",
     )
     taken_s = time.monotonic() - started_s
@@ -90,7 +89,7 @@ def main() -> int:
         alone, _, _ = transcribe(words, files)
         _, _, short_mb = transcribe(words, [short])
         (text,), taken_s, long_mb = transcribe(words, [long])
-    by_file = dict(zip(files, alone))
+    by_file = dict(zip(files, alone, strict=True))
     reference = normalise_text(" ".join(by_file[file] for file in joined))
     spoken = normalise_text(" ".join(sentences[file] for file in joined))
     text = normalise_text(text)

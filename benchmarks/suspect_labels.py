@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from asr_ctc.check.scan import scan  # noqa: E402
-from asr_ctc.check.suspects import judge, rank  # noqa: E402
-from asr_ctc.columns import Strings  # noqa: E402
-from asr_ctc.corpus import find_corpus, load_split, with_durations  # noqa: E402
-from asr_ctc.recognizer import Recognizer  # noqa: E402
+from asr_ctc.check.scan import scan
+from asr_ctc.check.suspects import judge, rank
+from asr_ctc.columns import Strings
+from asr_ctc.corpus import find_corpus, load_split, with_durations
+from asr_ctc.recognizer import Recognizer
 
 SWAPPED_SHARE, LOOKED_AT_SHARE, LIMIT_SHARE, N_DRAWS = 0.03, 0.06, 0.9, 5
 
@@ -27,7 +27,7 @@ def swap(sentences: list[str], rng: random.Random) -> tuple[list[str], set[int]]
     """The sentences, 3 % of them in each other's places, and which rows are wrong now."""
     rows = rng.sample(range(len(sentences)), round(SWAPPED_SHARE * len(sentences)))
     swapped = list(sentences)
-    for row, other in zip(rows, rows[1:] + rows[:1]):
+    for row, other in zip(rows, rows[1:] + rows[:1], strict=True):
         swapped[row] = sentences[other]
     return swapped, {row for row in rows if swapped[row] != sentences[row]}
 

@@ -27,25 +27,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn.utils import rnn as rnn_utils  # noqa: E402
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import rnn as rnn_utils
 
-from asr_ctc import compute, index  # noqa: E402
-from asr_ctc.charmap import CharMap  # noqa: E402
-from asr_ctc.config import Config  # noqa: E402
-from asr_ctc.corpus import find_corpus  # noqa: E402
-from asr_ctc.data import (  # noqa: E402
+from asr_ctc import compute, index
+from asr_ctc.charmap import CharMap
+from asr_ctc.config import Config
+from asr_ctc.corpus import find_corpus
+from asr_ctc.data import (
     BatchCollate,
     ClipDataset,
     WaveformProcessor,
     prepare_split,
 )
-from asr_ctc.models import CTCModel  # noqa: E402
-from asr_ctc.optimisation import make_optimizer  # noqa: E402
-from asr_ctc.sampling import DurationBatchSampler  # noqa: E402
-from asr_ctc.step import train_step  # noqa: E402
+from asr_ctc.models import CTCModel
+from asr_ctc.optimisation import make_optimizer
+from asr_ctc.sampling import DurationBatchSampler
+from asr_ctc.step import train_step
 from benchmarks.machine import processor_name
 
 NORMALIZATION = (-25.0, 25.0)  # about that of the corpus, in dB
@@ -246,7 +246,7 @@ def compare(clips, n_layers: int, hidden: int, arguments, device) -> str:
         work.append(needed / seconds)
         for dtype, seen in peaks.items():
             seen.append(matmul_peak(device, dtype))
-    gains = [a / b for a, b in zip(rates["asr_ctc"], rates["plain"])]
+    gains = [a / b for a, b in zip(rates["asr_ctc"], rates["plain"], strict=True)]
     plain, ours = (statistics.median(rates[name]) for name in sides)
     shares = [100 * statistics.median(work) / statistics.median(peaks[dtype]) for dtype in peaks]
     return (

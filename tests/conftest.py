@@ -4,14 +4,14 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch starts: others use the machine too
 
-import logging  # noqa: E402
-import shutil  # noqa: E402
-from pathlib import Path  # noqa: E402
+import logging
+import shutil
+from pathlib import Path
 
-import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+import pytest
+from hypothesis import settings
 
-from tests.toy import make_toy_corpus  # noqa: E402
+from tests.toy import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")

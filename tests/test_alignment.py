@@ -287,7 +287,7 @@ def test_a_recognizer_times_what_it_reads_and_what_it_is_told(recognizer, toy_ro
     assert "".join(c.text for c in hypothesis.characters) == hypothesis.text.replace(" ", "")
     for timed in (aligned.words, aligned.characters, hypothesis.words, hypothesis.characters):
         times = [t for item in timed for t in (item.start_s, item.end_s)]
-        assert times == sorted(times) and 0 <= times[0] and times[-1] <= duration_s
+        assert times == sorted(times) and times[0] >= 0 and times[-1] <= duration_s
         assert all(0 <= item.confidence <= 1 for item in timed)
 
 

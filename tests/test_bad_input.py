@@ -314,7 +314,7 @@ def test_audio_files_that_cannot_be_used_do_not_stop_the_others(folder, tmp_path
     assert finished.returncode == 2
     errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == len(said)
-    for line, (name, reason) in zip(errors, said.items()):
+    for line, (name, reason) in zip(errors, said.items(), strict=True):
         assert line.startswith(f"error: {tmp_path / name}: {reason}")
     assert "Traceback" not in finished.stderr
     heard = finished.stdout.splitlines()

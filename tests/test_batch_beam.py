@@ -28,7 +28,7 @@ def padded(clips):
     """(logp, lengths) of clips of unequal lengths; the padding is NaN."""
     lengths = [len(clip) for clip in clips]
     logp = np.full((len(clips), max(lengths), clips[0].shape[1]), np.nan)
-    for row, clip in zip(logp, clips):
+    for row, clip in zip(logp, clips, strict=True):
         row[: len(clip)] = clip
     return logp, lengths
 
@@ -46,7 +46,9 @@ def test_finds_what_the_reference_finds(
     clips = [made_posteriors(rng, n, n_classes, sharpness, p_impossible) for n in lengths]
     arguments = (*padded(clips), charmap_of(n_classes), beam_width, n_best)
     for found, expected in zip(
-        beam_decode(*arguments, device="cpu", **cuts), reference_beam_decode(*arguments, **cuts)
+        beam_decode(*arguments, device="cpu", **cuts),
+        reference_beam_decode(*arguments, **cuts),
+        strict=True,
     ):
         assert_same_beam(found, expected)
 
@@ -59,7 +61,7 @@ def test_finds_what_the_compiled_search_finds_on_real_posteriors(
 ):
     arguments = (*padded(list(real_posteriors.values())), CharMap(), beam_width, beam_width)
     for found, expected in zip(
-        beam_decode(*arguments, device=device, **cuts), beam_decode(*arguments, **cuts)
+        beam_decode(*arguments, device=device, **cuts), beam_decode(*arguments, **cuts), strict=True
     ):
         assert_same_beam(found, expected)
         assert found[0].labels == expected[0].labels

@@ -273,7 +273,7 @@ def test_copies_are_equal_and_hash_alike():
 
 @pytest.mark.parametrize(
     ("character", "letters"),
-    list(zip("éÉøŒœæßıñ", ["e", "E", "o", "OE", "oe", "ae", "ss", "i", "n"]))
+    list(zip("éÉøŒœæßıñ", ["e", "E", "o", "OE", "oe", "ae", "ss", "i", "n"], strict=True))
     + [(c, c) for c in "aZ3 'ийग中¬"],
 )
 def test_base_letters(character, letters):

@@ -297,10 +297,10 @@ def test_beam_search_with_a_language_model(folder, marks_model):
     assert finished.returncode == 0, finished.stderr
     header, *rows = finished.stdout.splitlines()
     assert header == "   Score    Log prob    Sequence"
-    scores, logps, said = zip(*(row.split(maxsplit=2) for row in rows))
+    scores, logps, said = zip(*(row.split(maxsplit=2) for row in rows), strict=True)
     assert list(scores) == sorted(scores, key=float, reverse=True)
     # Each d adds 2 · log 0.1^0.1, the sentence's end 2 · log 0.1; the lexicon has no other word.
-    for score, logp, text in zip(scores, logps, said):
+    for score, logp, text in zip(scores, logps, said, strict=True):
         assert set(text.split()) == {"d"}
         added = 2 * math.log(10) * (-0.1 * len(text.split()) - 1)
         assert float(score) == pytest.approx(float(logp) + added, abs=0.02)

@@ -102,7 +102,7 @@ def test_nothing_to_compare_is_refused(a, b, said):
 @pytest.fixture
 def files(tmp_path):
     paths = [str(tmp_path / name) for name in NAMES]
-    for path, read in zip(paths, (["non", "oui", "non"], ["oui", "oui", "oui"])):
+    for path, read in zip(paths, (["non", "oui", "non"], ["oui", "oui", "oui"]), strict=True):
         with open(path, "w", encoding="utf-8") as file:
             file.write(as_jsonl(clips_of(read)))
     return paths

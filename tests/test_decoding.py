@@ -1,6 +1,7 @@
 import itertools
 import math
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def brute_force(frames):
     """Log probability of every possible label sequence, by adding up all V^T' paths."""
     spelt = {}
     for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
-        logp = sum(frame[label] for frame, label in zip(frames, path))
+        logp = sum(frame[label] for frame, label in zip(frames, path, strict=True))
         if logp > -INF:
             spelt[collapse(path)] = np.logaddexp(spelt.get(collapse(path), -INF), logp)
     return spelt
@@ -81,7 +82,7 @@ def textbook_beam(frames, beam_width):
 
         for prefix, (p_blank, p_label) in beam.items():
             add(prefix, (p_blank + p_label) * frame[0], 0.0)
-            for symbol, p in list(zip(symbols, frame))[1:]:
+            for symbol, p in list(zip(symbols, frame, strict=True))[1:]:
                 if prefix.endswith(symbol):
                     add(prefix, 0.0, p_label * p)
                     add(prefix + symbol, 0.0, p_blank * p)
@@ -138,7 +139,9 @@ def test_greedy_is_the_best_of_all_paths():
     for _ in range(30):
         frames = random_frames(rng, 5, 3, p_impossible=0.3)
         paths = itertools.product(range(3), repeat=5)
-        logps = {path: sum(frame[i] for frame, i in zip(frames, path)) for path in paths}
+        logps = {
+            path: sum(frame[i] for frame, i in zip(frames, path, strict=True)) for path in paths
+        }
         best = max(logps, key=logps.get)
         hypothesis = greedy_one(frames)
         assert hypothesis.labels == collapse(best)
@@ -174,7 +177,7 @@ def test_wide_beam_is_brute_force(beam_one):
         assert len(found) == len(hypotheses)
         assert found == pytest.approx(expected, abs=1e-9)
         assert list(found.values()) == sorted(found.values(), reverse=True)
-        n_repeats += any(a == b for labels in found for a, b in zip(labels, labels[1:]))
+        n_repeats += any(a == b for labels in found for a, b in pairwise(labels))
         n_missing += bool(np.isinf(frames).any())
     assert n_repeats > 10 and n_missing > 10
 
@@ -255,9 +258,9 @@ def test_unequal_lengths_ignore_the_padding(decode):
     lengths = [5, 0, 2, 4]
     clips = [random_frames(rng, length, 3, p_impossible=0.3) for length in lengths]
     batch = np.full((4, 5, 3), np.nan)
-    for row, clip in zip(batch, clips):
+    for row, clip in zip(batch, clips, strict=True):
         row[: len(clip)] = clip
-    for together, clip in zip(decode(batch, lengths, AB), clips):
+    for together, clip in zip(decode(batch, lengths, AB), clips, strict=True):
         alone = decode(clip[None], [len(clip)], AB)[0]
         assert [h.labels for h in together] == [h.labels for h in alone]
         logps = [h.logp for h in alone]
@@ -270,7 +273,7 @@ def test_arrays_and_tensors_decode_alike(decode):
     expected = decode(frames, [5, 3], AB)
     assert decode(torch.from_numpy(frames).requires_grad_(), torch.tensor([5, 3]), AB) == expected
     single = decode(torch.from_numpy(frames).bfloat16(), np.array([5, 3]), AB)
-    for ours, theirs in zip(single, expected):
+    for ours, theirs in zip(single, expected, strict=True):
         assert ours[0].labels == theirs[0].labels
         assert ours[0].logp == pytest.approx(theirs[0].logp, abs=0.1)
 

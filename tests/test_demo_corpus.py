@@ -13,12 +13,12 @@ pytest.importorskip(
     "espeakng_loader",
     reason="espeakng-loader is missing: pip install -r requirements-dev.txt",
 )
-import espeakng_loader  # noqa: E402
-import soundfile  # noqa: E402
+import espeakng_loader
+import soundfile
 
 SCRIPT = Path(__file__).parents[1] / "tools" / "make_demo_corpus.py"
 sys.path.insert(0, str(SCRIPT.parent))
-import make_demo_corpus as demo  # noqa: E402
+import make_demo_corpus as demo
 
 COUNTS = {"train": 12, "dev": 4, "test": 4}
 SMALL = ["--train", "12", "--dev", "4", "--test", "4"]
@@ -140,7 +140,9 @@ def test_one_clip_in_seven_says_two_sentences_and_none_is_said_twice():
     clips = demo.plan_clips("fr", {"train": 1450, "dev": 80, "test": 150}, source)
     said = [re.split(r"(?<=[.!?]) (?=[A-ZÀÉŒ])", clip.sentence) for clip in clips]
     assert [len(sentences) for sentences in said[:14]] == [1, 1, 1, 1, 1, 1, 2] * 2
-    in_pairs = {clip.voice for clip, sentences in zip(clips, said) if len(sentences) == 2}
+    in_pairs = {
+        clip.voice for clip, sentences in zip(clips, said, strict=True) if len(sentences) == 2
+    }
     assert in_pairs == {clip.voice for clip in clips}
     words = [" ".join(demo.words_of(sentence)) for sentences in said for sentence in sentences]
     assert len(words) == len(set(words)) == 1680 + 1680 // 7
@@ -272,7 +274,7 @@ def test_equal_arguments_give_equal_samples(speaker):
 
 def test_all_voices_are_installed_and_differ(speaker):
     voices = [voice for split in demo.VOICES.values() for voice in split]
-    assert demo.FEMALE < set(voices)
+    assert set(voices) > demo.FEMALE
     spoken = {speaker.say("Le chat dort.", f"fr+{voice}").samples.tobytes() for voice in voices}
     assert len(spoken) == len(voices)
 

@@ -24,8 +24,10 @@ def course(**columns):
     """Figures of epochs: columns of as many values, the rest healthy and improving."""
     n_epochs = len(next(iter(columns.values())))
     improving = [{**HEALTHY, "epoch": i, "dev_cer": 0.5 / i} for i in range(1, n_epochs + 1)]
-    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-    return [{**epoch, **row} for epoch, row in zip(improving, rows)]
+    rows = [
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    ]
+    return [{**epoch, **row} for epoch, row in zip(improving, rows, strict=True)]
 
 
 def said_at(watching, epochs):
@@ -193,7 +195,7 @@ def test_waiting_for_data(monkeypatch):
 def test_at_the_start(facts, said):
     found = doctor().at_start(facts)
     assert len(found) == len(said)
-    assert all(sentence.startswith(start) for sentence, start in zip(found, said))
+    assert all(sentence.startswith(start) for sentence, start in zip(found, said, strict=True))
 
 
 def test_unknown_characters_and_the_map_in_use():

@@ -30,7 +30,7 @@ def brute_force(frames):
     spelt = {}
     for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
         labels = tuple(label for label, _ in itertools.groupby(path) if label != 0)
-        logp = sum(float(frame[label]) for frame, label in zip(frames, path))
+        logp = sum(float(frame[label]) for frame, label in zip(frames, path, strict=True))
         spelt[labels] = np.logaddexp(spelt.get(labels, -np.inf), logp)
     return {labels: logp for labels, logp in spelt.items() if logp > -np.inf}
 

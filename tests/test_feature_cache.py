@@ -104,7 +104,7 @@ def test_the_second_time_nothing_is_decoded(corpus, cache, decoded):
     second = items(corpus, cache)
     assert len(decoded) == N_CLIPS
     assert_equal([item.features for item in first], [item.features for item in second])
-    for a, b in zip(first, second):
+    for a, b in zip(first, second, strict=True):
         assert a._replace(features=0, labels=0) == b._replace(features=0, labels=0)
 
 
@@ -126,7 +126,7 @@ def test_the_stated_error_of_float16():
 def test_normalisation_and_masks_come_after_the_cache(corpus, cache):
     normalised = WaveformProcessor(spectro_normalization=(-20.0, 10.0))
     plain = features(corpus, cache)
-    for a, b in zip(plain, features(corpus, cache, normalised)):
+    for a, b in zip(plain, features(corpus, cache, normalised), strict=True):
         assert torch.equal((a + 20) / 10, b)
     masking = WaveformProcessor(
         spectro_normalization=(-20.0, 10.0), augment=True, n_time_masks=9, n_freq_masks=9
@@ -295,7 +295,7 @@ def test_a_record_with_the_right_stamp_and_a_wrong_length(corpus, cache):
     whole = features(corpus, cache)
     file = cache.folder / "records"
     records = [list(record) for record in RECORD.iter_unpack(file.read_bytes())]
-    for record, n_samples in zip(records, [2**40, -1, -(2**62), 0, 639, 10**9]):
+    for record, n_samples in zip(records, [2**40, -1, -(2**62), 0, 639, 10**9], strict=True):
         record[0] = n_samples
     file.write_bytes(b"".join(RECORD.pack(*record) for record in records))
     with said() as lines:

@@ -164,7 +164,7 @@ def test_subtitles_hold_every_word_once_in_short_lines(drawn):
     st.floats(0, 2),
 )
 def test_the_intervals_of_a_tier_leave_no_gap(bounds, rest_s):
-    spans = [(a, b) for a, b in zip(bounds[::2], bounds[1::2]) if b > a]
+    spans = [(a, b) for a, b in zip(bounds[::2], bounds[1::2], strict=True) if b > a]
     words = [Timed("w", a, b, 1.0) for a, b in spans]
     duration_s = (spans[-1][1] if spans else 0.5) + rest_s
     grid = as_textgrid(Transcript("a", duration_s, "", 0.0, words, ()))

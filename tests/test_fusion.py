@@ -95,7 +95,7 @@ class Oracle:
         """What a text adds that may go on: its last word counts as the best that it may become."""
         begun = re.split(f"[{ENDS_WORD}]", text)[-1]
         added, _ = self.of_words(self.words_of(text[: len(text) - len(begun)]))
-        unigrams = dict(zip(self.model.words, self.model.unigrams.astype(float)))
+        unigrams = dict(zip(self.model.words, self.model.unigrams.astype(float), strict=True))
         values = [
             self.value(word, unigrams.get(word, 0.0))
             for word in self.words
@@ -120,7 +120,7 @@ def every_text(frames, oracle):
     """{labels: (log probability, score)} of all that is possible, adding up all paths."""
     logps = {}
     for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
-        logp = sum(frame[label] for frame, label in zip(frames, path))
+        logp = sum(frame[label] for frame, label in zip(frames, path, strict=True))
         labels = collapse(path)
         logps[labels] = np.logaddexp(logps.get(labels, -np.inf), logp)
     scored = {
@@ -139,7 +139,7 @@ def textbook_beam(frames, oracle, beam_width, charmap=CHARMAP):
         for text, (p_blank, p_label) in beam.items():
             total = np.logaddexp(p_blank, p_label)
             steps = [(text, total + frame[0], -np.inf)]
-            for symbol, logp in zip(charmap.symbols[1:], frame[1:]):
+            for symbol, logp in zip(charmap.symbols[1:], frame[1:], strict=True):
                 if text.endswith(symbol):
                     steps.append((text, -np.inf, p_label + logp))
                     steps.append((text + symbol, -np.inf, p_blank + logp))

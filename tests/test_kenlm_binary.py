@@ -94,7 +94,7 @@ def test_clips_decoded_at_once_do_not_meddle(scorer):
     lengths = np.arange(15, 31)
     alone = [
         beam_decode(clip[None], [length], CHARMAP, 12, fusion=fusion)[0]
-        for clip, length in zip(frames, lengths)
+        for clip, length in zip(frames, lengths, strict=True)
     ]
     n_threads, interval = torch.get_num_threads(), sys.getswitchinterval()
     torch.set_num_threads(4)
@@ -125,7 +125,7 @@ def test_what_is_known_of_a_binary_before_it_is_asked(scorer):
     arpa = read_language_model(FOLDER / "words.arpa")
     assert (words.level, characters.level) == ("word", "char")
     assert words.words[:3] == arpa.words[:3] and set(words.words) == set(arpa.words)
-    for word, logp in zip(words.words, words.vocabulary.unigrams):
+    for word, logp in zip(words.words, words.vocabulary.unigrams, strict=True):
         assert logp == pytest.approx(arpa.unigrams[arpa.ids[word]], abs=1e-4)
     assert unspelt_note(words, CHARMAP) == ""
     assert "75.0 % of the language" in unspelt_note(words, CharMap.from_symbols([" ", "a"]))

@@ -110,11 +110,11 @@ def test_counts_are_those_of_the_definition(sentences, order):
     for n, level in enumerate(levels):
         if n:
             below = ngrams
-            ngrams = [(words[f], *below[s]) for f, s in zip(level.first, level.suffix)]
+            ngrams = [(words[f], *below[s]) for f, s in zip(level.first, level.suffix, strict=True)]
             assert [below[row] for row in level.context] == [g[:-1] for g in ngrams]
         assert [words[w] for w in level.word] == [g[-1] for g in ngrams]
-        assert Counter(dict(zip(ngrams, level.raw.tolist()))) == oracle.raw[n]
-        assert Counter(dict(zip(ngrams, level.count.tolist()))) == oracle.count[n]
+        assert Counter(dict(zip(ngrams, level.raw.tolist(), strict=True))) == oracle.raw[n]
+        assert Counter(dict(zip(ngrams, level.count.tolist(), strict=True))) == oracle.count[n]
 
 
 def test_discounts_by_hand():
@@ -144,7 +144,9 @@ def test_a_model_by_hand():
 def windows(table, order):
     """{window of field values: count}."""
     fields = [counting.word_at(table.keys, place) for place in reversed(range(order))]
-    return dict(zip(zip(*(f.tolist() for f in fields)), table.count.tolist()))
+    return dict(
+        zip(zip(*(f.tolist() for f in fields), strict=True), table.count.tolist(), strict=True)
+    )
 
 
 @given(texts, st.integers(1, 7))

@@ -157,7 +157,7 @@ def test_nothing_to_score(references):
 
 def test_score_passes_on_what_to_keep():
     for kept in itertools.product([False, True], repeat=3):
-        keep = dict(zip(KEEPS, kept))
+        keep = dict(zip(KEEPS, kept, strict=True))
         case, accents, punctuation = kept
         substitutions = (case or accents) + accents  # É and é
         scores = score(["Été."], ["ete"], **keep)

@@ -218,7 +218,9 @@ def test_batch_norm_counts_valid_frames_only():
         x.grad = None
 
         def end_to_end(values, lengths=lengths):
-            return torch.cat([clip[:, :n] for clip, n in zip(values, lengths)], dim=1)[None]
+            return torch.cat([clip[:, :n] for clip, n in zip(values, lengths, strict=True)], dim=1)[
+                None
+            ]
 
         expected = theirs(end_to_end(x))
         (expected * end_to_end(target)).sum().backward()

@@ -178,7 +178,7 @@ def test_the_same_model_in_any_dress(tmp_path):
     for text in (windows, gzip.compress(windows), spaces):
         other = read_arpa(arpa(tmp_path, text, "other"))
         assert other.words == plain.words
-        for ours, theirs in zip(plain.ngrams, other.ngrams):
+        for ours, theirs in zip(plain.ngrams, other.ngrams, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     other = read_arpa(arpa(tmp_path, without_unk))
     assert other.words == plain.words
@@ -273,7 +273,9 @@ def test_words_of_a_sentence():
 
 def test_classes_that_end_a_word():
     charmap = CharMap()
-    assert {s for s, ends in zip(charmap.symbols, separators(charmap)) if ends} == set(" ¦,.¶")
+    assert {s for s, ends in zip(charmap.symbols, separators(charmap), strict=True) if ends} == set(
+        " ¦,.¶"
+    )
 
 
 def walk(trie, labels):

@@ -102,7 +102,9 @@ def test_norms_between_the_layers(cell, n_layers, n_frames, n_padding):
 def test_in_single_precision(cell):
     rnn = make(cell, 2, torch.float32)
     x, lengths = torch.randn(30, 3, 4), torch.tensor([30, 11, 1])
-    for a, b in zip(results(run_padded, rnn, x, lengths), results(packed, rnn, x, lengths)):
+    for a, b in zip(
+        results(run_padded, rnn, x, lengths), results(packed, rnn, x, lengths), strict=True
+    ):
         assert a.dtype == torch.float32 and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
@@ -112,7 +114,9 @@ def test_what_is_padded_does_not_matter(cell):
     x = torch.randn(5, 2, 4, dtype=torch.float64)
     other = x.clone()
     other[3:, 1] = 1e3
-    for a, b in zip(results(run_padded, rnn, x, lengths), results(run_padded, rnn, other, lengths)):
+    for a, b in zip(
+        results(run_padded, rnn, x, lengths), results(run_padded, rnn, other, lengths), strict=True
+    ):
         assert torch.equal(a, b)
 
 

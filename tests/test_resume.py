@@ -70,7 +70,7 @@ def assert_equal(a, b, where=""):
             assert_equal(a[key], b[key], f"{where}.{key}")
     elif isinstance(a, list):
         assert len(a) == len(b), where
-        for i, (one, other) in enumerate(zip(a, b)):
+        for i, (one, other) in enumerate(zip(a, b, strict=True)):
             assert_equal(one, other, f"{where}[{i}]")
     elif isinstance(a, torch.Tensor):
         assert torch.equal(a, b), where

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -194,7 +196,7 @@ def test_sortagrad_goes_from_short_to_long_once():
     durations = np.random.default_rng(0).lognormal(1.5, 0.4, 200)
     sampler = DurationBatchSampler(durations, 16, sortagrad=True)
     longest = [durations[batch].max() for batch in sampler.batches(0)]
-    assert all(a < 1.1 * b for a, b in zip(longest, longest[1:])) and longest[0] < longest[-1] / 3
+    assert all(a < 1.1 * b for a, b in pairwise(longest)) and longest[0] < longest[-1] / 3
     assert as_lists(sampler.batches(1)) == as_lists(DurationBatchSampler(durations, 16).batches(1))
 
 

@@ -38,7 +38,7 @@ texts = st.text("ab c", max_size=8)
 
 
 def clips_of(references=SAID, hypotheses=READ):
-    named = enumerate(zip(references, hypotheses))
+    named = enumerate(zip(references, hypotheses, strict=True))
     return [ScoredClip(f"{i}.mp3", *pair, -1.5, 2.0 + i, f"s{i % 2}") for i, pair in named]
 
 
@@ -78,7 +78,7 @@ def test_case_accents_and_punctuation_count_when_kept():
 
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
 def test_errors_of_clips_add_up_to_the_scores(pairs):
-    references, hypotheses = zip(*pairs)
+    references, hypotheses = zip(*pairs, strict=True)
     total = count_errors(clips_of(references, hypotheses)).counts.sum(axis=0).tolist()
     scores = metrics.score(references, hypotheses)
     words = scores.word_substitutions + scores.word_deletions + scores.word_insertions

@@ -196,9 +196,9 @@ def assert_disjoint(folder):
     for name in SPLITS:
         cells = [row.split("\t") for row in read(folder, name)[1]]
         assert cells
-        columns[name] = [set(column) for column in zip(*cells)][:3]
+        columns[name] = [set(column) for column in zip(*cells, strict=True)][:3]
     for a, b in ("train", "dev"), ("train", "test"), ("dev", "test"):
-        for of_a, of_b in zip(columns[a], columns[b]):
+        for of_a, of_b in zip(columns[a], columns[b], strict=True):
             assert not of_a & of_b
 
 

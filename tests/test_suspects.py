@@ -55,10 +55,10 @@ def test_swapped_transcripts_rise_to_the_top(seed):
     said = sentences(200, rng)
     wrong = rng.sample(range(200), 6)
     written = list(said)
-    for i, j in zip(wrong, wrong[1:] + wrong[:1]):
+    for i, j in zip(wrong, wrong[1:] + wrong[:1], strict=True):
         written[i] = said[j]
     suspects = []
-    for i, (spoken, text) in enumerate(zip(said, written)):
+    for i, (spoken, text) in enumerate(zip(said, written, strict=True)):
         misheard = "".join(rng.choice("abcdefgh") if rng.random() < 0.1 else c for c in spoken)
         logp = heard(misheard, rng.uniform(0.3, 0.9))
         suspects.append(suspect_of(str(i), text, logp.repeat_interleave(3, 0), CHARMAP))

@@ -130,7 +130,9 @@ def test_a_step_by_hand(penalties, grad_clip):
     done = step(model, batch, torch.optim.SGD(model.parameters(), lr=0.1), grad_clip)
     assert done.taken and done.loss == pytest.approx(loss.item(), rel=1e-5)
     assert done.grad_norm == pytest.approx(norm, rel=1e-4)  # before clipping
-    for after, before, gradient in zip(model.parameters(), make_model().parameters(), gradients):
+    for after, before, gradient in zip(
+        model.parameters(), make_model().parameters(), gradients, strict=True
+    ):
         assert torch.allclose(after, before - 0.1 * scale * gradient, atol=1e-6)
 
 
@@ -151,7 +153,7 @@ def test_gradients_of_several_batches_are_those_of_one():
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         done = step(model, batches, optimizer)
         grads.append([done.loss, done.grad_norm, *(p.grad for p in model.parameters())])
-    for one, other in zip(*grads):
+    for one, other in zip(*grads, strict=True):
         assert torch.allclose(torch.as_tensor(one), torch.as_tensor(other), rtol=1e-4, atol=1e-6)
 
 
@@ -161,7 +163,7 @@ def test_a_step_that_is_not_finite_is_skipped(caplog):
     before = [p.detach().clone() for p in model.parameters()]
     done = step(model, make_batch([1, 2], [1] * 5, [2]), optimizer)  # aaaaa needs 9 frames of 8
     assert not done.taken and done.loss == math.inf
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
     assert not optimizer.state
     assert "step skipped" in caplog.text and "clip 1 (inf)" in caplog.text
     assert "clip 0" not in caplog.text and "clip 2" not in caplog.text
@@ -169,7 +171,7 @@ def test_a_step_that_is_not_finite_is_skipped(caplog):
     done = step(model, make_batch([1, 2], [2]), optimizer)
     assert done.taken and math.isfinite(done.loss)
     assert all(p.isfinite().all() for p in model.parameters())
-    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), before))
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
 
 # --- The run folder ------------------------------------------------------------------------------

@@ -76,7 +76,9 @@ def long_recording(seed: int, n: int) -> tuple[np.ndarray, list[np.ndarray]]:
     noise, rng = np.random.default_rng(seed), random.Random(seed)
     clips = [speak(text, noise) for text in sentences(n, rng)]
     pauses = [np.zeros(int(rng.uniform(0.1, 1.5) * RATE_HZ), np.float32) for _ in clips]
-    return np.concatenate([part for pair in zip(clips, pauses) for part in pair]), clips
+    return np.concatenate(
+        [part for pair in zip(clips, pauses, strict=True) for part in pair]
+    ), clips
 
 
 @pytest.mark.parametrize("seed", range(4))

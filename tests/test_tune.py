@@ -55,7 +55,7 @@ def test_a_model_file_gives_the_language_model_back(path, stored):
         stored.model.words,
     )
     assert found.model.order == 2
-    for ours, theirs in zip(stored.model.ngrams, found.model.ngrams):
+    for ours, theirs in zip(stored.model.ngrams, found.model.ngrams, strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
 
@@ -126,7 +126,7 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
 def unsure(text: str, heard: str, charmap: CharMap, belief=0.45, least=1e-4) -> np.ndarray:
     """Frames (2 U, V) that hold ``heard`` likelier than ``text``, of the same length."""
     p = np.full((2 * len(text), charmap.vocab_size), least)
-    for i, (right, wrong) in enumerate(zip(text, heard)):
+    for i, (right, wrong) in enumerate(zip(text, heard, strict=True)):
         p[2 * i, charmap.char2idx[right]] += belief
         p[2 * i, charmap.char2idx[wrong]] += 1 - belief
         p[2 * i + 1, charmap.blankid] += 1
@@ -140,7 +140,7 @@ def heard(monkeypatch):
     pairs = [("le chat dort", "le chot dort"), ("la souris dort", "la saurus dort")]
     posteriors = [unsure(*pair, charmap) for pair in pairs]
     clips = []
-    for (text, _), logp in zip(pairs, posteriors):
+    for (text, _), logp in zip(pairs, posteriors, strict=True):
         hypotheses = greedy_decode(logp[None], [len(logp)], charmap)[0]
         clips.append(Decoded(text, text, hypotheses))
     posteriors.append(np.zeros((0, charmap.vocab_size)))  # a clip that cannot be read

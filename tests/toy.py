@@ -62,7 +62,7 @@ def make_toy_corpus(
     noise = np.random.default_rng(seed)
     texts = iter(sentences(sum(counts), random.Random(seed)))
     durations = ["clip\tduration[ms]"]
-    for split, n_clips in zip(("train", "dev", "test"), counts):
+    for split, n_clips in zip(("train", "dev", "test"), counts, strict=True):
         lines = [HEADER]
         for i in range(n_clips):
             name, sentence = f"toy_{split}_{i}.mp3", next(texts)

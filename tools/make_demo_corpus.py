@@ -330,7 +330,7 @@ def word_times(text: str, marks: list[tuple[int, float]], samples: np.ndarray) -
     loud_s = (np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max()) + 1) / SAMPLE_RATE
     next_starts = [start_s for _, start_s in starts[1:]] + [len(samples) / SAMPLE_RATE]
     words = []
-    for (word, start_s), next_s in zip(starts, next_starts):
+    for (word, start_s), next_s in zip(starts, next_starts, strict=True):
         sounding = loud_s[(loud_s > start_s) & (loud_s <= next_s)]
         words.append(Word(word, start_s, float(sounding[-1]) if len(sounding) else next_s))
     return words
@@ -430,14 +430,17 @@ def write_corpus(folder: Path, settings: dict, clips: list[Clip], speaker: Speak
     write_tsv(
         folder / "clip_durations.tsv",
         ["clip", "duration[ms]"],
-        zip([clip.path for clip in clips], durations_ms),
+        zip([clip.path for clip in clips], durations_ms, strict=True),
     )
     (folder / SETTINGS_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     summary = []
     for split in VOICES:
         own = [clip for clip in clips if clip.split == split]
         write_tsv(folder / f"{split}.tsv", COLUMNS, (clip.row(settings["lang"]) for clip in own))
-        hours = sum(ms for clip, ms in zip(clips, durations_ms) if clip.split == split) / 3.6e6
+        hours = (
+            sum(ms for clip, ms in zip(clips, durations_ms, strict=True) if clip.split == split)
+            / 3.6e6
+        )
         n_types = len({word for clip in own for word in words_of(clip.sentence)})
         n_voices = len({clip.voice for clip in own})
         summary.append(

@@ -1,8 +1,9 @@
 """Charts as SVG text, drawn by hand: no library, nothing to load, sharp at every size."""
 
 import math
+from collections.abc import Sequence
 from html import escape
-from typing import Sequence
+from itertools import pairwise
 
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
@@ -85,10 +86,10 @@ def stacked_histogram(
     edges: Sequence[float], counts: dict[str, list[int]], bounds: tuple[float, float]
 ) -> str:
     """Clips by duration, the splits stacked; what lies outside the bounds is shaded."""
-    totals = [sum(column) for column in zip(*counts.values())] or [0]
+    totals = [sum(column) for column in zip(*counts.values(), strict=True)] or [0]
     x, y = x_axis(edges[0], edges[-1]), y_axis(0, 1.05 * max(*totals, 1))
     parts = axes("seconds", "clips", x, y)
-    for i, (start, end) in enumerate(zip(edges, edges[1:])):
+    for i, (start, end) in enumerate(pairwise(edges)):
         below = 0
         for name, column in counts.items():
             if column[i]:

@@ -21,7 +21,8 @@ the edges looked at.
 import math
 import unicodedata
 from collections import defaultdict
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 

@@ -4,9 +4,10 @@ import hashlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Iterable, Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -122,7 +123,7 @@ def scan(corpus: Corpus, n_processes: int, n_clips: int | None = None, seed: int
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
     results = _in_parallel(tasks, min(n_processes, os.cpu_count() or 1))
-    for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows))):
+    for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows)), strict=True):
         if isinstance(result, str):
             split.problems[int(row)] = result
         else:

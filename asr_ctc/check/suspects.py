@@ -75,7 +75,12 @@ def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "")
             continue
         posteriors, lengths = log_posteriors(recognizer.model, batch.to(recognizer.device)[0])
         clips = zip(
-            batch.ids, batch.sentences, batch.has_labels, posteriors.cpu(), lengths.tolist()
+            batch.ids,
+            batch.sentences,
+            batch.has_labels,
+            posteriors.cpu(),
+            lengths.tolist(),
+            strict=True,
         )
         for clip, sentence, has_labels, logp, n_frames in clips:
             if has_labels:

@@ -135,7 +135,9 @@ class _Reader:
             progress.update(len(pieces[-1][0]))
         for _ in self.lines():
             raise self.error(f"\\data\\ promised {count} {order}-grams, here is one more")
-        columns = [np.concatenate(column) for column in zip(*pieces)] if pieces else None
+        columns = (
+            [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else None
+        )
         columns = columns or [np.zeros(0, np.int64)] * (order + 3)
         return columns[:order], *columns[order:]
 
@@ -156,7 +158,7 @@ class _Reader:
                 raise ValueError
             if order == 1:
                 b"\n".join(words[0]).decode("utf-8")
-                new = dict(zip(words[0], range(len(ids), len(ids) + len(lines))))
+                new = dict(zip(words[0], range(len(ids), len(ids) + len(lines)), strict=True))
                 if len(new) < len(lines) or not ids.keys().isdisjoint(new):
                     raise ValueError
                 ids.update(new)
@@ -171,7 +173,7 @@ class _Reader:
     def error_of_piece(self, order: int, numbers, rows, ids: dict[bytes, int]) -> UserError:
         """The error of the first wrong line."""
         seen = set()
-        for number, (log10p, *words) in zip(numbers, rows):
+        for number, (log10p, *words) in zip(numbers, rows, strict=True):
             backoff = words.pop() if words else b""
             text = b" ".join(words).decode("utf-8", "replace")
             if len(words) != order:
@@ -260,7 +262,7 @@ def write_arpa(path, model: LanguageModel) -> None:
                 columns.insert(0, log10p[nodes].tolist())
                 if has_backoff:
                     columns.append(backoff[nodes].tolist())
-                file.write(b"".join(map(pattern.__mod__, zip(*columns))))
+                file.write(b"".join(map(pattern.__mod__, zip(*columns, strict=True))))
                 progress.update(len(nodes))
         file.write(b"\n\\end\\\n")
 

@@ -129,12 +129,12 @@ def _numbered(
 ) -> Iterator[list[int]]:
     """The words of every sentence that dev and test do not have; the sources are told."""
     texts = [_pieces(train.all_sentences()), *map(read_text, files)]
-    for source, pieces in zip(sources, texts):
+    for source, pieces in zip(sources, texts, strict=True):
         for piece in pieces:
             piece = [sentence for sentence in piece if sentence.strip()]
             allowed = ~np.isin(sentence_keys(piece), forbidden)
             source.n_left_out += len(piece) - int(allowed.sum())
-            for sentence, is_allowed in zip(piece, allowed.tolist()):
+            for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
                 if is_allowed:
                     ids = numbering.sentence(sentence)
                     source.n_sentences += 1
@@ -158,7 +158,7 @@ def read_text(path) -> Iterator[list[str]]:
         ):
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            file = gzip.open(raw) if is_gzip else raw
+            file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
             while lines := list(islice(file, SENTENCES_AT_A_TIME)):
                 try:
                     text = b"".join(lines).decode("utf-8-sig" if n_lines == 0 else "utf-8")

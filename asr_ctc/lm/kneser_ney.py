@@ -138,7 +138,7 @@ def _discounted(count: np.ndarray) -> np.ndarray:
 
 
 def _kept(levels: list[Level], prune: tuple[int, ...]) -> list[np.ndarray]:
-    kept = [level.raw > least for level, least in zip(levels, prune)]
+    kept = [level.raw > least for level, least in zip(levels, prune, strict=True)]
     for n in range(len(levels) - 1, 0, -1):
         kept[n - 1][levels[n].context[kept[n]]] = True
         kept[n - 1][levels[n].suffix[kept[n]]] = True

@@ -60,9 +60,9 @@ def _is_sound(ngrams: Ngrams, n_words: int) -> bool:
     return bool(
         (first, second, last) == (1, 1 + n_words, n)
         and (np.diff(ngrams.children) >= 0).all()
-        and ((0 <= ngrams.state) & (ngrams.state < n)).all()
-        and ((0 <= ngrams.word[1:]) & (ngrams.word[1:] < n_words)).all()
-        and (0 <= ngrams.shorter).all()
+        and ((ngrams.state >= 0) & (ngrams.state < n)).all()
+        and ((ngrams.word[1:] >= 0) & (ngrams.word[1:] < n_words)).all()
+        and (ngrams.shorter >= 0).all()
         and (ngrams.shorter[1:] < np.arange(1, n)).all()
         and np.isfinite(ngrams.logp).all()
         and np.isfinite(ngrams.backoff).all()

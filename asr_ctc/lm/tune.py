@@ -130,7 +130,9 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
 
     def keep_and_decode(logp, lengths, charmap):
         logp = logp.cpu()
-        posteriors.extend(clip[:length].numpy() for clip, length in zip(logp, lengths.tolist()))
+        posteriors.extend(
+            clip[:length].numpy() for clip, length in zip(logp, lengths.tolist(), strict=True)
+        )
         return greedy_decode(logp, lengths, charmap)
 
     corpus, _ = split_to_read(recognizer, config, "dev")

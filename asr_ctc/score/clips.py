@@ -85,11 +85,11 @@ def count_errors(clips: Sequence[ScoredClip], **keep: bool) -> ClipErrors:
     scored = [i for i, reference in enumerate(references) if reference]
     for align in (align_words, align_characters):
         found = align([references[i] for i in scored], [hypotheses[i] for i in scored])
-        pairs_of = dict(zip(scored, found))
+        pairs_of = dict(zip(scored, found, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
     counts = np.zeros((len(clips), len(COUNTS)), dtype=np.int64)
     for i in scored:
-        for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i])):
+        for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i]), strict=True):
             counts[i, column] = sum(said != read for said, read in pairs)
             counts[i, column + 1] = sum(said is not None for said, _ in pairs)
         counts[i, 4:] = references[i] != hypotheses[i], 1

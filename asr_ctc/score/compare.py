@@ -68,7 +68,9 @@ def _refuse_other_references(names: tuple[str, str], a: ClipErrors, b: ClipError
     """References need only be the same as scored: case or punctuation may differ."""
     others = [
         (one, other)
-        for one, other, said, meant in zip(a.clips, b.clips, a.characters, b.characters)
+        for one, other, said, meant in zip(
+            a.clips, b.clips, a.characters, b.characters, strict=True
+        )
         if _reference(said) != _reference(meant)
     ]
     if others:

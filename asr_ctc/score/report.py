@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def _rates(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict]:
 def _totals(alignments: Sequence[Pairs]) -> dict[str, int]:
     total = sum(said is not None for pairs in alignments for said, _ in pairs)
     found = np.sum([operations(pairs) for pairs in alignments] or [(0, 0, 0)], axis=0).tolist()
-    return {"total": total} | dict(zip(("substituted", "deleted", "inserted"), found))
+    return {"total": total} | dict(zip(("substituted", "deleted", "inserted"), found, strict=True))
 
 
 def slices(errors: ClipErrors, name: str, values: Sequence[str]) -> list[dict]:
@@ -88,13 +89,14 @@ def duration_bins(durations_s: np.ndarray) -> list[str]:
     """The name of each clip's bin, half-open; a clip that cannot be opened lasts 0 s."""
     names, bins = _duration_names(), np.digitize(durations_s, DURATION_EDGES_S)
     return [
-        names[which] if seconds > 0 else UNREADABLE for which, seconds in zip(bins, durations_s)
+        names[which] if seconds > 0 else UNREADABLE
+        for which, seconds in zip(bins, durations_s, strict=True)
     ]
 
 
 def _duration_names() -> list[str]:
     edges = DURATION_EDGES_S
-    between = [f"{low} to {high} s" for low, high in zip(edges, edges[1:])]
+    between = [f"{low} to {high} s" for low, high in pairwise(edges)]
     return [f"under {edges[0]} s", *between, f"{edges[-1]} s and more"]
 
 

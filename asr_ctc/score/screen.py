@@ -80,7 +80,7 @@ def _slices(name: str, rows: list[dict]) -> list[str]:
     labels = [_short(row["value"] or "(empty)") for row in rows[:N_SLICES]]
     width = max(map(width_of, [name, *labels]))
     lines = [f"{padded(name, width)}  clips   words   {'WER':27} CER"]
-    for label, row in zip(labels, rows):
+    for label, row in zip(labels, rows, strict=True):
         lines.append(
             f"{padded(label, width)} {row['clips']:6} {row['words']:7} "
             f"{with_interval(row['wer'])} {with_interval(row['cer'])}".rstrip()

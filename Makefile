@@ -13,7 +13,7 @@ setup: $(READY)
 $(READY): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	$(RUN) -c "import asr_ctc.fast_beam"  # compiles it
+	$(RUN) -c "import asr_ctc.decoding.beam_compiled"  # compiles it
 	touch $(READY)
 
 demo: $(READY)

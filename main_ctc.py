@@ -2,7 +2,7 @@
 
 import sys
 
-from asr_ctc.cli import main
+from asr_ctc.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 def __getattr__(name: str):
     """``asr_ctc.Recognizer``, imported on first use so that ``--help`` does not wait for torch."""
     if name == "Recognizer":
-        from asr_ctc.recognizer import Recognizer
+        from asr_ctc.recognition.recognizer import Recognizer
 
         return Recognizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

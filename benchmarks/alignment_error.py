@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from asr_ctc import audio
-from asr_ctc.alignment import align_text
-from asr_ctc.recognizer import Recognizer
+from asr_ctc.audio import decode as audio
+from asr_ctc.decoding.alignment import align_text
+from asr_ctc.recognition.recognizer import Recognizer
 
 N_CLIPS, LIMIT_MS = 200, 80
 RATE_HZ = audio.RATE_HZ

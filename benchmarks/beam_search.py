@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.decoding import beam_decode, reference_beam_decode
-from asr_ctc.fusion import fuse
+from asr_ctc.decoding.beam_reference import beam_decode, reference_beam_decode
+from asr_ctc.decoding.fusion import fuse
 from asr_ctc.lm.read import read_language_model
+from asr_ctc.text.charmap import CharMap
 from benchmarks.machine import processor_name
 
 BEAM_WIDTHS = (10, 100)
@@ -58,8 +58,8 @@ def made_posteriors(n_frames: int, n_classes: int, seed: int = 0) -> np.ndarray:
 
 def real_posteriors(modelpath: str, audiofile: str) -> tuple[np.ndarray, CharMap]:
     """Log posteriors (T', V) float32 of a clip by a trained model, and its character map."""
-    from asr_ctc import audio
-    from asr_ctc.recognizer import Recognizer
+    from asr_ctc.audio import decode as audio
+    from asr_ctc.recognition.recognizer import Recognizer
 
     recognizer = Recognizer.load(modelpath, device="cpu")
     samples = audio.load(audiofile, recognizer.processor.rate)

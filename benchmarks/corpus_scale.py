@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from asr_ctc import transcripts
-from asr_ctc.charmap import CharMap
-from asr_ctc.corpus import between, load_split, with_durations
-from asr_ctc.sampling import DurationBatchSampler
+from asr_ctc.corpus import transcripts
+from asr_ctc.corpus.corpus import between, load_split, with_durations
+from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.text.charmap import CharMap
 
 LANG, VERSION, FEW_ROWS, N_WORKERS, N_BATCHES, BATCH_SIZE = "en", "made-up-1.0", 1000, 4, 400, 32
 HEADER = (
@@ -112,7 +112,7 @@ def measure_memory(folder: Path, index_dir: Path) -> dict:
     import torch
     from torch.utils.data import DataLoader
 
-    from asr_ctc.data import BatchCollate, ClipDataset, WaveformProcessor
+    from asr_ctc.loading.dataset import BatchCollate, ClipDataset, WaveformProcessor
 
     class Soundless(ClipDataset):
         def decibels(self, draw):

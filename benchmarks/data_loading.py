@@ -29,11 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.corpus import find_corpus
-from asr_ctc.data import ClipDataset, WaveformProcessor, make_loader, prepare_split
-from asr_ctc.feature_cache import open_caches
-from asr_ctc.sampling import DurationBatchSampler
+from asr_ctc.corpus.corpus import find_corpus
+from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor, make_loader, prepare_split
+from asr_ctc.loading.feature_cache import open_caches
+from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.text.charmap import CharMap
 from benchmarks.machine import processor_name
 
 TICKS = os.sysconf("SC_CLK_TCK")

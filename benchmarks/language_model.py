@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from asr_ctc.charmap import CharMap
+from asr_ctc.commands.lm import full_prune, read_text
 from asr_ctc.lm.arpa import read_arpa, write_arpa
-from asr_ctc.lm.build import full_prune, read_text
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
+from asr_ctc.text.charmap import CharMap
 
 N_VOCABULARY = 200_000
 SYLLABLES = [a + b for a in "bcdfglmnprstv" for b in ("a", "e", "i", "o", "ou", "é")]

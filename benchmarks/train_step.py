@@ -32,20 +32,16 @@ import torch
 from torch import nn
 from torch.nn.utils import rnn as rnn_utils
 
-from asr_ctc import compute, index
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import Config
-from asr_ctc.corpus import find_corpus
-from asr_ctc.data import (
-    BatchCollate,
-    ClipDataset,
-    WaveformProcessor,
-    prepare_split,
-)
-from asr_ctc.models import CTCModel
-from asr_ctc.optimisation import make_optimizer
-from asr_ctc.sampling import DurationBatchSampler
-from asr_ctc.step import train_step
+from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.config.load import Config
+from asr_ctc.corpus import index
+from asr_ctc.corpus.corpus import find_corpus
+from asr_ctc.loading.dataset import BatchCollate, ClipDataset, WaveformProcessor, prepare_split
+from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.training.optimiser import make_optimizer
+from asr_ctc.training.step import train_step
 from benchmarks.machine import processor_name
 
 NORMALIZATION = (-25.0, 25.0)  # about that of the corpus, in dB

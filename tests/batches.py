@@ -3,9 +3,9 @@
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.data import Batch
-from asr_ctc.models import CTCModel
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.loading.dataset import Batch
+from asr_ctc.text.charmap import CharMap
 
 
 def labels(*clips: list[int]) -> PackedSequence:

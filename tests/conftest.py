@@ -68,9 +68,9 @@ def tiny_model():
     """An untrained model of the published kind with one layer of 8 GRU cells, as a ModelFile."""
     import torch
 
-    from asr_ctc.charmap import CharMap
-    from asr_ctc.checkpoint import ModelFile
-    from asr_ctc.models import Architecture, CTCModel
+    from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+    from asr_ctc.acoustic.model_file import ModelFile
+    from asr_ctc.text.charmap import CharMap
 
     torch.manual_seed(0)
     charmap = CharMap()

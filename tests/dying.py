@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 
-from asr_ctc import cli, training
+from asr_ctc.commands import main as cli
+from asr_ctc.training import loop as training
 from tests.interrupted import strike
 
 if os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":

@@ -35,7 +35,7 @@ def strike(
 
 def write_half(count: int, number: int) -> None:
     """The ``count``-th file that is flushed is cut in the middle, and the process killed then."""
-    from asr_ctc import files
+    from asr_ctc.base import files
 
     fsync, calls = os.fsync, []
 
@@ -51,7 +51,9 @@ def write_half(count: int, number: int) -> None:
 
 
 def run(job: dict) -> int:
-    from asr_ctc import cli, files, training
+    from asr_ctc.base import files
+    from asr_ctc.commands import main as cli
+    from asr_ctc.training import loop as training
 
     if job.get("moment"):
         count, number = job["count"], getattr(signal, job["signal"])
@@ -67,7 +69,7 @@ def run(job: dict) -> int:
 
 
 def main(jobs: list[dict]) -> list[int]:
-    import asr_ctc.training  # noqa: F401  once for all
+    import asr_ctc.training.loop  # noqa: F401  once for all
 
     statuses = []
     for job in jobs:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
+from asr_ctc.text.charmap import CharMap
 
 SCORE_TOLERANCE = 1e-4
 # Of made posteriors, and of the search in them.

@@ -6,11 +6,11 @@ import shutil
 
 import pytest
 
-from asr_ctc import cli
-from asr_ctc.checkpoint import save_model
-from asr_ctc.errors import UserError
-from asr_ctc.formats import Transcript
-from asr_ctc.recordings import TranscriptWriter, find_recordings, text_beside
+from asr_ctc.acoustic.model_file import save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.recognition.formats import Transcript
+from asr_ctc.recognition.recordings import TranscriptWriter, find_recordings, text_beside
 
 
 @pytest.fixture

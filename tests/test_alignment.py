@@ -8,16 +8,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import alignment, audio
-from asr_ctc.alignment import FrameClock, align_text, best_path, spell, with_times, words_of
-from asr_ctc.charmap import CharMap
-from asr_ctc.decoding import Hypothesis, greedy_decode
-from asr_ctc.errors import UserError
-from asr_ctc.features import WaveformProcessor
-from asr_ctc.models import CTCModel
-from asr_ctc.recognizer import Recognizer
-from asr_ctc.transcribe import Transcriber
-from asr_ctc.transcripts import frames_needed
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.audio import decode as audio
+from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.transcripts import frames_needed
+from asr_ctc.decoding import alignment
+from asr_ctc.decoding.alignment import (
+    FrameClock,
+    align_text,
+    best_path,
+    spell,
+    with_times,
+    words_of,
+)
+from asr_ctc.decoding.beam_reference import Hypothesis, greedy_decode
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.recognition.transcriber import Transcriber
+from asr_ctc.text.charmap import CharMap
 
 LETTERS = CharMap.from_symbols("ab ")  # blank 0, a 1, b 2, space 3
 CLOCK = FrameClock(step_s=0.04, first_s=0.0, duration_s=100.0)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_ctc import audio
-from asr_ctc.errors import AudioError, UserError
+from asr_ctc.audio import decode as audio
+from asr_ctc.base.errors import AudioError, UserError
 
 RATE_HZ = 16_000
 TIME_S = np.arange(2 * RATE_HZ) / RATE_HZ

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc import audio
-from asr_ctc.augment import (
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.audio import decode as audio
+from asr_ctc.audio.augment import (
     Augmentation,
     add_noise,
     change_level,
@@ -19,13 +20,12 @@ from asr_ctc.augment import (
     parse_augmentation,
     reverberate,
 )
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import Config, make_config, read_yaml
-from asr_ctc.corpus import LeftOut
-from asr_ctc.data import Clip, ClipDataset, WaveformProcessor, make_loader, prepare_split
-from asr_ctc.errors import UserError
-from asr_ctc.models import CTCModel
-from asr_ctc.sampling import Draw
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import Config, make_config, read_yaml
+from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.loading.dataset import Clip, ClipDataset, WaveformProcessor, make_loader, prepare_split
+from asr_ctc.loading.sampling import Draw
+from asr_ctc.text.charmap import CharMap
 from tests.command import run
 from tests.toy import make_toy_corpus
 

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 import torch
 
-from asr_ctc.checkpoint import load_model
+from asr_ctc.acoustic.model_file import load_model
 from tests.command import SMALL, read_until, run, start, train_small
 from tests.toy import RATE_HZ, make_toy_corpus, speak
 

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc import batch_beam
-from asr_ctc.charmap import CharMap
-from asr_ctc.cli import beam_settings
-from asr_ctc.config import make_config
-from asr_ctc.decoding import beam_decode, reference_beam_decode
-from asr_ctc.errors import UserError
-from asr_ctc.fusion import no_fusion
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands.main import beam_settings
+from asr_ctc.config.load import make_config
+from asr_ctc.decoding import beam_batched as batch_beam
+from asr_ctc.decoding.beam_reference import beam_decode, reference_beam_decode
+from asr_ctc.decoding.fusion import no_fusion
+from asr_ctc.text.charmap import CharMap
 from tests.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.best import Best
+from asr_ctc.training.best_epochs import Best
 
 
 def epochs(*pairs, by="cer"):

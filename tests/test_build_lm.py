@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import make_config
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands.lm import build_language_model, perplexity
+from asr_ctc.config.load import make_config
 from asr_ctc.lm.arpa import read_arpa
-from asr_ctc.lm.build import build_language_model, perplexity
 from asr_ctc.lm.ngrams import SPACE, GrowingModel
+from asr_ctc.text.charmap import CharMap
 from tests.command import run
 from tests.toy import HEADER
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.text import base_letter, fold_latin
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.folding import base_letter, fold_latin
 
 EXAMPLE = "Je vais m'éclater avec des RNNS!"
 EXAMPLE_LABELS = [16, 27, 22, 1, 39, 18, 26, 36, 1, 30, 3, 22, 20, 29, 18, 37, 22, 35, 1, 18, 39]

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import ModelFile, load_model, newest_model, save_model
-from asr_ctc.errors import UserError
-from asr_ctc.files import write_atomically
-from asr_ctc.models import Architecture, CTCModel
+from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+from asr_ctc.acoustic.model_file import ModelFile, load_model, newest_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+from asr_ctc.text.charmap import CharMap
 
 CLIP = torch.randn(40, 20, generator=torch.Generator().manual_seed(0))
 

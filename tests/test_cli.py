@@ -16,9 +16,12 @@ import soundfile
 import torch
 import yaml
 
-from asr_ctc import Recognizer, command_line, config, corpus
-from asr_ctc.checkpoint import load_model
-from asr_ctc.errors import UserError
+from asr_ctc import Recognizer
+from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.config import flags as command_line
+from asr_ctc.config import load as config
+from asr_ctc.corpus import corpus
 from tests.command import REPOSITORY, SMALL, environment, read_until, run, start, train_small
 from tests.toy import RATE_HZ, make_toy_corpus, speak
 

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from asr_ctc import cli
-from asr_ctc.errors import UserError
-from asr_ctc.score.clips import ScoredClip, as_jsonl
-from asr_ctc.score.compare import compare
-from asr_ctc.score.screen import comparison_as_text
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.scoring.clips import ScoredClip, as_jsonl
+from asr_ctc.scoring.compare import compare
+from asr_ctc.scoring.screen import comparison_as_text
 
 NAMES = ("a.jsonl", "b.jsonl")
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from asr_ctc import compute
-from asr_ctc.errors import UserError
+from asr_ctc.acoustic import compute
+from asr_ctc.base.errors import UserError
 from tests.command import REPOSITORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

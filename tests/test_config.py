@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import config as settings_of
-from asr_ctc.config import Config, make_config, parse_value, read_yaml, settings
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
+from asr_ctc.config import load as settings_of
+from asr_ctc.config.load import Config, make_config, parse_value, read_yaml, settings
 
 TABLE = settings()
 KNOWN = """

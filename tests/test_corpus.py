@@ -4,9 +4,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import audio
-from asr_ctc.columns import lines
-from asr_ctc.corpus import (
+from asr_ctc.audio import decode as audio
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.columns import lines
+from asr_ctc.corpus.corpus import (
     LeftOut,
     Strings,
     between,
@@ -15,7 +16,6 @@ from asr_ctc.corpus import (
     refuse_if_mostly_broken,
     with_durations,
 )
-from asr_ctc.errors import UserError
 
 # What a sentence may hold: anything but the tab and the line ends that separate.
 sentences = st.text(

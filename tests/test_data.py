@@ -14,10 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
-from asr_ctc import audio
-from asr_ctc.charmap import CharMap
-from asr_ctc.corpus import LeftOut, load_split, with_durations
-from asr_ctc.data import (
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.audio import decode as audio
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.corpus import LeftOut, load_split, with_durations
+from asr_ctc.corpus.transcripts import frames_needed
+from asr_ctc.loading.dataset import (
     Batch,
     BatchCollate,
     Clip,
@@ -30,10 +32,8 @@ from asr_ctc.data import (
     measure_normalization,
     prepare_split,
 )
-from asr_ctc.errors import UserError
-from asr_ctc.models import CTCModel
-from asr_ctc.sampling import Draw
-from asr_ctc.transcripts import frames_needed
+from asr_ctc.loading.sampling import Draw
+from asr_ctc.text.charmap import CharMap
 
 CHARMAP = CharMap()
 

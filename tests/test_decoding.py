@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from asr_ctc.data import CharMap
-from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode, reference_beam_decode
+from asr_ctc.decoding.beam_reference import (
+    Hypothesis,
+    beam_decode,
+    greedy_decode,
+    reference_beam_decode,
+)
+from asr_ctc.loading.dataset import CharMap
 
 INF = math.inf
 AB = CharMap.from_symbols(list("ab"))

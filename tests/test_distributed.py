@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from asr_ctc.checkpoint import load_model
-from asr_ctc.data import ClipDataset, make_loader, prepare_split
-from asr_ctc.evaluation import evaluate
+from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.loading.dataset import ClipDataset, make_loader, prepare_split
+from asr_ctc.scoring.evaluation import evaluate
 from tests.command import MAIN, REPOSITORY, environment, run
 from tests.toy import make_toy_corpus
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from asr_ctc.config import Config, make_config
-from asr_ctc.doctor import BLANK_STEPS, Doctor
+from asr_ctc.config.load import Config, make_config
+from asr_ctc.training.doctor import BLANK_STEPS, Doctor
 
 HEALTHY = {
     "train_loss": 1.0, "dev_loss": 1.0, "dev_cer": 0.5, "dev_wer": 0.9, "lr": 1e-3,
@@ -235,7 +235,7 @@ def test_a_resumed_run_hears_what_a_straight_one_does(cut):
 
 def test_every_flag_that_is_named_exists():
     """Each failure at once, and the flags in what is said about it."""
-    from asr_ctc.config import settings
+    from asr_ctc.config.load import settings
 
     watching = Doctor(replace(Config()), 3000)
     said = watching.at_start({"unlearnable_share": 0.5, "unknown_share": 0.5})

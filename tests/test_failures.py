@@ -5,15 +5,17 @@ import math
 import pytest
 import torch
 
-from asr_ctc import cli, distributed, resume, training
-from asr_ctc.checkpoint import load_model, save_model
-from asr_ctc.config import make_config
-from asr_ctc.errors import UserError
-from asr_ctc.interruption import Interruption
-from asr_ctc.resume import Start, find_start
-from asr_ctc.runs import setup
-from asr_ctc.step import train_step
-from asr_ctc.training import train
+from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.config.load import make_config
+from asr_ctc.training import distributed, resume
+from asr_ctc.training import loop as training
+from asr_ctc.training.interruption import Interruption
+from asr_ctc.training.loop import train
+from asr_ctc.training.resume import Start, find_start
+from asr_ctc.training.setup import setup
+from asr_ctc.training.step import train_step
 from tests.batches import make_batch, make_model
 from tests.toy import SMALL
 

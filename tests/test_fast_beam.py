@@ -17,9 +17,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.compiled import compiled
-from asr_ctc.decoding import beam_decode, reference_beam_decode
+from asr_ctc.base.compiled import compiled
+from asr_ctc.decoding.beam_reference import beam_decode, reference_beam_decode
+from asr_ctc.text.charmap import CharMap
 from tests.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
 
 ROOT = Path(__file__).parents[1]
@@ -211,7 +211,7 @@ def test_the_search_uses_what_it_imports(monkeypatch):
         used.extend(module.__name__ for module in uses)
         return lambda function: function
 
-    monkeypatch.setattr("asr_ctc.compiled.compiled", note)
+    monkeypatch.setattr("asr_ctc.base.compiled.compiled", note)
     path = ROOT / "asr_ctc" / "fast_beam.py"
     load(path)
     nodes = ast.walk(ast.parse(path.read_text("utf-8")))

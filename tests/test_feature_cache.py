@@ -16,16 +16,17 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from asr_ctc import audio, feature_cache
-from asr_ctc.augment import parse_augmentation
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import make_config
-from asr_ctc.corpus import Corpus
-from asr_ctc.data import ClipDataset, WaveformProcessor, make_loader, prepare_split
-from asr_ctc.errors import UserError
-from asr_ctc.feature_cache import RECORD, FeatureCache, fingerprint, open_caches
-from asr_ctc.runs import make_caches
-from asr_ctc.sampling import Draw
+from asr_ctc.audio import decode as audio
+from asr_ctc.audio.augment import parse_augmentation
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
+from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.loading import feature_cache
+from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor, make_loader, prepare_split
+from asr_ctc.loading.feature_cache import RECORD, FeatureCache, fingerprint, open_caches
+from asr_ctc.loading.sampling import Draw
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.training.setup import make_caches
 from tests.command import run, train_small
 
 CHARMAP, PLAIN = CharMap(), WaveformProcessor()

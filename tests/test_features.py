@@ -4,7 +4,7 @@ import torchaudio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.features import WaveformProcessor, spec_augment, time_warp
+from asr_ctc.audio.log_mel import WaveformProcessor, spec_augment, time_warp
 
 # Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.
 PUBLISHED_DB = [29.6854, 31.1010, 26.9646, 29.3706, 28.9349, 32.7641, 33.2911, 29.0385, 28.5572]

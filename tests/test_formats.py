@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.alignment import Timed
-from asr_ctc.config import settings
-from asr_ctc.formats import (
+from asr_ctc.config.load import settings
+from asr_ctc.decoding.alignment import Timed
+from asr_ctc.recognition.formats import (
     CUE_S,
     FORMATS,
     LINE_CHARACTERS,

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc import fusion as fusing
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import make_config
-from asr_ctc.decoding import beam_decode
-from asr_ctc.errors import UserError
-from asr_ctc.fusion import fuse, fusion_of, no_fusion
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
+from asr_ctc.decoding import fusion as fusing
+from asr_ctc.decoding.beam_reference import beam_decode
+from asr_ctc.decoding.fusion import fuse, fusion_of, no_fusion
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, GrowingModel
-from asr_ctc.lm.vocabulary import labels_of
+from asr_ctc.lm.spelling import labels_of
+from asr_ctc.text.charmap import CharMap
 
 CHARMAP = CharMap.from_symbols([" ", "a", "b"])
 VOCABULARY = ["a", "ab", "b", "bab"]

@@ -11,10 +11,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import audio, durations, index, transcripts
-from asr_ctc.charmap import CharMap
-from asr_ctc.columns import Strings
-from asr_ctc.corpus import load_split, with_durations
+from asr_ctc.audio import decode as audio
+from asr_ctc.corpus import durations, index, transcripts
+from asr_ctc.corpus.columns import Strings
+from asr_ctc.corpus.corpus import load_split, with_durations
+from asr_ctc.text.charmap import CharMap
 from tests import command
 
 

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.config import make_config
-from asr_ctc.decoding import beam_decode
-from asr_ctc.errors import UserError
-from asr_ctc.fusion import fuse, fusion_of
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
+from asr_ctc.decoding.beam_reference import beam_decode
+from asr_ctc.decoding.fusion import fuse, fusion_of
 from asr_ctc.lm.kenlm_binary import read_kenlm_binary
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.vocabulary import unspelt_note
+from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.text.charmap import CharMap
 from tests import fake_kenlm
 
 FOLDER = Path(__file__).parent / "data" / "kenlm"

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
 from asr_ctc.lm import counting
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import discounts_of, estimate, levels_of
 from asr_ctc.lm.ngrams import EMPTY
-from asr_ctc.lm.vocabulary import words_of
+from asr_ctc.lm.spelling import words_of
+from asr_ctc.text.charmap import CharMap
 
 texts = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=9).map(tuple), max_size=12)
 

@@ -9,12 +9,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import columns
-from asr_ctc.charmap import CharMap, count_characters, lower_case
-from asr_ctc.columns import Categories, line_blocks, lines
-from asr_ctc.corpus import find_corpus, load_split, with_durations
-from asr_ctc.errors import UserError
-from asr_ctc.layouts import LeftOut, read_table, without_csv_quotes
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus import columns
+from asr_ctc.corpus.columns import Categories, line_blocks, lines
+from asr_ctc.corpus.corpus import find_corpus, load_split, with_durations
+from asr_ctc.corpus.layouts import LeftOut, read_table, without_csv_quotes
+from asr_ctc.text.charmap import CharMap, count_characters, lower_case
 from tests import command
 
 SCRIPTS = {

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.metrics import normalise_text, score
+from asr_ctc.scoring.metrics import normalise_text, score
 
 KEEPS = ("keep_case", "keep_accents", "keep_punctuation")
 keeps = st.fixed_dictionaries({name: st.booleans() for name in KEEPS})

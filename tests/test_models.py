@@ -6,8 +6,8 @@ import torchinfo
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, unpack_sequence
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.models import Architecture, CTCModel, MaskedBatchNorm2d, log_posteriors
+from asr_ctc.acoustic.ctc_model import Architecture, CTCModel, MaskedBatchNorm2d, log_posteriors
+from asr_ctc.text.charmap import CharMap
 
 CHARMAP = CharMap()
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}

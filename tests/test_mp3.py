@@ -6,8 +6,9 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import audio, mp3
-from asr_ctc.errors import AudioError
+from asr_ctc.audio import decode as audio
+from asr_ctc.audio import mp3
+from asr_ctc.base.errors import AudioError
 
 RATE_HZ = 16_000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE_HZ)

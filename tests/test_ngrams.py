@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa, write_arpa
 from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel
-from asr_ctc.lm.score import score, score_words
-from asr_ctc.lm.vocabulary import (
+from asr_ctc.lm.scoring import score, score_words
+from asr_ctc.lm.spelling import (
     NO_WORD,
     best_below,
     character_words,
@@ -24,6 +23,7 @@ from asr_ctc.lm.vocabulary import (
     unspelt_words,
     words_of,
 )
+from asr_ctc.text.charmap import CharMap
 
 ARPA = """made by hand
 

@@ -6,9 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.models import CTCModel
-from asr_ctc.optimisation import (
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.config.settings import TrainingConfig
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.training.optimiser import (
     WeightAverage,
     average_state_dicts,
     freeze,
@@ -18,7 +19,6 @@ from asr_ctc.optimisation import (
     rate,
     train_mode,
 )
-from asr_ctc.settings import TrainingConfig
 
 
 @pytest.fixture

@@ -6,15 +6,16 @@ import soundfile
 import torch
 
 import asr_ctc
-from asr_ctc import Recognizer, audio
-from asr_ctc.alignment import align_text
-from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import save_model
-from asr_ctc.data import ClipDataset, make_loader, prepare_split
-from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
-from asr_ctc.errors import AudioError, UserError
-from asr_ctc.evaluation import evaluate
-from asr_ctc.models import log_posteriors
+from asr_ctc import Recognizer
+from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.model_file import save_model
+from asr_ctc.audio import decode as audio
+from asr_ctc.base.errors import AudioError, UserError
+from asr_ctc.decoding.alignment import align_text
+from asr_ctc.decoding.beam_reference import Hypothesis, beam_decode, greedy_decode
+from asr_ctc.loading.dataset import ClipDataset, make_loader, prepare_split
+from asr_ctc.scoring.evaluation import evaluate
+from asr_ctc.text.charmap import CharMap
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from asr_ctc import recurrent
-from asr_ctc.recurrent import run_packed, run_padded
+from asr_ctc.acoustic import recurrent
+from asr_ctc.acoustic.recurrent import run_packed, run_padded
 
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from asr_ctc import step
-from asr_ctc.checkpoint import load_model, save_model
-from asr_ctc.config import make_config
-from asr_ctc.data import ClipDataset
-from asr_ctc.errors import UserError
-from asr_ctc.resume import find_start
-from asr_ctc.runs import setup
-from asr_ctc.training import train
+from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.training import step
+from asr_ctc.training.loop import train
+from asr_ctc.training.resume import find_start
+from asr_ctc.training.setup import setup
 from tests.command import REPOSITORY, environment
 from tests.toy import SMALL, make_toy_corpus
 

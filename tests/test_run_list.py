@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from asr_ctc import files
-from asr_ctc.config import make_config
-from asr_ctc.errors import UserError
-from asr_ctc.run_list import as_json, as_table, differing, list_runs
+from asr_ctc.base import files
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
+from asr_ctc.training.run_list import as_json, as_table, differing, list_runs
 from tests.command import REPOSITORY, run, train_small
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.sampling import Draw, DurationBatchSampler
+from asr_ctc.loading.sampling import Draw, DurationBatchSampler
 
 durations_of = st.lists(st.floats(0, 100, width=32), max_size=60).map(
     lambda values: np.array(values, dtype=np.float32)

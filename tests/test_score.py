@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import metrics
-from asr_ctc.corpus import load_split
-from asr_ctc.decoding import Hypothesis
-from asr_ctc.errors import UserError
-from asr_ctc.evaluation import Decoded, Evaluation
-from asr_ctc.score import bootstrap
-from asr_ctc.score.clips import (
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands.score import columns_of
+from asr_ctc.corpus.corpus import load_split
+from asr_ctc.decoding.beam_reference import Hypothesis
+from asr_ctc.scoring import bootstrap, metrics
+from asr_ctc.scoring.clips import (
     COUNTS,
     ScoredClip,
     as_csv,
@@ -27,10 +26,10 @@ from asr_ctc.score.clips import (
     operations,
     read_hypotheses,
 )
-from asr_ctc.score.page import as_page
-from asr_ctc.score.report import confusions, duration_bins, examples, make_report, slices
-from asr_ctc.score.screen import as_text, width_of, word_under_word
-from asr_ctc.score.split import columns_of
+from asr_ctc.scoring.evaluation import Decoded, Evaluation
+from asr_ctc.scoring.page import as_page
+from asr_ctc.scoring.report import confusions, duration_bins, examples, make_report, slices
+from asr_ctc.scoring.screen import as_text, width_of, word_under_word
 
 SAID = ["Le chat dort.", "un deux trois", "", "bonjour"]
 READ = ["la chat noir dort", "un deux trois", "quoi", ""]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc import split as splitting
-from asr_ctc.config import make_config
-from asr_ctc.errors import UserError
-from asr_ctc.split import SPLITS, UNUSED, Clips, make_splits, parse_size, sentence_keys
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import split as splitting
+from asr_ctc.commands.split import SPLITS, UNUSED, Clips, make_splits, parse_size, sentence_keys
+from asr_ctc.config.load import make_config
 from tests import command
 
 HEADER = "client_id\tpath\tsentence\tup_votes"
@@ -170,7 +170,7 @@ def folder(tmp_path):
 @pytest.fixture
 def split(tmp_path, capsys):
     """Runs `main_ctc.py split WORDS` in this process: (exit status, output, errors)."""
-    from asr_ctc.cli import main
+    from asr_ctc.commands.main import main
 
     def run(*words):
         status = main(["split", "--datasetroot", str(tmp_path), *words])

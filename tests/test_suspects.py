@@ -7,13 +7,13 @@ import random
 import pytest
 import torch
 
-from asr_ctc import cli
-from asr_ctc.charmap import CharMap
+from asr_ctc.acoustic.model_file import save_model
 from asr_ctc.check.scan import scan
 from asr_ctc.check.suspects import LISTED_SHARE, Suspect, find_suspects, judge, rank, suspect_of
-from asr_ctc.checkpoint import save_model
-from asr_ctc.corpus import load_split, with_durations
-from asr_ctc.recognizer import Recognizer
+from asr_ctc.commands import main as cli
+from asr_ctc.corpus.corpus import load_split, with_durations
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.text.charmap import CharMap
 from tests.toy import sentences
 
 CHARMAP = CharMap()

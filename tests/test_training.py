@@ -12,25 +12,32 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
-from asr_ctc import runs, training
-from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import load_model
-from asr_ctc.compute import make_scaler
-from asr_ctc.config import make_config, read_yaml
-from asr_ctc.corpus import LeftOut
-from asr_ctc.data import Batch, ClipDataset, WaveformProcessor, measure_normalization, prepare_split
-from asr_ctc.decoding import Hypothesis
-from asr_ctc.distributed import World
-from asr_ctc.errors import UserError
-from asr_ctc.evaluation import Decoded, Evaluation, ctc_losses
-from asr_ctc.metrics import score
-from asr_ctc.models import CTCModel
-from asr_ctc.overfit import overfit_one_batch
-from asr_ctc.recognizer import Recognizer
-from asr_ctc.resume import find_start
-from asr_ctc.run_list import list_runs
-from asr_ctc.step import train_step
-from asr_ctc.training import train
+from asr_ctc.acoustic.compute import make_scaler
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config, read_yaml
+from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.decoding.beam_reference import Hypothesis
+from asr_ctc.loading.dataset import (
+    Batch,
+    ClipDataset,
+    WaveformProcessor,
+    measure_normalization,
+    prepare_split,
+)
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.scoring.evaluation import Decoded, Evaluation, ctc_losses
+from asr_ctc.scoring.metrics import score
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.training import loop as training
+from asr_ctc.training import setup as runs
+from asr_ctc.training.distributed import World
+from asr_ctc.training.loop import train
+from asr_ctc.training.overfit import overfit_one_batch
+from asr_ctc.training.resume import find_start
+from asr_ctc.training.run_list import list_runs
+from asr_ctc.training.step import train_step
 from tests.batches import labels, make_batch, make_model
 from tests.toy import SMALL
 
@@ -602,7 +609,7 @@ def test_a_hopeless_learning_rate_is_diagnosed(few_root, tmp_path, caplog, base_
 
 
 def test_the_steps_are_2000_unless_typed(few_root, tmp_path, monkeypatch):
-    from asr_ctc import overfit as module
+    from asr_ctc.training import overfit as module
 
     monkeypatch.setattr(module, "DEBUG_STEPS", 3)
     steps, take = [], module.train_step

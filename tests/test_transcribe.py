@@ -16,15 +16,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc import audio, cli
-from asr_ctc.alignment import FrameClock, align_text
-from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import save_model
-from asr_ctc.decoding import beam_decode, greedy_decode
-from asr_ctc.features import WaveformProcessor
-from asr_ctc.recognizer import Recognizer
-from asr_ctc.segments import CONTEXT_S, EDGE_S, LONGEST_S, SHORTEST_S, cut, seam
-from asr_ctc.transcribe import Transcriber
+from asr_ctc.acoustic.model_file import save_model
+from asr_ctc.audio import decode as audio
+from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.commands import main as cli
+from asr_ctc.decoding.alignment import FrameClock, align_text
+from asr_ctc.decoding.beam_reference import beam_decode, greedy_decode
+from asr_ctc.recognition.pieces import CONTEXT_S, EDGE_S, LONGEST_S, SHORTEST_S, cut, seam
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.recognition.transcriber import Transcriber
+from asr_ctc.text.charmap import CharMap
 from tests.toy import LETTERS, RATE_HZ, sentences, speak
 
 GRAIN = 640  # samples per output frame
@@ -117,8 +118,8 @@ def test_recordings_are_batched_by_length_and_come_back_in_order(tmp_path):
 
 def test_what_is_in_the_pool_is_bounded(tmp_path, monkeypatch):
     """Batches stay small, and readings come before later files are opened."""
-    monkeypatch.setattr("asr_ctc.transcribe.POOL_S", 5.0)
-    monkeypatch.setattr("asr_ctc.transcribe.BATCH_S", 4.0)
+    monkeypatch.setattr("asr_ctc.recognition.transcriber.POOL_S", 5.0)
+    monkeypatch.setattr("asr_ctc.recognition.transcriber.BATCH_S", 4.0)
     file = save(tmp_path / "a.wav", speak("abcdefgh", np.random.default_rng(0)))  # 1.3 s
     opened = []
     ear = ToneReader()
@@ -139,7 +140,9 @@ def test_a_beam_lists_readings_of_a_clip_and_the_best_of_a_long_recording(tmp_pa
 
 def test_only_readings_that_are_shown_are_timed(tmp_path, monkeypatch):
     timed = []
-    monkeypatch.setattr("asr_ctc.transcribe.with_times", lambda h, *_: timed.append(h) or h)
+    monkeypatch.setattr(
+        "asr_ctc.recognition.transcriber.with_times", lambda h, *_: timed.append(h) or h
+    )
     whole, _ = long_recording(0, 30)
     short = save(tmp_path / "short.wav", speak("abc de", np.random.default_rng(0)))
     one, several = read([save(tmp_path / "long.wav", whole), short], beam_decode)

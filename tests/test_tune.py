@@ -7,22 +7,22 @@ import numpy as np
 import pytest
 import torch
 
-from asr_ctc import cli
-from asr_ctc.charmap import CharMap
-from asr_ctc.checkpoint import load_model, save_model
-from asr_ctc.config import make_config
-from asr_ctc.decoding import Hypothesis, beam_decode, greedy_decode
-from asr_ctc.errors import UserError
-from asr_ctc.evaluation import Decoded, Evaluation
-from asr_ctc.fusion import fuse, fusion_of
-from asr_ctc.lm import tune
+from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.commands import tune
+from asr_ctc.config.load import make_config
+from asr_ctc.decoding.beam_reference import Hypothesis, beam_decode, greedy_decode
+from asr_ctc.decoding.fusion import fuse, fusion_of
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import count_windows
 from asr_ctc.lm.kenlm_binary import COUNTS_OFFSET, MAGIC
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.ngrams import SPECIAL_WORDS
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.recognizer import Recognizer
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.scoring.evaluation import Decoded, Evaluation
+from asr_ctc.text.charmap import CharMap
 from tests import fake_kenlm
 from tests.command import run
 

@@ -7,12 +7,12 @@ from collections import Counter
 
 import numpy as np
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import Split
-from asr_ctc.config import Config
-from asr_ctc.settings import CorpusConfig
+from asr_ctc.commands.check import texts
+from asr_ctc.config.load import Config
+from asr_ctc.config.settings import CorpusConfig
+from asr_ctc.text.charmap import CharMap
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
 LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips so much longer than the rest cost too much

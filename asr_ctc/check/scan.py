@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr_ctc import audio
-from asr_ctc.corpus import Corpus
-from asr_ctc.errors import AudioError
-from asr_ctc.progress import bar
+from asr_ctc.audio import decode as audio
+from asr_ctc.base.errors import AudioError
+from asr_ctc.base.progress import bar
+from asr_ctc.corpus.corpus import Corpus
 
 BLOCK_SAMPLES = audio.RATE_HZ // 100  # 10 ms
 STRETCH_BLOCKS = 30  # 300 ms: a syllable or two

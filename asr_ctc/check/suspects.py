@@ -6,16 +6,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr_ctc.alignment import best_path
-from asr_ctc.charmap import CharMap
+from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.assembly.splits import make_scoring_loader
+from asr_ctc.base.progress import bar
 from asr_ctc.check.scan import Split
-from asr_ctc.corpus_of_model import make_scoring_loader
-from asr_ctc.data import infeasible
-from asr_ctc.decoding import greedy_decode
-from asr_ctc.metrics import score
-from asr_ctc.models import log_posteriors
-from asr_ctc.progress import bar
-from asr_ctc.recognizer import Recognizer
+from asr_ctc.decoding.alignment import best_path
+from asr_ctc.decoding.beam_reference import greedy_decode
+from asr_ctc.loading.dataset import infeasible
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.scoring.metrics import score
+from asr_ctc.text.charmap import CharMap
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 

@@ -4,8 +4,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from itertools import combinations
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.metrics import normalise_text
+from asr_ctc.scoring.metrics import normalise_text
+from asr_ctc.text.charmap import CharMap
 
 N_LISTED = 100  # of a list that could be as long as the corpus
 VARIANTS = {  # the same mark, typed in different ways

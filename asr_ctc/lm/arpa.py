@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from asr_ctc.errors import UserError
-from asr_ctc.files import open_atomically
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import open_atomically
+from asr_ctc.base.progress import bar
 from asr_ctc.lm.ngrams import (
     BOS,
     SENTENCE_BEGIN,
@@ -25,7 +26,6 @@ from asr_ctc.lm.ngrams import (
     GrowingModel,
     LanguageModel,
 )
-from asr_ctc.progress import bar
 
 LINES_AT_A_TIME = 1 << 16
 LN10 = math.log(10)

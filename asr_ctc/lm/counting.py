@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr_ctc.charmap import CharMap
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
 from asr_ctc.lm.ngrams import BOS, EOS, SPACE, SPECIAL_WORDS, UNK
-from asr_ctc.lm.vocabulary import words_of
+from asr_ctc.lm.spelling import words_of
+from asr_ctc.text.charmap import CharMap
 
 SENTENCES_AT_A_TIME = 1 << 18
 MOST_ROWS = 12_000_000  # different n-grams held: a model of so many is estimated in 4 GB

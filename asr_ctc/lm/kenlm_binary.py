@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import LN10
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, UNKNOWN_WORD, GrowingModel, LanguageModel
 

@@ -1,6 +1,6 @@
 """A language model from a file of either kind."""
 
-from asr_ctc.errors import UserError
+from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.kenlm_binary import KenlmModel, is_kenlm_binary, read_kenlm_binary
 from asr_ctc.lm.ngrams import LanguageModel

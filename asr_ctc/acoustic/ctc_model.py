@@ -1,0 +1,228 @@
+"""The acoustic model: convolutions over time and mel, recurrent layers, a linear layer.
+
+DeepSpeech-style: Amodei et al. 2016, "Deep Speech 2".
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from asr_ctc.acoustic.recurrent import run_packed, run_padded
+
+N_CHANNELS = 32
+RECURRENT_CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
+class MaskedBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm2d whose training statistics count the frames inside the clips only.
+
+    ``forward(x, mask)`` takes x (B, C, T, F) and a mask (B, 1, T, 1) of ones inside and zeros past
+    the end of each clip. Without a mask, and in evaluation mode, it is BatchNorm2d. With
+    ``synchronised`` the statistics are those of the batches of all processes together.
+    """
+
+    synchronised = False
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if mask is None or not self.training:
+            return super().forward(x)
+        inside = mask.to(x.dtype)
+        count = self._sum(mask.sum(dtype=torch.float32) * x.shape[3])
+        values = x.to(torch.promote_types(x.dtype, torch.float32)) * inside
+        mean = self._sum(values.sum((0, 2, 3), keepdim=True)) / count
+        variance = (
+            self._sum(((values - mean) * inside).square().sum((0, 2, 3), keepdim=True)) / count
+        )
+        with torch.no_grad():
+            self.num_batches_tracked += 1
+            unbiased = variance * (count / (count - 1).clamp(min=1))
+            self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
+            self.running_var.lerp_(unbiased.flatten().to(self.running_var), self.momentum)
+        scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
+        shift = self.bias.view(1, -1, 1, 1) - mean * scale
+        # In the statistics' precision: a mean large against its deviation would cancel in bf16.
+        return torch.addcmul(shift, x.to(scale.dtype), scale).to(x.dtype)
+
+    def _sum(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, through which gradients flow back to all of them."""
+        return all_reduce(value) if self.synchronised else value
+
+
+class CTCModel(nn.Module):
+    """Log-mel spectrograms to logits over the classes of a map, one frame out for four in.
+
+    ``cnn`` halves time and mel, then time again; ``rnn`` reads both ways; ``charlin`` gives the V
+    classes, blank first. ``charmap`` is used for its size only. l1, l2 weigh ``penalty()``.
+    ``rnn_norm`` normalises each frame that goes from one recurrent layer to the next: Ba et al.
+    2016, "Layer Normalization".
+    """
+
+    def __init__(
+        self,
+        charmap,
+        n_mels: int,
+        nhidden_rnn: int,
+        nlayers_rnn: int,
+        cell_type: str,
+        dropout: float,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        rnn_norm: bool = False,
+    ):
+        super().__init__()
+        if cell_type not in RECURRENT_CELLS:
+            raise ValueError(f"cell_type must be GRU or LSTM, found {cell_type!r}")
+        self.n_mels, self.l1, self.l2 = n_mels, l1, l2
+        self.cnn = nn.Sequential(
+            nn.Conv2d(1, N_CHANNELS, kernel_size=(41, 11), stride=(2, 2), padding=(20, 5)),
+            MaskedBatchNorm2d(N_CHANNELS),
+            nn.Hardtanh(0, 20, inplace=True),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(N_CHANNELS, N_CHANNELS, kernel_size=(21, 11), stride=(2, 1), padding=(10, 5)),
+            MaskedBatchNorm2d(N_CHANNELS),
+            nn.Hardtanh(0, 20, inplace=True),
+            nn.Dropout2d(dropout),
+        )
+        self.rnn = RECURRENT_CELLS[cell_type](
+            N_CHANNELS * self._after_convolutions(n_mels, axis=1),
+            nhidden_rnn,
+            nlayers_rnn,
+            bidirectional=True,
+        )
+        n_norms = nlayers_rnn - 1 if rnn_norm else 0
+        self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * nhidden_rnn) for _ in range(n_norms))
+        self.charlin = nn.Sequential(nn.Linear(2 * nhidden_rnn, charmap.vocab_size))
+
+    def _after_convolutions(self, size, axis: int):
+        """What is left of an axis (0 time, 1 mel) of ``size`` (an int, or a tensor of them)."""
+        for layer in self.cnn:
+            if isinstance(layer, nn.Conv2d):
+                size = _convolved(size, layer, axis)
+        return size
+
+    def output_lengths(self, n_frames):
+        """Output frames T' of clips of T frames (an int, or a tensor of them)."""
+        return self._after_convolutions(n_frames, axis=0)
+
+    @property
+    def output_centres(self) -> tuple[int, float]:
+        """(stride, offset): output frame i is centred on input frame stride · i + offset.
+
+        That is the centre of what its convolutions read; the recurrent layers read all of the clip.
+        """
+        stride, offset = 1, 0.0
+        for layer in self.cnn:
+            if isinstance(layer, nn.Conv2d):
+                offset += stride * ((layer.kernel_size[0] - 1) / 2 - layer.padding[0])
+                stride *= layer.stride[0]
+        return stride, offset
+
+    def forward(self, spectrograms: PackedSequence) -> PackedSequence:
+        """Logits (T', V) of each clip, packed, in the order of the spectrograms (T, F)."""
+        padded, n_frames = pad_packed_sequence(spectrograms, batch_first=True)
+        if padded.shape[2] != self.n_mels:
+            raise ValueError(f"{self.n_mels} mel bins are needed, found {padded.shape[2]}")
+        features, n_frames = self._convolve(padded.unsqueeze(1), n_frames)
+        batch, channels, time, bins = features.shape
+        frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
+        if frames.is_cuda:
+            packed = pack_padded_sequence(frames, n_frames, enforce_sorted=False)
+            hidden = pad_packed_sequence(run_packed(self.rnn, packed, self.rnn_norms))[0]
+        else:
+            hidden = run_padded(self.rnn, frames, n_frames, self.rnn_norms)
+        return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+
+    def _convolve(self, x: torch.Tensor, n_frames: torch.Tensor):
+        """``cnn`` on (B, 1, T, F), with zeros past the end of each clip at every convolution.
+
+        Padding then cannot be told from the clip's end, where the convolution pads with zeros too.
+        """
+        mask = _inside(n_frames, x)
+        for layer in self.cnn:
+            if isinstance(layer, nn.Conv2d):
+                x = layer(x * mask)
+                n_frames = _convolved(n_frames, layer, axis=0)
+                mask = _inside(n_frames, x)
+            elif isinstance(layer, MaskedBatchNorm2d):
+                x = layer(x, mask)
+            else:
+                x = layer(x)
+        return x, n_frames
+
+    def penalty(self) -> torch.Tensor | float:
+        """l1 · Σ|w| + l2 · Σw² over the weights of convolutions, recurrences and linear layer.
+
+        Biases and normalisation layers are left free. Zero factors cost nothing.
+        """
+        if self.l1 == 0 and self.l2 == 0:
+            return 0.0
+        weights = [p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1]
+        total = 0.0
+        if self.l1:
+            total = total + self.l1 * sum(w.abs().sum() for w in weights)
+        if self.l2:
+            total = total + self.l2 * sum(w.square().sum() for w in weights)
+        return total
+
+
+def log_posteriors(model: CTCModel, spectrograms: PackedSequence):
+    """Log probabilities (B, T', V) in float32, and the output lengths (B,), of a packed batch."""
+    logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
+    return logits.float().log_softmax(dim=-1), lengths
+
+
+class Architecture(NamedTuple):
+    """The sizes that rebuild a CTCModel."""
+
+    n_mels: int
+    nhidden_rnn: int
+    nlayers_rnn: int
+    cell_type: str
+    vocab_size: int
+    rnn_norm: bool = False
+
+    @classmethod
+    def of_state_dict(cls, state: dict) -> "Architecture":
+        """Read from the tensors of a CTCModel; ValueError says which are missing or misshapen."""
+        needed = [
+            "cnn.0.weight",
+            "cnn.4.weight",
+            "rnn.weight_ih_l0",
+            "rnn.weight_hh_l0",
+            "charlin.0.weight",
+        ]
+        missing = [key for key in needed if key not in state]
+        if missing:
+            raise ValueError(f"tensors missing: {', '.join(missing)}")
+        n_gates, remainder = divmod(
+            state["rnn.weight_hh_l0"].shape[0], state["rnn.weight_hh_l0"].shape[1]
+        )
+        cell_type = {3: "GRU", 4: "LSTM"}.get(n_gates)
+        if cell_type is None or remainder:
+            shape = tuple(state["rnn.weight_hh_l0"].shape)
+            raise ValueError(f"rnn.weight_hh_l0 {shape} is neither a GRU's nor an LSTM's")
+        bins = state["rnn.weight_ih_l0"].shape[1] // N_CHANNELS
+        return cls(
+            n_mels=2 * bins,  # an odd number of bins, 2 * bins - 1, would leave the same tensors
+            nhidden_rnn=state["rnn.weight_hh_l0"].shape[1],
+            nlayers_rnn=sum(
+                key.startswith("rnn.weight_hh_l") and "reverse" not in key for key in state
+            ),
+            cell_type=cell_type,
+            vocab_size=state["charlin.0.weight"].shape[0],
+            rnn_norm="rnn_norms.0.weight" in state,
+        )
+
+
+def _convolved(size, layer: nn.Conv2d, axis: int):
+    kernel, stride = layer.kernel_size[axis], layer.stride[axis]
+    return (size + 2 * layer.padding[axis] - kernel) // stride + 1
+
+
+def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Mask (B, 1, T, 1) of x's type: one inside each clip of x (B, C, T, F), zero past its end."""
+    time = torch.arange(x.shape[2], device=x.device)
+    return (time < n_frames.to(x.device)[:, None]).to(x.dtype)[:, None, :, None]

@@ -1,0 +1,224 @@
+"""The model file: everything needed to transcribe, read without running code in it."""
+
+import math
+import pickle
+import warnings
+import zipfile
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+import torch
+
+from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+from asr_ctc.lm.stored import StoredModel
+from asr_ctc.text.charmap import CharMap
+
+FORMAT, FORMAT_VERSION = "asr_ctc model", 1
+PUBLISHED_NORMALIZATION = (-31.0, 32.0)  # dB, of the published model, whose files are bare tensors
+
+
+@dataclass
+class ModelFile:
+    """What a model file holds.
+
+    ``features``: rate (Hz), win_length and win_step (seconds), nmels. ``normalization``: mean and
+    deviation in dB. ``scores``: the figures of the epoch it was saved at. ``origin``: command,
+    versions, corpus. ``assumed`` says what the file lacked and what was taken in its place.
+    ``training`` is what resumes the run, see resume.py; None in a file that only transcribes.
+    ``language_model`` is what ``lm --tune`` put in.
+    """
+
+    state_dict: dict[str, torch.Tensor]
+    architecture: Architecture
+    features: dict
+    normalization: tuple[float, float]
+    charmap: CharMap
+    scores: dict = field(default_factory=dict)
+    origin: dict = field(default_factory=dict)
+    assumed: str = ""
+    training: dict | None = None
+    language_model: StoredModel | None = None
+
+    def build_model(self, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
+        """The model with its weights, on the CPU, in evaluation mode."""
+        shape = self.architecture
+        model = CTCModel(
+            self.charmap,
+            shape.n_mels,
+            shape.nhidden_rnn,
+            shape.nlayers_rnn,
+            shape.cell_type,
+            dropout,
+            l1,
+            l2,
+            shape.rnn_norm,
+        )
+        model.load_state_dict(self.state_dict)
+        return model.eval()
+
+    def build_processor(self, **augmentation) -> WaveformProcessor:
+        """The features the model was trained with; keywords as those of WaveformProcessor."""
+        return WaveformProcessor(
+            **self.features, spectro_normalization=self.normalization, **augmentation
+        )
+
+
+def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> None:
+    """Writes a model file atomically; UserError when it cannot, the file there before untouched.
+
+    ``previous`` is where that one is kept, if anywhere.
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "state_dict": {key: value.detach().cpu() for key, value in file.state_dict.items()},
+        "architecture": dict(file.architecture._asdict()),
+        "features": file.features,
+        "normalization": list(file.normalization),
+        "charmap": file.charmap.to_dict(),
+        "scores": file.scores,
+        "origin": file.origin,
+    }
+    if file.training is not None:
+        content["training"] = file.training
+    if file.language_model is not None:
+        content["language_model"] = file.language_model.to_dict()
+    buffer = BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, buffer.getbuffer(), previous)
+
+
+def load_model(path) -> ModelFile:
+    """Reads a model file, or a bare state dict of the published model, without running code in it.
+
+    UserError when it is missing, truncated, not a model, or holds pickled code.
+    """
+    path = Path(path)
+    content = _read_plain(path)
+    try:
+        if content.get("format") == FORMAT:
+            return _parse(content)
+        if any(isinstance(key, str) and key.startswith("charlin.") for key in content):
+            return _parse_bare(content)
+    except Exception as error:  # there are as many kinds as there are wrong contents
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"{reason} is missing"
+        raise UserError(f"{path}: not a model of this program: {reason}") from None
+    raise UserError(f"{path}: not a model of this program; `train` writes best_model.pt")
+
+
+def _read_plain(path: Path) -> dict:
+    try:
+        path.stat()
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; a model file is needed, such as best_model.pt")
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if archive.testzip() is not None:  # torch does not compare the checksums
+                    raise zipfile.BadZipFile
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they are about pickles that are refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" in str(error):
+            raise UserError(
+                f"{path}: holds pickled code, which is refused and was not run"
+            ) from None
+        raise UserError(f"{path}: not a model file, or damaged; nothing in it was run") from None
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"no model file at {path}; `train` writes best_model.pt") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except Exception:  # torch's readers fail on damaged bytes in a dozen ways
+        raise UserError(f"{path}: not a model file, or truncated") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a model of this program: holds a {type(content).__name__}")
+    return content
+
+
+def _parse(content: dict) -> ModelFile:
+    version = content["format_version"]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"written in format {version}; this program reads {FORMAT_VERSION}")
+    for name in ("state_dict", "architecture", "features", "charmap", "scores", "origin"):
+        if not isinstance(content[name], dict):
+            raise ValueError(f"its {name} is a {type(content[name]).__name__}, not a table")
+    training = content.get("training")
+    if training is not None and set(training) != {"config", "sampler", "state"}:
+        raise ValueError("its state of training is incomplete")
+    mean, deviation = (float(value) for value in content["normalization"])
+    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+        raise ValueError(f"its normalisation is {mean:g}, {deviation:g}")
+    file = ModelFile(
+        state_dict=content["state_dict"],
+        architecture=Architecture(**content["architecture"]),
+        features=content["features"],
+        normalization=(mean, deviation),
+        charmap=CharMap.from_dict(content["charmap"]),
+        scores=content["scores"],
+        origin=content["origin"],
+        training=training,
+    )
+    if "language_model" in content:
+        file.language_model = StoredModel.from_dict(content["language_model"])
+    if file.charmap.vocab_size != file.architecture.vocab_size:
+        raise ValueError("its character map and its output layer differ in size")
+    if set(file.features) != {"rate", "win_length", "win_step", "nmels"}:
+        raise ValueError(f"its features are {', '.join(file.features) or 'missing'}")
+    if file.features["nmels"] != file.architecture.n_mels:
+        raise ValueError("its features and its architecture differ in the number of mel bins")
+    # Before building: sizes that the tensors do not have could ask for any amount of memory.
+    told, said = Architecture.of_state_dict(file.state_dict), file.architecture
+    if said not in (told, told._replace(n_mels=told.n_mels - 1)):
+        raise ValueError(f"its architecture is {tuple(said)}, its tensors' {tuple(told)}")
+    file.build_model()
+    file.build_processor()
+    return file
+
+
+def _parse_bare(state: dict) -> ModelFile:
+    file = ModelFile(
+        state_dict=state,
+        architecture=Architecture.of_state_dict(state),
+        features={},
+        normalization=PUBLISHED_NORMALIZATION,
+        charmap=CharMap(),
+        assumed="the file holds tensors only: the character map of 44 classes and the "
+        "normalisation (-31, 32) of the published model are assumed",
+    )
+    if file.charmap.vocab_size != file.architecture.vocab_size:
+        raise ValueError(
+            f"bare tensors with {file.architecture.vocab_size} classes; only the published model's "
+            f"{file.charmap.vocab_size} can be told without a character map"
+        )
+    processor = WaveformProcessor(nmels=file.architecture.n_mels)
+    file.features = features_of(processor, 0.04, 0.01)
+    file.build_model()
+    return file
+
+
+def features_of(processor: WaveformProcessor, win_length: float, win_step: float) -> dict:
+    return {
+        "rate": processor.rate,
+        "win_length": win_length,
+        "win_step": win_step,
+        "nmels": processor.nmels,
+    }
+
+
+def newest_model(folder) -> Path:
+    """The best_model.pt last written below a folder of runs; UserError when there is none."""
+    found = sorted(Path(folder).glob("**/best_model.pt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(
+            f"no best_model.pt below {folder}: train one (`main_ctc.py train`), "
+            "or name one with --modelpath"
+        )
+    return found[-1]

@@ -1,0 +1,61 @@
+"""The split that a trained model reads: of the corpus it was trained on unless told otherwise."""
+
+import contextlib
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import Config
+from asr_ctc.corpus import index
+from asr_ctc.corpus.corpus import Corpus, find_corpus
+from asr_ctc.loading import dataset as data
+from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.recognition.recognizer import Recognizer
+
+CLIPS_AT_A_TIME = 16
+
+
+def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[Corpus, int]:
+    """(a split with all its clips, unless duration bounds are typed; how many rows it has).
+
+    Where no flag says so it is of the corpus that the model was trained on, when that is here.
+    UserError as ``find_corpus`` and ``prepare_split``.
+    """
+    where, trained_on = config.corpus, recognizer.file.origin.get("corpus", {})
+    lang, layout = where.lang, where.corpus
+    if "lang" not in config.given:
+        lang = trained_on.get("lang", lang)
+    if "corpus" not in config.given:
+        layout = trained_on.get("layout", layout)
+    folder = None
+    if layout == "commonvoice" and "datasetversion" not in config.given:
+        with contextlib.suppress(UserError):  # it is not here: the newest is scored
+            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
+    folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
+    everything = data.prepare_split(
+        folder,
+        split,
+        n_threads=where.nthreads,
+        keep_broken=True,
+        layout=layout,
+        index_dir=index.folder(where.index_dir),
+    )
+    low = where.min_duration if "min_duration" in config.typed else 0.0
+    high = where.max_duration if "max_duration" in config.typed else float("inf")
+    corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
+    return corpus, len(everything) + len(everything.left_out)
+
+
+def make_scoring_loader(
+    recognizer: Recognizer, corpus: Corpus, n_threads: int, durations: np.ndarray | None = None
+) -> DataLoader:
+    """The clips of a corpus as the model takes them, in batches of similar length.
+
+    ``durations`` (N,), in seconds, are for a corpus that does not know its own.
+    """
+    durations = corpus.durations if durations is None else durations
+    dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    batches = DurationBatchSampler(durations, CLIPS_AT_A_TIME, shuffle=False)
+    on_gpu = recognizer.device.type == "cuda"
+    return data.make_loader(dataset, batches, n_threads, pin_memory=on_gpu)

@@ -1,0 +1,148 @@
+"""The command `lm --tune`: the weights of a language model that suit a model best, on dev."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.model_file import newest_model, save_model
+from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.progress import bar
+from asr_ctc.config.load import Config
+from asr_ctc.corpus.corpus import refuse_if_mostly_broken
+from asr_ctc.decoding.beam_reference import beam_decode, greedy_decode
+from asr_ctc.decoding.fusion import fuse
+from asr_ctc.lm.ngrams import LanguageModel
+from asr_ctc.lm.read import read_language_model
+from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.lm.stored import StoredModel
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.scoring.evaluation import Evaluation, evaluate
+from asr_ctc.scoring.metrics import Scores, score
+
+LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+# The less sure a model of its spelling, the more an unknown word is a known one misspelt.
+UNK_LOGPS = (-10.0, -20.0, -30.0)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How dev is read greedily and with the best weights, and ``measure`` of it, WER or CER, with
+    each weight and bonus: ``error_rates`` (weights, bonuses), all with the best ``unk_logp``.
+
+    ``path`` is the model file that now holds the language model and its weights; None for a KenLM
+    binary, which cannot be put there.
+    """
+
+    path: Path | None
+    n_clips: int
+    measure: str
+    error_rates: np.ndarray
+    greedy: Scores
+    best: Scores
+    lm_weight: float
+    word_bonus: float
+    unk_logp: float
+    note: str  # see ``unspelt_note``
+
+
+def tune_language_model(config: Config) -> Tuning:
+    """Decodes dev with every weight and bonus of the grid; the best go into the model file.
+
+    So does the best log probability of unknown words, unless --unk_logp is given or the words are
+    characters. The best have the lowest sum of WER and CER: WER alone is often lowest where words
+    that are hard to make out are dropped. With a model of characters the CER alone counts. The
+    clips pass through the acoustic model once. UserError as what it is made of, and without --lm.
+    """
+    decoding = config.decoding
+    if not decoding.lm:
+        raise UserError("lm --tune needs the language model: --lm FILE")
+    path = Path(decoding.modelpath or newest_model(config.training.baselogdir))
+    compute.use_processor()
+    recognizer = Recognizer.load(path, config.runtime.device)
+    model = read_language_model(decoding.lm)
+    fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
+    evaluation, posteriors = dev_posteriors(recognizer, config)
+    references = [clip.reference for clip in evaluation.clips]
+    greedy = score(references, [clip.hypotheses[0].text for clip in evaluation.clips])
+    if greedy.n_clips == 0:
+        raise UserError("no clip of dev has a transcript: there is nothing to tune for")
+
+    def scores_with(unk_logp: float, lm_weight: float, word_bonus: float) -> Scores:
+        fusion = fuse(
+            model,
+            recognizer.charmap,
+            lm_weight=lm_weight,
+            word_bonus=word_bonus,
+            unk_logp=unk_logp,
+        )
+
+        def read(logp: np.ndarray) -> str:
+            charmap, width = recognizer.charmap, decoding.beamwidth
+            return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
+
+        return score(references, list(threads.map(read, posteriors)))
+
+    of_words = model.level == "word"
+    unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)
+    grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        tried = {point: scores_with(*point) for point in bar(list(grid), "tuning", "point")}
+
+    def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
+        _, lm_weight, word_bonus = point
+        error = tried[point].cer + (tried[point].wer if of_words else 0)
+        return error, abs(word_bonus), lm_weight
+
+    best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
+    weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
+    is_stored = isinstance(model, LanguageModel)
+    if is_stored:
+        recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+        save_model(path, recognizer.file)
+    measure = "wer" if of_words else "cer"
+    return Tuning(
+        path=path if is_stored else None,
+        n_clips=len(posteriors),
+        measure=measure.upper(),
+        error_rates=np.array(
+            [[getattr(tried[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
+        ),
+        greedy=greedy,
+        best=tried[best],
+        **weights,
+        note=unspelt_note(model, recognizer.charmap),
+    )
+
+
+def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, list[np.ndarray]]:
+    """Dev decoded greedily, and log probabilities (T', V) float32 of each of its clips.
+
+    A clip that cannot be read has no frames.
+    """
+    posteriors: list[np.ndarray] = []
+
+    def keep_and_decode(logp, lengths, charmap):
+        logp = logp.cpu()
+        posteriors.extend(
+            clip[:length].numpy() for clip, length in zip(logp, lengths.tolist(), strict=True)
+        )
+        return greedy_decode(logp, lengths, charmap)
+
+    corpus, _ = split_to_read(recognizer, config, "dev")
+    evaluation = evaluate(
+        recognizer.model,
+        make_scoring_loader(recognizer, corpus, config.corpus.nthreads),
+        recognizer.device,
+        decode=keep_and_decode,
+        progress="posteriors of dev",
+    )
+    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
+    n_missing = len(evaluation.clips) - len(posteriors)
+    return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing

@@ -1,0 +1,11 @@
+"""Clips and transcripts on the disk.
+
+layouts.py      how the files of a corpus lie: Common Voice, LibriSpeech, LJSpeech, Kaldi, manifests
+columns.py      the columns of a table, read fast
+corpus.py       a split: its clips, sentences, speakers
+durations.py    how long the clips are
+index.py        what was found out about a corpus once
+transcripts.py  counts over the transcripts of a corpus
+exclude.py      clips that a user excludes
+splitting.py    train, dev and test from one table
+"""

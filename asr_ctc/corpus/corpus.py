@@ -1,0 +1,217 @@
+"""A corpus: where it is, its rows as columns, its durations, and choices of its rows."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.columns import Categories, Strings
+from asr_ctc.corpus.durations import find_durations
+from asr_ctc.corpus.index import Index, index_of
+from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_columns, read_table
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One split. Row i of the split is row ``rows[i]`` of the columns, which selections share.
+
+    Clips lie in ``clips``. ``duration_s`` (float32, seconds) belongs to the columns; it is NaN
+    where nothing is known until ``with_durations``. ``index`` keeps what is found out about the
+    columns; None keeps nothing. ``layout`` and ``split`` are what it was read as.
+    """
+
+    name: str
+    folder: Path
+    clips: Path
+    paths: Strings
+    sentences: Strings
+    speakers: Categories
+    duration_s: np.ndarray
+    rows: np.ndarray
+    left_out: tuple[LeftOut, ...] = ()
+    fingerprint: str = field(default="", compare=False)
+    index: Index | None = field(default=None, compare=False)
+    layout: str = "commonvoice"
+    split: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def path(self, i: int) -> str:
+        """The clip's name as the TSV gives it."""
+        return self.paths[self.rows[i]]
+
+    def file(self, i: int) -> Path:
+        return self.clips / self.path(i)
+
+    def sentence(self, i: int) -> str:
+        return self.sentences[self.rows[i]]
+
+    def columns(self, names: Iterable[str]) -> dict[str, list[str]]:
+        """Further columns of the split's table, such as gender, by name: a text for each clip.
+
+        They are read from the file now. UserError for one that is not there.
+        """
+        found = read_columns(self.layout, self.folder, self.split, names)
+        return {name: [values[row] for row in self.rows] for name, values in found.items()}
+
+    def all_sentences(self) -> Iterator[str]:
+        """The sentences of the selection, one after the other."""
+        return self.sentences.take(self.rows)
+
+    def duration(self, i: int) -> float:
+        """Seconds of one clip."""
+        return float(self.duration_s[self.rows[i]])
+
+    @property
+    def durations(self) -> np.ndarray:
+        """Seconds of each clip of the selection, float32 (N,)."""
+        return self.duration_s[self.rows]
+
+    @property
+    def hours(self) -> float:
+        return float(self.durations.sum(dtype=np.float64)) / 3600
+
+    def select(self, keep: np.ndarray, left_out: Iterable[LeftOut] = ()) -> "Corpus":
+        """The rows where the mask ``keep`` (N,) is true; ``left_out`` is added to the list."""
+        return replace(self, rows=self.rows[keep], left_out=self.left_out + tuple(left_out))
+
+
+def find_corpus(
+    root: str | None, version: str | None, lang: str, layout: str = "commonvoice"
+) -> Path:
+    """The folder ROOT/VERSION/LANG; UserError says what was looked for and what is there.
+
+    In the other layouts it is ROOT/VERSION when there is a version, else ROOT.
+    """
+    root_path = Path(root or os.environ.get("COMMONVOICE_ROOT") or "./data")
+    if not root_path.is_dir():
+        raise UserError(f"no corpus folder at {root_path} (--datasetroot). {HOW_TO_GET_ONE}")
+    if layout != "commonvoice":
+        folder = root_path / (version or ".")
+        if not folder.is_dir():
+            raise UserError(f"no folder {folder} (--datasetversion; {_listed(root_path, '*')})")
+        return folder
+    versions = sorted((d for d in root_path.iterdir() if d.is_dir()), key=_version_key)
+    if version is None:
+        matching = [d for d in versions if (d / lang).is_dir()]
+        if not matching:
+            raise UserError(
+                f"no version below {root_path} has the language {lang!r}: looked for "
+                f"{root_path}/VERSION/{lang} ({_listed(root_path, '*/*')}). {HOW_TO_GET_ONE}"
+            )
+        return matching[-1] / lang
+    matching = [d for d in versions if d.name == version]
+    matching = matching or [d for d in versions if _is_version(d.name, version)]
+    if not matching:
+        raise UserError(
+            f"no version {version!r} below {root_path} (--datasetversion): looked for "
+            f"{root_path / version} ({_listed(root_path, '*')}). {HOW_TO_GET_ONE}"
+        )
+    with_lang = [d for d in matching if (d / lang).is_dir()]
+    if not with_lang:
+        raise UserError(
+            f"no language {lang!r} in {matching[-1]} (--lang): looked for {matching[-1] / lang} "
+            f"({_listed(matching[-1], '*')}). {HOW_TO_GET_ONE}"
+        )
+    return with_lang[-1] / lang
+
+
+def _version_key(folder: Path) -> tuple:
+    """Numeric order (9.0 before 15.0), releases of Common Voice after folders of other names.
+
+    A full release comes after a delta of the same number.
+    """
+    numbers = tuple(int(n) for n in re.findall(r"\d+", folder.name))
+    is_release = folder.name.startswith("cv-corpus-")
+    return is_release, numbers[:2], "delta" not in folder.name, numbers, folder.name
+
+
+def _is_version(name: str, wanted: str) -> bool:
+    if name == wanted:
+        return True
+    short = wanted.removeprefix("cv-corpus-").removeprefix("v")
+    return bool(re.match(rf"cv-corpus-{re.escape(short)}(-|$)", name))
+
+
+def _listed(folder: Path, pattern: str) -> str:
+    found = sorted(str(d.relative_to(folder)) for d in folder.glob(pattern) if d.is_dir())
+    more = "…" if len(found) > 8 else ""
+    return f"found {', '.join(found[:8]) or 'nothing'}{more}"
+
+
+def load_split(
+    folder: Path, split: str, layout: str = "commonvoice", index_dir: Path | None = None
+) -> Corpus:
+    """A split in one of the layouts (see layouts.py), durations not yet found.
+
+    What is found out about it is kept in ``index_dir``, when given. Rows that cannot be used are
+    left out, named by line. UserError for a split that is missing, empty or unreadable, and when
+    more than half of the rows are left out.
+    """
+    table = read_table(layout, folder, split)
+    return corpus_of(table, folder, split, layout, index_dir)
+
+
+def corpus_of(
+    table: Table, folder: Path, split: str, layout: str, index_dir: Path | None = None
+) -> Corpus:
+    corpus = Corpus(
+        name=f"{corpus_name(folder, layout)} {split}",
+        folder=folder,
+        clips=table.clips,
+        paths=table.paths,
+        sentences=table.sentences,
+        speakers=table.speakers,
+        duration_s=table.duration_s,
+        rows=np.arange(len(table.paths)),
+        left_out=table.left_out,
+        fingerprint=table.fingerprint,
+        layout=layout,
+        split=split,
+    )
+    refuse_if_mostly_broken(corpus.name, table.left_out, len(table.record) + len(table.left_out))
+    if index_dir is None:
+        return corpus
+    return replace(corpus, index=index_of(corpus, f"{layout} {split}", index_dir))
+
+
+def corpus_name(folder: Path, layout: str) -> str:
+    """VERSION/LANG in the layout of Common Voice; elsewhere the name of the folder."""
+    folder = folder.absolute()
+    return f"{folder.parent.name}/{folder.name}" if layout == "commonvoice" else folder.name
+
+
+def with_durations(corpus: Corpus, n_threads: int = 4, keep_broken: bool = False) -> Corpus:
+    """The corpus with the length of every clip, as listed with it, else from the files.
+
+    Clips whose file cannot be opened are left out and named; with ``keep_broken`` they stay, with
+    a duration of 0. UserError when they are more than half.
+    """
+    duration_s, broken = find_durations(corpus, n_threads)
+    left_out = [LeftOut(corpus.paths[row], reason) for row, reason in broken.items()]
+    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
+    measured = replace(corpus, duration_s=np.nan_to_num(duration_s, nan=0.0))
+    if keep_broken:
+        return measured
+    return measured.select(~np.isnan(duration_s[corpus.rows]), left_out)
+
+
+def refuse_if_mostly_broken(name: str, left_out: list[LeftOut], n_clips: int) -> None:
+    """UserError when more than half of a split cannot be used: the corpus itself is wrong then."""
+    if 2 * len(left_out) > n_clips:
+        clip, reason = left_out[0]
+        raise UserError(
+            f"{name}: {len(left_out)} of {n_clips} clips cannot be used (the first: {clip}: "
+            f"{reason}). Is the corpus complete?"
+        )
+
+
+def between(corpus: Corpus, min_s: float, max_s: float) -> Corpus:
+    """The clips of ``min_s`` to ``max_s`` seconds, both included."""
+    durations = corpus.durations
+    return corpus.select((durations >= min_s) & (durations <= max_s))

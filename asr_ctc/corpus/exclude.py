@@ -1,0 +1,63 @@
+"""The list of clips to leave out: `check` writes it, `train --exclude FILE` honours it.
+
+One clip per line, as the TSV names it, with an optional reason: ``clip.mp3<TAB># silent``. Lines
+that begin with ``#`` are comments.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.corpus import Corpus, LeftOut
+
+log = logging.getLogger("asr_ctc")
+
+N_NAMED = 5  # unknown clips
+_REASON = re.compile(r"\s*\t\s*#?\s*|\s+#\s*")
+
+
+def read_excluded(path) -> dict[str, str]:
+    """{clip: reason} of a list; the reason may be empty. UserError when it cannot be read."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"--exclude {path}: cannot be read ({reason})") from None
+    listed = {}
+    for line in text.split("\n"):
+        clip, *reason = _REASON.split(line.strip(), maxsplit=1)
+        if clip and not clip.startswith("#"):
+            listed[clip] = "".join(reason)
+    return listed
+
+
+def leave_out_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus:
+    """The corpus without the clips of the list, each named with its reason."""
+    if not listed:
+        return corpus
+    keep = np.array([corpus.path(i) not in listed for i in range(len(corpus))], dtype=bool)
+    if not keep.any():
+        raise UserError(f"{corpus.name}: --exclude lists every clip")
+    reasons = {}
+    for row in np.flatnonzero(~keep):
+        clip = corpus.path(row)
+        reasons[clip] = f"listed by --exclude ({listed[clip] or 'no reason given'})"
+    return corpus.select(keep, [LeftOut(clip, reason) for clip, reason in reasons.items()])
+
+
+def report_excluded(path, listed: Mapping[str, str], corpora: Iterable[Corpus]) -> None:
+    """Says how many clips of the list were left out of the corpora, and which are in none."""
+    if not listed:
+        return
+    found = {item.clip for corpus in corpora for item in corpus.left_out}
+    unknown = [clip for clip in listed if clip not in found]
+    log.info("--exclude %s: %d clips left out", path, len(listed) - len(unknown))
+    if unknown:
+        more = ", …" if len(unknown) > N_NAMED else ""
+        are = "clip is" if len(unknown) == 1 else "clips are"
+        named = ", ".join(unknown[:N_NAMED]) + more
+        log.warning("--exclude %s: %d %s in neither split: %s", path, len(unknown), are, named)

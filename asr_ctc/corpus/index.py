@@ -1,0 +1,170 @@
+"""What is found out about a corpus once, kept for the next time.
+
+    INDEX_DIR/<corpus>-<place>-<content>.<what>.npz
+
+``place`` stands for the layout, the folder and the split, ``content`` for every byte of the files
+that list the clips. So a kept file is never stale: another content is another file, and replaces
+it. Files are whole or not there, so that two runs may write them at once.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import BadZipFile
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+
+if TYPE_CHECKING:
+    from asr_ctc.corpus.corpus import Corpus
+
+log = logging.getLogger("asr_ctc")
+
+KEPT_OF_A_KIND = 8  # such as one for each character map
+_warned_of: set[Path] = set()
+
+
+def folder(index_dir: str | None = None) -> Path:
+    """``--index_dir``, else the user's: $XDG_CACHE_HOME/asr_ctc, else ~/.cache/asr_ctc."""
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(index_dir or Path(caches) / "asr_ctc")
+
+
+@dataclass(frozen=True)
+class Index:
+    """Files about one split. ``identity`` says what they were found from: {file: fingerprint}."""
+
+    folder: Path
+    name: str
+    place: str
+    identity: dict[str, str]
+
+    @property
+    def content(self) -> str:
+        return _digest(json.dumps(self.identity, sort_keys=True).encode())
+
+    def recall(self, what: str, n_rows: int | None = None) -> tuple[dict | None, str]:
+        """(arrays, "") as they were kept, else (None, why they must be found again).
+
+        Arrays of another length than ``n_rows``, when given, count as damaged.
+        """
+        file = self._file(what)
+        if not file.exists():
+            return None, self._why_missing(what)
+        arrays, identity = _read(file)
+        lengths = {len(array) for array in arrays.values()} if n_rows is not None else set()
+        if identity != self.identity or lengths - {n_rows}:
+            return None, "its file is damaged"
+        return arrays, ""
+
+    def keep(self, what: str, **arrays: np.ndarray) -> None:
+        """Writes the arrays for the next time; warns once of a folder that cannot be written."""
+        buffer = BytesIO()
+        np.savez(buffer, identity=np.array(json.dumps(self.identity)), **arrays)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._file(what), buffer.getbuffer())
+            self._remove_outdated(what)
+        except (OSError, UserError) as error:
+            if self.folder not in _warned_of:
+                log.warning("the index is not kept, going on without: %s", error)
+            _warned_of.add(self.folder)
+
+    def _file(self, what: str) -> Path:
+        return self.folder / f"{self._stem}-{self.content}.{what}.npz"
+
+    @property
+    def _stem(self) -> str:
+        return re.sub(r"[^\w.]+", "-", f"{self.name}-{self.place}").strip("-")
+
+    def _others(self, what: str) -> list[Path]:
+        pattern = f"{self._stem}-*.{what}.npz"
+        return [file for file in self.folder.glob(pattern) if file != self._file(what)]
+
+    def _why_missing(self, what: str) -> str:
+        for file in self._others(what):
+            before = _read(file)[1]
+            changed = before.keys() ^ self.identity.keys()
+            changed |= {n for n in before.keys() & self.identity if before[n] != self.identity[n]}
+            if before:
+                return f"changed since: {', '.join(sorted(changed))}"
+        return "first time"
+
+    def _remove_outdated(self, what: str) -> None:
+        """What was found from another content, and the oldest of too many of a kind."""
+        kind = what.split("-")[0]
+        current = f"{self._stem}-{self.content}."
+        of_kind = list(self.folder.glob(f"{self._stem}-*.{kind}*.npz"))
+        outdated = [file for file in of_kind if not file.name.startswith(current)]
+        valid = [file for file in of_kind if file.name.startswith(current)]
+        outdated += sorted(valid, key=_time_of)[:-KEPT_OF_A_KIND]
+        for file in outdated:
+            file.unlink(missing_ok=True)
+
+
+def _time_of(file: Path) -> float:
+    """When it was written; the end of time when another run has removed it meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """(arrays, identity) of a kept file; both empty when it is damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        identity = json.loads(str(arrays.pop("identity")))
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return {}, {}
+    return (arrays, identity) if isinstance(identity, dict) else ({}, {})
+
+
+def index_of(corpus: "Corpus", split: str, folder: Path) -> Index:
+    """The index of a split below ``folder``; nothing is read yet but what names it."""
+    identity = {"the list of clips": corpus.fingerprint}
+    listed = corpus.folder / "clip_durations.tsv"
+    if listed.is_file():
+        identity[listed.name] = _digest_of_file(listed)
+    place = f"{split} {os.path.realpath(corpus.folder)} {os.path.realpath(corpus.clips)}"
+    return Index(Path(folder), corpus.name, _digest(place.encode()), identity)
+
+
+def remembered(
+    corpus: "Corpus", what: str, n_rows: int | None, find: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The arrays that ``find`` returned when it was asked before, else what it returns now."""
+    if corpus.index is None:
+        return find()
+    arrays, why = corpus.index.recall(what, n_rows)
+    if arrays is None:
+        log.info("index of %s: looking for %s (%s)", corpus.name, what.split("-")[0], why)
+        arrays = find()
+        corpus.index.keep(what, **arrays)
+    return arrays
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _digest_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while piece := file.read(1 << 22):
+                digest.update(piece)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    return digest.hexdigest()[:16]

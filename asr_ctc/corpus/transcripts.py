@@ -1,0 +1,126 @@
+"""Work that must read every transcript of a corpus: vectorised, with a bar, kept in the index."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+
+import numpy as np
+
+from asr_ctc.base.progress import bar
+from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.corpus.index import remembered
+from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
+
+SENTENCES_AT_A_TIME = 1 << 14
+WORTH_A_BAR = 100_000
+BEGIN, FINISH = "\ufdd0", "\ufdd1"  # around each sentence: Unicode promises that no text holds them
+REFUSED = -1
+_NO_LABEL, _NO_CLASS = -1, -2
+
+
+def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[str]:
+    """How often each character is in the transcripts of the selection, lower-cased."""
+
+    def count() -> dict[str, np.ndarray]:
+        counts = count_characters(_sentences(corpus, corpus.rows), case_folding)
+        codes = np.array([ord(character) for character in counts], dtype=np.uint32)
+        return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
+
+    selection = _digest(corpus.rows.tobytes() + case_folding.encode())
+    found = remembered(corpus, f"characters-{selection}", None, count)
+    return Counter(
+        dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist(), strict=True))
+    )
+
+
+def frames_needed(labels: Sequence[int]) -> int:
+    """Output frames that CTC needs: one per label, and a blank between equal neighbours."""
+    return len(labels) + sum(a == b for a, b in pairwise(labels))
+
+
+def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
+    """``frames_needed`` (N,) int32 of each transcript of the selection.
+
+    0 for an empty transcript, REFUSED for one that the map cannot encode.
+    """
+
+    def count() -> dict[str, np.ndarray]:
+        every_row = np.arange(len(corpus.paths))
+        return {"frames": frames_of(_sentences(corpus, every_row), charmap)}
+
+    what = f"frames-{_digest(charmap.to_json().encode())}"
+    return remembered(corpus, what, len(corpus.paths), count)["frames"][corpus.rows]
+
+
+def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterator[str]:
+    title = f"transcripts of {corpus.name}" if len(rows) >= WORTH_A_BAR else ""
+    return bar(corpus.sentences.take(rows), title, "clip", len(rows))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def frames_of(sentences: Iterable[str], charmap: CharMap) -> np.ndarray:
+    """``ctc_frames`` of any sentences; (N,) int32."""
+    sentences, pieces = iter(sentences), [np.zeros(0, np.int32)]
+    while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
+        pieces.append(_frames_of_piece(piece, charmap))
+    return np.concatenate(pieces)
+
+
+def _frames_of_piece(sentences: list[str], charmap: CharMap) -> np.ndarray:
+    """Many sentences as one text: lower case and composition look at neighbours and are done to
+    the text; what is left depends on one character alone, and is looked up for all of them."""
+    text = charmap.lower("".join(f"{BEGIN}{sentence}{FINISH}" for sentence in sentences))
+    codes = code_points(text)
+    for character in present_in(codes):
+        spelt = charmap.normalise(character)
+        if len(spelt) != 1:  # such as œ, folded to oe
+            text = text.replace(character, spelt)
+    codes = code_points(text)
+    begins, ends = np.flatnonzero(codes == ord(BEGIN)), np.flatnonzero(codes == ord(FINISH))
+    if not len(begins) == len(ends) == len(sentences):  # a broken promise
+        return np.array([_frames_of_one(sentence, charmap) for sentence in sentences], np.int32)
+
+    characters = present_in(codes)
+    table = np.zeros(int(codes.max()) + 1, dtype=np.int32)
+    is_text = np.zeros(len(table), dtype=bool)
+    for character in characters:
+        table[ord(character)] = _label(character, charmap)
+        is_text[ord(character)] = not (character.isspace() or character in (BEGIN, FINISH))
+    labels = table[codes]
+    n_frames = (labels >= 0).astype(np.int32)
+    n_frames[1:] += (labels[1:] == labels[:-1]) & (labels[1:] >= 0) & (codes[1:] != ord(BEGIN))
+    frames = np.add.reduceat(n_frames, begins, dtype=np.int32)
+    if charmap.unknown is None:
+        frames[np.logical_or.reduceat(labels == _NO_CLASS, begins)] = REFUSED
+
+    doubtful = set(np.flatnonzero(~np.logical_or.reduceat(is_text[codes], begins)).tolist())
+    if charmap.fold:  # accents that stay apart are dropped after some letters
+        apart = np.flatnonzero((codes >= 0x300) & (codes <= 0x36F))
+        doubtful |= set((np.searchsorted(begins, apart, side="right") - 1).tolist())
+    for i in doubtful:
+        frames[i] = _frames_of_one(sentences[i], charmap)
+    return frames
+
+
+def _label(character: str, charmap: CharMap) -> int:
+    if character in (BEGIN, FINISH):
+        mark = charmap.sos if character == BEGIN else charmap.eos
+        return _NO_LABEL if mark is None else mark
+    try:
+        return charmap.label(charmap.normalise(character))
+    except ValueError:
+        return _NO_CLASS
+
+
+def _frames_of_one(sentence: str, charmap: CharMap) -> int:
+    if not sentence.strip():
+        return 0
+    try:
+        labels = charmap.encode(sentence)
+    except ValueError:
+        return REFUSED
+    return frames_needed(labels)

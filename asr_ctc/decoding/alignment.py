@@ -1,0 +1,250 @@
+"""When each character and each word was said: known labels laid along the posteriors of a clip."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torchaudio.functional import forced_align
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.decoding.beam_reference import Hypothesis
+from asr_ctc.loading.dataset import infeasible
+from asr_ctc.text.charmap import CharMap
+
+IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
+SPACE = " "
+LARGEST_LATTICE = 2_000_000_000  # frames × states; forced_align takes a byte for each
+REACH_S = 0.2  # how far a label reaches into the blanks around it; longer blanks hold a pause
+
+
+class Span(NamedTuple):
+    """One label on a path: output frames ``start`` to ``end`` (half-open), and the mean of its
+    natural log probability over them."""
+
+    label: int
+    start: int
+    end: int
+    logp: float
+
+    @property
+    def length(self) -> int:
+        return self.end - self.start
+
+
+class Path(NamedTuple):
+    """The likeliest path of some labels over ``n_frames``: a span for each, the log probability."""
+
+    spans: list[Span]
+    logp: float
+    n_frames: int
+
+    def extents(self, reach: float) -> list[tuple[float, float]]:
+        """Where each label is heard, in frames: its span, and what it reaches into the blanks.
+
+        A span is a spike: the model says the label once, anywhere within its sound. So the blanks
+        between two labels are shared half and half, as far as ``reach`` goes on either side.
+        """
+        starts = [span.start for span in self.spans]
+        ends = [span.end for span in self.spans]
+        gaps = np.subtract([*starts, self.n_frames], [0, *ends])
+        shares = np.minimum(gaps / 2, reach)
+        return list(zip(starts - shares[:-1], ends + shares[1:], strict=True))
+
+
+class Timed(NamedTuple):
+    """A character or a word, when it was said, and how sure the model is of it.
+
+    ``confidence`` is the geometric mean of the posteriors of its labels over their frames, 0 to 1.
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+class Word(NamedTuple):
+    """A word as written, and which of the labels spell it."""
+
+    text: str
+    labels: range
+
+
+class Alignment(NamedTuple):
+    """The words and the characters of a text, timed, and the log probability of their path."""
+
+    words: tuple[Timed, ...]
+    characters: tuple[Timed, ...]
+    logp: float
+
+
+@dataclass(frozen=True)
+class FrameClock:
+    """The seconds of a clip's output frames: frame i is centred ``first_s + i * step_s`` after its
+    start, and stands for the ``step_s`` around that, within the clip's ``duration_s``."""
+
+    step_s: float
+    first_s: float
+    duration_s: float
+
+    def start_s(self, frame: float) -> float:
+        """When a frame starts, which is when the one before it ends; frames may be divided."""
+        start_s = self.first_s + (frame - 0.5) * self.step_s
+        return float(min(max(start_s, 0.0), self.duration_s))
+
+
+def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path:
+    """The likeliest path of ``labels`` (U,) through ``logp`` (T', V), natural log probabilities.
+
+    It visits the labels in order, each for one frame or more, with blanks between them where it
+    likes and between equal neighbours where it must: Viterbi over the lattice of Graves et al.
+    2006, "Connectionist temporal classification".
+
+    Raises ValueError for labels that need more frames than there are, labels out of range, NaN,
+    labels that no possible path spells, and a lattice of more than 2 · 10⁹ states.
+    """
+    n_frames, n_classes = logp.shape
+    if any(not 0 <= label < n_classes or label == blank for label in labels):
+        raise ValueError(f"labels must be in 0..{n_classes - 1} and not the blank, {blank}")
+    if torch.isnan(logp).any():
+        raise ValueError("logp holds NaN; needed log probabilities")
+    problem = unalignable(labels, n_frames)
+    if problem:
+        raise ValueError(problem)
+    logp = logp.float().cpu().clamp(min=IMPOSSIBLE)
+    if len(labels):
+        targets = torch.tensor([list(labels)], dtype=torch.int32)
+        path, scores = (part[0].numpy() for part in forced_align(logp[None], targets, blank=blank))
+    else:
+        path, scores = np.full(n_frames, blank), logp[:, blank].numpy()
+    total = float(scores.sum(dtype=np.float64))
+    if total <= IMPOSSIBLE:
+        raise ValueError("the posteriors give no path of these labels a chance")
+    bounds = np.flatnonzero(np.diff(path, prepend=-1, append=-1))
+    spans = [
+        Span(int(path[start]), int(start), int(end), float(scores[start:end].mean()))
+        for start, end in pairwise(bounds)
+        if path[start] != blank
+    ]
+    return Path(spans, total, n_frames)
+
+
+def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
+    """Why labels have no path through so many output frames, or none that fits into memory."""
+    problem = infeasible(labels, n_frames)
+    n_states = n_frames * (2 * len(labels) + 1)
+    if problem or n_states <= LARGEST_LATTICE:
+        return problem
+    return (
+        f"{len(labels):,} characters in {n_frames:,} frames would take {n_states / 1e9:.1f} GB "
+        f"of memory, of {LARGEST_LATTICE / 1e9:g} at most: align parts of the recording"
+    )
+
+
+def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
+    """The labels of a text, as the model learnt to write it, and the words between its spaces.
+
+    Words keep their spelling, though the labels are normalised; punctuation that stands alone is
+    spelt, but no word. UserError for characters without a class.
+    """
+    unknown = charmap.unknown_characters("".join(text.split()))
+    if unknown:
+        listed = " ".join(dict.fromkeys(unknown))
+        raise UserError(f"the model has no class for these characters of the text: {listed}")
+    labels, words = [] if charmap.sos is None else [charmap.sos], []
+    space = SPACE if SPACE in charmap.char2idx else ""  # some scripts write without
+    spelt = ((word, space.join(charmap.normalise(word).split())) for word in text.split())
+    for number, (word, letters) in enumerate((word, letters) for word, letters in spelt if letters):
+        labels += map(charmap.label, space if number else "")
+        start = len(labels)
+        labels += map(charmap.label, letters)
+        if any(map(_is_sounding, letters)):
+            words.append(Word(word, range(start, len(labels))))
+    return labels + ([] if charmap.eos is None else [charmap.eos]), words
+
+
+def words_of(labels: Sequence[int], charmap: CharMap) -> list[Word]:
+    """The words between the spaces of labels that a model wrote; as in ``spell``."""
+    between = {charmap.sos, charmap.eos, charmap.char2idx.get(SPACE)}
+    words = []
+    for is_word, run in groupby(range(len(labels)), lambda i: labels[i] not in between):
+        run = list(run)
+        text = charmap.decode([labels[i] for i in run])
+        if is_word and any(map(_is_sounding, text)):
+            words.append(Word(text, range(run[0], run[-1] + 1)))
+    return words
+
+
+def place(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock) -> Alignment:
+    """The characters of a path and the words that they spell, in seconds.
+
+    A word lasts from its first letter or digit to its last: punctuation makes no sound, and the
+    model writes it where it likes. Spaces and sentence marks are not among the characters.
+    """
+    symbols = [charmap.idx2char[span.label] for span in path.spans]
+    extents = path.extents(REACH_S / clock.step_s)
+
+    def timed(text: str, which: Sequence[int]) -> Timed:
+        spans = [path.spans[i] for i in which]
+        return Timed(
+            text,
+            clock.start_s(extents[which[0]][0]),
+            clock.start_s(extents[which[-1]][1]),
+            float(np.exp(np.average([s.logp for s in spans], weights=[s.length for s in spans]))),
+        )
+
+    marks = {SPACE, charmap.soschar, charmap.eoschar}
+    return Alignment(
+        tuple(
+            timed(text, [i for i in labels if _is_sounding(symbols[i])]) for text, labels in words
+        ),
+        tuple(timed(symbol, [i]) for i, symbol in enumerate(symbols) if symbol not in marks),
+        path.logp,
+    )
+
+
+def _is_sounding(character: str) -> bool:
+    """Letters, digits, marks and signs, but no punctuation and no space."""
+    return unicodedata.category(character)[0] not in "PZC"
+
+
+def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int], list[Word]]:
+    """As ``spell``, of a text that may have been said in so many output frames.
+
+    UserError for one without a word, with characters that have no class, or too long.
+    """
+    labels, words = spell(text, charmap)
+    if not words:
+        raise UserError("the text holds no word to align")
+    problem = unalignable(labels, n_frames)
+    if problem:
+        raise UserError(f"cannot be aligned: {problem}")
+    return labels, words
+
+
+def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
+    """When the words and characters of ``text`` were said in a clip of posteriors (T', V).
+
+    UserError as ``spell_to_align``, and for a text that the posteriors give no chance.
+    """
+    labels, words = spell_to_align(text, charmap, len(logp))
+    try:
+        path = best_path(logp, labels, charmap.blankid)
+    except ValueError as error:
+        raise UserError(f"cannot be aligned: {error}") from None
+    return place(path, words, charmap, clock)
+
+
+def with_times(
+    hypothesis: Hypothesis, logp: torch.Tensor, charmap: CharMap, clock: FrameClock
+) -> Hypothesis:
+    """The hypothesis with the times of its words and characters, on its likeliest path."""
+    path = best_path(logp, hypothesis.labels, charmap.blankid)
+    aligned = place(path, words_of(hypothesis.labels, charmap), charmap, clock)
+    return replace(hypothesis, words=aligned.words, characters=aligned.characters)

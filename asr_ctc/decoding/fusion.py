@@ -1,0 +1,240 @@
+"""A language model made ready for the beam search: what it adds to the score of a prefix."""
+
+import logging
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import Config
+from asr_ctc.lm.kenlm_binary import KenlmModel
+from asr_ctc.lm.ngrams import EOS, SPECIAL_WORDS, UNK, GrowingModel, LanguageModel, Ngrams
+from asr_ctc.lm.read import read_language_model
+from asr_ctc.lm.spelling import (
+    NO_WORD,
+    Trie,
+    best_below,
+    character_words,
+    labels_of,
+    make_trie,
+    refuse_if_mostly_unspelt,
+    separators,
+    unspelt_note,
+)
+from asr_ctc.lm.stored import StoredModel
+from asr_ctc.text.charmap import CharMap
+
+log = logging.getLogger("asr_ctc")
+PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of characters
+NOBODY = -1
+
+
+class Fusion(NamedTuple):
+    """What the compiled search needs of a language model. V classes, E entries of the vocabulary.
+
+    An entry is a word of the model or a hotword. A word adds lm_weight · log probability + its
+    bonus to the score of its prefix, an unknown one adds ``unknown``.
+    """
+
+    kind: int
+    ngrams: Ngrams
+    start: int  # state at the beginning of a sentence
+    asked: int  # the KenlmModel, by its number, that is asked in place of ``ngrams``; or NOBODY
+    lm_weight: float
+    word_bonus: float
+    unknown: float
+    ends_word: np.ndarray  # (V,) bool: classes that end a word
+    class_word: np.ndarray  # (V,) int32: the word of each class, in a model of characters
+    trie: Trie  # the spellings of the entries
+    look: np.ndarray  # (M,) float64: the most that a word may add from each node of the trie on
+    entry_word: np.ndarray  # (E,) int32: the word of the model, UNK for a hotword that has none
+    entry_bonus: np.ndarray  # (E,) float64
+    entry_value: np.ndarray  # (E,) float64: what the entry adds out of context
+    most_of_new_word: float  # the most that the first letter of a word adds
+    most_of_ended_word: float  # the most that a word adds when it ends
+
+
+@lru_cache
+def no_fusion(n_classes: int) -> Fusion:
+    """Adds nothing to any of ``n_classes``."""
+    return _fusion(PLAIN, _empty_model(), n_classes)
+
+
+def fuse(
+    model: LanguageModel | KenlmModel | None,
+    charmap: CharMap,
+    *,
+    lm_weight: float = 0.5,
+    word_bonus: float = 0.0,
+    unk_logp: float = -10.0,
+    lexicon: bool = False,
+    hotwords: Mapping[str, float] | None = None,
+) -> Fusion:
+    """Shallow fusion of a word or character model; without a model, of the hotwords alone.
+
+    The score of labels is their log probability + ``lm_weight`` · that of their words and of the
+    sentence's end + ``word_bonus`` for each word. A word that the model does not know has the
+    log probability ``unk_logp``; with ``lexicon`` such words are impossible. ``hotwords`` maps
+    words, known or not, to what is added for each time they are said. In a model of characters
+    the words are characters. Logarithms are natural.
+
+    A word that is not complete yet counts as the likeliest word that begins so, out of context.
+
+    Raises UserError for a model whose words the character map cannot spell, hotwords likewise,
+    weights out of range, and a lexicon or hotwords with a model of characters.
+    """
+    if isinstance(model, KenlmModel):
+        return fuse(
+            model.vocabulary,
+            charmap,
+            lm_weight=lm_weight,
+            word_bonus=word_bonus,
+            unk_logp=unk_logp,
+            lexicon=lexicon,
+            hotwords=hotwords,
+        )._replace(asked=model.number)
+    if lm_weight < 0:
+        raise UserError(f"--lm_weight is {lm_weight}; needed 0 or more")
+    hotwords = hotwords or {}
+    if model is not None and model.level == "char":
+        if lexicon or hotwords:
+            raise UserError("--lexicon and --hotwords need a language model of words")
+        return _fusion(
+            CHARACTERS,
+            model,
+            charmap.vocab_size,
+            lm_weight=lm_weight,
+            word_bonus=word_bonus,
+            unknown=lm_weight * unk_logp + word_bonus,
+            class_word=character_words(model, charmap),
+            most_of_new_word=max(0.0, word_bonus, lm_weight * unk_logp + word_bonus),
+        )
+    if lexicon and model is None:
+        raise UserError("--lexicon needs a language model: --lm FILE")
+    model, lm_weight = model or _empty_model(), lm_weight if model else 0.0
+    return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
+
+
+def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = None) -> Fusion | None:
+    """What the settings ask for; None without a language model and without hotwords.
+
+    ``stored`` is the model file's own, used with its weights unless flags say otherwise; --lm none
+    leaves it out. UserError as in ``read_language_model`` and ``fuse``.
+    """
+    decoding = config.decoding
+    model = read_language_model(decoding.lm) if decoding.lm else None
+    if uses_stored(config, stored):
+        model = stored.model
+    weights = weights_of(config, stored)
+    if not (model or decoding.hotwords or decoding.lexicon):
+        return None
+    hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
+    fusion = fuse(model, charmap, lexicon=decoding.lexicon, hotwords=hotwords, **weights)
+    if model and (note := unspelt_note(model, charmap)):
+        log.warning("%s", note)
+    return fusion
+
+
+def weights_of(config: Config, stored: StoredModel | None) -> dict[str, float]:
+    """lm_weight, word_bonus and unk_logp as ``fusion_of`` takes them."""
+    names = "lm_weight", "word_bonus", "unk_logp"
+    weights = {name: getattr(config.decoding, name) for name in names}
+    if uses_stored(config, stored):
+        weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
+    return weights
+
+
+def uses_stored(config: Config, stored: StoredModel | None) -> bool:
+    """Whether the language model in the model file is the one to use."""
+    return stored is not None and not config.decoding.lm and "lm" not in config.typed
+
+
+def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:
+    """(word, weight) of WORD:WEIGHT, the word as the character map writes it."""
+    word, _, weight = text.rpartition(":")
+    try:
+        if word and math.isfinite(float(weight)):
+            return charmap.normalise(word), float(weight)
+    except ValueError:
+        pass
+    raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
+
+
+def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords) -> Fusion:
+    words, trie = _vocabulary(model, charmap, tuple(hotwords))
+    entry_word = np.array([model.ids.get(word, UNK) for word in words], dtype=np.int32)
+    entry_bonus = np.array([word_bonus + hotwords.get(word, 0.0) for word in words])
+    logp = np.where(entry_word == UNK, unk_logp, model.unigrams[entry_word])
+    entry_value = lm_weight * logp.astype(float) + entry_bonus
+    unknown = -np.inf if lexicon else lm_weight * unk_logp + word_bonus
+    look = np.maximum(best_below(trie, entry_value), unknown)
+    return _fusion(
+        WORDS,
+        model,
+        charmap.vocab_size,
+        lm_weight=lm_weight,
+        word_bonus=word_bonus,
+        unknown=unknown,
+        ends_word=separators(charmap),
+        trie=trie,
+        look=look,
+        entry_word=entry_word,
+        entry_bonus=entry_bonus,
+        entry_value=entry_value,
+        most_of_new_word=max(0.0, look[0]),
+        most_of_ended_word=max(0.0, unknown, entry_bonus.max(initial=0.0)),
+    )
+
+
+@lru_cache(maxsize=1)  # for a model that is fused with many weights, one after the other
+def _vocabulary(
+    model: LanguageModel, charmap: CharMap, hotwords: tuple[str, ...]
+) -> tuple[tuple[str, ...], Trie]:
+    """The entries (E,) of a vocabulary and how they are spelt, which no weight changes."""
+    spelt = {word: labels_of(word, charmap) for word in model.words[EOS + 1 :]}
+    unspelt = [word for word, labels in spelt.items() if labels is None]
+    refuse_if_mostly_unspelt(unspelt, len(spelt))
+    for word in unspelt:
+        del spelt[word]
+    for word in hotwords:
+        spelt[word] = labels_of(word, charmap)
+        if spelt[word] is None:
+            raise UserError(f"--hotwords: {word!r} is no word in the characters of the model")
+    return tuple(spelt), make_trie(list(spelt.values()))
+
+
+def _empty_model() -> LanguageModel:
+    n_special = len(SPECIAL_WORDS)
+    return GrowingModel(list(SPECIAL_WORDS), np.zeros(n_special), np.zeros(n_special)).finish()
+
+
+def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion:
+    """A Fusion in which what is not given is empty, or nought; types as the compiled search's."""
+    nothing = dict(
+        lm_weight=0.0,
+        word_bonus=0.0,
+        unknown=0.0,
+        ends_word=np.zeros(n_classes, bool),
+        class_word=np.full(n_classes, NO_WORD, np.int32),
+        trie=make_trie([]),
+        look=np.zeros(1),
+        entry_word=np.zeros(0, np.int32),
+        entry_bonus=np.zeros(0),
+        entry_value=np.zeros(0),
+        most_of_new_word=0.0,
+        most_of_ended_word=0.0,
+    )
+    values = {**nothing, **fields}
+    numbers = {
+        name: float(v) for name, v in values.items() if not isinstance(v, (np.ndarray, Trie))
+    }
+    return Fusion(
+        kind=kind,
+        ngrams=model.ngrams,
+        start=model.start,
+        asked=NOBODY,
+        **{**values, **numbers},
+    )

@@ -1,0 +1,6 @@
+"""How reports look, whatever they report.
+
+terminal.py  columns and counts of a page of text
+html.py      the frame and the parts of a page without external parts
+charts.py    bars, histograms, as SVG
+"""

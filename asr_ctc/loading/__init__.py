@@ -1,0 +1,10 @@
+"""From a corpus to batches.
+
+dataset.py        clip i of a corpus: log-mel and labels
+batch.py          clips to a pair of PackedSequences
+sampling.py       which clips make a batch, in which order
+selection.py      the clips of a split that can be used
+loader.py         batches made by worker processes
+normalization.py  mean and standard deviation of the log-mels
+feature_cache.py  log-mels kept on the disk
+"""

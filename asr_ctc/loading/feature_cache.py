@@ -1,0 +1,308 @@
+"""Log-mel features kept on disk between epochs and runs, so that a clip is decoded once.
+
+    CACHE_DIR/<corpus>-<fingerprint>/records       32 bytes for each row of the corpus
+    CACHE_DIR/<corpus>-<fingerprint>/shard-0000…   the features as float16, memory-mapped
+
+Each clip has a slot of its own, whose place and size follow from the corpus's durations. So
+workers and runs fill one cache at the same time without locks: they write the same bytes to the
+same places. A clip's features are written first, then its record, with a checksum of both: what a
+crash left half written, or was damaged later, is not believed but computed again. The shards are
+sparse files: a slot that was never written takes no room on the disk.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import logging
+import mmap
+import multiprocessing
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from asr_ctc.audio.log_mel import POWER_FLOOR, WaveformProcessor
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.corpus import Corpus
+
+log = logging.getLogger("asr_ctc")
+
+FORMAT = 1  # to be raised with every change of the layout or of the features' numbers
+# Decibels are kept as their distance from the middle of speech, since float16 is finest near zero.
+# From -153 to 103 dB (the floor is -100) no value is off by more than 0.032 dB; French speech is by
+# 0.005 dB (root mean square), a five-thousandth of its deviation.
+CENTRE_DB = -25.0
+SPARE_FRAMES = 16  # a slot is this much longer than the announced duration: some decode to more
+SHARD_BYTES = 2**30
+KEPT_FREE_BYTES = 10**9  # of the disk, for the model files
+RECORD = struct.Struct("<qqqI4x")  # samples, the file's bytes and time in ns; checksum
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+
+
+class Shard(NamedTuple):
+    file: io.FileIO
+    map: mmap.mmap
+
+
+class Flag:
+    """Up or down for a process and its workers together, so that a thing is said once."""
+
+    def __init__(self):
+        self._value = multiprocessing.Value("b", 0)
+
+    def __reduce__(self):
+        return Flag, ()  # locks cannot be sent to workers that are not forked: they have their own
+
+    def __bool__(self) -> bool:
+        return bool(self._value.value)
+
+    def put_up(self) -> bool:
+        """True for the one who put it up."""
+        with self._value.get_lock():
+            was_up, self._value.value = self._value.value, 1
+        return not was_up
+
+
+class FeatureCache:
+    """The kept features of one split; ``get`` is all that a dataset needs.
+
+    Features come back rounded to float16 even when they were computed just now: a run sees the same
+    numbers whether the cache is empty, full or broken. OSError when the folder cannot be made.
+    """
+
+    def __init__(self, cache_dir: Path, corpus: Corpus, processor: WaveformProcessor):
+        self.corpus, self.processor = corpus, processor
+        n_frames = _slot_frames(corpus, processor)
+        self._starts = np.concatenate([[0], np.cumsum(n_frames * self._frame_bytes)])
+        name = re.sub(r"[^\w.]+", "-", corpus.name).strip("-")
+        self.folder = Path(cache_dir) / f"{name}-{fingerprint(corpus, processor)}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._records_bytes = RECORD.size * len(n_frames)
+        self._records, self._shards = None, {}
+        self._open_records()
+        self._last_row = len(n_frames) - 1
+        self._full, self._damaged, self._overlong = Flag(), Flag(), Flag()
+
+    def __getstate__(self) -> dict:
+        """Workers that are not forked open the files themselves."""
+        return {**self.__dict__, "_records": None, "_shards": {}}
+
+    @property
+    def _frame_bytes(self) -> int:
+        return self.processor.nmels * np.dtype(np.float16).itemsize
+
+    def limit(self, n_bytes: float) -> tuple[int, int]:
+        """Keeps only the clips that fit, the first of the split; (their number, bytes at most)."""
+        rows = np.sort(self.corpus.rows)
+        ends = np.cumsum(self._starts[rows + 1] - self._starts[rows] + RECORD.size)
+        n_clips = int(np.searchsorted(ends, n_bytes, side="right"))
+        self._last_row = int(rows[n_clips - 1]) if n_clips else -1
+        return n_clips, int(ends[n_clips - 1]) if n_clips else 0
+
+    def n_kept(self) -> int:
+        """How many clips of the split are there already."""
+        layout = np.dtype([("n_samples", "<i8"), ("rest", f"V{RECORD.size - 8}")])
+        records = np.fromfile(self.folder / "records", layout)
+        return int(np.count_nonzero(records["n_samples"][self.corpus.rows]))
+
+    def get(
+        self, row: int, file: Path, compute: Callable[[], tuple[torch.Tensor, int]]
+    ) -> tuple[torch.Tensor, int]:
+        """(features (T, F) in dB, samples S) of a row of the corpus's columns.
+
+        They are the kept ones, else what ``compute`` gives, which is then kept. ``file`` is the
+        audio: features of a file that was changed since are not used. Raises what ``compute`` does.
+        """
+        stamp = _stamp(file)
+        kept = self._read(row, stamp) if stamp else None
+        if kept is None:
+            features, n_samples = compute()
+            kept = (features - CENTRE_DB).half(), n_samples
+            if stamp and row <= self._last_row and not self._full:
+                self._write(row, stamp, *kept)
+        halves, n_samples = kept
+        return halves.float().add_(CENTRE_DB), n_samples
+
+    # ------------------------------------------------------------------------ reading, writing
+
+    def _read(self, row: int, stamp: tuple[int, int]) -> tuple[torch.Tensor, int] | None:
+        """The kept features; None when there are none, or none that can be trusted."""
+        try:
+            file = self._open_records().fileno()
+            record = os.pread(file, RECORD.size, row * RECORD.size)
+            if len(record) < RECORD.size or not any(record):
+                return None
+            n_samples, *kept_stamp, checksum = RECORD.unpack(record)
+            if tuple(kept_stamp) != stamp:
+                return None
+            start, n_bytes = self._starts[row], self._n_bytes(n_samples)
+            if n_samples < 0 or n_bytes > self._starts[row + 1] - start:
+                raise OSError("a record is not one")
+            number, offset = divmod(int(start), SHARD_BYTES)
+            shard = self._open_shard(number)
+            if shard.map.size() < offset + n_bytes:  # to read past the end would kill the process
+                raise OSError(f"shard {number} is truncated")
+            data = np.frombuffer(shard.map, np.uint8, n_bytes, offset).copy()
+            if _checksum(n_samples, stamp, data) != checksum:
+                raise OSError(f"a checksum in shard {number} is wrong")
+        except OSError as error:
+            if self._damaged.put_up():
+                log.warning(
+                    "feature cache %s: damaged (%s); what cannot be read is computed again",
+                    self.folder,
+                    error.strerror or error,
+                )
+            return None
+        halves = torch.from_numpy(data.view(np.float16)).view(-1, self.processor.nmels)
+        return halves, n_samples
+
+    def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> None:
+        """Keeps a clip's features: first they, then the record that vouches for them."""
+        data = halves.contiguous().numpy().view(np.uint8).reshape(-1)
+        if len(data) > self._starts[row + 1] - self._starts[row]:
+            if self._overlong.put_up():
+                log.warning(
+                    "feature cache: %s is %.2f s longer than the corpus says; such clips are not "
+                    "kept",
+                    self.corpus.paths[row],
+                    n_samples / self.processor.rate - float(self.corpus.duration_s[row]),
+                )
+            return
+        record = RECORD.pack(n_samples, *stamp, _checksum(n_samples, stamp, data))
+        number, offset = divmod(int(self._starts[row]), SHARD_BYTES)
+        try:
+            _write_whole(self._open_shard(number).file, data, offset)
+            _write_whole(self._open_records(), record, row * RECORD.size)
+        except OSError as error:
+            if self._full.put_up():
+                log.warning(
+                    "feature cache %s: %s; features that are not kept yet are computed each time",
+                    self.folder,
+                    error.strerror or error,
+                )
+
+    def _n_bytes(self, n_samples: int) -> int:
+        return self.processor.get_spectro_length(n_samples) * self._frame_bytes
+
+    def _open_records(self) -> io.FileIO:
+        if self._records is None:
+            self._records = _open(self.folder / "records", self._records_bytes)
+        return self._records
+
+    def _open_shard(self, number: int) -> Shard:
+        if number not in self._shards:
+            first = number * SHARD_BYTES
+            # The last slot that begins in a shard ends in it, too.
+            behind = np.searchsorted(self._starts, min(first + SHARD_BYTES, self._starts[-1]))
+            n_bytes = int(self._starts[behind]) - first
+            file = _open(self.folder / f"shard-{number:04}", n_bytes)
+            shard_map = mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ)
+            self._shards[number] = Shard(file, shard_map)
+        return self._shards[number]
+
+
+def _slot_frames(corpus: Corpus, processor: WaveformProcessor) -> np.ndarray:
+    """Frames (N,) that the slot of each row of the columns has room for."""
+    durations = np.nan_to_num(corpus.duration_s.astype(np.float64))
+    n_samples = np.ceil(durations * processor.rate).astype(np.int64)
+    return processor.get_spectro_length(n_samples) + SPARE_FRAMES
+
+
+def fingerprint(corpus: Corpus, processor: WaveformProcessor) -> str:
+    """16 hexadecimal digits that name a corpus (rows, folder, durations) and feature settings."""
+    settings = {
+        "format": FORMAT,
+        "corpus": corpus.fingerprint,
+        "clips": str(Path(corpus.clips).resolve()),
+        "slots": hashlib.sha256(_slot_frames(corpus, processor).tobytes()).hexdigest(),
+        "rate": processor.rate,
+        "n_fft": processor.n_fft,
+        "hop": processor.hop,
+        "nmels": processor.nmels,
+        "floor": POWER_FLOOR,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """(bytes, time of the last change in ns) of a file; None when it is not there."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _checksum(n_samples: int, stamp: tuple[int, int], data) -> int:
+    return zlib.crc32(data, zlib.crc32(struct.pack("<qqq", n_samples, *stamp)))
+
+
+def _open(path: Path, n_bytes: int) -> io.FileIO:
+    """A file to read and write, made or lengthened (sparse) to at least ``n_bytes``."""
+    file = io.FileIO(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    if os.fstat(file.fileno()).st_size < n_bytes:
+        file.truncate(n_bytes)
+    return file
+
+
+def _write_whole(file: io.FileIO, data, offset: int) -> None:
+    if os.pwrite(file.fileno(), data, offset) < len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# ---------------------------------------------------------------------------- the caches of a run
+
+
+def open_caches(
+    cache_dir: str, max_gb: float, corpora: Sequence[Corpus], processor: WaveformProcessor
+) -> list[FeatureCache | None]:
+    """A cache for each split, below ``max_gb`` (10^9 bytes) together with what is there already.
+
+    Says how large they get and where they are. Where there is no room for all, the first clips are
+    kept. A full disk makes them None, with a warning; UserError when the folder cannot be written.
+    """
+    root = Path(cache_dir)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        caches = [FeatureCache(root, corpus, processor) for corpus in corpora]
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
+            return [None] * len(corpora)
+        raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
+    folders = {path.parent for path in root.glob("*/records")}
+    ours = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))
+    others = sum(map(_bytes_on_disk, folders - {cache.folder for cache in caches}))
+    disk = shutil.disk_usage(root).free - KEPT_FREE_BYTES + ours
+    room = min(max_gb * 1e9 - others, disk)
+    why = "what the disk has free" if room == disk else f"--cache_gb {max_gb:g}"
+    if others:
+        why += f" beside {others / 1e9:.2f} GB of other caches in {root}"
+    for cache in caches:
+        n_clips, n_bytes = cache.limit(room)
+        room -= n_bytes
+        n_all = len(cache.corpus)
+        log.info(
+            "feature cache of %s: %s, %.3g GB at most, %d kept already: %s",
+            cache.corpus.name,
+            f"{n_clips} clips"
+            if n_clips == n_all
+            else f"{n_clips} of {n_all} clips fit into {why}",
+            n_bytes / 1e9,
+            cache.n_kept(),
+            cache.folder,
+        )
+    return caches
+
+
+def _bytes_on_disk(folder: Path) -> int:
+    """What the files of a folder take; unwritten parts of a sparse file take nothing."""
+    return sum(512 * path.stat().st_blocks for path in folder.iterdir())

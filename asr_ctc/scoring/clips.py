@@ -1,0 +1,160 @@
+"""Clips with what was said and what was read, their errors counted; as JSONL and as CSV."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.columns import lines
+from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.scoring.evaluation import Evaluation
+from asr_ctc.scoring.metrics import Pairs, align_characters, align_words, normalise_text
+
+# Columns of ClipErrors.counts, and which of them make a rate: errors over their number.
+COUNTS = ("word_errors", "words", "character_errors", "characters", "wrong", "sentences")
+RATES = {"wer": (0, 1), "cer": (2, 3), "ser": (4, 5)}
+
+
+@dataclass(frozen=True)
+class ScoredClip:
+    """A line of the hypotheses file. ``logp`` is a natural logarithm; texts as they were written.
+
+    ``duration_s`` is 0 for a clip that cannot be opened.
+    """
+
+    id: str
+    reference: str
+    hypothesis: str
+    logp: float | None = None
+    duration_s: float | None = None
+    speaker: str = ""
+
+
+def in_corpus_order(evaluation: Evaluation, corpus: Corpus) -> list[ScoredClip]:
+    """The best hypothesis of each clip, clip i being that of row i of the corpus."""
+    found = {}
+    for clip in evaluation.clips:  # several rows may name one clip, each with its sentence
+        found.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
+    clips = []
+    for i in range(len(corpus)):
+        best = found[corpus.path(i), corpus.sentence(i)].pop()
+        speaker = corpus.speakers[corpus.rows[i]]
+        logp = best.logp if math.isfinite(best.logp) else None
+        clips.append(
+            ScoredClip(
+                corpus.path(i),
+                corpus.sentence(i),
+                best.text,
+                None if logp is None else round(logp, 4),
+                round(corpus.duration(i), 3),
+                speaker,
+            )
+        )
+    return clips
+
+
+@dataclass(frozen=True)
+class ClipErrors:
+    """N clips normalised and aligned. Empty references have nothing to align: no pairs, zeros.
+
+    ``counts`` (N, 6) int64 holds the columns COUNTS.
+    """
+
+    clips: Sequence[ScoredClip]
+    words: list[Pairs]
+    characters: list[Pairs]
+    counts: np.ndarray
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Mask (N,) of the clips whose reference is not empty: the rates are theirs."""
+        return self.counts[:, COUNTS.index("sentences")] > 0
+
+
+def count_errors(clips: Sequence[ScoredClip], **keep: bool) -> ClipErrors:
+    """Aligns every clip; ``keep`` as in ``metrics.normalise_text``."""
+    references = [normalise_text(clip.reference, **keep) for clip in clips]
+    hypotheses = [normalise_text(clip.hypothesis, **keep) for clip in clips]
+    aligned = []
+    scored = [i for i, reference in enumerate(references) if reference]
+    for align in (align_words, align_characters):
+        found = align([references[i] for i in scored], [hypotheses[i] for i in scored])
+        pairs_of = dict(zip(scored, found, strict=True))
+        aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
+    counts = np.zeros((len(clips), len(COUNTS)), dtype=np.int64)
+    for i in scored:
+        for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i]), strict=True):
+            counts[i, column] = sum(said != read for said, read in pairs)
+            counts[i, column + 1] = sum(said is not None for said, _ in pairs)
+        counts[i, 4:] = references[i] != hypotheses[i], 1
+    return ClipErrors(clips, *aligned, counts)
+
+
+def operations(pairs: Pairs) -> tuple[int, int, int]:
+    """(substitutions, deletions, insertions) of an alignment."""
+    deleted = sum(read is None for _, read in pairs)
+    inserted = sum(said is None for said, _ in pairs)
+    return sum(said != read for said, read in pairs) - deleted - inserted, deleted, inserted
+
+
+# ------------------------------------------------------------------------------------- as files
+
+
+def as_jsonl(clips: Iterable[ScoredClip]) -> str:
+    """A line per clip, which ``read_hypotheses`` reads back."""
+    return "".join(json.dumps(asdict(clip), ensure_ascii=False) + "\n" for clip in clips)
+
+
+def read_hypotheses(path: Path) -> list[ScoredClip]:
+    """A file of ``as_jsonl``, or of another program: id, reference and hypothesis are needed.
+
+    UserError names the file and the line that is wrong.
+    """
+    clips = []
+    for number, line in enumerate(lines(Path(path)), start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+            clip = ScoredClip(content["id"], content["reference"], content["hypothesis"])
+            "".join((clip.id, clip.reference, clip.hypothesis)).encode()
+        except (ValueError, TypeError, KeyError):
+            raise UserError(
+                f"{path}: line {number} is not an object with id, reference and hypothesis, as "
+                "`test --split --hypotheses FILE.jsonl` writes it"
+            ) from None
+        clips.append(clip)
+    if not clips:
+        raise UserError(f"{path}: holds no clips")
+    return clips
+
+
+def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
+    """A row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
+    file = io.StringIO()
+    table = csv.writer(file, lineterminator="\n")
+    known = list(asdict(errors.clips[0])) if errors.clips else []
+    further = {name: values for name, values in columns.items() if name not in known}
+    figures = ("substitutions", "deletions", "insertions")
+    table.writerow(
+        [*known]
+        + ["words", *(f"word_{figure}" for figure in figures), "wer"]
+        + ["characters", *(f"character_{figure}" for figure in figures), "cer"]
+        + list(further)
+    )
+    for i, clip in enumerate(errors.clips):
+        row = list(asdict(clip).values())
+        for pairs, (wrong, total) in (
+            (errors.words[i], RATES["wer"]),
+            (errors.characters[i], RATES["cer"]),
+        ):
+            n_wrong, n = errors.counts[i, wrong], errors.counts[i, total]
+            row += [n, *operations(pairs), round(n_wrong / n, 6) if n else ""]
+        table.writerow(row + [values[i] for values in further.values()])
+    return file.getvalue()

@@ -1,0 +1,130 @@
+"""Losses, and the decoding of a whole split: what training watches and `test` reports."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils.data import DataLoader
+
+from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.ctc_model import CTCModel, log_posteriors
+from asr_ctc.base.progress import bar
+from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.decoding.beam_reference import Hypothesis, greedy_decode
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.scoring.metrics import Scores, score
+
+
+def ctc_losses(
+    logp: torch.Tensor, n_frames: torch.Tensor, transcripts: PackedSequence
+) -> torch.Tensor:
+    """CTC loss of each clip (B,) per label, natural logarithm, of what ``log_posteriors`` gives.
+
+    Blank is class 0. Infinite for a transcript too long for its output frames. Graves et al. 2006.
+    """
+    labels, n_labels = pad_packed_sequence(transcripts, batch_first=True)
+    losses = torch.nn.functional.ctc_loss(
+        logp.transpose(0, 1),
+        labels,
+        n_frames.to(labels.device),
+        n_labels.to(labels.device),
+        reduction="none",
+    )
+    return losses / n_labels.to(losses.device)
+
+
+@dataclass
+class Decoded:
+    """One scored clip: its reference, its hypotheses (best first), its loss per label."""
+
+    id: str
+    reference: str
+    hypotheses: list[Hypothesis]
+    loss: float = math.nan
+
+
+@dataclass
+class Evaluation:
+    """A split, or part of one, decoded. ``loss`` is the mean over the clips that CTC can align."""
+
+    clips: list[Decoded]
+    left_out: list[LeftOut] = field(default_factory=list)
+    n_frames: int = 0  # output frames
+    n_blank_frames: int = 0  # those whose likeliest class is the blank
+
+    @classmethod
+    def joined(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
+        """Parts of a split as one."""
+        return cls(
+            [clip for part in parts for clip in part.clips],
+            [item for part in parts for item in part.left_out],
+            sum(part.n_frames for part in parts),
+            sum(part.n_blank_frames for part in parts),
+        )
+
+    @property
+    def blank_share(self) -> float:
+        """Share of the output frames whose likeliest class is the blank."""
+        return self.n_blank_frames / self.n_frames if self.n_frames else math.nan
+
+    @property
+    def empty_share(self) -> float:
+        """Share of the clips that are read as nothing."""
+        n_empty = sum(not clip.hypotheses[0].text for clip in self.clips)
+        return n_empty / len(self.clips) if self.clips else math.nan
+
+    @property
+    def loss(self) -> float:
+        losses = [clip.loss for clip in self.clips if math.isfinite(clip.loss)]
+        return sum(losses) / len(losses) if losses else math.nan
+
+    def score(self, **keep) -> Scores:
+        """WER and CER of the best hypotheses; ``keep`` as in ``metrics.normalise_text``."""
+        best = [clip.hypotheses[0].text for clip in self.clips]
+        return score([clip.reference for clip in self.clips], best, **keep)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: CTCModel,
+    loader: DataLoader,
+    device,
+    precision: str = "fp32",
+    decode=greedy_decode,
+    progress: str = "",
+) -> Evaluation:
+    """Decodes every clip of a loader of a ClipDataset. ``progress`` names the bar, '' hides it.
+
+    A clip that cannot be read, or is silent, counts with an empty hypothesis.
+    """
+    model.eval()
+    dataset: ClipDataset = loader.dataset
+    evaluation = Evaluation([])
+    for batch in bar(loader, progress, "batch"):
+        evaluation.left_out += batch.left_out
+        if not batch.ids:
+            continue
+        spectrograms, transcripts = batch.to(device)
+        with compute.autocast(device, precision):
+            logp, n_frames = log_posteriors(model, spectrograms)
+        losses = ctc_losses(logp, n_frames, transcripts).tolist()
+        losses = [
+            loss if known else math.nan
+            for loss, known in zip(losses, batch.has_labels, strict=True)
+        ]
+        inside = torch.arange(logp.shape[1]) < n_frames[:, None]
+        evaluation.n_frames += int(n_frames.sum())
+        evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & inside).sum())
+        decoded = decode(logp, n_frames, dataset.charmap)
+        evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
+    if evaluation.left_out:
+        corpus, sentences = dataset.corpus, defaultdict(list)
+        for i in range(len(corpus)):  # several rows may name one clip, each with its sentence
+            sentences[corpus.path(i)].append(corpus.sentence(i))
+        empty = [Hypothesis("", (), 0.0)]
+        for clip, _ in evaluation.left_out:
+            evaluation.clips.append(Decoded(clip, sentences[clip].pop(), empty))
+    return evaluation

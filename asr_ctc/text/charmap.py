@@ -1,0 +1,265 @@
+"""Characters and the classes of the model: an immutable, ordered map, to JSON and back."""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import groupby, islice
+from types import MappingProxyType
+
+import numpy as np
+
+from asr_ctc.text.folding import fold_latin
+
+CASE_FOLDINGS = ("default", "turkish", "german")
+BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
+DEFAULT_SYMBOLS = tuple(f"{BLANK} {END}',.0123456789{START}{UNKNOWN}abcdefghijklmnopqrstuvwxyz")
+GERMAN_LETTERS = "äöüßÄÖÜẞ"
+SENTENCES_AT_A_TIME = 1 << 15
+BETWEEN = "\ufdd0"  # between sentences: Unicode promises that no text holds it
+PUNCTUATION = str.maketrans(
+    {
+        "!": ".",
+        "?": ".",
+        ";": ".",
+        "-": " ",
+        "…": " ",
+        ":": " ",
+        "’": "'",
+        "—": "",
+    }
+)
+
+
+@dataclass(frozen=True)
+class CharMap:
+    """An immutable map between characters and the classes of the model. Class 0 is the CTC blank.
+
+    ``CharMap()`` is the map of the published model: 44 classes, Latin letters without accents,
+    start and end of sentence as characters. ``from_transcripts`` and ``from_symbols`` make others.
+
+    ``symbols`` is every class in order; ``unknown`` the class of characters without one (None:
+    they are refused); ``soschar``, ``eoschar`` the sentence marks (None: none); ``fold`` reduces
+    Latin letters and punctuation to those of the default map. ``case_folding`` is how ``lowercase``
+    treats the letters that languages disagree on:
+
+    default  Unicode's lower case: I → i, ẞ → ß, and İ → i with a dot of its own
+    turkish  I → ı, İ → i, as in Turkish and Azerbaijani
+    german   as default; and ä, ö, ü, ß are letters of their own, which ``fold`` leaves alone where
+             the map has them. ß is never read as ss, as Strasse and Straße sound different;
+             capitals are no exception, so that STRASSE stays strasse and STRAẞE becomes straße
+    """
+
+    symbols: tuple[str, ...] = DEFAULT_SYMBOLS
+    unknown: str | None = UNKNOWN
+    soschar: str | None = START
+    eoschar: str | None = END
+    lowercase: bool = True
+    fold: bool = True
+    case_folding: str = "default"
+    idx2char: Mapping[int, str] = field(init=False, repr=False, compare=False)
+    char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        symbols = tuple(self.symbols)
+        object.__setattr__(self, "symbols", symbols)
+        if any(not isinstance(s, str) or len(s) != 1 for s in symbols):
+            raise ValueError("every symbol must be one character")
+        if not symbols or symbols[0] != BLANK:
+            raise ValueError(f"the first symbol must be the blank {BLANK!r}, found {symbols[:1]}")
+        if len(set(symbols)) != len(symbols):
+            twice = [s for s, n in Counter(symbols).items() if n > 1]
+            raise ValueError(f"symbols must differ, found twice: {' '.join(twice)}")
+        for name in ("unknown", "soschar", "eoschar"):
+            mark = getattr(self, name)
+            if mark is not None and mark not in symbols[1:]:
+                raise ValueError(f"{name} {mark!r} is not one of the symbols after the blank")
+        for name in ("lowercase", "fold"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, found {getattr(self, name)!r}")
+        if self.case_folding not in CASE_FOLDINGS:
+            raise ValueError(
+                f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
+                f"found {self.case_folding!r}"
+            )
+        object.__setattr__(self, "idx2char", MappingProxyType(dict(enumerate(symbols))))
+        object.__setattr__(
+            self, "char2idx", MappingProxyType({s: i for i, s in enumerate(symbols)})
+        )
+
+    def __reduce__(self):  # mapping proxies do not pickle, and they are derived
+        return CharMap.from_dict, (self.to_dict(),)
+
+    @classmethod
+    def from_symbols(cls, symbols: Iterable[str], lowercase: bool = True) -> "CharMap":
+        """A map with exactly these classes after the blank, and no sentence marks.
+
+        '❌' among the symbols becomes the class of unknown characters; without it ``encode``
+        refuses them.
+        """
+        symbols = tuple(symbols)
+        if symbols[:1] != (BLANK,):
+            symbols = (BLANK, *symbols)
+        unknown = UNKNOWN if UNKNOWN in symbols else None
+        return cls(symbols, unknown, None, None, lowercase, fold=False)
+
+    @classmethod
+    def from_transcripts(
+        cls, sentences: Iterable[str], min_count: int = 1, case_folding: str = "default"
+    ):
+        """(map, {rare character: count}) for the characters of a training split, in any script.
+
+        NFC, lower case, accents kept; characters seen fewer than ``min_count`` times are left to
+        the unknown class and returned, so that they can be reported.
+        """
+        counts = count_characters(sentences, case_folding)
+        return cls.from_counts(counts, min_count, case_folding)
+
+    @classmethod
+    def from_counts(
+        cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
+    ):
+        """As ``from_transcripts``, from what ``count_characters`` counted in them."""
+        rare = {c: n for c, n in counts.items() if n < min_count or c in (BLANK, UNKNOWN)}
+        symbols = (BLANK, UNKNOWN, *sorted(c for c in counts if c not in rare))
+        return cls(symbols, UNKNOWN, None, None, True, False, case_folding), rare
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def blankid(self) -> int:
+        return 0
+
+    @property
+    def eos(self) -> int | None:
+        """Class of the end of sentence, None in a map without sentence marks."""
+        return None if self.eoschar is None else self.char2idx[self.eoschar]
+
+    @property
+    def sos(self) -> int | None:
+        return None if self.soschar is None else self.char2idx[self.soschar]
+
+    def encode(self, text: str) -> list[int]:
+        """Classes of a transcript, sentence marks included; never the blank.
+
+        ValueError for a character without a class when the map has no unknown class.
+        """
+        labels = [self.label(character) for character in self.normalise(text)]
+        start = [] if self.sos is None else [self.sos]
+        return start + labels + ([] if self.eos is None else [self.eos])
+
+    def decode(self, labels: Sequence[int]) -> str:
+        """The characters of the classes, sentence marks included."""
+        try:
+            return "".join(self.idx2char[int(label)] for label in labels)
+        except KeyError:
+            last = self.vocab_size - 1
+            raise ValueError(f"labels must be in 0..{last}, found {labels}") from None
+
+    def text(self, labels: Sequence[int]) -> str:
+        """The characters of the classes as a person reads them: a space between two sentences, no
+        sentence marks."""
+        marks = {self.sos, self.eos, self.blankid}
+        runs = groupby(labels, lambda label: int(label) in marks)
+        sentences = [self.decode(list(run)).strip() for is_mark, run in runs if not is_mark]
+        return " ".join(filter(None, sentences))
+
+    def unknown_characters(self, text: str) -> list[str]:
+        """The characters of a transcript that this map has no class for."""
+        return [c for c in self.normalise(text) if not self.knows(c)]
+
+    def to_dict(self) -> dict:
+        """The fields that define the map, as plain values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return {**values, "symbols": list(self.symbols)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "CharMap":
+        """The map that ``to_json`` wrote; ValueError for unknown or missing keys and bad values."""
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("a character map is a JSON object")
+        return cls.from_dict(content)
+
+    @classmethod
+    def from_dict(cls, content: dict) -> "CharMap":
+        content = {"case_folding": "default", **content}  # maps of before had no other
+        expected = {f.name for f in fields(cls) if f.init}
+        if set(content) != expected:
+            strange = sorted(set(content) ^ expected)
+            raise ValueError(f"keys of a character map: unknown or missing {', '.join(strange)}")
+        if not isinstance(content["symbols"], (list, tuple)):
+            raise ValueError("symbols must be a list of characters")
+        return cls(**content)
+
+    def lower(self, text: str) -> str:
+        """NFC, and lower case where the map has no capitals."""
+        return lower_case(text, self.case_folding) if self.lowercase else _nfc(text)
+
+    def normalise(self, text: str) -> str:
+        """The characters that ``encode`` looks up."""
+        text = "".join(" " if c.isspace() else c for c in self.lower(text))
+        if not self.fold:
+            return text
+        text = text.translate(PUNCTUATION)
+        kept = "".join(letter for letter in GERMAN_LETTERS if letter in self.char2idx)
+        if self.case_folding != "german" or not kept:
+            return fold_latin(text)
+        return re.sub(f"[^{kept}]+", lambda others: fold_latin(others[0]), text)
+
+    def knows(self, character: str) -> bool:
+        return character in self.char2idx and character not in (
+            BLANK,
+            self.unknown,
+            self.soschar,
+            self.eoschar,
+        )
+
+    def label(self, character: str) -> int:
+        """The class of one normalised character; ValueError as ``encode``."""
+        if self.knows(character):
+            return self.char2idx[character]
+        if self.unknown is None:
+            raise ValueError(f"no class for the character {character!r}, and no unknown class")
+        return self.char2idx[self.unknown]
+
+
+def lower_case(text: str, case_folding: str = "default") -> str:
+    """NFC text in lower case; ``case_folding`` as in CharMap."""
+    text = _nfc(text)
+    if case_folding == "turkish":
+        text = text.replace("I", "ı").replace("İ", "i")
+    return _nfc(text.lower())
+
+
+def count_characters(sentences: Iterable[str], case_folding: str = "default") -> Counter[str]:
+    """How often each character is in the sentences, lower-cased, all white space as a space."""
+    sentences, counts = iter(sentences), Counter()
+    while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
+        text = lower_case(BETWEEN.join(piece), case_folding)
+        n_seen = np.bincount(code_points(text))
+        for code in np.flatnonzero(n_seen).tolist():
+            counts[" " if chr(code).isspace() else chr(code)] += int(n_seen[code])
+        counts[BETWEEN] -= len(piece) - 1
+    return +counts
+
+
+def code_points(text: str) -> np.ndarray:
+    """The Unicode code points (N,) uint32 of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+def present_in(codes: np.ndarray) -> list[str]:
+    """The different characters of an array of code points."""
+    return [chr(code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -1,0 +1,19 @@
+"""A run: from settings to best_model.pt.
+
+loop.py          the training loop
+setup.py         everything a run works with
+run_folder.py    the folder of a run
+step.py          one optimiser step
+state.py         what changes while a run goes on
+resume.py        going on with a run
+optimiser.py     AdamW over the parts of a model
+schedule.py      the learning rate over time
+averages.py      averages of weights
+best_epochs.py   which epochs are the best
+epoch_log.py     metrics and decodings of an epoch
+doctor.py        advice from the curves
+interruption.py  Ctrl-C and SIGTERM
+distributed.py   several processes
+overfit.py       --debug: one batch
+run_list.py      the runs of a folder
+"""

@@ -1,0 +1,223 @@
+"""The processes that train together, one for each device, as torchrun starts them.
+
+Every process reads its own part of each split; DistributedDataParallel averages their gradients
+(Li et al. 2020, "PyTorch Distributed"). A process that was not started by torchrun is alone, and
+then nothing here communicates.
+"""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
+from asr_ctc.base.errors import UserError
+
+log = logging.getLogger("asr_ctc")
+
+PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
+CALL = timedelta(seconds=5)  # for one try to reach the main process
+FOLDER, MEETING_PLACE = "folder of the run", "meeting place"  # keys in torchrun's store
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's number among ``size``, and on its own machine."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """True for the one process that writes and speaks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module, device: torch.device, sync_batchnorm: bool) -> nn.Module:
+        """The model to call in training; its weights start as those of the main process.
+
+        Its running statistics stay those of the main process. ``sync_batchnorm`` computes them, and
+        what training normalises by, over the batches of all processes.
+        """
+        if self.size == 1:
+            return model
+        for module in model.modules():
+            if isinstance(module, MaskedBatchNorm2d):
+                module.synchronised = sync_batchnorm
+        return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+
+    def sum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The sums of each value over all processes."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64, device=device)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, items: Sequence) -> list:
+        """The items of all processes, by rank."""
+        if self.size == 1:
+            return list(items)
+        parts = [None] * self.size
+        dist.all_gather_object(parts, list(items))
+        return [item for part in parts for item in part]
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives the model of all processes the running statistics of the main one."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    @contextlib.contextmanager
+    def one_first(self):
+        """What is done inside, one process of each machine does before its others begin."""
+        if self.local_rank > 0:
+            self.gather([])
+        yield
+        if self.local_rank == 0:
+            self.gather([])
+
+    def from_main(self, make: Callable):
+        """What ``make`` gives in the main process, which alone calls it."""
+        if self.size == 1:
+            return make()
+        box = [make() if self.is_main else None]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+
+ALONE = World()
+
+
+def join(device: str) -> World:
+    """Joins the processes that torchrun started, with NCCL on GPUs and gloo on CPUs.
+
+    Those that are not the main one say errors only. UserError for more processes than GPUs.
+    """
+    if not dist.is_torchelastic_launched():
+        return ALONE
+    world = World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        if world.local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"torchrun started more processes than this machine has GPUs "
+                f"({torch.cuda.device_count()}): lower --nproc_per_node, or use --device cpu"
+            )
+        torch.cuda.set_device(world.local_rank)
+    if world.size > 1 and not dist.is_initialized():
+        dist.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            timeout=PATIENCE,
+            world_size=world.size,
+            rank=world.rank,
+            store=_meet(world),
+        )
+    if not world.is_main:
+        log.setLevel(logging.ERROR)
+    return world
+
+
+def _meet(world: World) -> dist.Store:
+    """A store that the main process opens and the others find through torchrun's.
+
+    torchrun's own outlives a restart: in it the processes would find the addresses of dead ones,
+    and they cannot number the restarts, which each machine counts for itself. A dead main process
+    answers nobody.
+    """
+    shared = torchrun_store()
+    if world.is_main:
+        host = _own_address()
+        store = dist.TCPStore(host, 0, world.size, True, PATIENCE, wait_for_workers=False)
+        shared.set(MEETING_PLACE, f"{host} {store.port}")
+        return store
+    for _ in range(PATIENCE // CALL):
+        host, port = shared.get(MEETING_PLACE).decode().split()
+        with contextlib.suppress(dist.DistError):  # a main process of before: ask again
+            store = dist.TCPStore(host, int(port), world.size, False, CALL, wait_for_workers=False)
+            store.set_timeout(PATIENCE)
+            return store
+    raise UserError(
+        f"the main process does not answer at {host}, port {port}: is that its address?"
+    )
+
+
+def _own_address() -> str:
+    """The address of this machine as the others see it, who know that of torchrun's store.
+
+    It is the one on the way there, for which nothing is sent, or where that does not leave the
+    machine, the store's own.
+    """
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as way:
+        way.connect(place)
+        found = way.getsockname()[0]
+    return host if ipaddress.ip_address(found).is_loopback else found
+
+
+def n_processes() -> int:
+    """How many torchrun has started; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
+def leave() -> None:
+    if dist.is_initialized():
+        with contextlib.suppress(RuntimeError):  # the error that ended the run is the one to read
+            dist.destroy_process_group()
+
+
+def others_have_ended(error: RuntimeError) -> bool:
+    """Is this what a process meets that waits for one that is gone?"""
+    words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+    return dist.is_initialized() and any(word in str(error) for word in words)
+
+
+@contextlib.contextmanager
+def others_may_end():
+    """The error that a dying process leaves in the others, as a UserError that quotes it.
+
+    The words by which it is told may be those of an error of this process, such as NCCL's.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not others_have_ended(error):
+            raise
+        message = (
+            "another process of this run has ended, as its own error says, or cannot be reached: "
+            f"{str(error).splitlines()[0]}; the last save stands: go on with --resume_from, or let "
+            "torchrun do so (--max_restarts)"
+        )
+        log.error("%s", message)  # at once: torchrun is about to end this process too
+        raise UserError(message) from None
+
+
+def torchrun_store() -> dist.Store:
+    """What the processes of this torchrun share, also with those that it starts again."""
+    store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
+    return store
+
+
+def remember_folder(folder: Path) -> None:
+    """Tells the folder of the run to the processes that torchrun may start again."""
+    if dist.is_torchelastic_launched():
+        torchrun_store().set(FOLDER, str(folder))
+
+
+def folder_before_restart() -> Path | None:
+    """The folder of the run that this torchrun had begun when it started the processes again."""
+    if not dist.is_torchelastic_launched():
+        return None
+    store = torchrun_store()
+    return Path(store.get(FOLDER).decode()) if store.check([FOLDER]) else None

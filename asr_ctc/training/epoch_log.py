@@ -1,0 +1,122 @@
+"""What an epoch leaves for people to look at: the log, tensorboard, metrics.jsonl."""
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import torch
+from torch.nn.utils.rnn import pack_sequence
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.loading.dataset import ClipDataset, make_loader
+from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
+from asr_ctc.training.setup import Run
+
+log = logging.getLogger("asr_ctc")
+
+N_SHOWN = 3  # clips whose decodings are shown after each epoch
+HYPER_PARAMETERS = (
+    "nmels", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout", "batch_size", "base_lr",
+    "weight_decay", "precision", "seed",
+)  # fmt: skip
+
+
+def record(
+    run: Run, folder: Path, writer: SummaryWriter, figures: dict, dev: Evaluation, is_best: bool
+) -> None:
+    """One epoch's figures, decodings and pictures: log, tensorboard, metrics.jsonl."""
+    epoch = figures["epoch"]
+    log.info(
+        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
+        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s",
+        epoch,
+        run.config.training.num_epochs,
+        figures["train_loss"],
+        figures["dev_loss"],
+        100 * figures["dev_cer"],
+        100 * figures["dev_wer"],
+        figures["lr"],
+        figures["grad_norm"],
+        figures["audio_s_per_s"],
+        figures["epoch_s"],
+        100 * figures["data_wait_share"],
+        f"  {figures['clips_left_out']} clips left out" if figures["clips_left_out"] else "",
+        f"  {figures['steps_skipped']} steps skipped" if figures["steps_skipped"] else "",
+        "  best" if is_best else "",
+    )
+    numbers = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
+    for name, value in figures.items():
+        if name != "epoch" and math.isfinite(value):
+            writer.add_scalar(name, value, epoch)
+
+    for split, clips in {"train": decode_samples(run), "dev": dev.clips[:N_SHOWN]}.items():
+        writer.add_text(f"decodings/{split}", as_table(clips), epoch)
+        for clip in clips:
+            log.info(
+                "  %-5s ref %s\n        hyp %s", split, clip.reference, clip.hypotheses[0].text
+            )
+    add_pictures(run, writer, dev, epoch)
+    if run.config.training.histograms:
+        for name, weights in run.model.named_parameters():
+            writer.add_histogram(name, weights.detach().float().cpu(), epoch)
+    writer.flush()
+
+
+def as_table(clips: list[Decoded]) -> str:
+    """Markdown: a row for each clip."""
+    rows = [(clip.id, clip.reference, clip.hypotheses[0].text) for clip in clips]
+    cells = [[text.replace("|", "\\|") for text in row] for row in rows]
+    lines = ["| clip | reference | hypothesis |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in cells])
+
+
+def decode_samples(run: Run) -> list[Decoded]:
+    """The first clips of the training split, without masks, as the model reads them now."""
+    plain = ClipDataset(run.train_corpus, run.charmap, run.dev.processor, cache=run.train.cache)
+    rows = list(range(min(N_SHOWN, len(plain))))
+    return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
+
+
+def add_pictures(run: Run, writer: SummaryWriter, dev: Evaluation, epoch: int) -> None:
+    """What the model believes of one dev clip, every epoch; the clip itself with the first."""
+    shown = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.left_out}
+    corpus = run.dev.corpus
+    row = next((i for i in range(len(corpus)) if corpus.path(i) in shown), None)
+    if row is None:
+        return
+    samples = torch.from_numpy(run.dev.waveform(row))
+    spectrogram = run.dev.processor.clip(samples)
+    if epoch == 1:
+        writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
+        writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
+    run.model.eval()
+    with torch.inference_mode():
+        logp, _ = log_posteriors(run.model, pack_sequence([spectrogram]).to(run.device))
+    posteriors = logp[0].exp().cpu()
+    writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
+
+
+def _picture(values: torch.Tensor) -> torch.Tensor:
+    """(T, N) values as grey, N upwards, scaled to 0..1 and made tall enough to be seen."""
+    picture = values.T.flip(0)
+    picture = (picture - picture.min()) / (picture.max() - picture.min()).clamp(min=1e-6)
+    return picture.repeat_interleave(max(1, 160 // len(picture)), dim=0)
+
+
+def record_end(run: Run, writer: SummaryWriter, best: dict) -> None:
+    """Tensorboard's table of runs: hyper-parameters with the scores of the best epoch."""
+    sections = run.config.sections().values()
+    values = {
+        name: getattr(s, name) for s in sections for name in HYPER_PARAMETERS if hasattr(s, name)
+    }
+    scores = {f"best/{name}": best[name] for name in ("dev_cer", "dev_wer", "dev_loss")}
+    for summary in hparams(values, scores):  # the writer's own add_hparams makes another file
+        writer.file_writer.add_summary(summary)
+    for name, value in scores.items():
+        writer.add_scalar(name, value, best["epoch"])

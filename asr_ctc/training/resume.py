@@ -1,0 +1,157 @@
+"""Going on: with a run exactly where it stood, or with a model's weights in a new run.
+
+``last.pt`` is a model file with one part more, ``training``: the run's settings, its ``State`` and
+the place in the epoch. A model file without that part starts a new run from its weights.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
+from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.training.distributed import World, folder_before_restart
+from asr_ctc.training.state import EpochSums, State
+
+log = logging.getLogger("asr_ctc")
+
+LAST, PREVIOUS = "last.pt", "last.previous.pt"
+# What changes no step but, by the number of them, the learning rate of some schedules.
+CHANGEABLE = {
+    "num_epochs", "early_stopping", "save_every_s", "histograms",
+    "datasetroot", "nthreads", "index_dir", "cache_dir", "cache_gb", "device",
+}  # fmt: skip
+ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
+
+
+class Start(NamedTuple):
+    """What a run starts with: a ``file`` unless all is new; a resumed one has its ``folder``, too.
+
+    ``begun`` is the folder of a run that had not been saved yet when torchrun started it again.
+    """
+
+    config: Config
+    file: ModelFile | None = None
+    folder: Path | None = None
+    begun: Path | None = None
+
+
+def find_start(config: Config) -> Start:
+    """What ``--resume_from`` names, and the settings that hold then.
+
+    torchrun's restart resumes the run that it had begun, or begins it again when it was not saved.
+    UserError for a folder without a usable last.pt and for settings that contradict the run's, by
+    name.
+    """
+    where, begun = config.training.resume_from, folder_before_restart()
+    if begun and _is_saved(begun):
+        where, config = begun, make_config({}, {})
+    if where is None:
+        return Start(config, begun=begun)
+    path = Path(where)
+    file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
+    if file.training is None:
+        return Start(config, file, begun=begun)
+    if not (path.parent / "config.yaml").exists():
+        raise UserError(
+            f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "
+            "goes on in its own folder: name that, or start a new run from its best_model.pt"
+        )
+    return Start(_resumed_config(config, file.training["config"], path), file, path.parent)
+
+
+def _is_saved(folder: Path) -> bool:
+    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
+
+
+def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
+    """The newest state of a run; the one before when that is damaged."""
+    if not _is_saved(folder):
+        raise UserError(
+            f"--resume_from {folder}: holds no {LAST}, so it is not the folder of a run; "
+            "`main_ctc.py runs` lists them"
+        )
+    try:
+        return load_model(folder / LAST), folder / LAST
+    except UserError as error:
+        if not (folder / PREVIOUS).exists():
+            raise
+        log.warning("%s; going on from %s", error, folder / PREVIOUS)
+        return load_model(folder / PREVIOUS), folder / PREVIOUS
+
+
+def _resumed_config(config: Config, text: str, path: Path) -> Config:
+    """The run's settings, with what may change as given now."""
+    values, changes, problems = parse_yaml(text, str(path)), {}, []
+    for name in sorted(config.given - ELSEWHERE):
+        section, f, _ = settings()[name]
+        value = getattr(getattr(config, section), f.name)
+        began_with = values.get(name, default_of(f))  # the run may be older than the setting
+        if name in CHANGEABLE:
+            changes[name] = value
+        elif value != began_with:
+            problems.append(f"--{name} {value} (the run has {began_with})")
+    if problems:
+        raise UserError(
+            f"--resume_from {path.parent}: the run goes on as it began, which contradicts "
+            f"{', '.join(problems)}; leave these out, or start a new run from best_model.pt"
+        )
+    return make_config({**values, **changes}, {})
+
+
+def restore(start: Start, state: State, sampler: DurationBatchSampler, world: World) -> None:
+    """Sets state and sampler to where the run stood; UserError when the corpus is another."""
+    if start.folder is None:
+        return
+    training = start.file.training
+    where = dict(training["sampler"])
+    n_processes = where.pop("world_size")
+    try:
+        state.load_state_dict(training["state"])
+        if n_processes != world.size:
+            log.info(
+                "the run had %d processes and has %d now: epoch %d is begun again",
+                n_processes,
+                world.size,
+                state.epoch,
+            )
+            state.n_batches, state.sums = 0, EpochSums()
+            state.schedule.begin_epoch()
+        place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
+        sampler.load_state_dict({**where, **place})
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"its state has no {error}" if isinstance(error, KeyError) else error
+        raise UserError(f"--resume_from {start.folder}: cannot go on: {why}") from None
+    if world.is_main:
+        _drop_later_figures(start.folder / "metrics.jsonl", state.epoch)
+    log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
+
+
+def _drop_later_figures(path: Path, epoch: int) -> None:
+    """Epochs that are repeated are written again."""
+    if path.exists():
+        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
+        kept = [line for line in rows if _epoch_of(line) < epoch]
+        write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+
+
+def _epoch_of(line: str) -> float:
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # a line that a crash left half written
+
+
+def save_last(folder: Path, file: ModelFile, config: Config, state: State, sampler) -> None:
+    """Writes last.pt; the one before it is kept beside it, until the next time."""
+    place = {"epoch": state.epoch - 1, "start": state.n_batches}
+    file.training = {
+        "config": config.to_yaml(),
+        "sampler": {**sampler.state_dict(), **place},
+        "state": state.state_dict(),
+    }
+    save_model(folder / LAST, file, previous=folder / PREVIOUS)

@@ -1,0 +1,127 @@
+"""All that changes while a run trains: what a resumed run needs to go on as if never interrupted.
+
+Randomness is not part of it: it follows from the seed and from what is drawn, see ``seed_step`` and
+``ClipDataset``.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import torch
+
+from asr_ctc.loading.dataset import Batch, mix_seeds
+from asr_ctc.training.best_epochs import Best
+from asr_ctc.training.distributed import World
+from asr_ctc.training.doctor import Doctor
+from asr_ctc.training.optimiser import Schedule, WeightAverage
+from asr_ctc.training.step import Step
+
+
+@dataclass
+class EpochSums:
+    """What an epoch adds up, step by step."""
+
+    loss: float = 0.0
+    n_clips: int = 0
+    grad_norm: float = 0.0
+    grad_norm_max: float = 0.0
+    n_steps: int = 0
+    n_clipped: int = 0
+    n_skipped: int = 0
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    audio_s: float = 0.0
+    elapsed_s: float = 0.0
+    waited_s: float = 0.0
+
+    def add(self, step: Step, batches: Sequence[Batch], grad_clip: float | None) -> None:
+        """Counts a step and the batches of this process that it was made of."""
+        self.audio_s += sum(batch.duration_s for batch in batches)
+        self.left_out += [tuple(item) for batch in batches for item in batch.left_out]
+        if not step.taken:
+            self.n_skipped += step.n_clips > 0
+            return
+        self.loss += step.loss * step.n_clips
+        self.n_clips += step.n_clips
+        self.grad_norm += step.grad_norm
+        self.grad_norm_max = max(self.grad_norm_max, step.grad_norm)
+        self.n_steps += 1
+        self.n_clipped += grad_clip is not None and step.grad_norm > grad_clip
+
+    def figures(self, world: World, device: torch.device) -> dict:
+        """The epoch's figures; seconds of audio and clips left out are those of all processes."""
+        audio_s, n_left_out = world.sum([self.audio_s, len(self.left_out)], device)
+        elapsed_s = max(self.elapsed_s, 1e-9)
+        return {
+            "train_loss": self.loss / self.n_clips if self.n_clips else math.nan,
+            "grad_norm": self.grad_norm / self.n_steps if self.n_steps else math.nan,
+            "grad_norm_max": self.grad_norm_max if self.n_steps else math.nan,
+            "clipped_share": self.n_clipped / self.n_steps if self.n_steps else 0.0,
+            "audio_s_per_s": audio_s / elapsed_s,
+            "data_wait_share": self.waited_s / elapsed_s,
+            "epoch_s": self.elapsed_s,
+            "clips_left_out": int(n_left_out),
+            "steps_skipped": self.n_skipped,
+        }
+
+
+@dataclass
+class State:
+    """What changes. ``epoch`` is under way, ``n_batches`` of its batches are done by each process;
+    with ``epoch`` past the last, the run is finished."""
+
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    best: Best
+    doctor: Doctor
+    scaler: torch.amp.GradScaler
+    average: WeightAverage | None = None
+    epoch: int = 1
+    n_batches: int = 0
+    n_skipped_in_a_row: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+
+    def count(self, step: Step, batches: Sequence[Batch], grad_clip: float | None) -> None:
+        """A step that was done on so many batches of this process."""
+        self.n_batches += len(batches)
+        if step.n_clips:
+            self.n_skipped_in_a_row = 0 if step.taken else self.n_skipped_in_a_row + 1
+        self.sums.add(step, batches, grad_clip)
+        if step.taken:
+            self.schedule.step_batch()
+            if self.average:
+                self.average.update()
+
+    def next_epoch(self) -> None:
+        self.epoch, self.n_batches, self.sums = self.epoch + 1, 0, EpochSums()
+
+    def _parts(self) -> dict:
+        names = ("optimizer", "schedule", "best", "doctor", "scaler", "average")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def state_dict(self) -> dict:
+        """Plain values and tensors; the model's own are in the model file."""
+        counts = ("epoch", "n_batches", "n_skipped_in_a_row")
+        return {
+            **{name: getattr(self, name) for name in counts},
+            "sums": asdict(self.sums),
+            **{name: part.state_dict() for name, part in self._parts().items()},
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continues where ``state_dict`` stood; ValueError when it has other parts."""
+        state = dict(state)
+        self.sums = EpochSums(**state.pop("sums"))
+        parts = self._parts()
+        for name in ("epoch", "n_batches", "n_skipped_in_a_row"):
+            setattr(self, name, state.pop(name))
+        if state.keys() != parts.keys():
+            raise ValueError(f"holds {', '.join(state)}; needed {', '.join(parts)}")
+        for name, part in parts.items():
+            if state[name]:  # that of an idle scaler is empty: one at work starts anew
+                part.load_state_dict(state[name])
+
+
+def seed_step(seed: int, state: State, world: World) -> None:
+    """Sets torch's randomness, which dropout draws from, by the place of a step in the run."""
+    torch.manual_seed(mix_seeds(seed, state.epoch, state.n_batches, world.rank))

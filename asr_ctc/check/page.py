@@ -4,7 +4,7 @@ from html import escape
 
 from asr_ctc.check.screen import ACTIONS, becomes, gap_of, several
 from asr_ctc.check.texts import shown
-from asr_ctc.commands.check import charts
+from asr_ctc.display import charts
 from asr_ctc.display.html import document, row, section, table
 
 N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20

@@ -41,7 +41,7 @@ LABELS += [20, 1, 21, 22, 36, 1, 35, 31, 31, 36, 5, 2]
 
 
 def make_charmap():
-    from asr_ctc.loading.dataset import CharMap
+    from asr_ctc.data import CharMap
 
     return CharMap()
 
@@ -95,7 +95,7 @@ FIRST_FRAMES_DB += [32.7641, 33.2911, 29.0385, 28.5572, 33.3573]
 
 
 def make_processor(**settings):
-    from asr_ctc.loading.dataset import WaveformProcessor
+    from asr_ctc.data import WaveformProcessor
 
     return WaveformProcessor(rate=16_000, win_length=0.04, win_step=0.01, nmels=20, **settings)
 
@@ -169,14 +169,14 @@ def temporary_folder() -> tempfile.TemporaryDirectory:
 @cache
 def make_corpus() -> Path:
     """A corpus of a made-up language, where each letter is a tone; returns its VERSION/LANG."""
-    from tests.toy import make_toy_corpus
+    from tools.toy_corpus import make_toy_corpus
 
     return make_toy_corpus(Path(temporary_folder().name), CORPUS_CLIPS)
 
 
 @cache
 def make_loaders():
-    from asr_ctc.loading.dataset import get_dataloaders
+    from asr_ctc.data import get_dataloaders
 
     root = make_corpus().parents[1]
     return get_dataloaders(root, None, cuda=False, batch_size=4, n_threads=0, min_duration=0)
@@ -242,7 +242,7 @@ def _():
 
 
 def make_model(n_mels: int = 20, nhidden: int = 16, nlayers: int = 1):
-    from asr_ctc.acoustic.ctc_model import CTCModel
+    from asr_ctc.models import CTCModel
 
     torch.manual_seed(0)
     return CTCModel(make_charmap(), n_mels, nhidden, nlayers, "GRU", dropout=0.1)
@@ -340,7 +340,7 @@ def _():
 
 
 def loss_of(labels: list[int]) -> float:
-    from asr_ctc.scoring.evaluation import ctc_losses
+    from asr_ctc.acoustic.loss import ctc_losses
 
     logp = torch.full((1, 3, 3), -math.log(3))
     return float(ctc_losses(logp, torch.tensor([3]), pack_sequence([torch.tensor(labels)])))
@@ -364,7 +364,7 @@ def _():
 @check("loss", "its gradient reaches every parameter of the model")
 def _():
     from asr_ctc.acoustic.ctc_model import log_posteriors
-    from asr_ctc.scoring.evaluation import ctc_losses
+    from asr_ctc.acoustic.loss import ctc_losses
 
     model, (spectrograms, transcripts) = make_model(), train_batches()[0]
     ctc_losses(*log_posteriors(model, spectrograms), transcripts).mean().backward()
@@ -381,14 +381,14 @@ TWO_FRAMES = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
 
 
 def letters(symbols: str):
-    from asr_ctc.loading.dataset import CharMap
+    from asr_ctc.data import CharMap
 
     return CharMap.from_symbols(symbols)
 
 
 @check("decoding", "greedy: repeats merged, blanks dropped, of the path -aa-abb")
 def _():
-    from asr_ctc.decoding.beam_reference import greedy_decode
+    from asr_ctc.decoding.greedy import greedy_decode
 
     path = torch.tensor([0, 1, 1, 0, 1, 2, 2])
     logp = torch.nn.functional.one_hot(path, 3).float().mul(9).log_softmax(dim=-1)
@@ -397,7 +397,7 @@ def _():
 
 @check("decoding", "greedy: the best path of the two frames, and its probability")
 def _():
-    from asr_ctc.decoding.beam_reference import greedy_decode
+    from asr_ctc.decoding.greedy import greedy_decode
 
     (best,) = greedy_decode(TWO_FRAMES, [2], letters("a"))[0]
     return (best.text, round(math.exp(best.logp), 4)), ("", 0.36)
@@ -405,7 +405,7 @@ def _():
 
 @check("decoding", "beam search: the best labels of the two frames, all their paths added")
 def _():
-    from asr_ctc.decoding.beam_reference import beam_decode
+    from asr_ctc.decoding.beam import beam_decode
 
     found = beam_decode(TWO_FRAMES, [2], letters("a"))[0]
     return [(h.text, round(math.exp(h.logp), 4)) for h in found], [("a", 0.64), ("", 0.36)]
@@ -413,8 +413,8 @@ def _():
 
 @check("decoding", "beam search: minus the loss of the labels that it finds")
 def _():
-    from asr_ctc.decoding.beam_reference import beam_decode
-    from asr_ctc.scoring.evaluation import ctc_losses
+    from asr_ctc.acoustic.loss import ctc_losses
+    from asr_ctc.decoding.beam import beam_decode
 
     torch.manual_seed(2)
     logp = torch.randn(1, 5, 3).log_softmax(dim=-1)
@@ -432,7 +432,7 @@ LEARNT_CLIPS, MAX_STEPS = 3, 400
 
 @check("all together", f"{LEARNT_CLIPS} clips learnt by heart, within {MAX_STEPS} steps")
 def _():
-    from asr_ctc.loading.dataset import BatchCollate
+    from asr_ctc.data import BatchCollate
 
     train = make_loaders()[0].dataset
     spectrograms, transcripts = BatchCollate()([train[row] for row in range(LEARNT_CLIPS)])
@@ -444,7 +444,7 @@ def _():
 def learn_by_heart(spectrograms: PackedSequence, transcripts: PackedSequence, wanted: list[str]):
     """Trains on one batch until it decodes to what is wanted; returns the last decodings."""
     from asr_ctc.acoustic.ctc_model import log_posteriors
-    from asr_ctc.scoring.evaluation import ctc_losses
+    from asr_ctc.acoustic.loss import ctc_losses
 
     model = make_model(nhidden=32)
     for layer in model.cnn:
@@ -467,7 +467,7 @@ def learn_by_heart(spectrograms: PackedSequence, transcripts: PackedSequence, wa
 @torch.no_grad()
 def read(model, spectrograms: PackedSequence) -> list[str]:
     """The greedy decoding of each clip of a batch."""
-    from asr_ctc.decoding.beam_reference import greedy_decode
+    from asr_ctc.decoding.greedy import greedy_decode
 
     logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
     hypotheses = greedy_decode(logits.log_softmax(dim=-1), lengths, make_charmap())

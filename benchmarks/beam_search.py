@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from asr_ctc.decoding.beam_reference import beam_decode, reference_beam_decode
+from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.beam_reference import reference_beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.text.charmap import CharMap

@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from asr_ctc.corpus import transcripts
-from asr_ctc.corpus.corpus import between, load_split, with_durations
+from asr_ctc.corpus.corpus import between, load_split
+from asr_ctc.corpus.durations import with_durations
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.text.charmap import CharMap
 
@@ -112,7 +113,8 @@ def measure_memory(folder: Path, index_dir: Path) -> dict:
     import torch
     from torch.utils.data import DataLoader
 
-    from asr_ctc.loading.dataset import BatchCollate, ClipDataset, WaveformProcessor
+    from asr_ctc.loading.batch import BatchCollate
+    from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
 
     class Soundless(ClipDataset):
         def decibels(self, draw):

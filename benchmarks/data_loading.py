@@ -30,9 +30,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asr_ctc.corpus.corpus import find_corpus
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor, make_loader, prepare_split
+from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
 from asr_ctc.loading.feature_cache import open_caches
+from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
 from benchmarks.machine import processor_name
 

@@ -27,7 +27,7 @@ import soundfile
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.corpus.corpus import find_corpus, load_split
-from asr_ctc.scoring.metrics import normalise_text
+from asr_ctc.text.normalise import normalise_text
 
 PAUSE_S, LIMIT_WER, LIMIT_MB = (0.1, 1.5), 0.02, 500
 SCRIPT = (

@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from asr_ctc.check.scan import scan
 from asr_ctc.check.suspects import judge, rank
 from asr_ctc.corpus.columns import Strings
-from asr_ctc.corpus.corpus import find_corpus, load_split, with_durations
+from asr_ctc.corpus.corpus import find_corpus, load_split
+from asr_ctc.corpus.durations import with_durations
 from asr_ctc.recognition.recognizer import Recognizer
 
 SWAPPED_SHARE, LOOKED_AT_SHARE, LIMIT_SHARE, N_DRAWS = 0.03, 0.06, 0.9, 5

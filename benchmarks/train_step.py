@@ -37,8 +37,10 @@ from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus
-from asr_ctc.loading.dataset import BatchCollate, ClipDataset, WaveformProcessor, prepare_split
+from asr_ctc.loading.batch import BatchCollate
+from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
 from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.optimiser import make_optimizer
 from asr_ctc.training.step import train_step

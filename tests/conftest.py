@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.toy import make_toy_corpus
+from tools.toy_corpus import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
@@ -68,7 +68,8 @@ def tiny_model():
     """An untrained model of the published kind with one layer of 8 GRU cells, as a ModelFile."""
     import torch
 
-    from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+    from asr_ctc.acoustic.architecture import Architecture
+    from asr_ctc.acoustic.ctc_model import CTCModel
     from asr_ctc.acoustic.model_file import ModelFile
     from asr_ctc.text.charmap import CharMap
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.command import REPOSITORY, environment
+from tests.helpers.command import REPOSITORY, environment
 
 
 def run_selfcheck(folder) -> subprocess.CompletedProcess:
@@ -25,8 +25,8 @@ def copy(tmp_path):
     """A copy of what the self-check needs, to be broken."""
     ignored = shutil.ignore_patterns("*.pyc")  # the compiled beam search comes along
     shutil.copytree(REPOSITORY / "asr_ctc", tmp_path / "asr_ctc", ignore=ignored)
-    (tmp_path / "tests").mkdir()
-    for file in ("test_implementation.py", "tests/__init__.py", "tests/toy.py"):
+    (tmp_path / "tools").mkdir()
+    for file in ("test_implementation.py", "tools/toy_corpus.py"):
         shutil.copy(REPOSITORY / file, tmp_path / file)
     return tmp_path
 
@@ -57,28 +57,28 @@ def test_everything_passes():
     "file, line, broken, step, said",
     [
         (
-            "charmap.py",
+            "text/charmap.py",
             '        "?": ".",\n',
             "",
             "Character map",
             r"accents, .*: expected '¶coeur naif, alzbeta. ca  \.¦', found '¶.*❌¦'",
         ),
         (
-            "models.py",
+            "acoustic/ctc_model.py",
             "x = layer(x * mask)",
             "x = layer(x)",
             "Forward pass",
             "a clip's logits in a batch, as when it is alone: .*off by up to",
         ),
         (
-            "evaluation.py",
+            "acoustic/loss.py",
             "return losses / n_labels.to(losses.device)",
             "return losses",
             "Loss",
             "'ab' in three frames.*: expected 0.8432, found 1.6864",
         ),
         (
-            "decoding.py",
+            "decoding/greedy.py",
             "starts[1:] = path[1:] != path[:-1]",
             "starts[1:] = True",
             "Decoding",
@@ -99,7 +99,7 @@ def test_a_broken_line_is_named(copy, file, line, broken, step, said):
 
 
 def test_a_part_that_cannot_be_imported_stops_no_other(copy):
-    with open(copy / "asr_ctc/models.py", "a", encoding="utf-8") as file:
+    with open(copy / "asr_ctc/acoustic/ctc_model.py", "a", encoding="utf-8") as file:
         file.write("\nclass CTCModel(:\n")
     finished = run_selfcheck(copy)
     assert finished.returncode == 1 and finished.stderr == ""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+from asr_ctc.acoustic.architecture import Architecture
+from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically

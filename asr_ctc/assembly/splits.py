@@ -9,8 +9,10 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus
-from asr_ctc.loading import dataset as data
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
+from asr_ctc.loading.selection import between_or_refuse, prepare_split
 from asr_ctc.recognition.recognizer import Recognizer
 
 CLIPS_AT_A_TIME = 16
@@ -33,7 +35,7 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
         with contextlib.suppress(UserError):  # it is not here: the newest is scored
             folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
-    everything = data.prepare_split(
+    everything = prepare_split(
         folder,
         split,
         n_threads=where.nthreads,
@@ -43,7 +45,7 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
     )
     low = where.min_duration if "min_duration" in config.typed else 0.0
     high = where.max_duration if "max_duration" in config.typed else float("inf")
-    corpus = data.between_or_refuse(everything, low, high, keep_broken=True)
+    corpus = between_or_refuse(everything, low, high, keep_broken=True)
     return corpus, len(everything) + len(everything.left_out)
 
 
@@ -55,7 +57,7 @@ def make_scoring_loader(
     ``durations`` (N,), in seconds, are for a corpus that does not know its own.
     """
     durations = corpus.durations if durations is None else durations
-    dataset = data.ClipDataset(corpus, recognizer.charmap, recognizer.processor)
+    dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(durations, CLIPS_AT_A_TIME, shuffle=False)
     on_gpu = recognizer.device.type == "cuda"
-    return data.make_loader(dataset, batches, n_threads, pin_memory=on_gpu)
+    return make_loader(dataset, batches, n_threads, pin_memory=on_gpu)

@@ -28,9 +28,9 @@ import numpy as np
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, Split
-from asr_ctc.loading.dataset import infeasible
-from asr_ctc.scoring.metrics import normalise_text
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.normalise import normalise_text
 
 LEAST_VARIATION_DB = 6.0
 MOST_CLIPPED_SHARE = 0.001

@@ -2,10 +2,10 @@
 
 from html import escape
 
-from asr_ctc.check.screen import ACTIONS, becomes, gap_of, several
-from asr_ctc.check.texts import shown
+from asr_ctc.check.screen import ACTIONS, becomes, gap_of
 from asr_ctc.display import charts
 from asr_ctc.display.html import document, row, section, table
+from asr_ctc.display.terminal import several, shown
 
 N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20
 N_CHARACTERS_DRAWN = 44

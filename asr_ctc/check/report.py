@@ -7,9 +7,9 @@ from collections import Counter
 
 import numpy as np
 
+from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import Split
-from asr_ctc.check import texts
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.text.charmap import CharMap

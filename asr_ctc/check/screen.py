@@ -1,7 +1,7 @@
 """The report of a check as text for a terminal."""
 
 from asr_ctc.check.faults import LEAVE_OUT, LISTEN, REFUSED
-from asr_ctc.check.texts import shown
+from asr_ctc.display.terminal import several, shown
 
 N_EXAMPLES = 3
 N_CHARACTERS = 15
@@ -104,10 +104,6 @@ def _suspects(report: dict) -> list[str]:
 
 def gap_of(clip: dict) -> str:
     return "too long" if clip["gap"] is None else f"{clip['gap']:.2f} a character"
-
-
-def several(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
 def _examples(texts: list[str], n: int, indent: int = 4) -> list[str]:

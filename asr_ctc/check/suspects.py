@@ -11,11 +11,11 @@ from asr_ctc.assembly.splits import make_scoring_loader
 from asr_ctc.base.progress import bar
 from asr_ctc.check.scan import Split
 from asr_ctc.decoding.alignment import best_path
-from asr_ctc.decoding.beam_reference import greedy_decode
-from asr_ctc.loading.dataset import infeasible
+from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import score
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ctc_labels import infeasible
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 

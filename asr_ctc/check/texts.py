@@ -4,8 +4,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from itertools import combinations
 
-from asr_ctc.scoring.metrics import normalise_text
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.normalise import normalise_text
 
 N_LISTED = 100  # of a list that could be as long as the corpus
 VARIANTS = {  # the same mark, typed in different ways
@@ -18,14 +18,6 @@ VARIANTS = {  # the same mark, typed in different ways
 INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 Sentences = dict[str, list[str]]  # by split
-
-
-def shown(character: str) -> str:
-    """A character as it can be seen: itself, 'space', or its code point."""
-    if character == " ":
-        return "space"
-    visible = unicodedata.category(character)[0] not in "ZCM"
-    return character if visible else f"U+{ord(character):04X}"
 
 
 def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> dict:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.assembly.parts import make_charmap, make_processor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.check.faults import LISTEN, Fault, find_faults
@@ -23,16 +24,9 @@ from asr_ctc.check.report import make_report, suggested_command
 from asr_ctc.check.scan import Split, scan
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.corpus import (
-    Corpus,
-    between,
-    corpus_name,
-    find_corpus,
-    load_split,
-    with_durations,
-)
+from asr_ctc.corpus.corpus import Corpus, between, corpus_name, find_corpus, load_split
+from asr_ctc.corpus.durations import with_durations
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.training.setup import make_charmap, make_processor
 
 SPLITS = ("train", "dev", "test")
 
@@ -137,3 +131,13 @@ def exclude_list(name: str, faults: list[Fault]) -> str:
             mark = "#" if fault.action == LISTEN else ""
             lines.append(f"{mark}{fault.clip}\t# {fault.kind}: {fault.reason}")
     return "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def run_check(config, words, command) -> int:
+    from asr_ctc.check.screen import as_text
+    from asr_ctc.commands.check import check_corpus
+
+    report, files = check_corpus(config)
+    print(as_text(report))
+    print("\nwritten: " + ", ".join(str(file) for file in files))
+    return 0 if report["verdict"]["can_train"] else 1

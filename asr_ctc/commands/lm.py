@@ -10,19 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
-from asr_ctc.commands.split import sentence_keys
+from asr_ctc.commands.tune import tune_lm
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
+from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.ngrams import UNK, LanguageModel
+from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.training.setup import make_charmap
 
 SENTENCES_AT_A_TIME = 1 << 14
 HELD_OUT = ("dev", "test")
@@ -104,7 +106,7 @@ def perplexity(model: LanguageModel, sentences, charmap: CharMap, level: str) ->
     for sentence in sentences:
         words = words_of(sentence, charmap, level)
         known = np.array([*(model.ids.get(word, UNK) != UNK for word in words), True])
-        total += float(model.score_sentence(words)[known].sum())
+        total += float(score_sentence(model, words)[known].sum())
         n_scored += int(known.sum())
         n_words += len(words)
         n_unknown += len(known) - int(known.sum())
@@ -172,3 +174,26 @@ def read_text(path) -> Iterator[list[str]]:
         raise UserError(f"{path}: damaged or truncated gzip file ({error})") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def run_lm(config, words, command) -> int:
+    if config.lm.tune:
+        return tune_lm(config)
+    from asr_ctc.commands.lm import build_language_model
+
+    built = build_language_model(config)
+    unit = "characters" if config.lm.level == "char" else "words"
+    for source in built.sources:
+        left_out = f"; {source.n_left_out:,} more are in dev or test" if source.n_left_out else ""
+        print(
+            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} {unit}{left_out}"
+        )
+    counts = [f"{count:,} {n}-grams" for n, count in enumerate(built.model.counts, 1)]
+    print(", ".join(counts))
+    dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
+    print(
+        f"perplexity of dev {dev.value:.1f}, {share:.1f} % of its {dev.n_words:,} {unit} unknown "
+        "and not in it"
+    )
+    print(f"written: {built.path}")
+    return 0

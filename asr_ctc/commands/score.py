@@ -1,11 +1,13 @@
 """Reads a split with a model, says how well, and writes the files that were asked for."""
 
 import json
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
+from asr_ctc.assembly.decoder import beam_settings
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.config.load import Config
@@ -93,3 +95,40 @@ def kept(settings: ScoringConfig) -> list[str]:
 
 def as_json(report: dict) -> str:
     return json.dumps(report, ensure_ascii=False, indent=1)
+
+
+def beam_method(config, stored) -> str:
+    from asr_ctc.assembly.decoder import uses_stored, weights_of
+
+    name = stored.name if uses_stored(config, stored) else config.decoding.lm
+    method = f"beam search of {config.decoding.beamwidth}"
+    weights = [f"{key} {value:g}" for key, value in weights_of(config, stored).items()]
+    return f"{method} with {name} ({', '.join(weights)})" if name else method
+
+
+def run_score(recognizer, config) -> int:
+    """How well a split is read, over every clip unless duration bounds are typed."""
+    from functools import partial
+
+    from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+    from asr_ctc.commands import score as split
+    from asr_ctc.decoding.beam import beam_decode
+    from asr_ctc.decoding.greedy import greedy_decode
+    from asr_ctc.scoring.screen import as_text
+
+    settings = beam_settings(config, recognizer)
+    corpus, n_there = split_to_read(recognizer, config, config.corpus.split)
+    loader = make_scoring_loader(recognizer, corpus, config.corpus.nthreads)
+    decode, method = greedy_decode, "greedy"
+    if config.decoding.beamsearch:
+        width = config.decoding.beamwidth
+        decode = partial(beam_decode, beam_width=width, n_best=1, **settings)
+        method = beam_method(config, recognizer.file.language_model)
+    scored = split.score_split(recognizer, loader, n_there, decode, method, config)
+    report, left_out, written = scored
+    for clip, reason in left_out:
+        print(f"note: {clip}: {reason}", file=sys.stderr)
+    print(split.as_json(report) if config.runs.json else as_text(report))
+    if written:
+        print(f"written: {', '.join(written)}", file=sys.stderr)
+    return 0

@@ -15,8 +15,9 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
-from asr_ctc.decoding.beam_reference import beam_decode, greedy_decode
+from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import fuse
+from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import unspelt_note
@@ -146,3 +147,30 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
     n_missing = len(evaluation.clips) - len(posteriors)
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing
+
+
+def tune_lm(config) -> int:
+    from asr_ctc.commands.tune import LM_WEIGHTS, WORD_BONUSES, tune_language_model
+
+    tuning = tune_language_model(config)
+    if tuning.note:
+        print(tuning.note)
+    greedy, best = tuning.greedy, tuning.best
+    print(
+        f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
+        f"CER {100 * greedy.cer:.2f} %"
+    )
+    print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
+    print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
+    for weight, row in zip(LM_WEIGHTS, tuning.error_rates, strict=True):
+        print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
+    print(
+        f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "
+        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
+        f"--unk_logp {tuning.unk_logp:g}"
+    )
+    if tuning.path:
+        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    else:
+        print("not written: only a model in ARPA fits into the model file; give these flags")
+    return 0

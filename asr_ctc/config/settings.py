@@ -7,8 +7,6 @@ that ``--help`` answers at once.
 
 from dataclasses import dataclass, field
 
-from asr_ctc.recognition.formats import FORMATS
-
 
 def setting(
     default,
@@ -283,7 +281,7 @@ class DecodingConfig:
         None,
         "what `test --audiofile` and `align` write (default: a table of readings; for align, json, "
         "or jsonl of several recordings)",
-        choices=tuple(FORMATS),
+        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid"),
     )
     beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
     beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)

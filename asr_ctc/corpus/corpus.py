@@ -10,8 +10,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import Categories, Strings
-from asr_ctc.corpus.durations import find_durations
-from asr_ctc.corpus.index import Index, index_of
+from asr_ctc.corpus.index import Index, make_index
 from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_columns, read_table
 
 
@@ -177,28 +176,21 @@ def corpus_of(
     refuse_if_mostly_broken(corpus.name, table.left_out, len(table.record) + len(table.left_out))
     if index_dir is None:
         return corpus
-    return replace(corpus, index=index_of(corpus, f"{layout} {split}", index_dir))
+    index = make_index(
+        index_dir,
+        corpus.name,
+        split=f"{layout} {split}",
+        folder=folder,
+        clips=corpus.clips,
+        fingerprint=corpus.fingerprint,
+    )
+    return replace(corpus, index=index)
 
 
 def corpus_name(folder: Path, layout: str) -> str:
     """VERSION/LANG in the layout of Common Voice; elsewhere the name of the folder."""
     folder = folder.absolute()
     return f"{folder.parent.name}/{folder.name}" if layout == "commonvoice" else folder.name
-
-
-def with_durations(corpus: Corpus, n_threads: int = 4, keep_broken: bool = False) -> Corpus:
-    """The corpus with the length of every clip, as listed with it, else from the files.
-
-    Clips whose file cannot be opened are left out and named; with ``keep_broken`` they stay, with
-    a duration of 0. UserError when they are more than half.
-    """
-    duration_s, broken = find_durations(corpus, n_threads)
-    left_out = [LeftOut(corpus.paths[row], reason) for row, reason in broken.items()]
-    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
-    measured = replace(corpus, duration_s=np.nan_to_num(duration_s, nan=0.0))
-    if keep_broken:
-        return measured
-    return measured.select(~np.isnan(duration_s[corpus.rows]), left_out)
 
 
 def refuse_if_mostly_broken(name: str, left_out: list[LeftOut], n_clips: int) -> None:

@@ -9,9 +9,9 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +19,8 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.columns import Strings, line_blocks
-
-if TYPE_CHECKING:
-    from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
+from asr_ctc.corpus.layouts import LeftOut
 
 log = logging.getLogger("asr_ctc")
 
@@ -205,3 +204,18 @@ def _number(cell: bytes) -> float:
         return float(cell)
     except ValueError:
         return float("nan")
+
+
+def with_durations(corpus: Corpus, n_threads: int = 4, keep_broken: bool = False) -> Corpus:
+    """The corpus with the length of every clip, as listed with it, else from the files.
+
+    Clips whose file cannot be opened are left out and named; with ``keep_broken`` they stay, with
+    a duration of 0. UserError when they are more than half.
+    """
+    duration_s, broken = find_durations(corpus, n_threads)
+    left_out = [LeftOut(corpus.paths[row], reason) for row, reason in broken.items()]
+    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
+    measured = replace(corpus, duration_s=np.nan_to_num(duration_s, nan=0.0))
+    if keep_broken:
+        return measured
+    return measured.select(~np.isnan(duration_s[corpus.rows]), left_out)

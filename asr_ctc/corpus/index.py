@@ -17,16 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
-
-if TYPE_CHECKING:
-    from asr_ctc.corpus.corpus import Corpus
 
 log = logging.getLogger("asr_ctc")
 
@@ -131,27 +127,32 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return (arrays, identity) if isinstance(identity, dict) else ({}, {})
 
 
-def index_of(corpus: "Corpus", split: str, folder: Path) -> Index:
-    """The index of a split below ``folder``; nothing is read yet but what names it."""
-    identity = {"the list of clips": corpus.fingerprint}
-    listed = corpus.folder / "clip_durations.tsv"
+def make_index(
+    index_dir: Path, name: str, *, split: str, folder: Path, clips: Path, fingerprint: str
+) -> Index:
+    """The index of a split below ``index_dir``; nothing is read yet but what names it.
+
+    ``folder`` holds the split's table, whose content has the ``fingerprint``, ``clips`` its audio.
+    """
+    identity = {"the list of clips": fingerprint}
+    listed = folder / "clip_durations.tsv"
     if listed.is_file():
         identity[listed.name] = _digest_of_file(listed)
-    place = f"{split} {os.path.realpath(corpus.folder)} {os.path.realpath(corpus.clips)}"
-    return Index(Path(folder), corpus.name, _digest(place.encode()), identity)
+    place = f"{split} {os.path.realpath(folder)} {os.path.realpath(clips)}"
+    return Index(Path(index_dir), name, _digest(place.encode()), identity)
 
 
 def remembered(
-    corpus: "Corpus", what: str, n_rows: int | None, find: Callable[[], dict[str, np.ndarray]]
+    index: Index | None, what: str, n_rows: int | None, find: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """The arrays that ``find`` returned when it was asked before, else what it returns now."""
-    if corpus.index is None:
+    if index is None:
         return find()
-    arrays, why = corpus.index.recall(what, n_rows)
+    arrays, why = index.recall(what, n_rows)
     if arrays is None:
-        log.info("index of %s: looking for %s (%s)", corpus.name, what.split("-")[0], why)
+        log.info("index of %s: looking for %s (%s)", index.name, what.split("-")[0], why)
         arrays = find()
-        corpus.index.keep(what, **arrays)
+        index.keep(what, **arrays)
     return arrays
 
 

@@ -413,7 +413,7 @@ def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
         rows = lines(file)
         header = next(rows, "").split("\t")
         cells = (line.split("\t") for line in rows)
-    return header, (dict(zip(header, row, strict=True)) for row in cells)
+    return header, (dict(zip(header, row, strict=False)) for row in cells)
 
 
 def _json_object(line: str) -> dict:

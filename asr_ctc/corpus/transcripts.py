@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.index import remembered
 from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
+from asr_ctc.text.ctc_labels import frames_needed
 
 SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
@@ -28,15 +29,10 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
         return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
 
     selection = _digest(corpus.rows.tobytes() + case_folding.encode())
-    found = remembered(corpus, f"characters-{selection}", None, count)
+    found = remembered(corpus.index, f"characters-{selection}", None, count)
     return Counter(
         dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist(), strict=True))
     )
-
-
-def frames_needed(labels: Sequence[int]) -> int:
-    """Output frames that CTC needs: one per label, and a blank between equal neighbours."""
-    return len(labels) + sum(a == b for a, b in pairwise(labels))
 
 
 def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
@@ -50,7 +46,7 @@ def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
         return {"frames": frames_of(_sentences(corpus, every_row), charmap)}
 
     what = f"frames-{_digest(charmap.to_json().encode())}"
-    return remembered(corpus, what, len(corpus.paths), count)["frames"][corpus.rows]
+    return remembered(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
 
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterator[str]:

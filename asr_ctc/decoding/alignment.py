@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -13,9 +13,9 @@ import torch
 from torchaudio.functional import forced_align
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.decoding.beam_reference import Hypothesis
-from asr_ctc.loading.dataset import infeasible
+from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ctc_labels import infeasible
 
 IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
 SPACE = " "
@@ -57,18 +57,6 @@ class Path(NamedTuple):
         return list(zip(starts - shares[:-1], ends + shares[1:], strict=True))
 
 
-class Timed(NamedTuple):
-    """A character or a word, when it was said, and how sure the model is of it.
-
-    ``confidence`` is the geometric mean of the posteriors of its labels over their frames, 0 to 1.
-    """
-
-    text: str
-    start_s: float
-    end_s: float
-    confidence: float
-
-
 class Word(NamedTuple):
     """A word as written, and which of the labels spell it."""
 
@@ -82,21 +70,6 @@ class Alignment(NamedTuple):
     words: tuple[Timed, ...]
     characters: tuple[Timed, ...]
     logp: float
-
-
-@dataclass(frozen=True)
-class FrameClock:
-    """The seconds of a clip's output frames: frame i is centred ``first_s + i * step_s`` after its
-    start, and stands for the ``step_s`` around that, within the clip's ``duration_s``."""
-
-    step_s: float
-    first_s: float
-    duration_s: float
-
-    def start_s(self, frame: float) -> float:
-        """When a frame starts, which is when the one before it ends; frames may be divided."""
-        start_s = self.first_s + (frame - 0.5) * self.step_s
-        return float(min(max(start_s, 0.0), self.duration_s))
 
 
 def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path:

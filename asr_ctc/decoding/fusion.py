@@ -1,7 +1,6 @@
 """A language model made ready for the beam search: what it adds to the score of a prefix."""
 
 import logging
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,10 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.load import Config
 from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import EOS, SPECIAL_WORDS, UNK, GrowingModel, LanguageModel, Ngrams
-from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import (
     NO_WORD,
     Trie,
@@ -22,9 +19,7 @@ from asr_ctc.lm.spelling import (
     make_trie,
     refuse_if_mostly_unspelt,
     separators,
-    unspelt_note,
 )
-from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
 
 log = logging.getLogger("asr_ctc")
@@ -116,51 +111,6 @@ def fuse(
         raise UserError("--lexicon needs a language model: --lm FILE")
     model, lm_weight = model or _empty_model(), lm_weight if model else 0.0
     return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
-
-
-def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = None) -> Fusion | None:
-    """What the settings ask for; None without a language model and without hotwords.
-
-    ``stored`` is the model file's own, used with its weights unless flags say otherwise; --lm none
-    leaves it out. UserError as in ``read_language_model`` and ``fuse``.
-    """
-    decoding = config.decoding
-    model = read_language_model(decoding.lm) if decoding.lm else None
-    if uses_stored(config, stored):
-        model = stored.model
-    weights = weights_of(config, stored)
-    if not (model or decoding.hotwords or decoding.lexicon):
-        return None
-    hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
-    fusion = fuse(model, charmap, lexicon=decoding.lexicon, hotwords=hotwords, **weights)
-    if model and (note := unspelt_note(model, charmap)):
-        log.warning("%s", note)
-    return fusion
-
-
-def weights_of(config: Config, stored: StoredModel | None) -> dict[str, float]:
-    """lm_weight, word_bonus and unk_logp as ``fusion_of`` takes them."""
-    names = "lm_weight", "word_bonus", "unk_logp"
-    weights = {name: getattr(config.decoding, name) for name in names}
-    if uses_stored(config, stored):
-        weights |= {n: value for n, value in stored.weights.items() if n not in config.typed}
-    return weights
-
-
-def uses_stored(config: Config, stored: StoredModel | None) -> bool:
-    """Whether the language model in the model file is the one to use."""
-    return stored is not None and not config.decoding.lm and "lm" not in config.typed
-
-
-def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:
-    """(word, weight) of WORD:WEIGHT, the word as the character map writes it."""
-    word, _, weight = text.rpartition(":")
-    try:
-        if word and math.isfinite(float(weight)):
-            return charmap.normalise(word), float(weight)
-    except ValueError:
-        pass
-    raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
 
 
 def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords) -> Fusion:

@@ -1,4 +1,4 @@
-"""An n-gram model with back-off as flat arrays, which compiled code scores: see score.py."""
+"""An n-gram model with back-off as flat arrays, which compiled code scores: see scoring.py."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,20 +72,6 @@ class LanguageModel:
     def unigrams(self) -> np.ndarray:
         """Log probability (W,) float32 of each word without context."""
         return self.ngrams.logp[1 : 1 + len(self.words)]
-
-    def score(self, state: int, word: str) -> tuple[float, int]:
-        """(log probability of a word, the state after it), uncompiled; unknown words as <unk>."""
-        from asr_ctc.lm.scoring import score
-
-        logp, state = score.py_func(self.ngrams, state, self.ids.get(word, UNK))
-        return float(logp), int(state)
-
-    def score_sentence(self, words: list[str]) -> np.ndarray:
-        """Log probabilities (len(words) + 1,) of the words of a sentence and of its end."""
-        from asr_ctc.lm.scoring import score_words
-
-        ids = np.array([*(self.ids.get(word, UNK) for word in words), EOS], dtype=np.int32)
-        return score_words(self.ngrams, self.start, ids)[0]
 
 
 class GrowingModel:

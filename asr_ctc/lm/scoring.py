@@ -6,7 +6,7 @@ Apart from the arrays, so that only what scores loads the compiler.
 import numba
 import numpy as np
 
-from asr_ctc.lm.ngrams import EMPTY
+from asr_ctc.lm.ngrams import EMPTY, EOS, UNK, LanguageModel
 
 NO_CHILD = -1
 
@@ -53,3 +53,15 @@ def score_words(ngrams, state, words):
     for i in range(len(words)):
         logp[i], state = score(ngrams, state, words[i])
     return logp, state
+
+
+def score_word(model: LanguageModel, state: int, word: str) -> tuple[float, int]:
+    """(log probability of a word, the state after it), uncompiled; unknown words as <unk>."""
+    logp, state = score.py_func(model.ngrams, state, model.ids.get(word, UNK))
+    return float(logp), int(state)
+
+
+def score_sentence(model: LanguageModel, words: list[str]) -> np.ndarray:
+    """Log probabilities (len(words) + 1,) of the words of a sentence and of its end."""
+    ids = np.array([*(model.ids.get(word, UNK) for word in words), EOS], dtype=np.int32)
+    return score_words(model.ngrams, model.start, ids)[0]

@@ -1,7 +1,5 @@
 """Where a language model and a character map meet: what its words are, and how they are spelt."""
 
-import unicodedata
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +8,10 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.words import separates_words
 
 NO_WORD = -1
 LARGEST_UNSPELT_SHARE = 0.5
-
-
-@lru_cache(maxsize=4096)
-def separates_words(character: str) -> bool:
-    """White space and punctuation (Unicode category P), the apostrophe excepted, as in scoring."""
-    return character.isspace() or (
-        character != "'" and unicodedata.category(character).startswith("P")
-    )
 
 
 def separators(charmap: CharMap) -> np.ndarray:

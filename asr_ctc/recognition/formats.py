@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from asr_ctc.decoding.alignment import Timed
+    from asr_ctc.decoding.hypothesis import Timed
 
 LINE_CHARACTERS, CUE_S = 42, 7.0  # a line that fits a screen, and the time that one may stand
 PAUSE_S = 1.0  # between words: a new subtitle

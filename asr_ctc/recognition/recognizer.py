@@ -13,10 +13,11 @@ from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
-from asr_ctc.config.load import Config
-from asr_ctc.decoding.alignment import FrameClock, align_text, spell_to_align
-from asr_ctc.decoding.beam_reference import Hypothesis, beam_decode, greedy_decode
-from asr_ctc.decoding.fusion import Fusion, fusion_of
+from asr_ctc.decoding.alignment import align_text, spell_to_align
+from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.fusion import Fusion, fuse
+from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.transcriber import Transcriber
 
@@ -38,7 +39,8 @@ class Recognizer:
     @cached_property
     def fusion(self) -> Fusion | None:
         """The language model in the model file with its weights, ready for the beam search."""
-        return fusion_of(Config(), self.charmap, self.file.language_model)
+        stored = self.file.language_model
+        return fuse(stored.model, self.charmap, **stored.weights) if stored else None
 
     def log_posteriors(self, samples: np.ndarray) -> torch.Tensor:
         """Log probabilities (T', V) of samples (S,) at the model's rate."""

@@ -7,21 +7,40 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from asr_ctc.audio import decode as audio
+from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
-from asr_ctc.decoding.alignment import FrameClock, with_times
-from asr_ctc.decoding.beam_reference import Hypothesis
+from asr_ctc.decoding.alignment import with_times
+from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.recognition import pieces as segments
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.pieces import Piece
+from asr_ctc.text.charmap import CharMap
 
-if TYPE_CHECKING:
-    from asr_ctc.recognition.recognizer import Recognizer
+
+class Acoustics(Protocol):
+    """What a Transcriber needs of a recognizer: samples to log posteriors and their times."""
+
+    @property
+    def charmap(self) -> CharMap: ...
+
+    @property
+    def processor(self) -> WaveformProcessor: ...
+
+    def batch_log_posteriors(self, clips: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Log posteriors (T', V) of each clip, samples (S,) at the processor's rate."""
+        ...
+
+    def clock(self, n_samples: int) -> FrameClock:
+        """The seconds of the output frames of a clip."""
+        ...
+
 
 POOL_S = 320.0  # audio that is held to make batches of like lengths
 BATCH_S = 80.0  # audio of a batch, padding counted
@@ -71,7 +90,7 @@ class Transcriber:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Acoustics,
         decode: Callable,
         on_heard: Callable[[float], object] = lambda seconds: None,
     ):

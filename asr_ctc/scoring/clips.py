@@ -14,7 +14,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.scoring.evaluation import Evaluation
-from asr_ctc.scoring.metrics import Pairs, align_characters, align_words, normalise_text
+from asr_ctc.scoring.metrics import Pairs, align_characters, align_words
+from asr_ctc.text.normalise import normalise_text
 
 # Columns of ClipErrors.counts, and which of them make a rate: errors over their number.
 COUNTS = ("word_errors", "words", "character_errors", "characters", "wrong", "sentences")

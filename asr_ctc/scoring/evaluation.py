@@ -6,34 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel, log_posteriors
+from asr_ctc.acoustic.loss import ctc_losses
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import LeftOut
-from asr_ctc.decoding.beam_reference import Hypothesis, greedy_decode
+from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.scoring.metrics import Scores, score
-
-
-def ctc_losses(
-    logp: torch.Tensor, n_frames: torch.Tensor, transcripts: PackedSequence
-) -> torch.Tensor:
-    """CTC loss of each clip (B,) per label, natural logarithm, of what ``log_posteriors`` gives.
-
-    Blank is class 0. Infinite for a transcript too long for its output frames. Graves et al. 2006.
-    """
-    labels, n_labels = pad_packed_sequence(transcripts, batch_first=True)
-    losses = torch.nn.functional.ctc_loss(
-        logp.transpose(0, 1),
-        labels,
-        n_frames.to(labels.device),
-        n_labels.to(labels.device),
-        reduction="none",
-    )
-    return losses / n_labels.to(losses.device)
 
 
 @dataclass

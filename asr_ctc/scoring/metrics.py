@@ -1,80 +1,13 @@
 """Word and character error rates, alignments, and the one place that says how text is scored."""
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import zip_longest
 
 import jiwer
 
-from asr_ctc.text.charmap import END, START
-from asr_ctc.text.folding import APOSTROPHES, fold_latin
-
-
-def _is_sentence_mark(character: str) -> bool:
-    return character in (START, END)
-
-
-@lru_cache(maxsize=4096)
-def _is_separator(character: str) -> bool:
-    if character == "'":
-        return False
-    return _is_sentence_mark(character) or unicodedata.category(character).startswith("P")
-
-
-def _fold_greek(text: str) -> str:
-    """``text`` without the accents, breathings and other marks of its Greek letters."""
-    if text.isascii():
-        return text
-    folded: list[str] = []
-    after_greek = False
-    for character in text:
-        if after_greek and "\u0300" <= character <= "\u036f":
-            continue
-        base = _greek_base(character)
-        after_greek = base is not None
-        folded.append(base or character)
-    return "".join(folded)
-
-
-@lru_cache(maxsize=4096)
-def _greek_base(character: str) -> str | None:
-    """The letter under the marks of one Greek character; None for any other character."""
-    if not unicodedata.name(character, "").startswith("GREEK "):
-        return None
-    return unicodedata.normalize("NFD", character)[0]
-
-
-def normalise_text(
-    text: str,
-    *,
-    keep_case: bool = False,
-    keep_accents: bool = False,
-    keep_punctuation: bool = False,
-) -> str:
-    """``text`` as it is scored: the same for references and hypotheses, and for every charset.
-
-    In this order: canonical composition (NFC); typographic apostrophes become '; sentence marks
-    and punctuation (Unicode category P, the apostrophe excepted) become spaces, so that
-    "peut-être" is two words; lowercase; Latin and Greek letters lose their accents and Latin
-    ligatures are spelt out ("cœur" → "coeur"), while the marks of other scripts are letters and
-    stay; white space is collapsed to single spaces and stripped.
-
-    ``keep_case``, ``keep_accents`` and ``keep_punctuation`` each leave one of these steps out;
-    apostrophes and sentence marks are treated alike in every case. Idempotent.
-    """
-    text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
-    separated = _is_sentence_mark if keep_punctuation else _is_separator
-    text = "".join([" " if separated(character) else character for character in text])
-    if not keep_case:
-        # After the punctuation: Σ lowers to a final ς or not by the letters that follow it, and
-        # lowering looks past a full stop to find them.
-        text = unicodedata.normalize("NFC", text.lower())
-    if not keep_accents:
-        text = _fold_greek(fold_latin(text))
-    return " ".join(text.split())
+from asr_ctc.text.normalise import normalise_text
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from asr_ctc.check.texts import shown
 from asr_ctc.display.html import document, row, section, table
+from asr_ctc.display.terminal import shown
 from asr_ctc.scoring.screen import KINDS, mark
 
 STYLE = """

@@ -1,8 +1,6 @@
 """Scores and comparisons as text for a terminal."""
 
-import unicodedata
-
-from asr_ctc.check.texts import shown
+from asr_ctc.display.terminal import padded, shortened, shown, width_of
 
 WIDTH = 100
 N_SLICES = 12
@@ -77,7 +75,7 @@ def with_interval(rate: dict) -> str:
 
 
 def _slices(name: str, rows: list[dict]) -> list[str]:
-    labels = [_short(row["value"] or "(empty)") for row in rows[:N_SLICES]]
+    labels = [shortened(row["value"] or "(empty)") for row in rows[:N_SLICES]]
     width = max(map(width_of, [name, *labels]))
     lines = [f"{padded(name, width)}  clips   words   {'WER':27} CER"]
     for label, row in zip(labels, rows, strict=True):
@@ -88,10 +86,6 @@ def _slices(name: str, rows: list[dict]) -> list[str]:
     if len(rows) > N_SLICES:
         lines.append(f"and {len(rows) - N_SLICES} more (--json and --html have all)")
     return lines
-
-
-def _short(value: str, width: int = 20) -> str:
-    return value if len(value) <= width else value[: width - 1] + "…"
 
 
 def _confusions(found: dict) -> list[str]:
@@ -146,22 +140,6 @@ def mark(said: str | None, read: str | None) -> str:
     if said == read:
         return ""
     return "I" if said is None else "D" if read is None else "S"
-
-
-def padded(text: str, columns: int) -> str:
-    return text + " " * (columns - width_of(text))
-
-
-def width_of(text: str) -> int:
-    """Columns that a text takes on a terminal: wide characters two, combining marks none."""
-    return sum(
-        0
-        if unicodedata.category(character) in ("Mn", "Me", "Cf")
-        else 2
-        if unicodedata.east_asian_width(character) in "WF"
-        else 1
-        for character in text
-    )
 
 
 # ---------------------------------------------------------------------------------- compare

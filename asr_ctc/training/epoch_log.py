@@ -12,7 +12,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
-from asr_ctc.loading.dataset import ClipDataset, make_loader
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
 from asr_ctc.training.setup import Run
 

@@ -20,28 +20,28 @@ from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import TrainingConfig
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
-from asr_ctc.loading.dataset import Batch, make_loader
+from asr_ctc.loading.batch import Batch
+from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.training import averages as averaging
 from asr_ctc.training import distributed
+from asr_ctc.training.averages import WeightAverage
 from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.epoch_log import N_SHOWN, record, record_end
 from asr_ctc.training.interruption import Interruption
-from asr_ctc.training.optimiser import WeightAverage, make_optimizer, make_schedule, train_mode
+from asr_ctc.training.optimiser import make_optimizer, train_mode
 from asr_ctc.training.resume import LAST, Start, find_start, restore, save_last
-from asr_ctc.training.setup import (
-    Run,
+from asr_ctc.training.run_folder import (
     check_run_folder,
-    facts_at_start,
     make_run_folder,
-    refuse_lost_masks,
     repeatable,
-    setup,
     write_description,
 )
+from asr_ctc.training.schedule import make_schedule
+from asr_ctc.training.setup import Run, facts_at_start, refuse_lost_masks, setup
 from asr_ctc.training.state import State, seed_step
 from asr_ctc.training.step import train_step
 

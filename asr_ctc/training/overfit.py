@@ -11,8 +11,10 @@ from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
-from asr_ctc.decoding.beam_reference import Hypothesis, greedy_decode
-from asr_ctc.loading.dataset import Batch, make_loader
+from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.loading.batch import Batch
+from asr_ctc.loading.loader import make_loader
 from asr_ctc.training import distributed
 from asr_ctc.training.epoch_log import N_SHOWN
 from asr_ctc.training.loop import make_sampler

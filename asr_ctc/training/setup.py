@@ -1,38 +1,30 @@
 """A training run: its parts, put together from the configuration, and its folder."""
 
-import contextlib
 import logging
 import platform
 import random
 import shlex
-import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
-import torchinfo
 
 from asr_ctc import __version__
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import Architecture, CTCModel
+from asr_ctc.acoustic.architecture import Architecture
+from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile, features_of
+from asr_ctc.assembly.parts import make_caches, make_charmap, make_model, make_processor, take_sizes
 from asr_ctc.audio.augment import parse_augmentation
-from asr_ctc.audio.decode import RATE_HZ
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
 from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
-from asr_ctc.loading.dataset import (
-    ClipDataset,
-    WaveformProcessor,
-    leave_out_unlearnable,
-    measure_normalization,
-    prepare_split,
-)
-from asr_ctc.loading.feature_cache import FeatureCache, open_caches
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.normalization import measure_normalization
+from asr_ctc.loading.selection import leave_out_unlearnable, prepare_split
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.optimiser import freeze
@@ -87,35 +79,6 @@ class Run:
             scores=scores,
             origin=self.origin,
         )
-
-
-def make_charmap(
-    name: str, train: Corpus, min_count: int, case_folding: str = "default"
-) -> CharMap:
-    """The map that ``--charset`` names; reports the rare characters that 'auto' leaves out."""
-    if name == "default":
-        return CharMap(case_folding=case_folding)
-    if name == "auto":
-        counts = transcripts.character_counts(train, case_folding)
-        charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
-        log.info(
-            "character map from %d transcripts: %d classes: %s",
-            len(train),
-            charmap.vocab_size,
-            "".join(charmap.symbols[2:]),
-        )
-        if rare:
-            listed = " ".join(f"{c}×{n}" for c, n in sorted(rare.items(), key=lambda x: -x[1]))
-            log.info("seen fewer than %d times, left to the unknown class: %s", min_count, listed)
-        return charmap
-    try:
-        return CharMap.from_json(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
 def refuse_lost_masks(config: Config) -> None:
@@ -211,34 +174,6 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     return run
 
 
-def make_model(config: Config, charmap: CharMap, file: ModelFile | None) -> CTCModel:
-    """A new model, or that of a file; with another character map its output layer is new."""
-    shape = config.model
-    model = CTCModel(
-        charmap,
-        config.features.nmels,
-        shape.nhidden_rnn,
-        shape.nlayers_rnn,
-        shape.cell_type,
-        shape.dropout,
-        shape.l1,
-        shape.l2,
-        shape.rnn_norm,
-    )
-    if file is None:
-        return model
-    weights = file.state_dict
-    if charmap != file.charmap:
-        weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
-        log.info(
-            "another character map than the file's, %d classes for its %d: the output layer is new",
-            charmap.vocab_size,
-            file.charmap.vocab_size,
-        )
-    model.load_state_dict(weights, strict=charmap == file.charmap)
-    return model
-
-
 def describe_origin(config: Config, command: list[str], folder: Path, train: Corpus) -> dict:
     """Where a model comes from, for its file."""
     where = config.corpus
@@ -271,115 +206,3 @@ def facts_at_start(run: Run) -> dict:
         "unlearnable_share": len(left_out) / (len(run.train) + len(left_out)),
         "unknown_share": unknown / max(1, sum(counts.values())),
     }
-
-
-def make_processor(config: Config, normalization=None, augment=False) -> WaveformProcessor:
-    f = config.features
-    return WaveformProcessor(
-        RATE_HZ,
-        f.win_length,
-        f.win_step,
-        f.nmels,
-        augment,
-        normalization,
-        f.n_freq_masks,
-        f.max_freq_share,
-        f.n_time_masks,
-        f.max_time_s,
-        f.max_warp_s,
-    )
-
-
-def make_caches(config: Config, corpora, augmentation) -> list[FeatureCache | None]:
-    """The cache of each split that ``--cache_dir`` asks for; None where nothing is kept."""
-    where = config.corpus
-    if where.cache_dir is None:
-        return [None] * len(corpora)
-    if augmentation is not None:
-        log.info("--cache_dir: nothing is cached, because --augment makes other features each time")
-        return [None] * len(corpora)
-    return open_caches(where.cache_dir, where.cache_gb, corpora, make_processor(config))
-
-
-def take_sizes(config: Config, file: ModelFile) -> None:
-    """Sets features and sizes to those of the model whose weights a new run starts from.
-
-    UserError when a typed flag contradicts the file.
-    """
-    from_file = {**file.features, **file.architecture._asdict()}
-    taken = {
-        name: (config.features, from_file[name]) for name in ("nmels", "win_length", "win_step")
-    }
-    for name in ("nhidden_rnn", "nlayers_rnn", "cell_type", "rnn_norm"):
-        taken[name] = (config.model, from_file[name])
-    problems = []
-    for name, (section, value) in taken.items():
-        if name in config.typed and getattr(section, name) != value:
-            problems.append(f"--{name} {getattr(section, name)} (the file has {value})")
-        setattr(section, name, value)
-    if problems:
-        raise UserError(
-            f"--resume_from {config.training.resume_from} brings its own sizes, "
-            f"which contradict {', '.join(problems)}; leave these flags out"
-        )
-    log.info("starting from the weights of %s", config.training.resume_from)
-    if file.assumed:
-        log.info(file.assumed)
-
-
-def check_run_folder(config: Config) -> None:
-    """UserError, before any work, when the folder of the run is in use or cannot be made."""
-    base, name = Path(config.training.baselogdir), config.training.logname
-    if name is not None and (base / name).is_dir() and any((base / name).iterdir()):
-        raise UserError(f"{base / name} holds a run already: choose another --logname")
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=base):
-            pass
-    except OSError as error:
-        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
-
-
-def make_run_folder(config: Config) -> Path:
-    """A new folder for the run: the one asked for, else one with a name of its own."""
-    base = Path(config.training.baselogdir)
-    shape, name = config.model, config.training.logname
-    try:
-        if name is not None:
-            (base / name).mkdir(parents=True, exist_ok=True)
-            check_run_folder(config)  # again: another run may have taken it meanwhile
-            return base / name
-        stem = f"{config.corpus.lang}_{shape.cell_type}_{shape.nlayers_rnn}x{shape.nhidden_rnn}"
-        for number in range(10**6):
-            with contextlib.suppress(FileExistsError):
-                folder = base / f"{stem}_{number}"
-                folder.mkdir(parents=True)
-                return folder
-    except OSError as error:
-        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
-    raise UserError(f"--baselogdir {base}: no free name left for {stem}")
-
-
-def repeatable(run: Run) -> Config:
-    """The run's settings with the corpus it found, and without its name, which is taken now."""
-    config, corpus = run.config, run.config.corpus
-    if corpus.corpus == "commonvoice":
-        folder = run.train_corpus.folder
-        root, version = str(folder.parent.parent), folder.parent.name
-        corpus = replace(corpus, datasetroot=root, datasetversion=version)
-    return replace(config, corpus=corpus, training=replace(config.training, logname=None))
-
-
-def write_description(run: Run, folder: Path) -> None:
-    """config.yaml and summary.txt, and the model's summary in the log."""
-    write_atomically(folder / "config.yaml", repeatable(run).to_yaml().encode())
-    summary = str(torchinfo.summary(run.model, verbose=0, depth=2))
-    n_params = sum(p.numel() for p in run.model.parameters())
-    text = (
-        f"{run.origin['command']}\n\n{summary}\n\n"
-        f"{run.train_corpus.name}: {len(run.train)} clips, {run.train_corpus.hours:.2f} h\n"
-        f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
-        f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
-    )
-    write_atomically(folder / "summary.txt", text.encode())
-    log.info("%s\n%s parameters; the run is in %s", summary, f"{n_params:,}", folder)

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from asr_ctc.loading.dataset import Batch, mix_seeds
+from asr_ctc.loading.batch import Batch
+from asr_ctc.loading.dataset import mix_seeds
+from asr_ctc.training.averages import WeightAverage
 from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.distributed import World
 from asr_ctc.training.doctor import Doctor
-from asr_ctc.training.optimiser import Schedule, WeightAverage
+from asr_ctc.training.schedule import Schedule
 from asr_ctc.training.step import Step
 
 

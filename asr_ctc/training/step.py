@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.loss import ctc_losses
 from asr_ctc.base.errors import UserError
-from asr_ctc.loading.dataset import Batch
-from asr_ctc.scoring.evaluation import ctc_losses
+from asr_ctc.loading.batch import Batch
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.interruption import Interruption
 

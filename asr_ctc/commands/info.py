@@ -1,0 +1,51 @@
+"""`info`: what a model file holds."""
+
+
+def run_info(config, words, command) -> int:
+    from asr_ctc.acoustic.model_file import load_model, newest_model
+
+    path = (
+        words[0] if words else config.decoding.modelpath or newest_model(config.training.baselogdir)
+    )
+    file = load_model(path)
+    shape, f = file.architecture, file.features
+    n_params = sum(p.numel() for p in file.build_model().parameters())
+    rows = [
+        ("model file", path),
+        (
+            "architecture",
+            f"2 convolutions, {shape.nlayers_rnn} × {shape.nhidden_rnn} bidirectional "
+            f"{shape.cell_type}{' with layer normalisation' if shape.rnn_norm else ''}, "
+            f"{n_params:,} parameters",
+        ),
+        (
+            "features",
+            f"{f['nmels']} mel bins, {1000 * f['win_length']:g} ms windows every "
+            f"{1000 * f['win_step']:g} ms, {f['rate']} Hz",
+        ),
+        ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
+        ("characters", f"{file.charmap.vocab_size} classes: {''.join(file.charmap.symbols)}"),
+    ]
+    if file.language_model:
+        rows.append(("language model", str(file.language_model)))
+    if file.scores:
+        rows.append(("scores", ", ".join(_score(k, v) for k, v in file.scores.items())))
+    rows += [(name.replace("_", " "), _flat(value)) for name, value in file.origin.items() if value]
+    if file.assumed:
+        rows.append(("note", file.assumed))
+    for name, value in rows:
+        print(f"{name:14} {value}")
+    return 0
+
+
+def _flat(value) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    return str(value)
+
+
+def _score(name: str, value) -> str:
+    if isinstance(value, float):
+        is_rate = name.endswith(("cer", "wer"))
+        return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"
+    return f"{name} {value}"

@@ -1,0 +1,11 @@
+"""`train`: a model from a corpus."""
+
+
+def run_train(config, words, command) -> int:
+    if config.training.debug:
+        from asr_ctc.training.overfit import overfit_one_batch
+
+        return overfit_one_batch(config, command)
+    from asr_ctc.training.loop import train
+
+    return train(config, command)

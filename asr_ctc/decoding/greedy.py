@@ -1,0 +1,46 @@
+"""Greedy decoding: the likeliest class of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.decoding.posteriors import frames_of_clips
+from asr_ctc.text.charmap import CharMap
+
+
+def _best_path(frames: np.ndarray, blank: int) -> tuple[tuple[int, ...], float]:
+    """Labels of the best path through ``frames`` (T', V), and the log probability of that path."""
+    path = frames.argmax(axis=1)
+    logp = float(frames.max(axis=1).sum())
+    if logp == -np.inf:
+        return (), logp
+    starts = np.ones(len(path), dtype=bool)
+    starts[1:] = path[1:] != path[:-1]
+    return tuple(path[starts & (path != blank)].tolist()), logp
+
+
+def greedy_decode(
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[list[Hypothesis]]:
+    """Best-path decoding: the likeliest class of each frame, repeats merged, blanks dropped.
+
+    ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
+    Returns one hypothesis for each clip, in a list of its own as ``beam_decode`` does. Its
+    ``logp`` is that of the one best path, thus a lower bound on that of its labels, which other
+    paths spell as well. Equal classes: the lower wins. A clip of no frames gives the empty
+    hypothesis with logp 0, one without a possible path the empty hypothesis with logp -inf.
+
+    Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
+    clip's length.
+
+    Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2.
+    """
+    decoded = []
+    for frames in frames_of_clips(logp, lengths, charmap):
+        labels, path_logp = _best_path(frames, charmap.blankid)
+        decoded.append([Hypothesis(charmap.text(labels), labels, path_logp)])
+    return decoded

@@ -1,0 +1,88 @@
+"""The log posteriors that decoders take: a batch (B, T', V) and its lengths, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from asr_ctc.text.charmap import CharMap
+
+LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability (half precision)
+
+
+def frames_of_clips(
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[np.ndarray]:
+    """The valid frames of each clip, (T'_b, V) float64; ValueError for what cannot be decoded.
+
+    Frames past a clip's length are padding and may hold anything.
+    """
+    if isinstance(logp, torch.Tensor):
+        logp = logp.detach().cpu().double().numpy()
+    logp = np.asarray(logp, dtype=np.float64)
+    clips = []
+    for clip, length in enumerate(_checked_lengths(logp.shape, lengths, charmap)):
+        frames = logp[clip, :length]
+        _refuse_unless_logp(clip, frames.max(initial=-np.inf))
+        clips.append(frames)
+    return clips
+
+
+def _checked_lengths(
+    shape: Sequence[int], lengths: torch.Tensor | Sequence[int], charmap: CharMap
+) -> list[int]:
+    """The lengths of the clips in frames; ValueError unless they and ``shape`` fit together."""
+    if len(shape) != 3:
+        raise ValueError(f"logp has shape {tuple(shape)}; needed (clips, frames, classes)")
+    n_clips, n_frames, n_classes = shape
+    if n_classes != charmap.vocab_size:
+        raise ValueError(
+            f"logp has {n_classes} classes; the character map needs {charmap.vocab_size}"
+        )
+
+    lengths = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
+    if lengths.shape != (n_clips,):
+        raise ValueError(
+            f"lengths has shape {lengths.shape}; needed ({n_clips},), one for each clip"
+        )
+    if n_clips and not np.issubdtype(lengths.dtype, np.integer):
+        raise ValueError(f"lengths are {lengths.dtype}; needed integers, in frames")
+    for clip, length in enumerate(lengths.tolist()):
+        if not 0 <= length <= n_frames:
+            raise ValueError(f"clip {clip} has length {length}; needed 0 to {n_frames} frames")
+    return lengths.tolist()
+
+
+def _refuse_unless_logp(clip: int, greatest: float) -> None:
+    """ValueError when the greatest value of a clip, NaN if it holds one, is no log probability."""
+    if math.isnan(greatest):
+        raise ValueError(f"clip {clip} holds NaN; needed log probabilities")
+    if greatest > LOGP_TOLERANCE:
+        raise ValueError(f"clip {clip} holds {greatest:.4g}; needed log probabilities, at most 0")
+
+
+def padded_batch(
+    logp: torch.Tensor | np.ndarray,
+    lengths: torch.Tensor | Sequence[int],
+    charmap: CharMap,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """All clips on the device, (B, T', V) float64; ValueError as for ``_clips``.
+
+    Frames past a clip's length are blank, for certain.
+    """
+    if not isinstance(logp, torch.Tensor):
+        logp = torch.from_numpy(np.array(logp, dtype=np.float64))
+    lengths = _checked_lengths(logp.shape, lengths, charmap)
+    logp = logp.detach().to(device).double()
+    frame = torch.arange(logp.shape[1], device=device)
+    is_padding = frame >= torch.tensor(lengths, device=device)[:, None]
+    batch = logp.masked_fill(is_padding[:, :, None], -torch.inf)
+    if batch.numel():
+        for clip, greatest in enumerate(batch.amax(dim=(1, 2)).tolist()):
+            _refuse_unless_logp(clip, greatest)
+    batch[:, :, charmap.blankid].masked_fill_(is_padding, 0.0)
+    return batch

@@ -1,0 +1,82 @@
+"""The clips of a split that can be used."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus import transcripts
+from asr_ctc.corpus.corpus import Corpus, LeftOut, load_split, refuse_if_mostly_broken
+from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.exclude import leave_out_listed
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ctc_labels import infeasible
+
+
+def prepare_split(
+    folder: Path,
+    split: str,
+    min_s: float = 0.0,
+    max_s: float = float("inf"),
+    n_threads: int = 4,
+    keep_broken: bool = False,
+    excluded: Mapping[str, str] | None = None,
+    layout: str = "commonvoice",
+    index_dir: Path | None = None,
+) -> Corpus:
+    """A split with durations, cut to the bounds (seconds); UserError when no clip is left.
+
+    ``keep_broken`` keeps clips that cannot be opened, for scoring, where they count. The clips of
+    ``excluded`` ({clip: reason}, see exclude.py) are left out before any is opened.
+    ``layout`` and ``index_dir`` as in ``load_split``.
+    """
+    corpus = leave_out_listed(load_split(folder, split, layout, index_dir), excluded)
+    corpus = with_durations(corpus, n_threads, keep_broken)
+    return between_or_refuse(corpus, min_s, max_s)
+
+
+def between_or_refuse(
+    corpus: Corpus, min_s: float, max_s: float, keep_broken: bool = False
+) -> Corpus:
+    """The clips of ``min_s`` to ``max_s`` seconds; UserError when there is none.
+
+    ``keep_broken`` keeps clips that cannot be opened too: they have a duration of 0.
+    """
+    durations = corpus.durations
+    within = (durations >= min_s) & (durations <= max_s)
+    chosen = corpus.select(within | (durations == 0) if keep_broken else within)
+    if not within.any():
+        raise UserError(
+            f"{corpus.name}: none of {len(corpus)} clips lasts {min_s:g} to {max_s:g} s (they last "
+            f"{durations.min():.2f} to {durations.max():.2f} s): "
+            "change --min_duration, --max_duration"
+        )
+    return chosen
+
+
+def leave_out_unlearnable(
+    corpus: Corpus, charmap: CharMap, processor: WaveformProcessor, output_lengths: Callable
+) -> Corpus:
+    """Takes out the clips whose transcript is empty or too long for CTC, before training."""
+    n_samples = torch.from_numpy(np.round(corpus.durations * processor.rate).astype(np.int64))
+    available = np.asarray(output_lengths(processor.get_spectro_length(n_samples)))
+    needed = transcripts.ctc_frames(corpus, charmap)
+    keep = (needed > 0) & (needed <= available)
+    left_out = [
+        LeftOut(corpus.path(i), _why_unlearnable(corpus.sentence(i), charmap, int(available[i])))
+        for i in np.flatnonzero(~keep)
+    ]
+    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
+    return corpus.select(keep, left_out)
+
+
+def _why_unlearnable(sentence: str, charmap: CharMap, n_output_frames: int) -> str:
+    if not sentence.strip():
+        return "empty transcript"
+    try:
+        return infeasible(charmap.encode(sentence), n_output_frames) or "empty transcript"
+    except ValueError as error:
+        return str(error)

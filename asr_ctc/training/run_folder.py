@@ -1,0 +1,74 @@
+"""The folder of a run and what describes the run in it."""
+
+import contextlib
+import logging
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torchinfo
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+from asr_ctc.config.load import Config
+from asr_ctc.training.setup import Run
+
+log = logging.getLogger("asr_ctc")
+
+
+def check_run_folder(config: Config) -> None:
+    """UserError, before any work, when the folder of the run is in use or cannot be made."""
+    base, name = Path(config.training.baselogdir), config.training.logname
+    if name is not None and (base / name).is_dir() and any((base / name).iterdir()):
+        raise UserError(f"{base / name} holds a run already: choose another --logname")
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=base):
+            pass
+    except OSError as error:
+        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
+
+
+def make_run_folder(config: Config) -> Path:
+    """A new folder for the run: the one asked for, else one with a name of its own."""
+    base = Path(config.training.baselogdir)
+    shape, name = config.model, config.training.logname
+    try:
+        if name is not None:
+            (base / name).mkdir(parents=True, exist_ok=True)
+            check_run_folder(config)  # again: another run may have taken it meanwhile
+            return base / name
+        stem = f"{config.corpus.lang}_{shape.cell_type}_{shape.nlayers_rnn}x{shape.nhidden_rnn}"
+        for number in range(10**6):
+            with contextlib.suppress(FileExistsError):
+                folder = base / f"{stem}_{number}"
+                folder.mkdir(parents=True)
+                return folder
+    except OSError as error:
+        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
+    raise UserError(f"--baselogdir {base}: no free name left for {stem}")
+
+
+def repeatable(run: Run) -> Config:
+    """The run's settings with the corpus it found, and without its name, which is taken now."""
+    config, corpus = run.config, run.config.corpus
+    if corpus.corpus == "commonvoice":
+        folder = run.train_corpus.folder
+        root, version = str(folder.parent.parent), folder.parent.name
+        corpus = replace(corpus, datasetroot=root, datasetversion=version)
+    return replace(config, corpus=corpus, training=replace(config.training, logname=None))
+
+
+def write_description(run: Run, folder: Path) -> None:
+    """config.yaml and summary.txt, and the model's summary in the log."""
+    write_atomically(folder / "config.yaml", repeatable(run).to_yaml().encode())
+    summary = str(torchinfo.summary(run.model, verbose=0, depth=2))
+    n_params = sum(p.numel() for p in run.model.parameters())
+    text = (
+        f"{run.origin['command']}\n\n{summary}\n\n"
+        f"{run.train_corpus.name}: {len(run.train)} clips, {run.train_corpus.hours:.2f} h\n"
+        f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
+        f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
+    )
+    write_atomically(folder / "summary.txt", text.encode())
+    log.info("%s\n%s parameters; the run is in %s", summary, f"{n_params:,}", folder)

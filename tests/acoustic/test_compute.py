@@ -1,0 +1,122 @@
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from asr_ctc.acoustic import compute
+from asr_ctc.base.errors import UserError
+from tests.helpers.command import REPOSITORY
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def with_capability(monkeypatch, *capability):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp16"), ((7, 0), "fp16"), ((6, 1), "fp32")],
+)
+def test_auto_on_gpus(monkeypatch, capability, expected):
+    with_capability(monkeypatch, *capability)
+    assert compute.pick_precision("auto", CUDA) == expected
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512_bf16", "expected"),
+    [(True, False, "bf16"), (False, True, "bf16"), (False, False, "fp32")],
+)
+def test_auto_on_cpus(monkeypatch, amx, avx512_bf16, expected):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16, raising=False)
+    assert compute.pick_precision("auto", CPU) == expected
+
+
+def test_what_is_asked_for_is_taken(monkeypatch):
+    with_capability(monkeypatch, 8, 6)
+    for name in ("fp32", "bf16", "fp16"):
+        assert compute.pick_precision(name, CUDA) == name
+    for name in ("fp32", "bf16"):
+        assert compute.pick_precision(name, CPU) == name
+
+
+def test_what_a_processor_lacks_is_refused_with_what_it_has(monkeypatch):
+    with pytest.raises(UserError, match=r"--precision fp16: .* use --precision fp32 or bf16"):
+        compute.pick_precision("fp16", CPU)
+    with_capability(monkeypatch, 7, 5)
+    with pytest.raises(UserError, match=r"--precision bf16: .* use --precision fp32 or fp16"):
+        compute.pick_precision("bf16", CUDA)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_autocast(precision, dtype):
+    with compute.autocast(CPU, precision):
+        assert nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == dtype
+
+
+def test_a_scaler_works_for_fp16_alone():
+    for precision in ("fp32", "bf16"):
+        scaler = compute.make_scaler(CPU, precision)
+        assert not scaler.is_enabled() and scaler.state_dict() == {}
+    scaler = compute.make_scaler(CPU, "fp16")
+    assert scaler.is_enabled() and scaler.scale(torch.ones(())) > 1
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000", 2), ("50000 100000", 1), ("max 100000", math.inf), (None, math.inf)],
+)
+def test_threads_within_the_quota(tmp_path, monkeypatch, quota, expected):
+    file = tmp_path / "cpu.max"
+    if quota:
+        file.write_text(quota + "\n")
+    monkeypatch.setattr(compute, "CGROUP_QUOTA", file)
+    assert compute._quota_cores() == expected
+
+
+def test_saved_activations_by_hand():
+    model = nn.Sequential(nn.Linear(10, 20), nn.Sigmoid(), nn.Linear(20, 5))
+    with compute.SavedActivations(model) as saved:
+        model(torch.zeros(3, 10))
+    # The input, and the sigmoid's output, which the sigmoid and the next layer both keep.
+    assert saved.megabytes == pytest.approx(4 * (3 * 10 + 3 * 20) / 1e6)
+    with compute.SavedActivations(model) as saved:
+        for n_rows in 2, 3, 1:
+            model(torch.zeros(n_rows, 10)).sum().backward()
+    assert saved.megabytes == pytest.approx(4 * (3 * 10 + 3 * 20) / 1e6)  # the largest pass
+    with compute.SavedActivations(model) as saved, torch.no_grad():
+        model(torch.zeros(3, 10))
+    assert saved.megabytes == 0
+
+
+@pytest.mark.parametrize("given", [None, "7"])
+def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setenv(name, given or "")
+    if given is None:
+        monkeypatch.delenv(name)
+    compute.use_processor()
+    assert os.environ[name] == (given or compute.PRIMITIVES_KEPT)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")
+@pytest.mark.parametrize(
+    "given, n_looks", [({}, 0), ({"OMP_WAIT_POLICY": "active"}, 30_000_000_000)]
+)
+def test_threads_wait_asleep_unless_told_otherwise(given, n_looks):
+    inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    told = subprocess.run(
+        [sys.executable, "-c", "import asr_ctc.compute"],
+        env={**inherited, **given, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        encoding="utf-8",
+        cwd=REPOSITORY,
+    ).stderr
+    assert f"GOMP_SPINCOUNT = '{n_looks}'" in told

@@ -1,0 +1,292 @@
+"""`lm --tune`, and the language model in the model file that it leaves."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.assembly.decoder import fusion_of
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.commands import tune
+from asr_ctc.commands.info import run_info
+from asr_ctc.config.load import make_config
+from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.fusion import fuse
+from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.lm.arpa import write_arpa
+from asr_ctc.lm.counting import count_windows
+from asr_ctc.lm.kenlm_binary import COUNTS_OFFSET, MAGIC
+from asr_ctc.lm.kneser_ney import estimate
+from asr_ctc.lm.ngrams import SPECIAL_WORDS
+from asr_ctc.lm.stored import StoredModel
+from asr_ctc.recognition.recognizer import Recognizer
+from asr_ctc.scoring.evaluation import Decoded, Evaluation
+from asr_ctc.text.charmap import CharMap
+from tests.helpers import fake_kenlm
+from tests.helpers.command import run
+
+WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
+
+
+def model_of(*sentences, order=2):
+    words = [*SPECIAL_WORDS, *sorted({word for s in sentences for word in s.split()})]
+    ids = [[words.index(word) for word in s.split()] for s in sentences]
+    return estimate(count_windows(ids, order, (0,) * order), order, words, (0,) * order)
+
+
+@pytest.fixture
+def stored():
+    return StoredModel("le.arpa", model_of("le chat dort", "la souris dort"), WEIGHTS)
+
+
+@pytest.fixture
+def path(tmp_path, tiny_model, stored):
+    """A model file with a language model."""
+    save_model(tmp_path / "with.pt", replace(tiny_model, language_model=stored))
+    return tmp_path / "with.pt"
+
+
+def test_a_model_file_gives_the_language_model_back(path, stored):
+    found = load_model(path).language_model
+    assert (found.name, found.weights, found.model.words) == (
+        "le.arpa",
+        WEIGHTS,
+        stored.model.words,
+    )
+    assert found.model.order == 2
+    for ours, theirs in zip(stored.model.ngrams, found.model.ngrams, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+        assert ours.dtype == theirs.dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value"),
+    [
+        ("children", -1, 10**6),
+        ("children", 5, -1),
+        ("state", 3, 10**6),
+        ("state", 3, -1),
+        ("shorter", 6, 6),
+        ("word", 4, 99),
+        ("logp", 4, float("nan")),
+    ],
+)
+def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, place, value):
+    content = torch.load(path, weights_only=True)
+    content["language_model"]["ngrams"][name][place] = value
+    torch.save(content, path)
+    with pytest.raises(UserError, match="its language model is damaged"):
+        load_model(path)
+
+
+def test_arrays_of_other_sizes_and_types_are_refused(path):
+    content = torch.load(path, weights_only=True)
+    arrays = content["language_model"]["ngrams"]
+    whole = dict(arrays)
+    for name in whole:
+        arrays[name] = whole[name][:-1]
+        torch.save(content, path)
+        with pytest.raises(UserError, match="damaged"):
+            load_model(path)
+        arrays[name] = whole[name].to(torch.float64)
+        torch.save(content, path)
+        with pytest.raises(UserError, match="float64"):
+            load_model(path)
+        arrays[name] = whole[name]
+    del arrays["word"]
+    torch.save(content, path)
+    with pytest.raises(UserError, match="not a model"):
+        load_model(path)
+
+
+def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_model):
+    charmap, other = tiny_model.charmap, model_of("un oiseau chante")
+    write_arpa(tmp_path / "other.arpa", other)
+    frames = np.log(np.random.default_rng(0).dirichlet(np.full(44, 0.3), 12))
+
+    def scores(fusion):
+        return [h.score for h in beam_decode(frames[None], [12], charmap, 5, fusion=fusion)[0]]
+
+    def of(**flags):
+        return fusion_of(make_config({}, flags), charmap, stored)
+
+    assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
+    heavier = {**WEIGHTS, "lm_weight": 2.0}
+    assert scores(of(lm_weight=2.0)) == scores(fuse(stored.model, charmap, **heavier))
+    assert of(lm=None) is None
+    defaults = dict(lm_weight=0.5, word_bonus=0.0, unk_logp=-10.0)
+    expected = scores(fuse(other, charmap, **defaults))
+    assert scores(of(lm=str(tmp_path / "other.arpa"))) == pytest.approx(expected, abs=1e-4)
+    recognizer = Recognizer(replace(tiny_model, language_model=stored))
+    assert scores(recognizer.fusion) == scores(of())
+    assert Recognizer(tiny_model).fusion is None
+
+
+def unsure(text: str, heard: str, charmap: CharMap, belief=0.45, least=1e-4) -> np.ndarray:
+    """Frames (2 U, V) that hold ``heard`` likelier than ``text``, of the same length."""
+    p = np.full((2 * len(text), charmap.vocab_size), least)
+    for i, (right, wrong) in enumerate(zip(text, heard, strict=True)):
+        p[2 * i, charmap.char2idx[right]] += belief
+        p[2 * i, charmap.char2idx[wrong]] += 1 - belief
+        p[2 * i + 1, charmap.blankid] += 1
+    return np.log(p / p.sum(axis=1, keepdims=True))
+
+
+@pytest.fixture
+def heard(monkeypatch):
+    """Posteriors of dev in which greedy decoding hears what no language model would."""
+    charmap = CharMap()
+    pairs = [("le chat dort", "le chot dort"), ("la souris dort", "la saurus dort")]
+    posteriors = [unsure(*pair, charmap) for pair in pairs]
+    clips = []
+    for (text, _), logp in zip(pairs, posteriors, strict=True):
+        hypotheses = greedy_decode(logp[None], [len(logp)], charmap)[0]
+        clips.append(Decoded(text, text, hypotheses))
+    posteriors.append(np.zeros((0, charmap.vocab_size)))  # a clip that cannot be read
+    clips.append(Decoded("broken", "la", [Hypothesis("", (), 0.0)]))
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (Evaluation(clips), posteriors))
+
+
+def test_tuning_finds_weights_with_which_the_language_model_helps(
+    heard, tmp_path, tiny_model, stored
+):
+    path, lm = tmp_path / "model.pt", tmp_path / "le.arpa.gz"
+    save_model(path, tiny_model)
+    write_arpa(lm, stored.model)
+    config = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": -8.0})
+    tuning = tune.tune_language_model(config)
+    assert tuning.measure == "WER"
+    # chot, saurus, and the word of the broken clip
+    assert tuning.greedy.wer == pytest.approx(3 / 7)
+    best = tuning.error_rates.min()
+    assert best == tuning.best.wer == pytest.approx(1 / 7)
+    place = tune.LM_WEIGHTS.index(tuning.lm_weight), tune.WORD_BONUSES.index(tuning.word_bonus)
+    assert tuning.error_rates[place] == best
+    assert tuning.error_rates.max() > best
+    file = load_model(path)
+    assert file.language_model.name == "le.arpa.gz"
+    assert file.language_model.weights == {
+        "lm_weight": tuning.lm_weight,
+        "word_bonus": tuning.word_bonus,
+        "unk_logp": -8.0,
+    }
+    for name, tensor in tiny_model.state_dict.items():
+        assert torch.equal(file.state_dict[name], tensor)
+    assert file.scores == tiny_model.scores
+
+
+def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, stored, monkeypatch):
+    """A letter heard for certain: only a cost above 10 makes a known word of the unknown one."""
+    path, lm, charmap = tmp_path / "model.pt", tmp_path / "le.arpa", CharMap()
+    save_model(path, tiny_model)
+    write_arpa(lm, stored.model)
+    logp = unsure("le chat dort", "le chot dort", charmap, belief=1e-14, least=1e-18)
+    clip = Decoded("le", "le chat dort", greedy_decode(logp[None], [len(logp)], charmap)[0])
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (Evaluation([clip]), [logp]))
+
+    def tuned(**flags):
+        given = {"modelpath": str(path), "lm": str(lm), **flags}
+        return tune.tune_language_model(make_config({}, given))
+
+    tuning = tuned()
+    assert tuning.unk_logp == -30 and tuning.error_rates.min() == 0  # with the least weight
+    assert load_model(path).language_model.weights["unk_logp"] == -30
+    assert (tuning.error_rates == tuned(unk_logp=-30.0).error_rates).all()
+    assert tuned(unk_logp=-10.0).error_rates.min() == pytest.approx(1 / 3)
+
+
+def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stored, monkeypatch):
+    text, charmap = "le chat dort bien", tiny_model.charmap
+    read = {0.5: "le dort", 0.75: "le chit durt bian"}  # 2 of 4 words wrong, and 3 of 4
+
+    def read_by_weight(logp, lengths, charmap, width, n_best, fusion):
+        return [[Hypothesis(read.get(fusion["lm_weight"], ""), (), 0.0)]]
+
+    monkeypatch.setattr(tune, "fuse", lambda model, charmap, **weights: weights)
+    monkeypatch.setattr(tune, "beam_decode", read_by_weight)
+    evaluation = Evaluation([Decoded("clip", text, [Hypothesis("", (), 0.0)])])
+    frames = [np.zeros((1, charmap.vocab_size))]
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (evaluation, frames))
+    save_model(tmp_path / "model.pt", tiny_model)
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    flags = {"modelpath": str(tmp_path / "model.pt"), "lm": str(tmp_path / "le.arpa")}
+    tuning = tune.tune_language_model(make_config({}, flags))
+    assert tuning.lm_weight == 0.75
+    assert (tuning.best.wer, tuning.best.cer) == (3 / 4, 3 / 17)
+    assert tuning.error_rates.min() == 2 / 4
+
+
+def test_a_kenlm_binary_is_tuned_but_fits_into_no_model_file(
+    heard, tmp_path, tiny_model, stored, monkeypatch, capsys
+):
+    path, flags = tmp_path / "model.pt", "lm --tune --unk_logp -8 --modelpath"
+    save_model(path, tiny_model)
+    before = path.read_bytes()
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    (tmp_path / "le.bin").write_bytes(
+        MAGIC.ljust(COUNTS_OFFSET + 8, b"\0") + "\0".join(["", *stored.model.words, ""]).encode()
+    )
+    monkeypatch.setitem(sys.modules, "kenlm", fake_kenlm)
+    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.bin")]) == 0
+    binary = capsys.readouterr().out.splitlines()
+    assert "not written: only a model in ARPA fits" in binary[-1]
+    assert path.read_bytes() == before
+    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.arpa")]) == 0
+    assert capsys.readouterr().out.splitlines()[:-1] == binary[:-1]
+
+
+def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
+    sentence = ["▁" if c == " " else c for c in "le chat dort"]
+    path = tmp_path / "model.pt"
+    save_model(path, tiny_model)
+    write_arpa(tmp_path / "c.arpa", model_of(" ".join(sentence), order=3))
+    config = make_config({}, {"modelpath": str(path), "lm": str(tmp_path / "c.arpa")})
+    assert tune.tune_language_model(config).measure == "CER"
+
+
+def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(
+    tmp_path, tiny_model, stored, monkeypatch
+):
+    path = tmp_path / "model.pt"
+    save_model(path, tiny_model)
+    before = path.read_bytes()
+    write_arpa(tmp_path / "ru.arpa", model_of("кот спит"))
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    of_no_word = Evaluation([Decoded("clip", "...", [Hypothesis("le", (), 0.0)])])
+    frames = [np.zeros((1, tiny_model.charmap.vocab_size))]
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (of_no_word, frames))
+    for flags, complaint in (
+        ({}, "--lm FILE"),
+        ({"lm": str(tmp_path / "ru.arpa")}, r"cannot spell 2 of the 2 words"),
+        ({"lm": str(tmp_path / "absent.arpa")}, "absent.arpa: cannot be read"),
+        ({"lm": str(tmp_path / "le.arpa")}, "no clip of dev has a transcript"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            tune.tune_language_model(make_config({}, {"modelpath": str(path), **flags}))
+    assert path.read_bytes() == before
+
+
+def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
+    path = tmp_path / "logs" / "run" / "best_model.pt"
+    path.parent.mkdir(parents=True)
+    save_model(path, tiny_model)
+    made = run("lm --out toy.arpa --order 3 --datasetroot", toy_root, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    tuned = run("lm --tune --lm toy.arpa --nthreads 0 --datasetroot", toy_root, cwd=tmp_path)
+    assert tuned.returncode == 0, tuned.stderr
+    lines = tuned.stdout.splitlines()
+    assert lines[0].startswith("6 clips of dev, greedy: WER ")
+    assert lines[1].startswith("WER in % with --unk_logp -")
+    assert [len(line.split("|")) for line in lines[2:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
+    assert lines[-2].startswith("best: WER ")
+    split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
+    scored = run(split, toy_root, cwd=tmp_path)
+    assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout
+    assert f"WER {float(lines[-2].split()[2]):6.2f} %" in scored.stdout
+    run_info(make_config({}, {}), [str(path)], [])
+    assert "language model toy.arpa, " in capsys.readouterr().out

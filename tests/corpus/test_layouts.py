@@ -1,0 +1,474 @@
+"""Corpora of every layout, made small by the tests, and text of every script in them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.corpus import columns
+from asr_ctc.corpus.columns import Categories, line_blocks, lines
+from asr_ctc.corpus.corpus import find_corpus, load_split
+from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.layouts import LeftOut, read_table, without_csv_quotes
+from asr_ctc.text.charmap import CharMap, count_characters, lower_case
+from tests.helpers import command
+
+SCRIPTS = {
+    "Arabic": "مرحبًا بالعالم",
+    "Hebrew": "שלום, עולם",
+    "Thai": "สวัสดีชาวโลก",
+    "Chinese": "你好，世界",
+    "Tamil": "வணக்கம் உலகம்",
+    "Georgian": "გამარჯობა მსოფლიო",
+    "Yoruba": "ẹ kú ọjọ́",
+    "emoji": "👩‍👩‍👧 ça va 🏳️‍🌈",
+    "beyond the plane": "𝄞 𐍈 𠜎",
+}
+
+
+def write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return file
+
+
+def write_sound(file, duration_s=0.5):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).uniform(-0.1, 0.1, int(duration_s * 16_000))
+    soundfile.write(file, noise, 16_000)
+
+
+def rows_of(corpus):
+    return [
+        (corpus.path(i), corpus.sentence(i), corpus.speakers[corpus.rows[i]])
+        for i in range(len(corpus))
+    ]
+
+
+# --- Common Voice, of every release --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("client_id path sentence up_votes down_votes age gender accent", "p c1 s 2 0 x x x"),
+        ("client_id path sentence up_votes down_votes age gender accent locale segment",
+         "p c1.mp3 s 2 0 x x x fr x"),
+        ("client_id path sentence_id sentence sentence_domain up_votes down_votes age gender "
+         "accents variant locale segment", "p c1.mp3 i s x 2 0 x x x x fr x"),
+        ("sentence client_id new path", "s p x c1.mp3"),
+    ],
+)  # fmt: skip
+def test_releases_are_read_by_their_header(tmp_path, header, row):
+    (tmp_path / "clips").mkdir()
+    cells = ["Un deux." if cell == "s" else cell for cell in row.split()]
+    write(tmp_path / "train.tsv", "\t".join(header.split()) + "\n" + "\t".join(cells) + "\n")
+    corpus = load_split(tmp_path, "train")
+    assert rows_of(corpus) == [("c1.mp3", "Un deux.", "p")]
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"),
+    [
+        ('"Il dit ""oui""."', 'Il dit "oui".'),  # as a CSV writer writes it
+        ('"""Oui"", dit-il."', '"Oui", dit-il.'),
+        ('"""Oui"""', '"Oui"'),
+        ('""""', '"'),
+        ('"Oui."', '"Oui."'),  # the whole sentence is a quotation
+        ('"Oui", dit-il, "non"', '"Oui", dit-il, "non"'),
+        ('"Oui', '"Oui'),
+        ('Oui"', 'Oui"'),
+        ('Il dit ""oui"".', 'Il dit ""oui"".'),
+        ('"a ""b" c"', '"a ""b" c"'),
+        ('"""', '"""'),
+        ('""', '""'),
+        ('"', '"'),
+        ("", ""),
+    ],
+)
+def test_quotes_of_older_and_newer_releases(tmp_path, field, sentence):
+    (tmp_path / "clips").mkdir()
+    write(tmp_path / "train.tsv", f"path\tsentence\na.mp3\t{field}\nb.mp3\tNon.\n")
+    corpus = load_split(tmp_path, "train")
+    assert [corpus.sentence(i) for i in range(len(corpus))] == [sentence, "Non."]
+
+
+@given(st.text(st.sampled_from('a" é')))
+def test_what_a_csv_writer_quotes_is_read_back(text):
+    quoted = f'"{text.replace(chr(34), 2 * chr(34))}"'.encode()
+    assert without_csv_quotes(quoted) == (text.encode() if '"' in text else quoted)
+
+
+cells = st.text(st.sampled_from('ab"\u2028\u0085\x1c é\x00\\\r'), max_size=5)
+
+
+@given(
+    rows=st.lists(st.lists(cells, min_size=0, max_size=4), min_size=1, max_size=30),
+    piece_bytes=st.integers(1, 40),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    n_blank=st.integers(0, 3),
+)
+def test_rows_read_are_lines_minus_one(tmp_path_factory, rows, piece_bytes, line_end, n_blank):
+    """Whatever the text and wherever a piece of the file ends."""
+    folder = tmp_path_factory.mktemp("rows")
+    (folder / "clips").mkdir()
+    rows = [["good", "row"], ["another", "one"], *rows, ["last", "end"]]
+    texts = ["\t".join(cell.replace("\r", "") for cell in row) for row in rows]
+    text = line_end.join(["path\tsentence", *texts]) + n_blank * line_end
+    write(folder / "train.tsv", text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE_BYTES", piece_bytes)
+        table = read_table("commonvoice", folder, "train")
+    assert len(table.paths) + len(table.left_out) == len(rows)
+    cut = [text.split("\t") for text in texts]
+    usable = [i for i, row in enumerate(cut) if len(row) > 1 and row[0].encode().strip()]
+    assert table.record.tolist() == usable
+    wanted = [without_csv_quotes(cut[i][1].encode()).decode() for i in usable]
+    assert list(table.sentences) == wanted
+
+
+@given(st.binary(max_size=60), st.integers(1, 9))
+def test_pieces_of_a_file_are_its_lines(tmp_path_factory, content, piece_bytes):
+    file = write(tmp_path_factory.mktemp("pieces") / "a", content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE_BYTES", piece_bytes)
+        try:
+            text = content.rstrip(b"\r\n").decode()
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            with pytest.raises(UserError, match=f"line {line} is not UTF-8"):
+                list(lines(file))
+            return
+        text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        found = list(lines(file))
+    assert found == (text.split("\n") if content.rstrip(b"\r\n") else [])
+
+
+def test_blocks_feed_the_digest_every_byte(tmp_path):
+    class Digest(list):
+        update = list.append
+
+    content = b"\xef\xbb\xbfa\r\nb\n\n\n"
+    digest = Digest()
+    assert b"".join(line_blocks(write(tmp_path / "a", content), digest)) == b"a\nb"
+    assert b"".join(digest) == content
+
+
+@given(st.lists(st.sampled_from(["", "a", "é", "ab"])))
+def test_categories_are_a_list_of_strings(values):
+    column = Categories(values)
+    assert list(column) == values and [column[i] for i in range(len(values))] == values
+    assert list(column.names) == list(dict.fromkeys(values))
+
+
+# --- LibriSpeech ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def librispeech(tmp_path):
+    root = tmp_path / "LibriSpeech"
+    for part, speaker in ("train-clean-100", 19), ("train-other-500", 20), ("test-clean", 21):
+        chapter = root / part / str(speaker) / "7"
+        names = [f"{speaker}-7-{i:04}" for i in range(2)]
+        write(chapter / f"{speaker}-7.trans.txt", "".join(f"{n} I AM {n}\n" for n in names))
+        for name in names:
+            write_sound(chapter / f"{name}.flac")
+    return root
+
+
+def test_librispeech(librispeech):
+    corpus = with_durations(load_split(librispeech, "train", "librispeech"))
+    assert corpus.name == "LibriSpeech train"
+    assert rows_of(corpus) == [
+        (f"train-{kind}/{s}/7/{s}-7-{i:04}.flac", f"I AM {s}-7-{i:04}", str(s))
+        for kind, s in (("clean-100", 19), ("other-500", 20))
+        for i in range(2)
+    ]
+    assert corpus.durations.tolist() == [0.5] * 4
+    one = load_split(librispeech, "train-other-500", "librispeech")
+    assert len(one) == 2 and one.fingerprint != corpus.fingerprint
+    message = r"no such split: looked for .*dev-\* \(there: test-clean, train-clean-100, train-oth"
+    with pytest.raises(UserError, match=message):
+        load_split(librispeech, "dev", "librispeech")
+
+
+# --- LJSpeech ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ljspeech(tmp_path):
+    root, text = tmp_path / "LJSpeech-1.1", ""
+    for i in range(30):
+        write_sound(root / "wavs" / f"LJ001-{i:04}.wav", 0.1)
+        text += f'LJ001-{i:04}|{i} "dogs"|{"dog " * (i + 1)}"s"\n'
+    write(root / "metadata.csv", text)
+    return root
+
+
+def test_ljspeech_is_split_first(ljspeech, tmp_path):
+    with pytest.raises(UserError, match=r"no such split.*main_ctc\.py split --corpus ljspeech"):
+        load_split(ljspeech, "train", "ljspeech")
+    ours = f"--corpus ljspeech --datasetroot {ljspeech.parent} --datasetversion LJSpeech-1.1"
+    finished = command.run(f"split {ours}", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "no speaker is known: only sentences are kept apart" in finished.stdout
+    splits = [load_split(ljspeech, split, "ljspeech") for split in ("train", "dev", "test")]
+    assert [len(corpus) for corpus in splits] == [24, 3, 3]
+    whole = (ljspeech / "metadata.csv").read_text().splitlines()
+    parts = [(ljspeech / f"{split}.csv").read_text().splitlines() for split in ("train", "dev")]
+    assert set(sum(parts, [])) < set(whole)
+    corpus = with_durations(splits[0])
+    assert corpus.path(0).endswith(".wav") and corpus.sentence(0).endswith('dog "s"')
+    assert corpus.durations[0] == pytest.approx(0.1)
+
+
+def test_ljspeech_text(tmp_path):
+    write(tmp_path / "train.csv", 'a|Dr. "X"|Doctor "X"\nb|as it is\nc|as it is|\nd\n')
+    table = read_table("ljspeech", tmp_path, "train")
+    assert list(table.paths) == ["a.wav", "b.wav", "c.wav"]
+    assert list(table.sentences) == ['Doctor "X"', "as it is", "as it is"]
+    assert table.left_out == (LeftOut("train.csv line 4", "not name|text"),)
+
+
+# --- Kaldi ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kaldi(tmp_path):
+    data = tmp_path / "data" / "train"
+    write_sound(data / "u1.wav")
+    write_sound(tmp_path / "else where" / "u2.wav")
+    write(data / "wav.scp", f"u1 u1.wav\nu2\t{tmp_path / 'else where' / 'u2.wav'}\n")
+    write(data / "text", "u1 un deux\nu2\ttrois\n")
+    write(data / "utt2spk", "u1 anne\nu2 bob\n")
+    return tmp_path / "data"
+
+
+def test_kaldi(kaldi, tmp_path):
+    corpus = with_durations(load_split(kaldi, "train", "kaldi"))
+    elsewhere = str(tmp_path / "else where" / "u2.wav")
+    assert rows_of(corpus) == [("u1.wav", "un deux", "anne"), (elsewhere, "trois", "bob")]
+    assert corpus.file(0) == kaldi / "train" / "u1.wav" and str(corpus.file(1)) == elsewhere
+    assert corpus.durations.tolist() == [0.5, 0.5]
+
+
+def test_kaldi_durations_and_missing_parts(kaldi):
+    write(kaldi / "train" / "utt2dur", "u1 2.5\n")
+    (kaldi / "train" / "utt2spk").unlink()
+    write(kaldi / "train" / "text", "u1 un\nu2\nu3 trois\n\nu2 deux\n")
+    table = read_table("kaldi", kaldi, "train")
+    assert list(table.sentences) == ["un", "", "deux"] and set(table.speakers) == {""}
+    assert table.left_out == (LeftOut("u3", "not in wav.scp"),)
+    np.testing.assert_equal(table.duration_s, np.float32([2.5, np.nan, np.nan]))
+    write(kaldi / "train" / "text", "u1 un\n")
+    assert read_table("kaldi", kaldi, "train").left_out == (LeftOut("u2", "not in text"),)
+
+
+def test_kaldi_runs_no_command(kaldi, tmp_path):
+    write(kaldi / "train" / "wav.scp", f"u1 touch {tmp_path}/ran |\n")
+    with pytest.raises(UserError, match=r"wav\.scp: u1 is made by a command .* never run"):
+        load_split(kaldi, "train", "kaldi")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_kaldi_segments_are_refused(kaldi):
+    write(kaldi / "train" / "segments", "u1 r1 0 1\n")
+    with pytest.raises(UserError, match="segments"):
+        load_split(kaldi, "train", "kaldi")
+
+
+# --- Manifests -----------------------------------------------------------------------------------
+
+
+def write_manifest(folder, ending, records, split="train"):
+    """Records as they would be written by the tools people have."""
+    file, names = folder / f"{split}.{ending}", list(records[0])
+    if ending == "jsonl":
+        return write(file, "".join(json.dumps(record) + "\n" for record in records))
+    with open(file, "w", newline="", encoding="utf-8") as table:
+        if ending == "csv":
+            writer = csv.DictWriter(table, names)
+            writer.writeheader()
+            writer.writerows(records)
+        else:
+            for row in [names, *(record.values() for record in records)]:
+                table.write("\t".join(map(str, row)) + "\n")
+    return file
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
+def test_manifests(tmp_path, ending):
+    write_sound(tmp_path / "sub" / "a.wav")
+    write_sound(tmp_path / "b.wav", 0.25)
+    records = [
+        {"duration": "", "path": "sub/a.wav", "sentence": "Un, deux.", "speaker": "anne"},
+        {"duration": 1.5, "path": str(tmp_path / "b.wav"), "sentence": 'dit "oui"', "speaker": ""},
+    ]
+    write_manifest(tmp_path, ending, records)
+    corpus = with_durations(load_split(tmp_path, "train", "manifest"))
+    assert rows_of(corpus) == [(r["path"], r["sentence"], r["speaker"]) for r in records]
+    assert corpus.file(0) == tmp_path / "sub" / "a.wav"
+    assert corpus.durations.tolist() == [0.5, 1.5]  # what is written down is taken
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
+def test_manifests_with_the_least(tmp_path, ending):
+    write_manifest(tmp_path, ending, [{"path": "a.wav", "sentence": "Un."}])
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.paths) == ["a.wav"] and list(table.speakers) == [""]
+    assert np.isnan(table.duration_s).all()
+
+
+def test_a_csv_field_may_hold_lines(tmp_path):
+    records = [{"path": "a.wav", "sentence": 'Un\ndeux, "trois"'}, {"path": "", "sentence": "x"}]
+    write_manifest(tmp_path, "csv", records)
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.sentences) == ['Un\ndeux, "trois"']
+    assert table.left_out == (LeftOut("train.csv record 2", "no path"),)
+
+
+def test_bad_lines_of_jsonl_are_named(tmp_path):
+    good = [json.dumps({"path": f"{i}.wav", "sentence": "a", "speaker": 3}) for i in range(7)]
+    bad = ["{", "[]", '{"path": "a"}', '{"path": 1, "sentence": "a"}', '{"path": "a", "sentence": '
+           '"\\ud800"}', '{"path": " ", "sentence": "a"}']  # fmt: skip
+    write(tmp_path / "train.jsonl", "\n".join(good + bad))
+    table = read_table("manifest", tmp_path, "train")
+    assert table.record.tolist() == list(range(7)) and set(table.speakers) == {"3"}
+    assert [item.clip for item in table.left_out] == [f"train.jsonl line {8 + i}" for i in range(6)]
+    assert table.left_out[-1].reason == "no path"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, r"looked for .*train\.tsv or .*train\.csv or .*train\.jsonl \(there: none\)"),
+        ({"a.csv": "x"}, r"\(there: a\.csv\)"),
+        ({"train.csv": "x", "train.tsv": "x"}, "both there"),
+        ({"train.csv": "path,text\na,b\n"}, "no column named sentence"),
+        ({"train.csv": ""}, "no column named path or sentence"),
+        ({"train.csv": "path,sentence\n"}, "holds no clips"),
+        ({"train.csv": 'path,sentence\na,"b\n'}, "not a CSV table"),
+        ({"train.jsonl": ""}, "holds no clips"),
+        ({"train.tsv": "path\tsentence\n"}, "holds no clips"),
+        ({"train.jsonl": b'{"path": "\xe9"}\n'}, "line 1 is not UTF-8"),
+    ],
+)
+def test_manifests_that_are_refused(tmp_path, files, message):
+    for name, text in files.items():
+        write(tmp_path / name, text)
+    with pytest.raises(UserError, match=message):
+        read_table("manifest", tmp_path, "train")
+
+
+# --- Where they are ------------------------------------------------------------------------------
+
+
+def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
+    (tmp_path / "LJSpeech-1.1").mkdir()
+    root = str(tmp_path)
+    assert find_corpus(root, None, "fr", "kaldi") == tmp_path
+    assert find_corpus(root, "LJSpeech-1.1", "fr", "ljspeech") == tmp_path / "LJSpeech-1.1"
+    with pytest.raises(UserError, match=r"no folder .*LJSpeech-2 .*found LJSpeech-1\.1"):
+        find_corpus(root, "LJSpeech-2", "fr", "ljspeech")
+
+
+def test_training_and_scoring_on_a_manifest(tmp_path):
+    """The model remembers the layout; it is not asked for again."""
+    root = tmp_path / "mine"
+    for split, n in ("train", 8), ("dev", 2), ("test", 2):
+        names = [f"{split}{i}.wav" for i in range(n)]
+        for name in names:
+            write_sound(root / name, 1.2)
+        records = [{"path": name, "sentence": "ab"} for name in names]
+        write_manifest(root, "jsonl", records, split)
+    ours = f"--corpus manifest --datasetroot {root}"
+    finished = command.run(
+        f"train {command.SMALL} {ours} --num_epochs 1 --logname small", cwd=tmp_path
+    )
+    assert finished.returncode == 0, finished.stderr
+    model = tmp_path / "logs" / "small" / "best_model.pt"
+    finished = command.run(f"test --modelpath {model} --datasetroot {root}", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "mine test: 2 of 2 clips scored" in finished.stdout
+
+
+# --- Any script, and lower case ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["commonvoice", "ljspeech", "kaldi", "manifest"])
+def test_every_script_survives(tmp_path, layout):
+    texts = list(SCRIPTS.values())
+    pairs = list(zip("abcdefghi", texts, strict=True))
+    if layout == "commonvoice":
+        (tmp_path / "clips").mkdir()
+        text = "".join(f"{name}.mp3\t{text}\n" for name, text in [("path", "sentence"), *pairs])
+        write(tmp_path / "train.tsv", text.replace("path.mp3", "path", 1))
+    elif layout == "ljspeech":
+        write(tmp_path / "train.csv", "".join(f"{name}|{text}|\n" for name, text in pairs))
+    elif layout == "kaldi":
+        write(tmp_path / "train" / "wav.scp", "".join(f"{name} {name}.wav\n" for name, _ in pairs))
+        write(tmp_path / "train" / "text", "".join(f"{name} {text}\n" for name, text in pairs))
+    else:
+        write_manifest(tmp_path, "csv", [{"path": n, "sentence": text} for n, text in pairs])
+    corpus = load_split(tmp_path, "train", layout)
+    assert list(corpus.sentences) == texts
+    charmap, rare = CharMap.from_transcripts(corpus.sentences)
+    assert rare == {}
+    for text in texts:
+        assert charmap.text(charmap.encode(text)) == lower_case(text)
+
+
+@pytest.mark.parametrize(
+    ("case_folding", "text", "lower"),
+    [
+        ("default", "ISIK İZMİR", "isik i̇zmi̇r"),
+        ("turkish", "ISIK İZMİR ŞİŞLİ Diyarbakır", "ısık izmir şişli diyarbakır"),
+        ("turkish", "I\u0307", "i"),  # İ in two code points
+        ("german", "STRAẞE Straße Müller ÄÖÜ", "straße straße müller äöü"),
+        ("german", "MU\u0308LLER", "müller"),
+        ("default", "ΟΔΟΣ", "οδος"),  # Greek's last sigma, in every case folding
+    ],
+)
+def test_lower_case_of_languages(case_folding, text, lower):
+    assert lower_case(text, case_folding) == lower
+    charmap, _ = CharMap.from_transcripts([text], case_folding=case_folding)
+    assert charmap.text(charmap.encode(text)) == lower
+    again = CharMap.from_json(charmap.to_json())
+    assert again == charmap and again.case_folding == case_folding
+
+
+def test_turkish_with_the_default_classes():
+    charmap = CharMap(case_folding="turkish")  # it has no ı: both are folded to i
+    assert charmap.encode("ILIK İL") == charmap.encode("ılık il") == CharMap().encode("ilik il")
+
+
+def test_german_letters_that_the_map_has_are_not_folded():
+    symbols = ("¬", " ", *"abcdefghijklmnopqrstuvwxyzäß")
+    charmap = CharMap(symbols, None, None, None, case_folding="german")
+    assert charmap.decode(charmap.encode("ÄRGER groß Öl café")) == "ärger groß ol cafe"
+    other = CharMap(symbols, None, None, None)
+    assert other.decode(other.encode("ÄRGER groß Öl café")) == "arger gross ol cafe"
+
+
+def test_maps_of_before_have_the_default_folding():
+    content = CharMap().to_dict()
+    del content["case_folding"]
+    assert CharMap.from_dict(content) == CharMap()
+    with pytest.raises(ValueError, match="case_folding must be one of default, turkish, german"):
+        CharMap(case_folding="french")
+
+
+@given(st.lists(st.text(st.sampled_from("aA Ii\u00a0\u0307\ufdd0İßẞΣ한\u1112\u1161")), max_size=20))
+def test_characters_are_counted_as_one_by_one(sentences):
+    for case_folding in "default", "turkish":
+        one_by_one = {}
+        for sentence in sentences:
+            for c in lower_case(sentence, case_folding):
+                c = " " if c.isspace() else c
+                one_by_one[c] = one_by_one.get(c, 0) + 1
+        assert count_characters(sentences, case_folding) == one_by_one

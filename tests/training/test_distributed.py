@@ -1,0 +1,166 @@
+"""Several processes that train together, started by torchrun on CPUs (gloo)."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.loader import make_loader
+from asr_ctc.loading.selection import prepare_split
+from asr_ctc.scoring.evaluation import evaluate
+from tests.helpers.command import MAIN, REPOSITORY, environment, run
+from tools.toy_corpus import make_toy_corpus
+
+COMMON = """
+    train --nlayers_rnn 1 --nhidden_rnn 8 --precision fp32 --device cpu --seed 3 --min_duration 0.5
+    --nthreads 0 --dropout 0 --base_lr 0.01 --datasetroot data
+""".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Holds data/, a toy corpus of 16, 4 and 1 clips."""
+    folder = tmp_path_factory.mktemp("together")
+    make_toy_corpus(folder / "data", (16, 4, 1))
+    return folder
+
+
+def torchrun(*words, cwd, n=2, options=(), **extra: str) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n}",
+        *options, *words,
+    ]  # fmt: skip
+    variables = environment(PYTHONPATH=str(REPOSITORY), **extra)
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, encoding="utf-8")
+
+
+def figures(folder: Path, name: str, figure: str) -> list[float]:
+    lines = (folder / "logs" / name / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line)[figure] for line in lines]
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    return figures(folder, name, "train_loss")
+
+
+@pytest.mark.parametrize("normalisation", ["--freeze cnn", "--sync_batchnorm"])
+def test_two_processes_follow_the_loss_curve_of_one(folder, normalisation):
+    """16 clips are one step: 20 epochs are 20 steps. Normalisation is frozen, or over all clips."""
+    name = normalisation.split()[0].strip("-")
+    words = [*COMMON, "--num_epochs", "20", *normalisation.split(), "--logname"]
+    alone = run(*words, f"{name}_1", "--batch_size 16", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    together = torchrun(str(MAIN), *words, f"{name}_2", "--batch_size", "8", cwd=folder)
+    assert together.returncode == 0, together.stderr
+    assert "2 processes" in together.stderr
+    assert together.stderr.count("epoch 20/20") == 1  # one of them speaks
+    one, two = losses(folder, f"{name}_1"), losses(folder, f"{name}_2")
+    assert len(one) == 20 and one[-1] < one[0]
+    # Gradients that are zero but for rounding, of the biases before a normalisation, move by AdamW.
+    assert two == pytest.approx(one, rel=1e-5 if name == "freeze" else 1e-3)
+    scores = [load_model(folder / "logs" / f"{name}_{n}" / "last.pt").scores for n in (1, 2)]
+    assert scores[0] == scores[1]
+
+
+def test_what_is_scored_is_the_model_that_is_kept(folder):
+    """Each process has seen other clips, but dev is scored with one set of running statistics."""
+    words = [*COMMON, "--num_epochs", "1", "--batch_size", "2", "--ema", "0.5"]
+    together = torchrun(str(MAIN), *words, "--logname", "scored", cwd=folder)
+    assert together.returncode == 0, together.stderr
+    file = load_model(folder / "logs" / "scored" / "best_model.pt")
+    dev = prepare_split(folder / "data" / "toy-1.0" / "fr", "dev")
+    dataset = ClipDataset(dev, file.charmap, file.build_processor())
+    alone = evaluate(
+        file.build_model(), make_loader(dataset, [[0, 1, 2, 3]], 0), torch.device("cpu")
+    )
+    assert file.scores["dev_loss"] == pytest.approx(alone.loss, rel=1e-6)
+
+
+def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(folder):
+    """Without restarts, the error says what to do; with one, the run ends as a straight one."""
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--scheduler", "cosine"]
+    dying = ["-m", "tests.helpers.dying", *words, "--logname"]
+    left = torchrun(*dying, "left", cwd=folder, STRIKE="SIGKILL 6")
+    assert left.returncode != 0
+    assert re.search(
+        "another process of this run has ended.*: .*gloo.*; the last save stands: "
+        "go on with --resume_from",
+        left.stderr,
+    )
+    state = load_model(folder / "logs" / "left" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (3, 1)  # all that was done before the sixth step
+
+    restarted = torchrun(
+        *dying, "restarted", cwd=folder, options=["--max_restarts=1"], STRIKE="SIGKILL 6"
+    )
+    assert restarted.returncode == 0, restarted.stderr
+    assert "going on in epoch" in restarted.stderr
+    straight = torchrun(str(MAIN), *words, "--logname", "straight", cwd=folder)
+    assert straight.returncode == 0, straight.stderr
+    a, b = (load_model(folder / "logs" / name / "last.pt") for name in ("straight", "restarted"))
+    assert all(torch.equal(a.state_dict[name], b.state_dict[name]) for name in a.state_dict)
+    assert losses(folder, "straight") == losses(folder, "restarted")
+
+    # Another number of processes: the epoch that was left is begun again.
+    alone = run("train --resume_from logs/left", cwd=folder)
+    assert alone.returncode == 0, alone.stderr
+    assert re.search(
+        r"the run had 2 processes and has 1 now: epoch \d is begun again", alone.stderr
+    )
+    assert len(losses(folder, "left")) == 4
+    assert figures(folder, "left", "lr") == pytest.approx(figures(folder, "straight", "lr"))
+
+
+def test_a_death_on_one_of_two_machines_restarts_both(folder):
+    """Two agents of torchrun, as on two machines: each counts its restarts for itself."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
+        "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--max_restarts=1",
+        "-m", "tests.helpers.dying", *COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
+    ]  # fmt: skip
+    variables = environment(PYTHONPATH=str(REPOSITORY), STRIKE="SIGKILL 6")
+    logs = [folder / "first.log", folder / "second.log"]
+    agents = []
+    try:
+        for log in logs:
+            with log.open("w") as out:
+                options = dict(cwd=folder, env=variables, stdout=out, stderr=subprocess.STDOUT)
+                agents.append(subprocess.Popen(command, **options))
+        statuses = [agent.wait() for agent in agents]
+    finally:
+        for agent in agents:
+            agent.kill()
+    said = [log.read_text(encoding="utf-8") for log in logs]
+    assert statuses == [0, 0], said
+    assert "going on in epoch 3" in "".join(said)
+    assert len(losses(folder, "two")) == 4
+
+
+def test_when_one_process_is_asked_to_stop_all_stop_at_the_same_step(folder):
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "asked"]
+    words[words.index("--nthreads") + 1] = "1"
+    asked = torchrun("-m", "tests.helpers.dying", *words, cwd=folder, STRIKE="SIGTERM 6")
+    assert asked.returncode != 0
+    said = "stopped by SIGTERM in epoch 3, after 1 of its batches; go on with:"
+    assert said in asked.stderr, asked.stderr
+    assert "another process of this run has ended" not in asked.stderr
+    state = load_model(folder / "logs" / "asked" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (3, 1)
+
+
+def test_fewer_clips_than_processes(folder, tmp_path):
+    make_toy_corpus(tmp_path / "data", (4, 1, 1))
+    refused = torchrun(str(MAIN), *COMMON, cwd=tmp_path)
+    assert refused.returncode != 0
+    said = "error: 1 clips cannot be shared by 2 processes: start fewer processes"
+    assert refused.stderr.count(f"\n{said}") == 2

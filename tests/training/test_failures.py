@@ -1,0 +1,253 @@
+"""What goes wrong in a run, and what a run that goes on is given wrongly."""
+
+import math
+
+import pytest
+import torch
+
+from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands import main as cli
+from asr_ctc.config.load import make_config
+from asr_ctc.training import distributed, resume
+from asr_ctc.training import loop as training
+from asr_ctc.training.interruption import Interruption
+from asr_ctc.training.loop import train
+from asr_ctc.training.resume import Start, find_start
+from asr_ctc.training.setup import setup
+from asr_ctc.training.step import train_step
+from tests.helpers.batches import make_batch, make_model
+from tools.toy_corpus import SMALL
+
+pytestmark = pytest.mark.usefixtures("log_everything")
+
+
+def go(root, logs, **flags) -> int:
+    """Trains in ``logs``/run."""
+    where = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run"}
+    config = make_config({**SMALL, "batch_size": 2, **where}, flags)
+    return train(config, ["main_ctc.py", "train"])
+
+
+def go_on(folder, **flags) -> int:
+    config = make_config({}, {"resume_from": str(folder), **flags})
+    return train(config, ["main_ctc.py", "train"])
+
+
+@pytest.fixture
+def folder(few_root, tmp_path):
+    """That of a finished run."""
+    assert go(few_root, tmp_path) == 0
+    return tmp_path / "run"
+
+
+# --- Steps that fail -----------------------------------------------------------------------------
+
+
+def weights_of(model) -> list:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def step_of(model, batch, scaler=None, lr=0.1, **more):
+    cpu = torch.device("cpu")
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    return train_step(model, [batch], optimizer, None, cpu, "fp32", scaler, **more)
+
+
+def test_any_other_error_leaves_the_model_as_it_was():
+    """So that the run can be saved when another process has gone."""
+    model, before = make_model(), weights_of(make_model())
+
+    def fail(*args):
+        raise RuntimeError("gloo: Connection closed by peer")
+
+    model.charlin.register_forward_hook(fail)
+    with pytest.raises(RuntimeError, match="Connection closed by peer"):
+        step_of(model, make_batch([1]))
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before, strict=True))
+
+
+OUT_OF_MEMORY = [
+    "CUDA out of memory. Tried to allocate 2.00 GiB.",
+    "CUDA error: out of memory",
+    "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    "[enforce fail at alloc_cpu.cpp:126] DefaultCPUAllocator: can't allocate memory",
+]
+
+
+@pytest.mark.parametrize("words", OUT_OF_MEMORY)
+def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
+    model = make_model()
+
+    def fail(*args):
+        raise RuntimeError(words)
+
+    model.charlin.register_forward_hook(fail)
+    batch = make_batch([1])
+    batch.durations = (0.3,)
+    assert not step_of(model, batch).taken
+    assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()]
+)
+def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(cli, "run_test", fail)
+    assert cli.main(["test"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: out of memory") and said.count("\n") == 1
+
+
+def test_other_errors_of_torch_are_not_hidden(monkeypatch):
+    def fail(*args):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(cli, "run_test", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        cli.main(["test"])
+
+
+def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(
+    few_root, tmp_path, monkeypatch
+):
+    """Half of the weights may have moved: they are not saved."""
+
+    def fail(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fail)
+    with pytest.raises(UserError, match="while the optimiser .* last save stands; in a new run"):
+        go(few_root, tmp_path)
+    state = load_model(tmp_path / "run" / "last.pt").training["state"]
+    assert (state["epoch"], state["n_batches"]) == (1, 0)
+
+
+def test_what_another_process_is_asked_stops_this_one_before_the_step():
+    class OneIsAsked(distributed.World):
+        def sum(self, values, device):
+            n_clips, n_idle, n_ctrl_c, n_sigterm = values
+            return [n_clips, n_idle, n_ctrl_c, n_sigterm + 1]
+
+    model, before = make_model(), weights_of(make_model())
+    interruption = Interruption(is_agreed=True)
+    with pytest.raises(KeyboardInterrupt):
+        step_of(model, make_batch([1]), world=OneIsAsked(), interruption=interruption)
+    assert (interruption.name, interruption.exit_status) == ("SIGTERM", 143)
+    assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before, strict=True))
+
+
+def test_an_error_in_waiting_for_others_is_quoted(monkeypatch):
+    """It may be this process's own."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    refused = pytest.raises(UserError, match="cannot be reached: NCCL error in: x.cpp:1, invalid")
+    with refused, distributed.others_may_end():
+        raise RuntimeError("NCCL error in: x.cpp:1, invalid usage\nLast error: Duplicate GPU")
+    with pytest.raises(RuntimeError, match="shapes"), distributed.others_may_end():
+        raise RuntimeError("shapes differ")
+
+
+def test_the_scaler_seeks_its_scale_but_not_for_ever(caplog):
+    """A gradient that is infinite at every scale is no matter of the scale."""
+    model = make_model()
+    model.charlin[0].bias.register_hook(lambda gradient: gradient * math.inf)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    done = [step_of(model, make_batch([1, 2]), scaler) for _ in range(4)]
+    assert not any(step.taken for step in done)
+    assert [step.n_clips for step in done] == [0, 0, 1, 1]  # at 4 and 2; then it counts as skipped
+    assert caplog.text.count("step skipped: the gradient is not finite") == 2
+
+
+# --- Going on ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_state_is_replaced_by_the_one_before(folder, damage, caplog):
+    wanted, last = load_model(folder / "last.pt").state_dict, folder / "last.pt"
+    data = last.read_bytes()
+    last.unlink()
+    if damage == "cut":
+        last.write_bytes(data[: len(data) // 2])
+    assert go_on(folder) == 0
+    assert f"going on from {folder / 'last.previous.pt'}" in caplog.text
+    assert "going on in epoch 2, after 0 of its batches" in caplog.text
+    found = load_model(last).state_dict
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_state_with_a_part_missing_is_refused(folder):
+    file = load_model(folder / "last.pt")
+    file.training["state"]["best"] = {"epoch": 2}
+    save_model(folder / "last.pt", file)
+    with pytest.raises(UserError, match="run: cannot go on: its state has no 'ranks'$"):
+        go_on(folder)
+
+
+def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
+    """Its device is its own, unless another is given now: the processes are joined for it."""
+    devices = []
+    monkeypatch.setattr(
+        distributed, "join", lambda device: devices.append(device) or distributed.ALONE
+    )
+    assert go_on(folder) == 0
+    assert devices == ["cpu"]
+
+
+@pytest.fixture
+def under_torchrun(monkeypatch):
+    """As the only process that torchrun has started, for the first time or again."""
+    store = torch.distributed.HashStore()
+    monkeypatch.setattr(distributed, "torchrun_store", lambda: store)
+    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, under_torchrun):
+    """Not with an older run of the same command line."""
+    config = make_config({}, {"baselogdir": str(tmp_path), "logname": "run"})
+    assert find_start(config) == Start(config)  # the first start of all
+    distributed.remember_folder(tmp_path / "begun")
+    assert find_start(config) == Start(config, begun=tmp_path / "begun")
+    distributed.remember_folder(folder)
+    assert find_start(config).folder == folder
+
+
+def test_a_restart_begins_again_what_was_not_saved_yet(
+    few_root, tmp_path, under_torchrun, monkeypatch
+):
+    def die(*args):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(training, "try_evaluation", die)
+        go(few_root, tmp_path)
+    assert go(few_root, tmp_path) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_the_best_epochs_are_known_without_their_figures(few_root, tmp_path, caplog):
+    assert go(few_root, tmp_path, average_best=2) == 0
+    assert "average of epochs 1, 2:" in caplog.text
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    caplog.clear()
+    assert go_on(tmp_path / "run") == 0
+    assert "average of epochs 1, 2:" in caplog.text
+
+
+def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
+    start = find_start(make_config({}, {"resume_from": str(folder)}))
+    run = setup(start, [])
+    state = training.make_state(run, 3)
+    state.scaler = torch.amp.GradScaler("cpu")
+    sampler = training.make_sampler(run.train_corpus.durations, run.config.training)
+    resume.restore(start, state, sampler, run.world)
+    assert state.epoch == 3 and state.scaler.get_scale() == 65536.0
+
+
+# --- From a model's weights ----------------------------------------------------------------------

@@ -3,19 +3,11 @@
 Heavy imports wait until a command runs, so that --help answers at once.
 """
 
+import importlib
 import sys
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.align import run_align
-from asr_ctc.commands.check import run_check
-from asr_ctc.commands.compare import run_compare
-from asr_ctc.commands.info import run_info
-from asr_ctc.commands.lm import run_lm
-from asr_ctc.commands.runs import run_runs
-from asr_ctc.commands.split import run_split
-from asr_ctc.commands.test import run_test
-from asr_ctc.commands.train import run_train
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config, read_yaml
 
@@ -29,18 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         configure_logging()
         file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
         config = make_config(file_values, flags, scoring=command in ("test", "align"))
-        run = {
-            "train": run_train,
-            "test": run_test,
-            "compare": run_compare,
-            "align": run_align,
-            "info": run_info,
-            "runs": run_runs,
-            "check": run_check,
-            "split": run_split,
-            "lm": run_lm,
-        }[command]
-        return run(config, words, ["main_ctc.py", *argv])
+        module = importlib.import_module(f"asr_ctc.commands.{command}")
+        return getattr(module, f"run_{command}")(config, words, ["main_ctc.py", *argv])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -78,7 +78,7 @@ def beam_decode(
         labels, ends, logps, scores = search(
             frames, charmap.blankid, beam_width, n_best, *cuts, fusion
         )
-        found = [tuple(part.tolist()) for part in np.split(labels, ends[:-1])]
+        found = [tuple(part.tolist()) for part in np.split(labels, ends)[:-1]]
         return hypotheses_of(zip(found, logps.tolist(), scores.tolist(), strict=True), charmap)
 
     n_threads = min(torch.get_num_threads(), len(clips))

@@ -169,7 +169,7 @@ def test_the_corpus_root_is_the_flag_then_the_variable_then_data(tmp_path, monke
 @pytest.mark.parametrize("words", [["--help"], ["train", "--nonsense"], ["--nmels", "0", "train"]])
 def test_help_and_refusals_do_not_wait_for_torch(words):
     script = (
-        "import sys; from asr_ctc.cli import main\n"
+        "import sys; from asr_ctc.commands.main import main\n"
         f"try: main({words!r})\n"
         "except SystemExit: pass\n"
         "print('torch' in sys.modules, 'numpy' in sys.modules)"
@@ -454,7 +454,10 @@ def test_the_version_that_the_model_was_trained_on_is_scored_unless_another_is_a
 
 def test_messages_are_seen_while_the_decoder_is_silenced(tmp_path):
     code = (
-        "import os, sys; from asr_ctc import audio, cli; cli.separate_standard_error()\n"
+        "import os, sys\n"
+        "from asr_ctc.audio import decode as audio\n"
+        "from asr_ctc.base import console\n"
+        "console.separate_standard_error()\n"
         "with audio._quiet_decoder: os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
         "os.write(2, b'after')"
     )

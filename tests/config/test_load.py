@@ -99,7 +99,7 @@ def test_lists_are_not_shared():
 
 
 def test_torch_is_not_imported():
-    code = "import sys, asr_ctc.config, asr_ctc.cli; print('torch' in sys.modules)"
+    code = "import sys, asr_ctc.config.load, asr_ctc.commands.main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -148,7 +148,8 @@ def test_forked_workers_decode():
 
 
 def test_only_a_beam_search_loads_numba():
-    code = "import sys, asr_ctc.cli, asr_ctc.recognizer; print('numba' in sys.modules)"
+    modules = "asr_ctc.commands.main, asr_ctc.recognition.recognizer"
+    code = f"import sys, {modules}; print('numba' in sys.modules)"
     finished = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )

@@ -126,7 +126,8 @@ def test_a_death_on_one_of_two_machines_restarts_both(folder):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
         "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--max_restarts=1",
-        "-m", "tests.helpers.dying", *COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
+        "-m", "tests.helpers.dying", *COMMON,
+        "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
     ]  # fmt: skip
     variables = environment(PYTHONPATH=str(REPOSITORY), STRIKE="SIGKILL 6")
     logs = [folder / "first.log", folder / "second.log"]

@@ -11,9 +11,9 @@ A block is a comment that names the command, then a fenced block with its output
     ...
     ```
 
-A comment that ends in "(its first N lines)" or "(its last N lines)" shows only these. Commands run in
-a shell from the project's root; standard error is shown with the output. Run `make demo` first: the
-blocks use its corpus and its model.
+A comment that ends in "(its first N lines)" or "(its last N lines)" shows only these. Commands run
+in a shell from the project's root; standard error is shown with the output. Run `make demo` first:
+the blocks use its corpus and its model.
 """
 
 import re

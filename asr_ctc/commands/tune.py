@@ -18,7 +18,6 @@ from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
-from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import unspelt_note
 from asr_ctc.lm.stored import StoredModel
@@ -37,11 +36,10 @@ class Tuning:
     """How dev is read greedily and with the best weights, and ``measure`` of it, WER or CER, with
     each weight and bonus: ``error_rates`` (weights, bonuses), all with the best ``unk_logp``.
 
-    ``path`` is the model file that now holds the language model and its weights; None for a KenLM
-    binary, which cannot be put there.
+    ``path`` is the model file that now holds the language model and its weights.
     """
 
-    path: Path | None
+    path: Path
     n_clips: int
     measure: str
     error_rates: np.ndarray
@@ -103,13 +101,11 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
-    is_stored = isinstance(model, LanguageModel)
-    if is_stored:
-        recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
-        save_model(path, recognizer.file)
+    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+    save_model(path, recognizer.file)
     measure = "wer" if of_words else "cer"
     return Tuning(
-        path=path if is_stored else None,
+        path=path,
         n_clips=len(posteriors),
         measure=measure.upper(),
         error_rates=np.array(
@@ -169,8 +165,5 @@ def tune_lm(config) -> int:
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
-    if tuning.path:
-        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
-    else:
-        print("not written: only a model in ARPA fits into the model file; give these flags")
+    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
     return 0

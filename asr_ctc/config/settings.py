@@ -306,9 +306,9 @@ class DecodingConfig:
     )
     lm: str | None = setting(
         None,
-        "language model for the beam search: FILE.arpa, FILE.arpa.gz, or a KenLM binary, which "
-        "needs the package kenlm; with the weights below, not those that `lm --tune` left in the "
-        "model file (default: what it left there, with its weights; none leaves that out)",
+        "language model for the beam search, FILE.arpa or FILE.arpa.gz; with the weights below, "
+        "not those that `lm --tune` left in the model file (default: what it left there, with its "
+        "weights; none leaves that out)",
     )
     lm_weight: float = setting(
         0.5, "factor of the language model's log probability in the score of a reading", at_least=0
@@ -389,7 +389,7 @@ class LanguageModelConfig:
     tune: bool = setting(
         False,
         "find the weights of --lm with which --modelpath reads dev best (WER + CER), and put "
-        "them with the language model into the model file (those of a KenLM binary are only shown)",
+        "them with the language model into the model file",
     )
 
 

@@ -4,6 +4,8 @@ Flags win over the file, the file over the defaults. The settings themselves sta
 """
 
 import difflib
+import importlib.resources
+import logging
 import types
 import typing
 from dataclasses import MISSING, dataclass, field, fields
@@ -23,6 +25,8 @@ from asr_ctc.config.settings import (
     SplitConfig,
     TrainingConfig,
 )
+
+log = logging.getLogger("asr_ctc")
 
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
@@ -122,14 +126,40 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
         raise UserError(f"{name}: {kind} is needed, found {raw!r}") from None
 
 
+def recipes() -> dict[str, Path]:
+    """{file name: path} of the recipes that come with asr_ctc: inside it once installed, else in
+    configs/ beside it."""
+    package = Path(str(importlib.resources.files("asr_ctc")))
+    inside = package / "recipes"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {file.name: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_settings_file(path) -> Path:
+    """The file as named; where there is none, the recipe NAME.yaml or configs/NAME.yaml."""
+    file = Path(path)
+    if file.exists() or file.parent not in (Path(), Path("configs")) or file.name not in recipes():
+        return file
+    recipe = recipes()[file.name]
+    log.info("--config %s: the recipe that comes with asr_ctc, %s", path, recipe)
+    return recipe
+
+
 def read_yaml(path) -> dict:
-    """The settings in a YAML file, {name: value}; UserError names what is wrong with it."""
+    """The settings in a YAML file, {name: value}; UserError names what is wrong with it.
+
+    ``path`` may name a recipe that comes with asr_ctc, as in ``find_settings_file``.
+    """
+    file = find_settings_file(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"--config {path}: cannot be read ({reason})") from None
-    return parse_yaml(text, f"--config {path}")
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = f"; recipes that come with asr_ctc: {', '.join(recipes())}"
+        raise UserError(f"--config {path}: cannot be read ({reason}){hint}") from None
+    return parse_yaml(text, f"--config {file}")
 
 
 def parse_yaml(text: str, source: str) -> dict:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -182,16 +183,18 @@ def n_best(state: BeamState) -> list[Hypothesis]:
 
 def _search(state: BeamState, frames: np.ndarray) -> tuple[BeamState, list[Hypothesis]]:
     """The state after ``frames`` (T', V) float64, and its hypotheses."""
-    from asr_ctc.decoding.beam_compiled import search
+    from asr_ctc.decoding.beam_compiled import BeamArrays, Rows, Tree, search
 
     charmap, beam = state.charmap, state.beam
-    arrays, (labels, ends, logps, scores) = search(
+    tree, rows, (labels, ends, logps, scores) = search(
         state.arrays,
         np.ascontiguousarray(frames),
         charmap.blankid,
         *beam.limits(charmap.vocab_size),
         beam.fusion or no_fusion(charmap.vocab_size),
     )
-    labels = [tuple(part.tolist()) for part in np.split(labels, ends)[:-1]]
-    best = zip(labels, logps.tolist(), scores.tolist(), strict=True)
+    labels = labels.tolist()
+    paths = [tuple(labels[start:end]) for start, end in pairwise([0, *ends.tolist()])]
+    best = zip(paths, logps.tolist(), scores.tolist(), strict=True)
+    arrays = BeamArrays(Tree(*tree), Rows(*rows))
     return BeamState(charmap, beam, arrays), hypotheses_of(best, charmap)

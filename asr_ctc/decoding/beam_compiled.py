@@ -10,8 +10,9 @@ fusion; Gulcehre et al. 2015, "On using monolingual corpora in neural machine tr
 depends on the labels alone, so each node of the tree keeps its own. Growing a word can only lower
 the best that it may still become, hence extensions can still be given up early.
 
-A frame goes ``_stay``, ``_open_classes``, ``_extend``, ``_rank``, ``_advance``; between two of them
-the search is a ``BeamArrays``, a value that may be kept and handed back in with more frames.
+A frame passes through ``_stay``, ``_bound_extensions``, ``_open_classes``, ``_extend``, ``_rank``
+and ``_advance``. Between two calls the search is a ``BeamArrays``, a value that is handed back in
+with more frames.
 """
 
 import math
@@ -140,14 +141,24 @@ def _heapify(scores, codes, n):
 
 
 @numba.njit
-def _append(scores, codes, n, score, code):
-    """Adds a candidate to a heap of ``n`` that has room."""
+def _offer(scores, codes, n, score, code):
+    """Puts a possible candidate into a heap of ``n``, in a full one only in place of a worse one.
+
+    Returns how many candidates the heap holds then.
+    """
+    if n == len(scores):
+        if _worse(scores[0], codes[0], score, code):
+            _sift_down(scores, codes, n, score, code, 0)
+        return n
+    if score == -np.inf:
+        return n
     place = n
     while place > 0 and _worse(score, code, scores[(place - 1) // 2], codes[(place - 1) // 2]):
         above = (place - 1) // 2
         scores[place], codes[place] = scores[above], codes[above]
         place = above
     scores[place], codes[place] = score, code
+    return n + 1
 
 
 @numba.njit
@@ -363,12 +374,7 @@ def _extend(fusion, tree, rows, n, n_open, n_candidates, work):
             here = (p_blank[row] if label == last else total[row]) + logp
             if fusion.kind != PLAIN:
                 here += _score_extension(fusion, tree, node, label)[1]
-            if n_candidates < width:
-                if here > -np.inf:
-                    _append(scores, codes, n_candidates, here, code)
-                    n_candidates += 1
-            elif _worse(scores[0], codes[0], here, code):
-                _sift_down(scores, codes, n_candidates, here, code, 0)
+            n_candidates = _offer(scores, codes, n_candidates, here, code)
     return n_candidates
 
 
@@ -464,8 +470,9 @@ def first_beam(blank: int, fusion: Fusion) -> BeamArrays:
 
 _FUSION, _STATE = numba.typeof(no_fusion(2)), numba.typeof(first_beam(0, no_fusion(2)))
 _FRAMES = numba.types.Array(numba.float64, 2, "C", readonly=True)
+_ARRAYS = tuple(numba.types.Tuple(tuple(part)) for part in _STATE)  # cheaper to return
 _BEST = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))
-SIGNATURE = numba.types.Tuple((_STATE, _BEST))(
+SIGNATURE = numba.types.Tuple((*_ARRAYS, _BEST))(
     _STATE, _FRAMES, *(numba.int64,) * 4, numba.float64, _FUSION
 )
 
@@ -478,11 +485,11 @@ def search(state, frames, blank, width, n_best, n_tokens, threshold, fusion):
     plus what ``fusion`` adds. At most ``n_tokens`` classes extend a prefix, the frame's likeliest;
     a prefix whose score is ``threshold`` below the best leaves.
 
-    Returns the new state (the old one stays as it is, and may be used again) and, best first, the
-    labels of all sequences one after the other, where each of them ends in there, their natural
-    log probabilities, and their scores, as if the clip ended here; none when every path is
-    impossible. The frames of a clip may come in any number of calls: with the same settings in
-    each, the last one returns what a single one would.
+    Returns the fields of the new state's tree, those of its rows (the old state stays as it is, and
+    may be used again) and, best first, the labels of all sequences one after the other, where each
+    of them ends in there, their natural log probabilities, and their scores, as if the clip ended
+    here; none when every path is impossible. The frames of a clip may come in any number of calls:
+    with the same settings in each, the last one returns what a single one would.
     """
     n, n_nodes = len(state.rows.node), len(state.tree.nodes)
     n_room = n_nodes + 2 * width
@@ -510,5 +517,8 @@ def search(state, frames, blank, width, n_best, n_tokens, threshold, fusion):
         rows, next_rows, n = next_rows, rows, n_chosen
 
     best = _list_best(fusion, tree, rows, n, n_best)
-    rows = Rows(rows.node[:n], rows.p_blank[:n], rows.p_label[:n], rows.total[:n])
-    return BeamArrays(Tree(tree.nodes[:n_nodes], tree.lm_score[:n_nodes]), rows), best
+    return (
+        (tree.nodes[:n_nodes], tree.lm_score[:n_nodes]),
+        (rows.node[:n], rows.p_blank[:n], rows.p_label[:n], rows.total[:n]),
+        best,
+    )

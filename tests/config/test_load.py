@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from asr_ctc.base.errors import UserError
 from asr_ctc.config import load as settings_of
 from asr_ctc.config.load import Config, make_config, parse_value, read_yaml, settings
+from tests.helpers.command import REPOSITORY
 
 TABLE = settings()
 KNOWN = """
@@ -172,6 +173,33 @@ def test_a_file_that_cannot_be_read(tmp_path):
         read_yaml(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="cannot be read .Is a directory"):
         read_yaml(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["digits.yaml", "configs/digits.yaml"])
+def test_a_recipe_is_found_from_any_folder(tmp_path, monkeypatch, log_everything, caplog, named):
+    monkeypatch.chdir(tmp_path)
+    recipe = REPOSITORY / "configs/digits.yaml"
+    assert read_yaml(named) == read_yaml(recipe)
+    (told,) = caplog.messages
+    assert told == f"--config {named}: the recipe that comes with asr_ctc, {recipe}"
+
+
+@pytest.mark.parametrize("named", ["digits.yaml", "configs/digits.yaml"])
+def test_ones_own_file_of_that_name_comes_first(
+    tmp_path, monkeypatch, log_everything, caplog, named
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / named).parent.mkdir(exist_ok=True)
+    (tmp_path / named).write_text("nmels: 7\n")
+    assert read_yaml(named) == {"nmels": 7} and caplog.messages == []
+
+
+@pytest.mark.parametrize("named", ["digit.yaml", "recipes/digits.yaml", "../configs/digits.yaml"])
+def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    listed = "commonvoice_fr.yaml, commonvoice_fr_small.yaml, demo.yaml, digits.yaml, overfit.yaml"
+    with pytest.raises(UserError, match=f"No such file.*; recipes .* asr_ctc: {listed}$"):
+        read_yaml(named)
 
 
 @given(st.fixed_dictionaries({}, optional={name: possible(name) for name in TABLE}))

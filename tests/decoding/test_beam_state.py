@@ -13,7 +13,6 @@ from asr_ctc.decoding.fusion import fuse, no_fusion
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.posteriors import SEARCHES, charmap_of, made_posteriors
 from tests.decoding.test_fusion import (
     CHARMAP,
     FOR_WORDS,
@@ -22,6 +21,7 @@ from tests.decoding.test_fusion import (
     random_frames,
     random_model,
 )
+from tests.helpers.posteriors import SEARCHES, charmap_of, made_posteriors
 
 CUTS = st.lists(st.integers(0, 40), max_size=8)
 

@@ -213,7 +213,7 @@ def _score_extension(fusion, tree, node, label):
 
 
 @without_refcounts
-def _find_child(nodes, n_nodes, node, label):
+def _find_or_add_child(nodes, n_nodes, node, label):
     """The node of ``node`` followed by ``label``; ``n_nodes``, made here, when it is new.
 
     A prefix that left the beam and is reached again gets its old node: its children may have
@@ -408,7 +408,7 @@ def _advance(fusion, tree, n_nodes, rows, n, n_chosen, frame, blank, work, next_
             extended = (p_blank[row] if label == nodes[node, LABEL] else total[row]) + frame[label]
             next_p_blank[place], next_p_label[place] = -np.inf, extended
             next_total[place] = extended
-            parent, node = node, _find_child(nodes, n_nodes, node, label)
+            parent, node = node, _find_or_add_child(nodes, n_nodes, node, label)
             if node == n_nodes:
                 n_nodes += 1
                 _score_child(fusion, tree, parent, node)

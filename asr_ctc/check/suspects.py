@@ -13,7 +13,7 @@ from asr_ctc.check.scan import Split
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
-from asr_ctc.scoring.metrics import score
+from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
@@ -91,7 +91,7 @@ def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "")
 def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
     """The Suspect of log posteriors (T', V); None when the transcript holds no word."""
     ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
-    cer = score([sentence], [heard.text]).cer
+    cer = error_rates([sentence], [heard.text], n_resamples=0).cer
     if math.isnan(cer):
         return None
     labels = charmap.encode(sentence)

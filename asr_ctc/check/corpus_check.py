@@ -46,10 +46,12 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     faults, limits = find_faults(
         splits,
         charmap,
-        processor.min_samples,
-        lambda n_samples: model.output_lengths(processor.get_spectro_length(n_samples)),
-        config.check.silent_dbfs,
-        config.check.near_silent_dbfs,
+        min_samples=processor.min_samples,
+        output_frames=lambda n_samples: model.output_lengths(
+            processor.get_spectro_length(n_samples)
+        ),
+        silent_dbfs=config.check.silent_dbfs,
+        near_silent_dbfs=config.check.near_silent_dbfs,
     )
     exclude = out / "exclude.txt"
     report = make_report(

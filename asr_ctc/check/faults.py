@@ -126,6 +126,7 @@ Faults = dict[tuple[str, int], Fault]
 def find_faults(
     splits: Splits,
     charmap: CharMap,
+    *,
     min_samples: int,
     output_frames: Callable,
     silent_dbfs: float,

@@ -98,9 +98,9 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
     total = sum(counts.values(), Counter())
     train = counts.get("train", Counter())
     lost = _lost(sentences, charmap, {c for c in total if charmap.unknown_characters(c)})
-    known = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
-    written = {c: _written(c, charmap) for c in known if not c.isspace()}
-    folded = {c: text for c, text in written.items() if text != c}
+    encodable = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
+    texts_of = {c: _written(c, charmap) for c in encodable if not c.isspace()}
+    folded = {c: text for c, text in texts_of.items() if text != c}
     rare = Counter({c: n for c, n in train.items() if n < min_count})
     return Alphabet(
         n_characters=total.total(),

@@ -143,13 +143,13 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     """A row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    known = list(asdict(errors.clips[0])) if errors.clips else []
-    further = {name: values for name, values in columns.items() if name not in known}
-    figures = ("substitutions", "deletions", "insertions")
+    fields = list(asdict(errors.clips[0])) if errors.clips else []
+    further = {name: values for name, values in columns.items() if name not in fields}
+    edits = ("substitutions", "deletions", "insertions")
     table.writerow(
-        [*known]
-        + ["words", *(f"word_{figure}" for figure in figures), "wer"]
-        + ["characters", *(f"character_{figure}" for figure in figures), "cer"]
+        [*fields]
+        + ["words", *(f"word_{edit}" for edit in edits), "wer"]
+        + ["characters", *(f"character_{edit}" for edit in edits), "cer"]
         + list(further)
     )
     for i, clip in enumerate(errors.clips):
@@ -158,7 +158,7 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
             (errors.words[i], RATES["wer"]),
             (errors.characters[i], RATES["cer"]),
         ):
-            n_wrong, n = errors.counts[i, wrong], errors.counts[i, total]
-            row += [n, *operations(pairs), round(n_wrong / n, 6) if n else ""]
+            n_errors, n = errors.counts[i, wrong], errors.counts[i, total]
+            row += [n, *operations(pairs), round(n_errors / n, 6) if n else ""]
         table.writerow(row + [values[i] for values in further.values()])
     return file.getvalue()

@@ -196,6 +196,9 @@ def _aligned(process, references: Sequence[str], hypotheses: Sequence[str]) -> l
 
 
 def _pairs_of(chunk, reference: list[str], hypothesis: list[str]) -> Pairs:
-    said = reference[chunk.ref_start_idx : chunk.ref_end_idx]
-    read = hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]
-    return list(zip_longest(said, read))
+    return list(
+        zip_longest(
+            reference[chunk.ref_start_idx : chunk.ref_end_idx],
+            hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx],
+        )
+    )

@@ -421,6 +421,17 @@ def test_a_corpus_in_another_layout(toy_folder, tmp_path):
     assert "train --corpus manifest --datasetroot" in command and "--lang" not in command
 
 
+def test_a_clip_that_is_listed_twice_is_not_on_the_list(toy_folder, tmp_path):
+    """Excluding it would take the first row, too."""
+    rows = Rows(toy_folder, "train")
+    for column in ("path", "sentence"):
+        rows.set(5, column, rows.get(2, column))
+    rows.save()
+    report, _ = check_corpus(configuration(toy_folder.parents[1], out=str(tmp_path)))
+    assert accused(report) == [(("train", "toy_train_2.mp3"), "listed twice")]
+    assert "toy_train_2.mp3" not in (tmp_path / "exclude.txt").read_text(encoding="utf-8")
+
+
 def test_a_sample_is_decoded_when_asked_for(toy_folder, tmp_path):
     (toy_folder / "clips/toy_train_3.mp3").unlink()
     report, _ = check_corpus(configuration(toy_folder.parents[1], out=str(tmp_path), check_clips=5))

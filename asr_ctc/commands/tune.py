@@ -23,7 +23,7 @@ from asr_ctc.lm.spelling import unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
-from asr_ctc.scoring.metrics import Scores, score
+from asr_ctc.scoring.metrics import ErrorRates, error_rates
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -43,8 +43,8 @@ class Tuning:
     n_clips: int
     measure: str
     error_rates: np.ndarray
-    greedy: Scores
-    best: Scores
+    greedy: ErrorRates
+    best: ErrorRates
     lm_weight: float
     word_bonus: float
     unk_logp: float
@@ -69,11 +69,11 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
     references = [clip.reference for clip in evaluation.clips]
-    greedy = score(references, [clip.hypotheses[0].text for clip in evaluation.clips])
+    greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
 
-    def scores_with(unk_logp: float, lm_weight: float, word_bonus: float) -> Scores:
+    def rates_with(unk_logp: float, lm_weight: float, word_bonus: float) -> ErrorRates:
         fusion = fuse(
             model,
             recognizer.charmap,
@@ -86,13 +86,13 @@ def tune_language_model(config: Config) -> Tuning:
             charmap, width = recognizer.charmap, decoding.beamwidth
             return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
 
-        return score(references, list(threads.map(read, posteriors)))
+        return error_rates(references, list(threads.map(read, posteriors)), n_resamples=0)
 
     of_words = model.level == "word"
     unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        tried = {point: scores_with(*point) for point in bar(list(grid), "tuning", "point")}
+        tried = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point

@@ -226,6 +226,7 @@ def test_json_is_valid_whatever_the_figures(tmp_path):
 
     told = json.loads(as_json(list_runs(tmp_path)), parse_constant=refuse)
     by_name = {run["run"]: run for run in told}
+    assert [run["version"] for run in told] == [1, 1, 1]
     assert by_name["a"]["best"] == {**figures(1, None, loss=None)}
     assert by_name["a"]["settings"] == {"augment": ["é"], "seed": 1}
     assert by_name["b"]["best"] is None and by_name["b"]["state"] == "stopped"

@@ -26,7 +26,7 @@ from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
-from asr_ctc.scoring.metrics import score
+from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training import loop as training
 from asr_ctc.training import run_folder
@@ -265,7 +265,7 @@ def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
     dev = prepare_split(toy_root / "toy-1.0" / "fr", "dev")
     recognizer = Recognizer.load(first / "best_model.pt", "cpu")
     hypotheses = [recognizer.transcribe(dev.file(i))[0].text for i in range(len(dev))]
-    scores = score([dev.sentence(i) for i in range(len(dev))], hypotheses)
+    scores = error_rates([dev.sentence(i) for i in range(len(dev))], hypotheses)
     assert (scores.cer, scores.wer) == (best["dev_cer"], best["dev_wer"])
 
 

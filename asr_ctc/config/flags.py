@@ -3,7 +3,15 @@
 import argparse
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.load import Config, default_of, is_list, parse_value, plain_type, settings
+from asr_ctc.config.load import (
+    REMOVED,
+    Config,
+    default_of,
+    is_list,
+    parse_value,
+    plain_type,
+    settings,
+)
 
 COMMANDS = {
     "train": "train a model on a corpus (--debug: see that one batch can be overfitted)",
@@ -106,6 +114,10 @@ def parse(argv: list[str]) -> tuple[str, list[str], dict]:
     """
     parser = make_parser()
     words, options = _split_words(argv)
+    for option in options:
+        name = option.partition("=")[0].removeprefix("--").removeprefix("no-")
+        if option.startswith("--") and name in REMOVED:
+            raise UserError(f"--{name} is gone, leave it out: {REMOVED[name][1]}")
     namespace = vars(parser.parse_args(options))  # --help ends here
     if not words:
         raise UserError(f"a command is needed: {', '.join(COMMANDS)} (see --help)")

@@ -8,6 +8,7 @@ import importlib.resources
 import logging
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
@@ -32,6 +33,15 @@ TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
 NOT_SECTIONS = ("typed", "given")
 NONE_WORDS = {"", "none", "null", "~"}
+# Settings of earlier versions, {name: (its default, what holds now)}: files may still hold them.
+REMOVED = {
+    "optimizer": ("adamw", "the optimiser is AdamW"),
+    "momentum": (0.9, "it was for --optimizer sgd, and the optimiser is AdamW now"),
+    "histograms": (False, "tensorboard gets scores, decodings and pictures"),
+}
+REMOVED_CHOICES = {
+    ("scheduler", "exponential"): "step halves as fast; cosine falls gradually, too",
+}
 
 
 @dataclass
@@ -107,6 +117,8 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
         return [parse_value(name, value, plain_type(hint)) for value in values]
     if not isinstance(raw, str):
         raise UserError(f"{name}: one value is needed, found {raw!r}")
+    if (name, raw) in REMOVED_CHOICES:
+        raise UserError(f"{name}: {raw} is gone: {REMOVED_CHOICES[name, raw]}")
     if isinstance(hint, types.UnionType):
         if raw.strip().lower() in NONE_WORDS:
             return None
@@ -145,6 +157,17 @@ def find_settings_file(path) -> Path:
     return recipe
 
 
+def is_left_over(name: str, raw) -> bool:
+    """Is it a removed setting, at the value that it has had unless somebody gave another?"""
+    if name not in REMOVED:
+        return False
+    default, _ = REMOVED[name]
+    try:
+        return parse_value(name, raw, type(default)) == default
+    except UserError:
+        return False
+
+
 def read_yaml(path) -> dict:
     """The settings in a YAML file, {name: value}; UserError names what is wrong with it.
 
@@ -162,11 +185,12 @@ def read_yaml(path) -> dict:
     return parse_yaml(text, f"--config {file}")
 
 
-def parse_yaml(text: str, source: str) -> dict:
+def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
     """The settings in YAML, {name: value}; every value is read by its setting's type.
 
     The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
     ``1e-4`` would be text and ``lang: no`` would be False. ``source`` names it in errors.
+    Names in ``ignored`` are passed over.
     """
     import yaml
 
@@ -182,6 +206,11 @@ def parse_yaml(text: str, source: str) -> dict:
         raise UserError(f"{source}: must hold lines of `name: value`")
     table, values, problems = settings(), {}, []
     for name, raw in content.items():
+        if name in ignored or is_left_over(name, raw):
+            continue
+        if name in REMOVED:
+            problems.append(f"{name}: {raw} is gone: {REMOVED[name][1]}")
+            continue
         if name not in table:
             near = difflib.get_close_matches(str(name), table, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""

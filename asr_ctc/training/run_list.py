@@ -113,6 +113,8 @@ def _read_settings(path: Path) -> dict:
     table = settings_of.settings()
     values = {name: settings_of.default_of(f) for name, (_, f, _) in table.items()}
     for name, raw in content.items():
+        if settings_of.is_left_over(name, raw):
+            continue
         values[name] = raw
         if name in table:
             _, f, hint = table[name]

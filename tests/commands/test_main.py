@@ -134,6 +134,22 @@ def test_flags_are_not_abbreviated(flag):
         parse(f"test {flag} 3")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--optimizer sgd", "^--optimizer is gone, leave it out: the optimiser is AdamW$"),
+        ("--optimizer=adamw", "^--optimizer is gone"),
+        ("--momentum 0.5", "^--momentum is gone"),
+        ("--histograms", "^--histograms is gone"),
+        ("--no-histograms", "^--histograms is gone"),
+        ("--scheduler exponential", "^--scheduler: exponential is gone: step halves as fast"),
+    ],
+)
+def test_removed_flags_are_refused_by_name(words, message):
+    with pytest.raises(UserError, match=message):
+        parse(f"train --debug {words}")
+
+
 @pytest.mark.parametrize("name", KNOWN_FLAGS)
 def test_known_flags_keep_their_defaults_and_help_says_them(name):
     section, field, _ = config.settings()[name]
@@ -478,7 +494,7 @@ def test_debug_says_when_a_batch_is_learnt_by_heart(folder):
 
 
 def test_debug_explains_a_batch_that_is_not_learnt(folder):
-    finished = run(f"train --debug {SMALL} --num_epochs 1", cwd=folder)
+    finished = run(f"train --debug {SMALL} --debug_steps 1", cwd=folder)
     assert finished.returncode == 1
     assert "FAILED: 0 of 8 clips decode perfectly after 1 steps. So few steps" in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -168,6 +168,40 @@ def test_files_that_are_refused(yaml, text, message):
         yaml(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer: adamw", "optimizer: 'adamw'", "momentum: 0.9", "momentum: 0.90",
+        "histograms: false", "histograms: off",
+    ],
+)  # fmt: skip
+def test_removed_settings_at_their_default_are_passed_over(yaml, text):
+    assert yaml(f"{text}\nnmels: 40") == {"nmels": 40}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: sgd", "optimizer: sgd is gone: the optimiser is AdamW"),
+        ("momentum: 0.5", "momentum: 0.5 is gone: it was for --optimizer sgd"),
+        ("momentum: much", "momentum: much is gone"),
+        ("momentum: [0.9]", r"momentum: \['0.9'\] is gone"),
+        ("histograms: true", "histograms: true is gone: tensorboard gets"),
+        ("scheduler: exponential", "scheduler: exponential is gone: step halves as fast"),
+        ("optimizer: sgd\nscheduler: exponential", "optimizer: .*; scheduler: exponential is gone"),
+    ],
+)
+def test_removed_settings_at_another_value_are_refused(yaml, text, message):
+    with pytest.raises(UserError, match=f"^--config .*c.yaml: {message}"):
+        yaml(text)
+
+
+def test_what_is_removed_is_no_setting():
+    assert not settings_of.REMOVED.keys() & TABLE.keys()
+    for name, choice in settings_of.REMOVED_CHOICES:
+        assert choice not in TABLE[name][1].metadata["choices"]
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="none.yaml: cannot be read .No such file"):
         read_yaml(tmp_path / "none.yaml")

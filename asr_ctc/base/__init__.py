@@ -6,4 +6,5 @@ progress.py  the bar of long work
 compiled.py  numba functions whose machine code is kept, and renewed when their source changes
 report.py    results as dataclasses that become JSON
 console.py   standard error and the log of a command line
+quiet.py     what decoders write to standard error, hidden when a command asks
 """

@@ -471,10 +471,10 @@ def test_the_version_that_the_model_was_trained_on_is_scored_unless_another_is_a
 def test_messages_are_seen_while_the_decoder_is_silenced(tmp_path):
     code = (
         "import os, sys\n"
-        "from asr_ctc.audio import decode as audio\n"
+        "from asr_ctc.base import quiet\n"
         "from asr_ctc.base import console\n"
         "console.separate_standard_error()\n"
-        "with audio._quiet_decoder: os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
+        "with quiet.quiet_decoder(): os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
         "os.write(2, b'after')"
     )
     finished = subprocess.run(

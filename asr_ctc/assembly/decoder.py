@@ -5,6 +5,7 @@ import math
 import sys
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config, settings
 from asr_ctc.decoding.fusion import Fusion, fuse
 from asr_ctc.lm.read import read_language_model
@@ -71,7 +72,7 @@ def load_recognizer(config):
     note_ignored(config)
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
-    print(f"model {path}", file=sys.stderr)
+    print(f"model {one_line(path)}", file=sys.stderr)
     if recognizer.file.assumed:
         print(f"note: {recognizer.file.assumed}", file=sys.stderr)
     return recognizer

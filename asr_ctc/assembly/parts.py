@@ -7,6 +7,7 @@ from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.audio.decode import RATE_HZ
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.printable import all_shown, shown
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
@@ -30,14 +31,15 @@ def make_charmap(
             "character map from %d transcripts: %d classes: %s",
             len(train),
             charmap.vocab_size,
-            "".join(charmap.symbols[2:]),
+            all_shown("".join(charmap.symbols[2:])),
         )
         if rare:
-            listed = " ".join(f"{c}×{n}" for c, n in sorted(rare.items(), key=lambda x: -x[1]))
+            ordered = sorted(rare.items(), key=lambda item: -item[1])
+            listed = " ".join(f"{shown(c)}×{n}" for c, n in ordered)
             log.info("seen fewer than %d times, left to the unknown class: %s", min_count, listed)
         return charmap
     try:
-        return CharMap.from_json(Path(name).read_text(encoding="utf-8"))
+        return CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"

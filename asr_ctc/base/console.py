@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 
+from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.quiet import hide_decoder_messages
 
 
@@ -29,7 +30,9 @@ def configure_logging() -> None:
     logging.raiseExceptions = False  # a log on a full disk is no reason for a traceback
     for handler in list(log.handlers):
         log.removeHandler(handler)
-    log.addHandler(_BarAwareHandler())
+    handler = _BarAwareHandler()
+    handler.setFormatter(SafeFormatter())
+    log.addHandler(handler)
 
 
 class _BarAwareHandler(logging.Handler):

@@ -15,6 +15,7 @@ except ImportError:  # Windows has no such locks
 from asr_ctc.base.errors import UserError
 
 UNFINISHED = ".unfinished"
+PIECE_BYTES = 1 << 22
 OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
 
 
@@ -102,6 +103,38 @@ def is_taken(path: Path) -> bool:
             return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, SHOWN)
     except OSError:
         return False
+
+
+class Lines:
+    """The lines of an open binary file without their line feeds, many at a time, none endless.
+
+    UserError, before much of it is held, for a line of more than ``most_bytes``.
+    """
+
+    def __init__(self, path, file: BinaryIO, most_bytes: int = 1 << 20):
+        self.path, self.file, self.most_bytes = path, file, most_bytes
+        self.n_taken = 0
+        self._lines, self._next, self._rest = [], 0, b""
+
+    def take(self, most: int) -> list[bytes]:
+        """The next lines, at most so many; none at the end of the file."""
+        if self._next == len(self._lines):
+            self._read()
+        taken = self._lines[self._next : self._next + most]
+        self._next += len(taken)
+        self.n_taken += len(taken)
+        return taken
+
+    def _read(self) -> None:
+        self._lines, self._next = [], 0
+        while not self._lines and (piece := self.file.read(PIECE_BYTES)):
+            *self._lines, self._rest = (self._rest + piece).split(b"\n")
+            for number, line in enumerate((*self._lines, self._rest), self.n_taken + 1):
+                if len(line) > self.most_bytes:
+                    most = f"{self.most_bytes:,} bytes"
+                    raise UserError(f"{self.path}: line {number} is longer than {most}")
+        if not self._lines and self._rest:
+            self._lines, self._rest = [self._rest], b""
 
 
 def _lock(file, kind: int, byte: int) -> bool:

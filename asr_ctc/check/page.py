@@ -3,12 +3,13 @@
 import math
 from html import escape
 
+from asr_ctc.base.printable import shown
 from asr_ctc.check.faults import ACTION_TITLES
 from asr_ctc.check.report import CheckReport, FaultGroup
 from asr_ctc.check.texts import CharacterUse
 from asr_ctc.display import charts
 from asr_ctc.display.html import document, row, section, table
-from asr_ctc.display.terminal import several, shown, spelled
+from asr_ctc.display.terminal import several, spelled
 
 N_CLIPS_LISTED, N_CLIPS_OPEN = 200, 20
 N_CHARACTERS_DRAWN = 44

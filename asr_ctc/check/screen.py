@@ -1,8 +1,9 @@
 """The report of a check as text for a terminal."""
 
+from asr_ctc.base.printable import shown
 from asr_ctc.check.faults import ACTION_TITLES
 from asr_ctc.check.report import CheckReport
-from asr_ctc.display.terminal import several, shortened, shown, spelled
+from asr_ctc.display.terminal import several, shortened, spelled
 
 N_EXAMPLES = 3
 N_CHARACTERS = 15

@@ -7,17 +7,17 @@ from itertools import combinations
 
 from asr_ctc.base.report import json_key
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible, without_invisible
 from asr_ctc.text.normalise import normalise_text
 
 N_LISTED = 100  # of a list that could be as long as the corpus
 VARIANTS = {  # the same mark, typed in different ways
-    "apostrophe": ("'", "’", "‘", "ʼ", "´", "`", "′"),
+    "apostrophe": tuple(LIKE_APOSTROPHE),
     "quotation mark": ('"', "“”„", "«»", "‹›"),
     "hyphen or dash": ("-", "\u2010", "\u2011", "–", "—", "−"),
     "space": (" ", "\u00a0", "\u202f", "\u2009", "\u3000", "\t"),
     "ellipsis": ("...", "…"),
 }
-INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 
 Sentences = dict[str, list[str]]  # by split
 
@@ -97,8 +97,9 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
             counts[name].update(_plain(text))
     total = sum(counts.values(), Counter())
     train = counts.get("train", Counter())
-    lost = _lost(sentences, charmap, {c for c in total if charmap.unknown_characters(c)})
-    encodable = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
+    unknown = {c for c in total if not all(map(charmap.knows, charmap.spell(c)))}
+    lost = _lost(sentences, charmap, unknown)
+    encodable = [c for c in total if c not in lost and c not in unknown]
     texts_of = {c: _written(c, charmap) for c in encodable if not c.isspace()}
     folded = {c: text for c, text in texts_of.items() if text != c}
     rare = Counter({c: n for c, n in train.items() if n < min_count})
@@ -115,13 +116,13 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    text = unicodedata.normalize("NFC", without_invisible(text))
+    return unicodedata.normalize("NFC", text.lower())
 
 
 def _written(character: str, charmap: CharMap) -> str:
-    """What a map makes of a character, sentence marks aside."""
-    marks = {charmap.sos, charmap.eos}
-    return charmap.decode([label for label in charmap.encode(character) if label not in marks])
+    """What a map makes of a character in lower case."""
+    return charmap.decode([charmap.label(c) for c in charmap.spell(character)])
 
 
 def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter:
@@ -170,7 +171,7 @@ def unicode_forms(sentences: Sentences) -> UnicodeForms:
         mixed=bool(other) and n_composed > 0,
         first_other=other[:3],
         variants=variants,
-        invisible={f"U+{ord(c):04X}": raw[c] for c in INVISIBLE if raw[c]},
+        invisible={f"U+{ord(c):04X}": n for c, n in raw.items() if is_invisible(c)},
     )
 
 

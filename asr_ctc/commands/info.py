@@ -1,14 +1,17 @@
 """`info`: what a model file holds."""
 
+from asr_ctc.base.printable import one_line
+
 
 def run_info(config, words, command) -> int:
     from asr_ctc.acoustic.model_file import load_model, newest_model
+    from asr_ctc.base.printable import all_shown
 
     path = (
         words[0] if words else config.decoding.modelpath or newest_model(config.training.baselogdir)
     )
     file = load_model(path)
-    shape, f = file.architecture, file.features
+    shape, f, symbols = file.architecture, file.features, file.charmap.symbols
     n_params = sum(p.numel() for p in file.build_model().parameters())
     rows = [
         ("model file", path),
@@ -24,7 +27,7 @@ def run_info(config, words, command) -> int:
             f"{1000 * f['win_step']:g} ms, {f['rate']} Hz",
         ),
         ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
-        ("characters", f"{file.charmap.vocab_size} classes: {''.join(file.charmap.symbols)}"),
+        ("characters", f"{len(symbols)} classes: {all_shown(''.join(symbols))}"),
     ]
     if file.language_model:
         rows.append(("language model", str(file.language_model)))
@@ -34,7 +37,7 @@ def run_info(config, words, command) -> int:
     if file.assumed:
         rows.append(("note", file.assumed))
     for name, value in rows:
-        print(f"{name:14} {value}")
+        print(f"{name:14} {one_line(value)}")
     return 0
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
 from asr_ctc.commands.tune import tune_lm
 from asr_ctc.config.load import Config
@@ -27,6 +28,7 @@ from asr_ctc.lm.spelling import words_of
 from asr_ctc.text.charmap import CharMap
 
 SENTENCES_AT_A_TIME = 1 << 14
+MOST_LINE_BYTES = 1 << 24
 HELD_OUT = ("dev", "test")
 
 
@@ -161,9 +163,10 @@ def read_text(path) -> Iterator[list[str]]:
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
-            while lines := list(islice(file, SENTENCES_AT_A_TIME)):
+            in_pieces = Lines(path, file, MOST_LINE_BYTES)
+            while lines := in_pieces.take(SENTENCES_AT_A_TIME):
                 try:
-                    text = b"".join(lines).decode("utf-8-sig" if n_lines == 0 else "utf-8")
+                    text = b"\n".join(lines).decode("utf-8-sig" if n_lines == 0 else "utf-8")
                 except UnicodeDecodeError as error:
                     n_lines += error.object[: error.start].count(b"\n") + 1
                     raise UserError(f"{path}: line {n_lines} is not UTF-8 text") from None

@@ -8,10 +8,12 @@ import sys
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.printable import one_line, with_safe_streams
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config, read_yaml
 
 
+@with_safe_streams
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns its exit status: 0, 1 (a check failed), 2 (wrong use), 130."""
     argv = sys.argv[1:] if argv is None else argv
@@ -33,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:  # such as a full disk under the log or the curves
-        where = f"{error.filename}: " if error.filename else ""
+        where = f"{one_line(error.filename)}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from asr_ctc.assembly.decoder import beam_settings
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
+from asr_ctc.base.printable import one_line
 from asr_ctc.config.settings import ScoringConfig
 
 
@@ -57,10 +58,10 @@ def run_score(recognizer, config) -> int:
     )
     paths = write_files(scores, columns, config.scoring)
     for clip, reason in scores.excluded:
-        print(f"note: {clip}: {reason}", file=sys.stderr)
+        print(f"note: {one_line(f'{clip}: {reason}')}", file=sys.stderr)
     print(scores.report.to_json() if config.runs.json else as_text(scores.report))
     if paths:
-        print(f"written: {', '.join(paths)}", file=sys.stderr)
+        print(f"written: {one_line(', '.join(paths))}", file=sys.stderr)
     return 0
 
 

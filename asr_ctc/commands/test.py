@@ -3,6 +3,7 @@
 import sys
 
 from asr_ctc.assembly.decoder import beam_settings, load_recognizer
+from asr_ctc.base.printable import one_line
 from asr_ctc.commands.score import run_score
 
 
@@ -58,7 +59,8 @@ def transcribe_files(recognizer, config) -> int:
                 for note in reading.notes:
                     print(f"note: {name}: {note}", file=sys.stderr)
                 if reading.error:
-                    print(f"error: {name}: {reading.error.reason}", file=sys.stderr)
+                    reason = one_line(f"{name}: {reading.error.reason}")
+                    print(f"error: {reason}", file=sys.stderr)
                     n_unusable += 1
                 elif writer:
                     writer.write(reading.transcript(name))

@@ -69,6 +69,7 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
     references = [clip.reference for clip in evaluation.clips]
+    case_folding = recognizer.charmap.case_folding
     greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
@@ -86,7 +87,8 @@ def tune_language_model(config: Config) -> Tuning:
             charmap, width = recognizer.charmap, decoding.beamwidth
             return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
 
-        return error_rates(references, list(threads.map(read, posteriors)), n_resamples=0)
+        hypotheses = list(threads.map(read, posteriors))
+        return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
 
     of_words = model.level == "word"
     unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)

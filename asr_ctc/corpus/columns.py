@@ -14,6 +14,7 @@ from asr_ctc.base.errors import UserError
 
 PIECE_BYTES = 1 << 23
 PIECE_ROWS = 1 << 15
+MOST_LINE_BYTES = 1 << 24
 
 
 class Strings:
@@ -146,6 +147,9 @@ def line_blocks(path: Path, digest=None) -> Iterator[bytes]:
                 end = piece.rfind(b"\n") if remaining else len(piece)
                 if end < 0:
                     rest = piece
+                    if len(rest) > MOST_LINE_BYTES:
+                        longer = f"line {n_lines + 1} is longer than {MOST_LINE_BYTES >> 20} MiB"
+                        raise UserError(f"{path}: {longer}: this is no table")
                     continue
                 block, rest = piece[:end], piece[end + 1 :]
                 _refuse_unless_utf8(path, block, n_lines)

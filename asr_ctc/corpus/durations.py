@@ -20,7 +20,7 @@ from asr_ctc.base.errors import AudioError
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
-from asr_ctc.corpus.layouts import LeftOut
+from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
 
 log = logging.getLogger("asr_ctc")
 
@@ -166,17 +166,25 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
     if not tsv.is_file() or not np.isnan(duration_s).any():
         return
     names, listed_s = [np.zeros(0, np.int64)], [np.zeros(0)]
+    n_columns, n_lines, unused = None, 0, []
     for block in line_blocks(tsv):
         hashes, cells = [], []
-        for line in block.split(b"\n"):
-            row = line.split(b"\t", 2)
-            if len(row) > 1:
+        for number, line in enumerate(block.split(b"\n"), n_lines + 1):
+            row = line.split(b"\t")
+            n_columns = n_columns or len(row)
+            if len(row) == n_columns > 1:
                 hashes.append(hash(row[0]))
                 cells.append(row[1])
+            else:
+                unused.append(number)
+        n_lines = number
         names.append(np.array(hashes, dtype=np.int64))
         listed_s.append(_milliseconds(cells) / 1000)
+    if unused:
+        told = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
+        log.warning(told, tsv, len(unused), n_columns, unused[0])
     names, listed_s = np.concatenate(names), np.concatenate(listed_s)
-    sound = (listed_s > 0) & np.isfinite(listed_s)
+    sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)
     names, listed_s = names[sound], listed_s[sound]
     if len(names) == 0:
         return

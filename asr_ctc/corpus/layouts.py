@@ -9,12 +9,14 @@ manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and perhaps spea
 
 import csv
 import hashlib
-import io
 import json
 import math
+import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +33,15 @@ from asr_ctc.corpus.columns import (
     lines,
 )
 
+MOST_LISTED_S = 86_400.0  # no clip lasts longer: such a number is something else
 HOW_TO_GET_ONE = (
     "Download a Common Voice release (commonvoice.mozilla.org/datasets) and unpack it there, "
     "or run `make demo` to make a small corpus"
 )
+NO_ROWS = "holds no clips; a header line and a line per clip are needed"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
+FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
+CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
 
 
 class LeftOut(NamedTuple):
@@ -110,7 +116,7 @@ def read_table(layout: str, folder: Path, split: str) -> Table:
 def _gather(clips: Path, items: Iterable[Row | LeftOut], digest, where: Path) -> Table:
     """A table of the items, one per record; UserError when there is none."""
     growing, items, n_records = _Growing(), iter(items), 0
-    while piece := list(islice(items, PIECE_ROWS)):
+    while piece := [_usable(item) for item in islice(items, PIECE_ROWS)]:
         used = [(n, item) for n, item in enumerate(piece, n_records) if isinstance(item, Row)]
         growing.left_out += [item for item in piece if isinstance(item, LeftOut)]
         n_records += len(piece)
@@ -124,6 +130,17 @@ def _gather(clips: Path, items: Iterable[Row | LeftOut], digest, where: Path) ->
     if n_records == 0:
         raise UserError(f"{where}: holds no clips")
     return growing.table(clips, digest)
+
+
+def _usable(item: Row | LeftOut) -> Row | LeftOut:
+    if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode())):
+        return LeftOut(item.path, problem)
+    return item
+
+
+def _problem_of_path(path: bytes) -> str | None:
+    """Why no file can have this name."""
+    return "a control character in its path" if CONTROL.search(path) else None
 
 
 def _no_such_split(looked_for, there: Iterable[str], hint: str = "") -> UserError:
@@ -169,37 +186,104 @@ def _read_tsv_table(
     tsv: Path, clips: Path, speaker_name: str, clip_name: Callable[[bytes], bytes], hint: str = ""
 ) -> Table:
     """A TSV with columns path and sentence, by name; every line after the first is one record."""
-    growing, digest, header, n_records = _Growing(), hashlib.sha256(), None, 0
-    for block in line_blocks(tsv, digest):
-        rows = block.split(b"\n")
-        if header is None:
-            header = rows.pop(0).decode("utf-8").split("\t")
-            at = _find_columns(tsv, header, (speaker_name, "duration"), hint)
-            path_at, sentence_at, speaker_at, duration_at = at
-            needed = max(path_at, sentence_at) + 1
-            n_cuts = max(column for column in at if column is not None) + 1
-        paths, sentences, speakers, seconds, unused = [], [], [], [], []
+    growing, digest, n_records = _Growing(), hashlib.sha256(), 0
+    blocks = (block.split(b"\n") for block in line_blocks(tsv, digest))
+    first = next(blocks, None)
+    if first is None:
+        raise UserError(f"{tsv}: {NO_ROWS}")
+    header = first.pop(0).decode("utf-8").split("\t")
+    at = _find_columns(tsv, header, (speaker_name, "duration"), hint)
+    path_at, sentence_at, speaker_at, duration_at = at
+    where = sentence_at == 0, sentence_at == len(header) - 1
+    for rows in _pieces(chain([first], blocks), len(header)):
+        unused = _misfits(rows, b"\t", {len(header)}, *where)
+        paths, sentences, speakers, seconds = [], [], [], []
         for i, line in enumerate(rows):
-            row = line.split(b"\t", n_cuts)
-            if len(row) < needed or not (path := row[path_at].strip()):
-                short = f"{len(row)} columns, {len(header)} needed"
-                reason = short if len(row) < needed else "no path"
-                growing.left_out.append(LeftOut(f"{tsv.name} line {n_records + i + 2}", reason))
-                unused.append(i)
+            if i in unused:
+                continue
+            row = line.split(b"\t")
+            path = row[path_at].strip()
+            if problem := _problem_of_path(path) if path else "no path":
+                unused[i] = problem
                 continue
             paths.append(clip_name(path))
             sentences.append(without_csv_quotes(row[sentence_at]))
             if speaker_at is not None:
-                speakers.append(row[speaker_at] if speaker_at < len(row) else b"")
+                speakers.append(row[speaker_at])
             if duration_at is not None:
-                seconds.append(_seconds(row[duration_at] if duration_at < len(row) else b""))
+                seconds.append(_seconds(row[duration_at]))
+        growing.left_out += [
+            LeftOut(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
+        ]
         speakers = speakers or [b""] * len(paths)
-        record = np.delete(np.arange(n_records, n_records + len(rows)), unused)
+        record = np.delete(np.arange(n_records, n_records + len(rows)), sorted(unused))
         growing.add(paths, sentences, speakers, seconds or math.nan, record)
         n_records += len(rows)
     if n_records == 0:
-        raise UserError(f"{tsv}: holds no clips; a header line and a line per clip are needed")
+        raise UserError(f"{tsv}: {NO_ROWS}")
     return growing.table(clips, digest)
+
+
+def _pieces(blocks: Iterable[list[bytes]], n_columns: int) -> Iterator[list[bytes]]:
+    """The lines of a TSV in pieces that end between two rows, each with all its cells."""
+    rows = []
+    for block in blocks:
+        rows += block
+        fits = [row.count(b"\t") == n_columns - 1 for row in rows]
+        ends = (i for i in range(len(rows) - 1, 0, -1) if fits[i] and fits[i - 1])
+        if end := next(ends, 0):
+            yield rows[:end]
+            rows = rows[end:]
+    if rows:
+        yield rows
+
+
+def _misfits(
+    rows: list[bytes],
+    separator: bytes,
+    allowed: set[int],
+    sentence_is_first: bool,
+    sentence_is_last: bool,
+) -> dict[int, str]:
+    """{place: reason} of the rows that stray separators and line ends have shifted or cut.
+
+    Those have another number of cells than is ``allowed``. A line end in the first or the last cell
+    leaves one part that has enough of them: it is known by the other part, which is one cell, or by
+    its quotation marks, which are odd in number, as the other's are.
+    """
+    n_cells = [row.count(separator) + 1 for row in rows]
+    fits = [n in allowed for n in n_cells]
+    if all(fits):
+        return {}
+    reasons = {
+        i: f"{n} columns, {max(allowed)} needed" for i, n in enumerate(n_cells) if not fits[i]
+    }
+    for fit, run in groupby(range(len(rows)), fits.__getitem__):
+        run = list(run)
+        parts = [rows[i] for i in run if rows[i].strip()]
+        if fit or not parts:
+            continue
+        above, below = run[0] - 1, run[-1] + 1
+        is_odd = _has_odd_quotes(b"".join(parts))
+        if above >= 0:
+            is_cut = sentence_is_last and not rows[above].endswith(separator)
+            is_cut = is_cut and _is_text(parts[0], separator)
+            if is_cut or (is_odd and _has_odd_quotes(rows[above])):
+                reasons[above] = "its text goes on in the next line"
+        if below < len(rows):
+            is_cut = sentence_is_first and _is_text(parts[-1], separator)
+            if is_cut or (is_odd and _has_odd_quotes(rows[below])):
+                reasons[below] = "its text begins in the line before"
+    return reasons
+
+
+def _has_odd_quotes(text: bytes) -> bool:
+    return text.count(b'"') % 2 == 1
+
+
+def _is_text(part: bytes, separator: bytes) -> bool:
+    """One cell that is no file's name."""
+    return separator not in part and not FILE_NAME.fullmatch(part.strip())
 
 
 def _find_columns(path: Path, header: list[str], optional: Iterable[str], hint: str = "") -> list:
@@ -211,16 +295,23 @@ def _find_columns(path: Path, header: list[str], optional: Iterable[str], hint: 
             f"({', '.join(header[:8])}); path and sentence are needed{hint}"
         )
     names = ("path", "sentence", *optional)
+    _refuse_twice(path, header, names)
     return [header.index(name) if name in header else None for name in names]
 
 
+def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
+    for name in names:
+        if (n := header.count(name)) > 1:
+            raise UserError(f"{path}: {n} columns are named {name}: which one is it?")
+
+
 def _seconds(text) -> float:
-    """A duration as written down; NaN, to be measured, when it is none."""
+    """A duration as written down; NaN, to be measured, when it is none that a clip can have."""
     try:
-        seconds = float(text)
-    except (TypeError, ValueError):
+        seconds = math.nan if isinstance(text, bool) else float(text)
+    except (TypeError, ValueError, OverflowError):
         return math.nan
-    return seconds if 0 < seconds < math.inf else math.nan
+    return seconds if 0 < seconds <= MOST_LISTED_S else math.nan
 
 
 # -------------------------------------------------------------------------------- the others
@@ -239,12 +330,27 @@ def read_librispeech(folder: Path, split: str) -> Table:
         for part in chosen:
             for file in sorted(part.glob("*/*/*.trans.txt")):
                 digest.update(str(file.relative_to(folder)).encode())
-                for line in lines(file, digest):
-                    name, _, sentence = line.partition(" ")
-                    flac = file.with_name(f"{name}.flac").relative_to(folder)
-                    yield Row(str(flac), sentence, name.split("-")[0])
+                yield from _librispeech_rows(folder, file, list(lines(file, digest)))
 
     return _gather(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")
+
+
+def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | LeftOut]:
+    """A row for each line that begins with a clip's name; others end what stands before them."""
+    prefix = file.name.removesuffix("trans.txt").removesuffix(".") + "-"
+    cells = [text.strip().split(maxsplit=1) or [""] for text in texts]
+    names = [
+        name.startswith(prefix) or (name and os.path.exists(f"{file.parent}/{name}.flac"))
+        for name, *_ in cells
+    ]
+    for i, (name, *sentence) in enumerate(cells):
+        if not names[i]:
+            yield LeftOut(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
+        elif i + 1 < len(cells) and cells[i + 1] != [""] and not names[i + 1]:
+            yield LeftOut(f"{file.name} line {i + 1}", "its text goes on in the next line")
+        else:
+            flac = f"{file.parent.relative_to(folder)}/{name}.flac"
+            yield Row(flac, "".join(sentence), name.split("-")[0])
 
 
 def read_ljspeech(folder: Path, split: str) -> Table:
@@ -256,12 +362,17 @@ def read_ljspeech(folder: Path, split: str) -> Table:
     digest = hashlib.sha256()
 
     def rows() -> Iterator[Row | LeftOut]:
-        for number, line in enumerate(lines(file, digest), start=1):
-            name, *texts = line.split("|")
-            if name.strip() and texts:
+        records = [line for block in line_blocks(file, digest) for line in block.split(b"\n")]
+        n_bars = [record.count(b"|") for record in records]
+        allowed = {2, 3} if n_bars.count(2) >= n_bars.count(1) else {2}
+        unused = _misfits(records, b"|", allowed, False, True)
+        for i, record in enumerate(records):
+            name, *texts = record.decode("utf-8").split("|")
+            if name.strip() and texts and i not in unused:
                 yield Row(f"{name.strip()}.wav", texts[-1] or texts[0])
             else:
-                yield LeftOut(f"{file.name} line {number}", "not name|text")
+                reason = unused[i] if i in unused and texts else "not name|text"
+                yield LeftOut(f"{file.name} line {i + 1}", reason)
 
     return _gather(folder / "wavs", rows(), digest, file)
 
@@ -285,7 +396,8 @@ def read_kaldi(folder: Path, split: str) -> Table:
                 key, *value = line.strip().split(maxsplit=1)
                 yield key, value[0] if value else ""
 
-    wavs = dict(pairs("wav.scp"))
+    listed = list(pairs("wav.scp"))
+    wavs, times = dict(listed), Counter(utterance for utterance, _ in listed)
     for utterance, wav in wavs.items():
         if wav.startswith("|") or wav.endswith("|"):
             raise UserError(
@@ -296,7 +408,9 @@ def read_kaldi(folder: Path, split: str) -> Table:
 
     def rows() -> Iterator[Row | LeftOut]:
         for utterance, sentence in pairs("text"):
-            if wavs.get(utterance):
+            if times[utterance] > 1:
+                yield LeftOut(utterance, f"{times[utterance]} times in wav.scp")
+            elif wavs.get(utterance):
                 yield Row(
                     wavs[utterance],
                     sentence,
@@ -336,38 +450,73 @@ def read_manifest(folder: Path, split: str) -> Table:
 
 
 def _csv_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
-    header, *records = csv_records(file, digest) or [[]]
-    at = _find_columns(file, header, ("speaker", "duration"))
-    for number, record in enumerate(records, start=1):
+    header, *records = csv_records(file, digest) or [CsvRecord([], "")]
+    at = _find_columns(file, header.cells, ("speaker", "duration"))
+    where = at[1] == 0, at[1] == len(header.cells) - 1
+    # One cell for each column: what a quoted cell holds is no separator.
+    marked = [b"\0".join(cell.replace("\0", "").encode() for cell in r.cells) for r in records]
+    unused = _misfits(marked, b"\0", {len(header.cells)}, *where)
+    for i, record in enumerate(records):
         path, sentence, speaker, duration = (
-            record[column] if column is not None and column < len(record) else "" for column in at
+            record.cells[column] if column is not None and i not in unused else "" for column in at
         )
-        if path.strip():
-            yield Row(path.strip(), sentence, speaker, _seconds(duration))
+        problem = unused.get(i) or (None if path.strip() else "no path")
+        if problem is None and _swallows_a_row(record, len(header.cells), at[0]):
+            problem = "a quotation mark makes one row of several"
+        if problem:
+            yield LeftOut(f"{file.name} record {i + 1}", problem)
         else:
-            yield LeftOut(f"{file.name} record {number}", "no path")
+            yield Row(path.strip(), sentence, speaker, _seconds(duration))
 
 
-def csv_records(file: Path, digest=None) -> list[list[str]]:
+def _swallows_a_row(record: "CsvRecord", n_columns: int, path_at: int) -> bool:
+    """Whether a line inside a quoted cell is a row of its own, with a file of the same kind."""
+    ending = Path(record.cells[path_at].strip()).suffix
+    for line in record.raw.split("\n")[1:]:
+        cells = line.split(",")
+        if ending and len(cells) == n_columns and cells[path_at].strip().endswith(ending):
+            return True
+    return False
+
+
+class CsvRecord(NamedTuple):
+    """A record of a CSV file: its cells, and how it is written, without the last line end."""
+
+    cells: list[str]
+    raw: str
+
+
+def csv_records(file: Path, digest=None) -> list[CsvRecord]:
     """The records of a CSV file, the header first; quoted fields may hold commas and line ends."""
-    text = "\n".join(lines(file, digest))
+    texts, records, n_read = list(lines(file, digest)), [], 0
+    # The reader takes any \r for a line end, and older ones refuse \0: neither is one here.
+    reader = csv.reader((text.translate(_HIDDEN) + "\n" for text in texts), strict=True)
     try:
-        return [
-            record for record in csv.reader(io.StringIO(text, newline=""), strict=True) if record
-        ]
+        for cells in reader:
+            raw = "\n".join(texts[n_read : reader.line_num])
+            n_read = reader.line_num
+            if cells:
+                records.append(CsvRecord([cell.translate(_UNHIDDEN) for cell in cells], raw))
     except csv.Error as error:
-        raise UserError(f"{file}: not a CSV table ({error})") from None
+        raise UserError(f"{file}: not a CSV table (from line {n_read + 1} on: {error})") from None
+    return records
+
+
+_HIDDEN = {ord("\r"): "\ufdd0", 0: "\ufdd1"}  # Unicode promises that no text holds them
+_UNHIDDEN = {ord(hidden): code for code, hidden in _HIDDEN.items()}
 
 
 def _jsonl_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
     for number, line in enumerate(lines(file, digest), start=1):
         try:
             content = json.loads(line)
-            path, sentence = content["path"], content["sentence"]
-            speaker = str(content.get("speaker") or "")
+            path, sentence, speaker = content["path"], content["sentence"], content.get("speaker")
+            if isinstance(speaker, (list, dict, bool)):
+                raise TypeError
+            speaker = "" if speaker is None else str(speaker)
             row = Row(path.strip(), sentence, speaker, _seconds(content.get("duration")))
             "".join(row[:3]).encode()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             yield LeftOut(f"{file.name} line {number}", "not an object with a path and a sentence")
         else:
             yield row if row.path else LeftOut(f"{file.name} line {number}", "no path")
@@ -393,6 +542,7 @@ def read_columns(layout: str, folder: Path, split: str, names: Iterable[str]) ->
     for name in names:
         if name not in header:
             raise UserError(f"{file}: no column named {name!r} (there: {', '.join(header)})")
+    _refuse_twice(file, header, names)
     kept = set(read_table(layout, folder, split).record.tolist())
     found = {name: [] for name in names}
     for number, record in enumerate(records):
@@ -408,18 +558,18 @@ def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
         records = [_json_object(line) for line in lines(file)]
         return list(dict.fromkeys(name for record in records for name in record)), iter(records)
     if file.suffix == ".csv":
-        header, *cells = csv_records(file) or [[]]
+        header, *cells = [record.cells for record in csv_records(file)] or [[]]
     else:
         rows = lines(file)
         header = next(rows, "").split("\t")
         cells = (line.split("\t") for line in rows)
-    return header, (dict(zip(header, row, strict=False)) for row in cells)
+    return header, (dict(zip(header, row, strict=False)) for row in cells)  # others are no rows
 
 
 def _json_object(line: str) -> dict:
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -12,6 +12,7 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.layouts import Table, read_table
 from asr_ctc.text.charmap import code_points, present_in
+from asr_ctc.text.folding import APOSTROPHES, without_invisible
 
 SPLITS = ("train", "dev", "test")
 UNUSED = -1
@@ -48,7 +49,8 @@ def sentence_keys(sentences: Iterable[str]) -> np.ndarray:
     """
     sentences, keys = iter(sentences), [np.zeros(0, np.int64)]
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        text = unicodedata.normalize("NFKC", BETWEEN.join(piece)).casefold()
+        text = without_invisible(BETWEEN.join(piece)).translate(APOSTROPHES)
+        text = unicodedata.normalize("NFKC", text).casefold()
         for character in present_in(code_points(text)):
             if unicodedata.category(character)[0] in "PSZC" and character != BETWEEN:
                 text = text.replace(character, " ")

@@ -17,6 +17,7 @@ SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
 BEGIN, FINISH = "\ufdd0", "\ufdd1"  # around each sentence: Unicode promises that no text holds them
 REFUSED = -1
+RULES = b"2"  # what an index says of text that was read by other rules is not asked for again
 _NO_LABEL, _NO_CLASS = -1, -2
 
 
@@ -28,7 +29,7 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
         codes = np.array([ord(character) for character in counts], dtype=np.uint32)
         return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
 
-    selection = _digest(corpus.rows.tobytes() + case_folding.encode())
+    selection = _digest(corpus.rows.tobytes() + case_folding.encode() + RULES)
     found = remembered(corpus.index, f"characters-{selection}", None, count)
     return Counter(
         dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist(), strict=True))
@@ -45,7 +46,7 @@ def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
         every_row = np.arange(len(corpus.paths))
         return {"frames": frames_of(_sentences(corpus, every_row), charmap)}
 
-    what = f"frames-{_digest(charmap.to_json().encode())}"
+    what = f"frames-{_digest(charmap.to_json().encode() + RULES)}"
     return remembered(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
 
 
@@ -72,7 +73,7 @@ def _frames_of_piece(sentences: list[str], charmap: CharMap) -> np.ndarray:
     text = charmap.lower("".join(f"{BEGIN}{sentence}{FINISH}" for sentence in sentences))
     codes = code_points(text)
     for character in present_in(codes):
-        spelt = charmap.normalise(character)
+        spelt = charmap.spell(character)
         if len(spelt) != 1:  # such as œ, folded to oe
             text = text.replace(character, spelt)
     codes = code_points(text)
@@ -107,7 +108,7 @@ def _label(character: str, charmap: CharMap) -> int:
         mark = charmap.sos if character == BEGIN else charmap.eos
         return _NO_LABEL if mark is None else mark
     try:
-        return charmap.label(charmap.normalise(character))
+        return charmap.label(charmap.spell(character))
     except ValueError:
         return _NO_CLASS
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.printable import shown
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
@@ -131,7 +132,7 @@ def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
     """
     unknown = charmap.unknown_characters("".join(text.split()))
     if unknown:
-        listed = " ".join(dict.fromkeys(unknown))
+        listed = " ".join(map(shown, dict.fromkeys(unknown)))
         raise UserError(f"the model has no class for these characters of the text: {listed}")
     labels, words = [] if charmap.sos is None else [charmap.sos], []
     space = SPACE if SPACE in charmap.char2idx else ""  # some scripts write without

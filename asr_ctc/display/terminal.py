@@ -3,14 +3,6 @@
 import unicodedata
 
 
-def shown(character: str) -> str:
-    """A character as it can be seen: itself, 'space', or its code point."""
-    if character == " ":
-        return "space"
-    visible = unicodedata.category(character)[0] not in "ZCM"
-    return character if visible else f"U+{ord(character):04X}"
-
-
 def shortened(value: str, width: int = 20) -> str:
     return value if len(value) <= width else value[: width - 1] + "…"
 

@@ -10,13 +10,12 @@ import re
 import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import open_atomically
+from asr_ctc.base.files import Lines, open_atomically
 from asr_ctc.base.progress import bar
 from asr_ctc.lm.ngrams import (
     BOS,
@@ -25,11 +24,14 @@ from asr_ctc.lm.ngrams import (
     UNKNOWN_WORD,
     GrowingModel,
     LanguageModel,
+    plain_names,
 )
 
 LINES_AT_A_TIME = 1 << 16
 LN10 = math.log(10)
 IMPOSSIBLE = -99.0  # base 10: what the format writes for log 0
+LARGEST = 1e30  # of a number that is one
+BOM = b"\xef\xbb\xbf"
 UNKNOWN_LOG10P = -100.0  # of <unk> in a model without one, as KenLM has it
 
 
@@ -50,20 +52,24 @@ class _Reader:
     """Reads a file once, from top to bottom; ``marker`` is the last line that starts with '\\'."""
 
     def __init__(self, path, file):
-        self.path, self.file = path, file
-        self.number, self.marker = 0, b""
+        self.path, self.file = path, Lines(path, file)
+        self.marker = b""
+
+    @property
+    def number(self) -> int:
+        return self.file.n_taken
 
     def error(self, what: str, number: int | None = None) -> UserError:
         return UserError(f"{self.path}: line {number or self.number}: {what}")
 
     def lines(self) -> Iterator[bytes]:
         """The lines up to the next marker, blank ones left out."""
-        for line in self.file:
-            self.number += 1
+        while taken := self.file.take(1):
+            line = taken[0].removeprefix(BOM) if self.number == 1 else taken[0]
             if line.startswith(b"\\"):
                 self.marker = line.strip()
                 return
-            if not line.isspace():
+            if line.strip():
                 yield line
         raise self.error("the file ends here, before \\end\\: is it truncated?")
 
@@ -106,7 +112,7 @@ class _Reader:
             raise UserError(f"{self.path}: not an ARPA file: no line \\data\\")
         counts = []
         for line in self.lines():
-            match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line.strip())
+            match = re.fullmatch(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})", line.strip())
             if not match or int(match[1]) != len(counts) + 1:
                 raise self.error(f"'ngram {len(counts) + 1}=COUNT' is needed here")
             counts.append(int(match[2]))
@@ -121,15 +127,15 @@ class _Reader:
         """
         pieces, n_read = [], 0
         while n_read < count:
-            lines = list(islice(self.file, min(LINES_AT_A_TIME, count - n_read)))
+            number = self.number
+            lines = self.file.take(min(LINES_AT_A_TIME, count - n_read))
             if not lines:
                 raise self.error("the file ends here, before \\end\\: is it truncated?")
             markers = [i for i, line in enumerate(lines) if line.startswith(b"\\")]
             if markers:
-                self.number += markers[0] + 1
-                raise self.error(f"\\data\\ promised {count} {order}-grams, here they end")
-            numbers = np.arange(self.number + 1, self.number + 1 + len(lines))
-            self.number += len(lines)
+                ended = number + markers[0] + 1
+                raise self.error(f"\\data\\ promised {count} {order}-grams, here they end", ended)
+            numbers = np.arange(number + 1, number + 1 + len(lines))
             pieces.append(self.read_piece(order, numbers, lines, ids))
             n_read += len(pieces[-1][0])
             progress.update(len(pieces[-1][0]))
@@ -154,8 +160,9 @@ class _Reader:
             parts = b" ".join(lines).split()
             log10p, *words, backoff = (parts[i :: order + 2] for i in range(order + 2))
             values = np.array(log10p, dtype=float), np.array(backoff, dtype=float)
-            if not (np.isfinite(values[0]) & (values[0] <= 0) & np.isfinite(values[1])).all():
+            if not ((values[0] <= 0) & (np.abs(values[1]) <= LARGEST)).all():
                 raise ValueError
+            values[0][values[0] < -LARGEST] = IMPOSSIBLE  # -inf, as some write it for <s>
             if order == 1:
                 b"\n".join(words[0]).decode("utf-8")
                 new = dict(zip(words[0], range(len(ids), len(ids) + len(lines)), strict=True))
@@ -178,13 +185,15 @@ class _Reader:
             text = b" ".join(words).decode("utf-8", "replace")
             if len(words) != order:
                 return self.error(f"a {order}-gram is a number, {order} words, a number", number)
-            if not _is_finite(log10p) or float(log10p) > 0:
+            if not _number(log10p) <= 0:
                 shown = log10p.decode("utf-8", "replace")
                 return self.error(f"{shown!r} is no log probability, at most 0", number)
-            if not _is_finite(backoff):
+            if not abs(_number(backoff)) <= LARGEST:
                 shown = backoff.decode("utf-8", "replace")
                 return self.error(f"{shown!r} is no back-off weight", number)
             if order == 1:
+                if not _is_utf8(words[0]):
+                    return self.error(f"the word {words[0]!r} is not UTF-8 text", number)
                 if words[0] in ids or words[0] in seen:
                     return self.error(f"the word {text!r} stood before", number)
                 seen.add(words[0])
@@ -193,30 +202,34 @@ class _Reader:
                 if word not in ids:
                     shown = word.decode("utf-8", "replace")
                     return self.error(f"the word {shown!r} is not among the 1-grams", number)
-        return self.error("a word is not UTF-8 text", numbers[0])
+        return self.error("here or soon after is a number that is none", numbers[0])
 
     def unigram_model(self, ids: dict[bytes, int], logp, backoff) -> GrowingModel:
         """The words, <unk>, <s>, </s> first; ``ids`` is renumbered in place to match."""
-        words = [word.decode("utf-8") for word in ids]
+        written = list(ids)
+        try:
+            words = plain_names([word.decode("utf-8") for word in written])
+        except ValueError as error:
+            raise UserError(f"{self.path}: {error}") from None
         for needed in (SENTENCE_BEGIN, SENTENCE_END):
             if needed not in words:
                 raise self.error(f"the 1-grams lack {needed}: sentences cannot be scored")
         if UNKNOWN_WORD not in words:
             words.append(UNKNOWN_WORD)
+            written.append(UNKNOWN_WORD.encode())
             logp = np.append(logp, UNKNOWN_LOG10P * LN10)
             backoff = np.append(backoff, 0.0)
         place = {word: i for i, word in enumerate(words)}
         special = [place.pop(word) for word in (UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END)]
         old = np.array([*special, *place.values()])
-        words = [words[i] for i in old]
-        ids.update((word.encode("utf-8"), i) for i, word in enumerate(words))
-        return GrowingModel(words, logp[old], backoff[old])
+        ids.update((written[i], new) for new, i in enumerate(old.tolist()))
+        return GrowingModel([words[i] for i in old], logp[old], backoff[old])
 
 
 def _count_parts(lines: list[bytes]) -> np.ndarray:
     """How many parts (N,) each line has between white space, as bytes.split finds them."""
     # Bytes split at ASCII white space only: a no-break space may be part of a word.
-    codes = np.frombuffer(b"\n".join([b"", *lines]), dtype=np.uint8)
+    codes = np.frombuffer(b"\n".join([b"", *lines, b""]), dtype=np.uint8)
     is_space = (codes == 32) | ((codes >= 9) & (codes <= 13))
     starts = is_space[:-1] & ~is_space[1:]
     lengths = np.fromiter(map(len, lines), np.int64, len(lines))
@@ -224,11 +237,20 @@ def _count_parts(lines: list[bytes]) -> np.ndarray:
     return np.add.reduceat(starts, first, dtype=np.int64)
 
 
-def _is_finite(number: bytes) -> bool:
+def _number(text: bytes) -> float:
+    """NaN when it is none."""
     try:
-        return math.isfinite(float(number))
+        return float(text)
     except ValueError:
+        return math.nan
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
         return False
+    return True
 
 
 def write_arpa(path, model: LanguageModel) -> None:

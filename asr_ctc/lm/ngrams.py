@@ -10,6 +10,13 @@ UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END = "<unk>", "<s>", "</s>"
 SPECIAL_WORDS = (UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END)
 UNK, BOS, EOS = 0, 1, 2  # their ids in every model
 SPACE = "▁"  # the word that stands for a space in a character model
+# What other tools call them, in lower case; of the spaces the first that is there is meant.
+OTHER_NAMES = {
+    UNKNOWN_WORD: (UNKNOWN_WORD, "<unknown>", "<oov>", "[unk]"),
+    SENTENCE_BEGIN: (SENTENCE_BEGIN,),
+    SENTENCE_END: (SENTENCE_END,),
+}
+SPACES = (SPACE, "<space>", "[space]", "<sp>", "|", "_")
 EMPTY = 0  # the state of no context
 WORD_BITS = 32
 
@@ -142,3 +149,30 @@ class GrowingModel:
 
 def _key(nodes: np.ndarray, words: np.ndarray) -> np.ndarray:
     return nodes.astype(np.int64) << WORD_BITS | words
+
+
+def plain_names(words: list[str]) -> list[str]:
+    """The words of a model of any tool, named as those of this program: <UNK> is <unk>, and in a
+    model of characters <space>, | or _ is the space.
+
+    ValueError for two names of one thing, and for a model of characters with a word that is none.
+    """
+    names = list(words)
+    for name, others in OTHER_NAMES.items():
+        meant = [i for i, word in enumerate(words) if word.lower() in others]
+        if len(meant) > 1:
+            raise ValueError(f"{' and '.join(words[i] for i in meant)} are one word, {name}")
+        for i in meant:
+            names[i] = name
+    long = [w for w in names if len(w) > 1 and w not in SPECIAL_WORDS]
+    is_char = all(word[0] + word[-1] in ("<>", "[]") for word in long)
+    if not is_char or len(names) - len(long) <= len(SPECIAL_WORDS):
+        return names
+    lower = [name.lower() for name in names]
+    space = next((lower.index(other) for other in SPACES if other in lower), None)
+    if space is not None:
+        long = [word for word in long if word != names[space]]
+        names[space] = SPACE
+    if long:
+        raise ValueError(f"a model of characters with the word {long[0]}; a space must be {SPACE}")
+    return names

@@ -7,6 +7,7 @@ import numpy as np
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.folding import LIKE_APOSTROPHE
 from asr_ctc.text.words import separates_words
 
 NO_WORD = -1
@@ -16,8 +17,12 @@ LARGEST_UNSPELT_SHARE = 0.5
 def separators(charmap: CharMap) -> np.ndarray:
     """Which classes (V,) bool end a word: separating characters and sentence marks, not blank."""
     marks = (charmap.soschar, charmap.eoschar)
-    ends = [separates_words(symbol) or symbol in marks for symbol in charmap.symbols]
+    ends = [_separates(symbol, charmap) or symbol in marks for symbol in charmap.symbols]
     return np.array([False, *ends[1:]])
+
+
+def _separates(character: str, charmap: CharMap) -> bool:
+    return separates_words(character) and character != charmap.apostrophe
 
 
 def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
@@ -28,7 +33,7 @@ def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
     """
     text = charmap.normalise(sentence)
     if level == "word":
-        text = "".join(" " if separates_words(character) else character for character in text)
+        text = "".join(" " if _separates(character, charmap) else character for character in text)
         return [word if _is_spelt(word, charmap) else UNKNOWN_WORD for word in text.split()]
     return [
         character if character == SPACE or charmap.knows(character) else UNKNOWN_WORD
@@ -52,7 +57,9 @@ class Trie(NamedTuple):
 
 
 def labels_of(word: str, charmap: CharMap) -> list[int] | None:
-    """The classes of a word as the map writes it; None when it does not write it so."""
+    """The classes of a word as the map writes it; None when it does not write it so, whatever the
+    word's apostrophes."""
+    word = charmap.with_one_apostrophe(word)
     if words_of(word, charmap) != [word]:
         return None
     return [charmap.char2idx[character] for character in word]
@@ -65,12 +72,19 @@ def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
     """
     refuse_if_mostly_unspelt(unspelt_words(model, charmap), len(model.words) - EOS - 1)
     silent = (charmap.symbols[charmap.blankid], charmap.soschar, charmap.eoschar)
-    names = [SPACE if symbol == " " else symbol for symbol in charmap.symbols]
+    names = [_name_of(symbol, model, charmap) for symbol in charmap.symbols]
     words = [
         NO_WORD if name in silent else UNK if name == charmap.unknown else model.ids.get(name, UNK)
         for name in names
     ]
     return np.array(words, dtype=np.int32)
+
+
+def _name_of(symbol: str, model: LanguageModel, charmap: CharMap) -> str:
+    """The word of a character model that stands for a symbol, whether it has that word or not."""
+    if symbol == charmap.apostrophe and symbol not in model.ids:
+        return next((form for form in LIKE_APOSTROPHE if form in model.ids), symbol)
+    return SPACE if symbol == " " else symbol
 
 
 def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
@@ -79,7 +93,8 @@ def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
         return [word for word in model.words[EOS + 1 :] if labels_of(word, charmap) is None]
     known = {SPACE} if " " in charmap.char2idx else set()
     known.update(filter(charmap.knows, charmap.symbols))
-    return sorted(set(model.words[EOS + 1 :]) - known)
+    characters = set(model.words[EOS + 1 :])
+    return sorted(c for c in characters if charmap.with_one_apostrophe(c) not in known)
 
 
 def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import PurePath
 from typing import TYPE_CHECKING, NamedTuple
+
+from asr_ctc.base.printable import without_controls
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Timed
@@ -33,18 +38,20 @@ class Transcript:
 
 
 class Cue(NamedTuple):
-    """A line of subtitles: the words (or characters) on it, and what stands between them."""
+    """A line of subtitles: the words (or letters of a long one) on it, and what stands before each:
+    a space, or nothing."""
 
     units: list[Timed]
-    separator: str
+    separators: list[str]
 
     @property
     def text(self) -> str:
-        return self.separator.join(unit.text for unit in self.units)
+        pairs = zip(self.separators, self.units, strict=True)
+        return "".join(separator + unit.text for separator, unit in pairs)
 
 
 def as_text(transcript: Transcript) -> str:
-    return transcript.text + "\n"
+    return without_controls(transcript.text) + "\n"
 
 
 def as_json(transcript: Transcript) -> str:
@@ -84,27 +91,43 @@ def _plain_timed(kind: str, timed: Timed) -> dict:
 
 def as_tsv(transcript: Transcript) -> str:
     """A row per word: the columns of the header in FORMATS."""
-    name = " ".join(transcript.audio.split())
+    plain = _without_controls(transcript)
     return "".join(
-        f"{name}\t{w.start_s:.3f}\t{w.end_s:.3f}\t{w.confidence:.4f}\t{w.text}\n"
-        for w in transcript.words
+        f"{plain.audio}\t{w.start_s:.3f}\t{w.end_s:.3f}\t{w.confidence:.4f}\t{w.text}\n"
+        for w in plain.words
+    )
+
+
+def _without_controls(transcript: Transcript) -> Transcript:
+    """What breaks no line, and no table: see ``terminal.without_controls``."""
+    return replace(
+        transcript,
+        audio=without_controls(transcript.audio),
+        words=[w._replace(text=without_controls(w.text)) for w in transcript.words],
+        characters=[c._replace(text=without_controls(c.text)) for c in transcript.characters],
     )
 
 
 def as_ctm(transcript: Transcript) -> str:
     """NIST's time-marked conversation: file, channel, start, duration, word, confidence."""
-    name = "_".join(PurePath(transcript.audio).stem.split())
+    plain = _without_controls(transcript)
+    name = _one_word(PurePath(plain.audio).stem)
     return "".join(
-        f"{name} 1 {w.start_s:.3f} {w.end_s - w.start_s:.3f} {w.text} {w.confidence:.4f}\n"
-        for w in transcript.words
+        f"{name} 1 {w.start_s:.3f} {w.end_s - w.start_s:.3f} {_one_word(w.text)} "
+        f"{w.confidence:.4f}\n"
+        for w in plain.words
     )
+
+
+def _one_word(text: str) -> str:
+    return "_".join(text.split()) or "_"
 
 
 def as_srt(transcript: Transcript) -> str:
     """SubRip subtitles."""
     blocks = [
         f"{number}\n{_span(cue.units[0].start_s, cue.units[-1].end_s, ',')}\n{cue.text}\n"
-        for number, cue in enumerate(cues(transcript), start=1)
+        for number, cue in enumerate(cues(_without_controls(transcript)), start=1)
     ]
     return "\n".join(blocks)
 
@@ -112,10 +135,11 @@ def as_srt(transcript: Transcript) -> str:
 def as_vtt(transcript: Transcript) -> str:
     """WebVTT subtitles; a time before each word but the first of a line lets players mark it."""
     blocks = ["WEBVTT\n"]
-    for cue in cues(transcript):
+    for cue in cues(_without_controls(transcript)):
         first, *others = cue.units
         line = _escaped(first.text) + "".join(
-            f"{cue.separator}<{_clock(unit.start_s, '.')}>{_escaped(unit.text)}" for unit in others
+            f"{separator}<{_clock(unit.start_s, '.')}>{_escaped(unit.text)}"
+            for separator, unit in zip(cue.separators[1:], others, strict=True)
         )
         blocks.append(f"{_span(first.start_s, cue.units[-1].end_s, '.')}\n{line}\n")
     return "\n".join(blocks)
@@ -124,23 +148,82 @@ def as_vtt(transcript: Transcript) -> str:
 def cues(transcript: Transcript) -> Iterator[Cue]:
     """The words in lines of at most 42 characters and 7 s, a new one after a full stop or a pause.
 
-    A script that writes without spaces has words longer than a line: there, characters are taken.
+    A word that is longer than a line, as in scripts that write without spaces, is cut between
+    letters.
     """
-    units, separator = transcript.words, " "
-    if any(len(word.text) > LINE_CHARACTERS for word in units):
-        units, separator = transcript.characters, ""
-    cue = Cue([], separator)
-    for unit in units:
+    cue = Cue([], [])
+    for separator, unit in _units(transcript):
         if cue.units:
             too_long = len(cue.text) + len(separator) + len(unit.text) > LINE_CHARACTERS
             too_slow = unit.end_s - cue.units[0].start_s > CUE_S
             paused = unit.start_s - cue.units[-1].end_s > PAUSE_S
-            if too_long or too_slow or paused or cue.text.endswith((".", "?", "!", "。")):
+            full_stops = (".", "?", "!", "。") if separator else ("。", "！", "？")
+            if too_long or too_slow or paused or cue.text.endswith(full_stops):
                 yield cue
-                cue = Cue([], separator)
+                cue = Cue([], [])
+        cue.separators.append(separator if cue.units else "")
         cue.units.append(unit)
     if cue.units:
         yield cue
+
+
+def _units(transcript: Transcript) -> Iterator[tuple[str, Timed]]:
+    """Words and, of those longer than a line, letters, each after what separates it."""
+    words = transcript.words
+    for i, word in enumerate(words):
+        if len(word.text) <= LINE_CHARACTERS:
+            yield " ", word
+        else:
+            before_s = words[i - 1].end_s if i else 0.0
+            after_s = words[i + 1].start_s if i + 1 < len(words) else math.inf
+            first, *others = _letters(word, before_s, after_s, transcript.characters)
+            yield " ", first
+            yield from (("", letter) for letter in others)
+
+
+def _letters(
+    word: Timed, before_s: float, after_s: float, characters: Sequence[Timed]
+) -> list[Timed]:
+    """The letters of a word between two others, with their accents, timed.
+
+    Where the characters that were heard are not as many as the word's, they are spread over it.
+    """
+
+    def between(first_s: float, last_s: float) -> list[Timed]:
+        middles = ((c.start_s + c.end_s) / 2 for c in characters)
+        pairs = zip(characters, middles, strict=True)
+        return [character for character, middle_s in pairs if first_s <= middle_s <= last_s]
+
+    n = len(word.text)
+    heard = between(before_s, after_s)
+    if len(heard) != n:
+        heard = between(word.start_s, word.end_s) or _evenly(word, n)
+    letters, end = [], 0
+    for text in _clusters(word.text):
+        start, end = end, end + len(text)
+        first = heard[start * len(heard) // n]
+        last = heard[(end * len(heard) - 1) // n]
+        letters.append(word._replace(text=text, start_s=first.start_s, end_s=last.end_s))
+    return letters
+
+
+def _evenly(word: Timed, n: int) -> list[Timed]:
+    """The times of n parts of a word, all of one length."""
+    each_s = (word.end_s - word.start_s) / n
+    edges_s = [word.start_s + i * each_s for i in range(n + 1)]
+    return [word._replace(start_s=a, end_s=b) for a, b in pairwise(edges_s)]
+
+
+def _clusters(text: str) -> list[str]:
+    """Characters, each with the marks and the joiners that follow it."""
+    clusters: list[str] = []
+    for character in text:
+        joins = unicodedata.category(character)[0] == "M" or character in "\u200c\u200d"
+        if clusters and (joins or clusters[-1].endswith("\u200d")):
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    return clusters
 
 
 def _span(start_s: float, end_s: float, mark: str) -> str:
@@ -160,6 +243,7 @@ def _escaped(text: str) -> str:
 
 def as_textgrid(transcript: Transcript) -> str:
     """Praat's TextGrid: tiers of words, of their confidence, and of characters."""
+    transcript = _without_controls(transcript)
     confidences = [w._replace(text=f"{w.confidence:.4f}") for w in transcript.words]
     tiers = {"words": transcript.words, "confidence": confidences}
     tiers["characters"] = transcript.characters

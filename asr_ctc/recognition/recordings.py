@@ -90,6 +90,8 @@ def _exists(path: Path) -> bool:
 @contextlib.contextmanager
 def standard_input() -> Iterator[Path]:
     """A temporary file of all that comes in by standard input, for decoders that must seek."""
+    if sys.stdin is None:
+        raise UserError("--audiofile -: standard input is closed")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "stdin")
         with open(file, "wb") as spool:
@@ -164,4 +166,6 @@ class TranscriptWriter:
             print(text, end="", flush=True)
         else:
             text = self.format.header + text
-            write_atomically(self._file(transcript.audio), text.encode("utf-8"))
+            # A name of a file may hold bytes that are no text.
+            content = text.encode("utf-8", "backslashreplace")
+            write_atomically(self._file(transcript.audio), content)

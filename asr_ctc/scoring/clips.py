@@ -4,8 +4,10 @@ import csv
 import io
 import json
 import math
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,15 @@ from asr_ctc.scoring.metrics import (
     align_words,
     normalised,
 )
+from asr_ctc.text.charmap import CASE_FOLDINGS
 
 
 @dataclass(frozen=True)
 class ScoredClip:
     """A line of the hypotheses file. ``logp`` is a natural logarithm; texts as they were written.
 
-    ``duration_s`` is 0 for a clip that cannot be opened.
+    ``duration_s`` is 0 for a clip that cannot be opened. ``case_folding`` is how the model that
+    read it lowers case (see CharMap): both texts are scored so. None when nobody said.
     """
 
     id: str
@@ -37,9 +41,12 @@ class ScoredClip:
     logp: float | None = None
     duration_s: float | None = None
     speaker: str = ""
+    case_folding: str | None = None
 
 
-def in_corpus_order(evaluation: Evaluation, corpus: Corpus) -> list[ScoredClip]:
+def in_corpus_order(
+    evaluation: Evaluation, corpus: Corpus, case_folding: str | None = None
+) -> list[ScoredClip]:
     """The best hypothesis of each clip, clip i being that of row i of the corpus."""
     hypotheses = {}
     for clip in evaluation.clips:  # several rows may name one clip, each with its sentence
@@ -57,6 +64,7 @@ def in_corpus_order(evaluation: Evaluation, corpus: Corpus) -> list[ScoredClip]:
                 None if logp is None else round(logp, 4),
                 round(corpus.duration(i), 3),
                 speaker,
+                case_folding,
             )
         )
     return clips
@@ -80,7 +88,7 @@ class ClipErrors:
         return self.counts[:, COUNTS.index("sentences")] > 0
 
 
-def count_errors(clips: Sequence[ScoredClip], **distinctions: bool) -> ClipErrors:
+def count_errors(clips: Sequence[ScoredClip], **distinctions) -> ClipErrors:
     """Aligns every clip; ``distinctions`` are those of ``metrics.error_rates``, such as case."""
     references = normalised([clip.reference for clip in clips], **distinctions)
     hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
@@ -112,7 +120,14 @@ def operations(pairs: Pairs) -> tuple[int, int, int]:
 
 def as_jsonl(clips: Iterable[ScoredClip]) -> str:
     """A line per clip, which ``read_hypotheses`` reads back."""
-    return "".join(json.dumps(asdict(clip), ensure_ascii=False) + "\n" for clip in clips)
+    contents = (asdict(clip) for clip in clips)
+    return "".join(json.dumps(_told(content), ensure_ascii=False) + "\n" for content in contents)
+
+
+def _told(content: dict) -> dict:
+    if content["case_folding"] is None:
+        del content["case_folding"]
+    return content
 
 
 def read_hypotheses(path: Path) -> list[ScoredClip]:
@@ -126,13 +141,24 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
             continue
         try:
             content = json.loads(line)
-            clip = ScoredClip(content["id"], content["reference"], content["hypothesis"])
+            clip = ScoredClip(
+                content["id"],
+                content["reference"],
+                content["hypothesis"],
+                case_folding=content.get("case_folding"),
+            )
             "".join((clip.id, clip.reference, clip.hypothesis)).encode()
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UserError(
                 f"{path}: line {number} is not an object with id, reference and hypothesis, as "
                 "`test --split --hypotheses FILE.jsonl` writes it"
             ) from None
+        if clip.case_folding not in (None, *CASE_FOLDINGS):
+            known = ", ".join(CASE_FOLDINGS)
+            raise UserError(
+                f"{path}: line {number}: case_folding must be one of {known}, found "
+                f"{reprlib.repr(clip.case_folding)}"
+            )
         clips.append(clip)
     if not clips:
         raise UserError(f"{path}: holds no clips")
@@ -143,7 +169,8 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     """A row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    fields = list(asdict(errors.clips[0])) if errors.clips else []
+    fields = [f.name for f in dataclass_fields(ScoredClip) if f.name != "case_folding"]
+    fields = fields if errors.clips else []
     further = {name: values for name, values in columns.items() if name not in fields}
     edits = ("substitutions", "deletions", "insertions")
     table.writerow(
@@ -153,7 +180,7 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
         + list(further)
     )
     for i, clip in enumerate(errors.clips):
-        row = list(asdict(clip).values())
+        row = [getattr(clip, name) for name in fields]
         for pairs, (wrong, total) in (
             (errors.words[i], RATES["wer"]),
             (errors.characters[i], RATES["cer"]),

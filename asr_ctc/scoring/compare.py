@@ -43,19 +43,21 @@ class Comparison(Report):
     wer: PairedRate
     cer: PairedRate
     verdict: str
+    case_folding: str  # in which both were scored
 
 
 def compare(
     names: tuple[str, str],
     a: Sequence[ScoredClip],
     b: Sequence[ScoredClip],
-    **distinctions: bool,
+    **distinctions,
 ) -> Comparison:
     """What tells B from A. ``distinctions`` are those of ``metrics.error_rates``, such as case.
 
     UserError when no clip, or none with a transcript, is in both, and when a clip's references
-    differ.
+    differ, and when the clips say different case foldings.
     """
+    distinctions["case_folding"] = _common_case_folding(names, a, b)
     of_a, of_b = _by_key(a), _by_key(b)
     both = [key for key in of_a if key in of_b]
     if not both:
@@ -80,7 +82,23 @@ def compare(
         wer=wer,
         cer=cer,
         verdict=_verdict(wer),
+        case_folding=distinctions["case_folding"],
     )
+
+
+def _common_case_folding(
+    names: tuple[str, str], a: Sequence[ScoredClip], b: Sequence[ScoredClip]
+) -> str:
+    """The one that the clips say, 'default' when none says one; German's scores as the default."""
+    said = [{clip.case_folding for clip in clips} - {None} for clips in (a, b)]
+    scored = {folding if folding == "turkish" else "default" for folding in said[0] | said[1]}
+    if len(scored) > 1:
+        told = ", ".join(sorted(said[0] | said[1]))
+        raise UserError(
+            f"{names[0]} and {names[1]} are not in one case folding ({told}): what is an error "
+            "in one is none in the other"
+        )
+    return next(iter(scored), "default")
 
 
 def _by_key(clips: Sequence[ScoredClip]) -> dict[tuple[str, int], ScoredClip]:

@@ -37,6 +37,7 @@ class Evaluation:
     left_out: list[LeftOut] = field(default_factory=list)
     n_frames: int = 0  # output frames
     n_blank_frames: int = 0  # those whose likeliest class is the blank
+    case_folding: str = "default"  # of the model's character map, in which it is scored
 
     @classmethod
     def joined(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
@@ -46,6 +47,7 @@ class Evaluation:
             [item for part in parts for item in part.left_out],
             sum(part.n_frames for part in parts),
             sum(part.n_blank_frames for part in parts),
+            parts[0].case_folding if parts else "default",
         )
 
     @property
@@ -64,10 +66,12 @@ class Evaluation:
         losses = [clip.loss for clip in self.clips if math.isfinite(clip.loss)]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def score(self) -> ErrorRates:
-        """Error rates of the best hypotheses, without intervals."""
+    def score(self, **distinctions) -> ErrorRates:
+        """Error rates of the best hypotheses, without intervals; see ``metrics.error_rates``."""
+        best = [clip.hypotheses[0].text for clip in self.clips]
         references = [clip.reference for clip in self.clips]
-        return error_rates(references, [c.hypotheses[0].text for c in self.clips], n_resamples=0)
+        distinctions = {"case_folding": self.case_folding, **distinctions}
+        return error_rates(references, best, n_resamples=0, **distinctions)
 
 
 @torch.inference_mode()
@@ -85,7 +89,7 @@ def evaluate(
     """
     model.eval()
     dataset: ClipDataset = loader.dataset
-    evaluation = Evaluation([])
+    evaluation = Evaluation([], case_folding=dataset.charmap.case_folding)
     for batch in bar(loader, progress, "batch"):
         evaluation.left_out += batch.left_out
         if not batch.ids:

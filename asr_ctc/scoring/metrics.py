@@ -69,13 +69,15 @@ def error_rates(
     case: bool = False,
     accents: bool = False,
     punctuation: bool = False,
+    case_folding: str = "default",
     n_resamples: int = bootstrap.N_RESAMPLES,
 ) -> ErrorRates:
     """Word, character and sentence error rates of ``hypotheses``, one for each of ``references``.
 
     Both are normalised alike (see ``normalise_text``); ``case``, ``accents`` and ``punctuation``
-    say which differences count as errors all the same. Errors are summed over all clips before
-    they are divided, so a long clip weighs more than a short one. Alignments are jiwer's.
+    say which differences count as errors all the same, ``case_folding`` how case is folded. Errors
+    are summed over all clips before they are divided, so a long clip weighs more than a short one.
+    Alignments are jiwer's.
     ``n_resamples`` clips are drawn for the intervals; 0 leaves them out, which is quicker.
 
     Raises ValueError when the two differ in length, or are a text each instead of a list.
@@ -86,7 +88,7 @@ def error_rates(
         raise ValueError(
             f"{len(references)} references and {len(hypotheses)} hypotheses; needed as many"
         )
-    how = {"case": case, "accents": accents, "punctuation": punctuation}
+    how = dict(case=case, accents=accents, punctuation=punctuation, case_folding=case_folding)
     references, hypotheses = normalised(references, **how), normalised(hypotheses, **how)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
     words = _count_operations(jiwer.process_words, pairs)
@@ -123,11 +125,16 @@ def error_rates(
 
 
 def normalised(
-    texts: Iterable[str], *, case: bool = False, accents: bool = False, punctuation: bool = False
+    texts: Iterable[str],
+    *,
+    case: bool = False,
+    accents: bool = False,
+    punctuation: bool = False,
+    case_folding: str = "default",
 ) -> list[str]:
     """The texts as they are scored, by ``normalise_text``, with what is to count kept."""
     keep = {"keep_case": case, "keep_accents": accents, "keep_punctuation": punctuation}
-    return [normalise_text(text, **keep) for text in texts]
+    return [normalise_text(text, case_folding=case_folding, **keep) for text in texts]
 
 
 def rate_of(total: np.ndarray, name: str) -> float:

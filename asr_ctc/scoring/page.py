@@ -2,8 +2,9 @@
 
 from html import escape
 
+from asr_ctc.base.printable import shown
 from asr_ctc.display.html import document, row, section, table
-from asr_ctc.display.terminal import edit_mark, shown
+from asr_ctc.display.terminal import edit_mark
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import (
     EXAMPLE_TITLES,

@@ -31,6 +31,7 @@ class SplitDecoding:
     device: str
     unreadable: int  # clips that cannot be read or are silent: their hypothesis is empty
     distinctions: list[str] = json_key("kept")  # of case, accents, punctuation: those scored
+    case_folding: str  # of the model's character map, in which the split is scored
     seconds: float  # that decoding took
     real_time_factor: float | None  # seconds over the duration of the audio; None without audio
 

@@ -1,6 +1,7 @@
 """Scores and comparisons as text for a terminal."""
 
-from asr_ctc.display.terminal import padded, shortened, shown, width_of, word_under_word
+from asr_ctc.base.printable import shown
+from asr_ctc.display.terminal import padded, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import EXAMPLE_TITLES, Confusions, Example, Slice, SplitReport
@@ -42,6 +43,8 @@ def _heading(report: SplitReport) -> list[str]:
         lines.append(f"{report.empty_references} clips have an empty transcript: not in the rates")
     if report.distinctions:
         lines.append(f"scored with {' and '.join(report.distinctions)}")
+    if report.case_folding != "default":
+        lines.append(f"case folding: {report.case_folding}")
     return lines
 
 

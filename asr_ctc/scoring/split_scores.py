@@ -50,8 +50,9 @@ def score_split(
     seconds = time.perf_counter() - started_s
     refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
 
-    clips = in_corpus_order(evaluation, corpus)
-    errors = count_errors(clips, **distinctions)
+    case_folding = recognizer.charmap.case_folding
+    clips = in_corpus_order(evaluation, corpus, case_folding)
+    errors = count_errors(clips, case_folding=case_folding, **distinctions)
     strict = count_errors(clips, **dict.fromkeys(DISTINCTIONS, True))
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     facts = SplitDecoding(
@@ -62,6 +63,7 @@ def score_split(
         decoding=decoding,
         device=str(recognizer.device),
         unreadable=len(evaluation.left_out),
+        case_folding=case_folding,
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,

@@ -2,16 +2,25 @@
 
 import json
 import re
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import groupby, islice
 from types import MappingProxyType
 
 import numpy as np
 
-from asr_ctc.text.folding import fold_latin
+from asr_ctc.text.folding import (
+    JOINER,
+    LIKE_APOSTROPHE,
+    NON_JOINER,
+    fold_latin,
+    is_invisible,
+    without_invisible,
+)
 
 CASE_FOLDINGS = ("default", "turkish", "german")
 BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
@@ -50,6 +59,10 @@ class CharMap:
     german   as default; and ä, ö, ü, ß are letters of their own, which ``fold`` leaves alone where
              the map has them. ß is never read as ss, as Strasse and Straße sound different;
              capitals are no exception, so that STRASSE stays strasse and STRAẞE becomes straße
+
+    ``apostrophe`` is the symbol as which all characters that look like an apostrophe are written,
+    unless they are symbols too. None in maps saved before there was one: each is itself.
+    Characters that show nothing are no text (see ``without_invisible``), unless they are symbols.
     """
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
@@ -59,32 +72,40 @@ class CharMap:
     lowercase: bool = True
     fold: bool = True
     case_folding: str = "default"
-    idx2char: Mapping[int, str] = field(init=False, repr=False, compare=False)
+    apostrophe: str | None = "'"
+    idx2char: tuple[str, ...] = field(init=False, repr=False, compare=False)
     char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         symbols = tuple(self.symbols)
         object.__setattr__(self, "symbols", symbols)
-        if any(not isinstance(s, str) or len(s) != 1 for s in symbols):
+        if any(not isinstance(s, str) or len(s) != 1 or "\ud800" <= s < "\ue000" for s in symbols):
             raise ValueError("every symbol must be one character")
         if not symbols or symbols[0] != BLANK:
-            raise ValueError(f"the first symbol must be the blank {BLANK!r}, found {symbols[:1]}")
+            raise ValueError(
+                f"the first symbol must be the blank {BLANK!r}, found {_told(symbols[:1])}"
+            )
         if len(set(symbols)) != len(symbols):
             twice = [s for s, n in Counter(symbols).items() if n > 1]
             raise ValueError(f"symbols must differ, found twice: {' '.join(twice)}")
         for name in ("unknown", "soschar", "eoschar"):
             mark = getattr(self, name)
             if mark is not None and mark not in symbols[1:]:
-                raise ValueError(f"{name} {mark!r} is not one of the symbols after the blank")
+                raise ValueError(f"{name} {_told(mark)} is not one of the symbols after the blank")
         for name in ("lowercase", "fold"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, found {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be true or false, found {_told(getattr(self, name))}"
+                )
         if self.case_folding not in CASE_FOLDINGS:
             raise ValueError(
                 f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found {self.case_folding!r}"
+                f"found {_told(self.case_folding)}"
             )
-        object.__setattr__(self, "idx2char", MappingProxyType(dict(enumerate(symbols))))
+        if self.apostrophe is not None and self.apostrophe not in tuple(LIKE_APOSTROPHE):
+            forms, found = " ".join(LIKE_APOSTROPHE), _told(self.apostrophe)
+            raise ValueError(f"apostrophe must be one of {forms} or none, found {found}")
+        object.__setattr__(self, "idx2char", symbols)
         object.__setattr__(
             self, "char2idx", MappingProxyType({s: i for i, s in enumerate(symbols)})
         )
@@ -103,7 +124,8 @@ class CharMap:
         if symbols[:1] != (BLANK,):
             symbols = (BLANK, *symbols)
         unknown = UNKNOWN if UNKNOWN in symbols else None
-        return cls(symbols, unknown, None, None, lowercase, fold=False)
+        apostrophe = next((c for c in LIKE_APOSTROPHE if c in symbols), "'")
+        return cls(symbols, unknown, None, None, lowercase, fold=False, apostrophe=apostrophe)
 
     @classmethod
     def from_transcripts(
@@ -111,8 +133,9 @@ class CharMap:
     ):
         """(map, {rare character: count}) for the characters of a training split, in any script.
 
-        NFC, lower case, accents kept; characters seen fewer than ``min_count`` times are left to
-        the unknown class and returned, so that they can be reported.
+        NFC, lower case, accents kept; of the characters that look like an apostrophe the most
+        frequent one stands for all. Characters seen fewer than ``min_count`` times are left to the
+        unknown class and returned, so that they can be reported.
         """
         counts = count_characters(sentences, case_folding)
         return cls.from_counts(counts, min_count, case_folding)
@@ -122,9 +145,13 @@ class CharMap:
         cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
     ):
         """As ``from_transcripts``, from what ``count_characters`` counted in them."""
+        counts, apostrophe = Counter(counts), "'"
+        if forms := [c for c in LIKE_APOSTROPHE if counts[c]]:
+            apostrophe = max(forms, key=counts.__getitem__)  # of equals the first
+            counts[apostrophe] = sum(counts.pop(form) for form in forms)
         rare = {c: n for c, n in counts.items() if n < min_count or c in (BLANK, UNKNOWN)}
         symbols = (BLANK, UNKNOWN, *sorted(c for c in counts if c not in rare))
-        return cls(symbols, UNKNOWN, None, None, True, False, case_folding), rare
+        return cls(symbols, UNKNOWN, None, None, True, False, case_folding, apostrophe), rare
 
     @property
     def vocab_size(self) -> int:
@@ -154,11 +181,10 @@ class CharMap:
 
     def decode(self, labels: Sequence[int]) -> str:
         """The characters of the classes, sentence marks included."""
-        try:
-            return "".join(self.idx2char[int(label)] for label in labels)
-        except KeyError:
-            last = self.vocab_size - 1
-            raise ValueError(f"labels must be in 0..{last}, found {labels}") from None
+        labels = [int(label) for label in labels]
+        if any(not 0 <= label < self.vocab_size for label in labels):
+            raise ValueError(f"labels must be in 0..{self.vocab_size - 1}, found {labels}")
+        return "".join(self.idx2char[label] for label in labels)
 
     def text(self, labels: Sequence[int]) -> str:
         """The characters of the classes as a person reads them: a space between two sentences, no
@@ -183,14 +209,18 @@ class CharMap:
     @classmethod
     def from_json(cls, text: str) -> "CharMap":
         """The map that ``to_json`` wrote; ValueError for unknown or missing keys and bad values."""
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         if not isinstance(content, dict):
             raise ValueError("a character map is a JSON object")
         return cls.from_dict(content)
 
     @classmethod
     def from_dict(cls, content: dict) -> "CharMap":
-        content = {"case_folding": "default", **content}  # maps of before had no other
+        # Maps of before had no other.
+        content = {"case_folding": "default", "apostrophe": None, **content}
         expected = {f.name for f in fields(cls) if f.init}
         if set(content) != expected:
             strange = sorted(set(content) ^ expected)
@@ -200,19 +230,46 @@ class CharMap:
         return cls(**content)
 
     def lower(self, text: str) -> str:
-        """NFC, and lower case where the map has no capitals."""
-        return lower_case(text, self.case_folding) if self.lowercase else _nfc(text)
+        """NFC without invisible characters, and lower case where the map has no capitals."""
+        if self.lowercase:
+            return lower_case(text, self.case_folding, self._invisible)
+        return _nfc(without_invisible(text, self._invisible))
+
+    @cached_property
+    def _invisible(self) -> str:
+        """The invisible symbols. Joiners are text where they mean something alone, except in maps
+        of before."""
+        joiners = () if self.apostrophe is None else (JOINER, NON_JOINER)
+        return "".join(c for c in self.symbols if is_invisible(c) and c not in joiners)
 
     def normalise(self, text: str) -> str:
         """The characters that ``encode`` looks up."""
-        text = "".join(" " if c.isspace() else c for c in self.lower(text))
+        return self.spell(self.lower(text))
+
+    def spell(self, lowered: str) -> str:
+        """What ``normalise`` makes of what ``lower`` returned: of one character at a time, but for
+        accents that stand apart."""
+        text = "".join(" " if c.isspace() else c for c in lowered)
+        if self.fold:
+            text = text.translate(PUNCTUATION)
+        text = self.with_one_apostrophe(text)
         if not self.fold:
             return text
-        text = text.translate(PUNCTUATION)
         kept = "".join(letter for letter in GERMAN_LETTERS if letter in self.char2idx)
         if self.case_folding != "german" or not kept:
             return fold_latin(text)
         return re.sub(f"[^{kept}]+", lambda others: fold_latin(others[0]), text)
+
+    def with_one_apostrophe(self, text: str) -> str:
+        """``text`` with the map's apostrophe for all that look like one and have no class."""
+        return text.translate(self._apostrophes)
+
+    @cached_property
+    def _apostrophes(self) -> dict[int, str]:
+        if self.apostrophe not in self.char2idx:
+            return {}
+        others = [c for c in LIKE_APOSTROPHE if c not in self.char2idx]
+        return str.maketrans(dict.fromkeys(others, self.apostrophe))
 
     def knows(self, character: str) -> bool:
         return character in self.char2idx and character not in (
@@ -231,9 +288,9 @@ class CharMap:
         return self.char2idx[self.unknown]
 
 
-def lower_case(text: str, case_folding: str = "default") -> str:
-    """NFC text in lower case; ``case_folding`` as in CharMap."""
-    text = _nfc(text)
+def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
+    """NFC text in lower case; ``case_folding`` as in CharMap, ``keep`` as ``without_invisible``."""
+    text = _nfc(without_invisible(text, keep))
     if case_folding == "turkish":
         text = text.replace("I", "ı").replace("İ", "i")
     return _nfc(text.lower())
@@ -259,6 +316,11 @@ def code_points(text: str) -> np.ndarray:
 def present_in(codes: np.ndarray) -> list[str]:
     """The different characters of an array of code points."""
     return [chr(code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
+
+
+def _told(value) -> str:
+    """A value as a message can hold it, however large."""
+    return reprlib.repr(value)
 
 
 def _nfc(text: str) -> str:

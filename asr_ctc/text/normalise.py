@@ -1,10 +1,11 @@
 """The form in which references and hypotheses are compared."""
 
+import re
 import unicodedata
 from functools import lru_cache
 
-from asr_ctc.text.charmap import END, START
-from asr_ctc.text.folding import APOSTROPHES, fold_latin
+from asr_ctc.text.charmap import CASE_FOLDINGS, END, START, lower_case
+from asr_ctc.text.folding import APOSTROPHES, fold_latin, without_invisible
 
 
 def _is_sentence_mark(character: str) -> bool:
@@ -47,25 +48,31 @@ def normalise_text(
     keep_case: bool = False,
     keep_accents: bool = False,
     keep_punctuation: bool = False,
+    case_folding: str = "default",
 ) -> str:
     """``text`` as it is scored: the same for references and hypotheses, and for every charset.
 
-    In this order: canonical composition (NFC); typographic apostrophes become '; sentence marks
-    and punctuation (Unicode category P, the apostrophe excepted) become spaces, so that
-    "peut-être" is two words; lowercase; Latin and Greek letters lose their accents and Latin
-    ligatures are spelt out ("cœur" → "coeur"), while the marks of other scripts are letters and
-    stay; white space is collapsed to single spaces and stripped.
+    In this order: characters that show nothing go (see ``without_invisible``); canonical
+    composition (NFC); all that looks like an apostrophe becomes '; sentence marks and punctuation
+    (Unicode category P, the apostrophe excepted) become spaces, so that "peut-être" is two words;
+    lowercase, as ``case_folding`` has it (see CharMap); Latin and Greek letters lose their accents
+    and Latin ligatures are spelt out ("cœur" → "coeur"), while the marks of other scripts are
+    letters and stay; white space is collapsed to single spaces and stripped.
 
     ``keep_case``, ``keep_accents`` and ``keep_punctuation`` each leave one of these steps out;
-    apostrophes and sentence marks are treated alike in every case. Idempotent.
+    the rest is treated alike in every case. In Turkish ı and i are two letters, whose dots are no
+    accents. Idempotent. ValueError for a case folding that there is not.
     """
-    text = unicodedata.normalize("NFC", text).translate(APOSTROPHES)
+    if case_folding not in CASE_FOLDINGS:
+        raise ValueError(f"case_folding must be one of {', '.join(CASE_FOLDINGS)}")
+    text = unicodedata.normalize("NFC", without_invisible(text)).translate(APOSTROPHES)
     separated = _is_sentence_mark if keep_punctuation else _is_separator
     text = "".join([" " if separated(character) else character for character in text])
     if not keep_case:
         # After the punctuation: Σ lowers to a final ς or not by the letters that follow it, and
         # lowering looks past a full stop to find them.
-        text = unicodedata.normalize("NFC", text.lower())
+        text = lower_case(text, case_folding)
     if not keep_accents:
-        text = _fold_greek(fold_latin(text))
+        apart = "[^ıİ]+" if case_folding == "turkish" else "(?s).+"
+        text = _fold_greek(re.sub(apart, lambda others: fold_latin(others[0]), text))
     return " ".join(text.split())

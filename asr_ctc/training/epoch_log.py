@@ -1,8 +1,10 @@
 """What an epoch leaves for people to look at: the log, tensorboard, metrics.jsonl."""
 
+import html
 import json
 import logging
 import math
+import re
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.base.printable import one_line
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
@@ -67,11 +70,16 @@ def record(
 
 
 def as_table(clips: list[Decoded]) -> str:
-    """Markdown: a row for each clip."""
+    """Markdown: a row for each clip, in which no text is taken for markup."""
     rows = [(clip.id, clip.reference, clip.hypotheses[0].text) for clip in clips]
-    cells = [[text.replace("|", "\\|") for text in row] for row in rows]
+    cells = [[_as_written(text) for text in row] for row in rows]
     lines = ["| clip | reference | hypothesis |", "|---|---|---|"]
     return "\n".join(lines + [f"| {' | '.join(row)} |" for row in cells])
+
+
+def _as_written(text: str) -> str:
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", one_line(text))
+    return html.escape(escaped, quote=False)
 
 
 def decode_samples(run: Run) -> list[Decoded]:

@@ -16,6 +16,7 @@ from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import remove_unfinished, take
+from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import TrainingConfig
@@ -88,7 +89,7 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
         handler.close()
         raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
     remove_unfinished(file.parent)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(SafeFormatter("%(asctime)s %(message)s"))
     early.setTarget(handler)
     early.close()
     log.addHandler(handler)

@@ -1,13 +1,14 @@
 """`compare`: the paired bootstrap of two files of hypotheses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
-from asr_ctc.scoring.clips import ScoredClip, as_jsonl
+from asr_ctc.scoring.clips import ScoredClip, as_jsonl, read_hypotheses
 from asr_ctc.scoring.compare import PairedRate, compare
 from asr_ctc.scoring.screen import comparison_as_text
 
@@ -78,6 +79,59 @@ def test_other_references_are_refused_but_not_other_case_or_marks():
         compare(NAMES, a, b, punctuation=True)
     with pytest.raises(UserError, match="different references for 2 of 2"):
         compare(NAMES, a, clips_of(["oui"] * 2, said=""))
+
+
+def folded(clips, case_folding):
+    return [replace(clip, case_folding=case_folding) for clip in clips]
+
+
+def test_case_is_folded_as_the_clips_say():
+    a, b = (clips_of([read], "IŞIK İL") for read in ("ışık il", "işik il"))
+    wer = {
+        folding: compare(NAMES, *(folded(x, folding) for x in (a, b)), accents=True).wer
+        for folding in (None, "default", "german", "turkish")
+    }
+    assert (wer["turkish"].a, wer["turkish"].b) == (0.0, 0.5)
+    for folding in None, "default", "german":
+        assert (wer[folding].a, wer[folding].b) == (1.0, 0.5)  # İL is i̇l
+    half = compare(NAMES, folded(a, "turkish"), b, accents=True)  # B is another program's
+    assert half.wer == wer["turkish"] and half.case_folding == "turkish"
+    same = compare(NAMES, folded(a, "german"), folded(b, "default"))
+    assert same.case_folding == "default"
+
+
+@pytest.mark.parametrize("other", ["default", "german"])
+def test_two_case_foldings_are_refused(other):
+    a, b = clips_of(["oui"] * 2), clips_of(["oui"] * 2)
+    with pytest.raises(UserError, match=f"not in one case folding .{other}, turkish.: what is an"):
+        compare(NAMES, folded(a, other), folded(b, "turkish"))
+    with pytest.raises(UserError, match="not in one case folding"):
+        compare(NAMES, [*folded(a[:1], other), *folded(a[1:], "turkish")], b)
+
+
+def test_the_case_folding_is_in_the_file(tmp_path):
+    file = tmp_path / "a.jsonl"
+    clips = folded(clips_of(["a", "b"]), "turkish")
+    file.write_text(as_jsonl(clips), encoding="utf-8")
+    assert [clip.case_folding for clip in read_hypotheses(file)] == ["turkish"] * 2
+    file.write_text(as_jsonl(clips_of(["a"])), encoding="utf-8")
+    assert "case_folding" not in file.read_text() and read_hypotheses(file)[0].case_folding is None
+
+
+@pytest.mark.parametrize("value", ['"french"', "3", "[]", "{}", "true"])
+def test_unknown_case_foldings_are_refused(tmp_path, value):
+    file = tmp_path / "a.jsonl"
+    file.write_text(f'{{"id": "a", "reference": "", "hypothesis": "", "case_folding": {value}}}')
+    with pytest.raises(UserError, match="line 1: case_folding must be one of default, turkish"):
+        read_hypotheses(file)
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, "[]", "1", '{"id": 1}', '{"id": []}', "1" * 9000])
+def test_lines_that_are_no_hypotheses_are_named(tmp_path, line):
+    file = tmp_path / "a.jsonl"
+    file.write_text(as_jsonl(clips_of(["a"])) + line)
+    with pytest.raises(UserError, match=r"a\.jsonl: line 2 is not an object with id"):
+        read_hypotheses(file)
 
 
 @pytest.mark.parametrize(

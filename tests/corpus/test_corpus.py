@@ -102,14 +102,16 @@ def test_no_row_swallows_the_next(tmp_path_factory, rows):
 
 def test_short_rows_are_left_out_and_named_by_line(folder):
     lines = ["path\tx\tsentence", "a.mp3\t\tUn.", "b.mp3\t", "", "c.mp3\t\tTrois."]
-    write_split(folder, "\n".join([*lines, " \t\tQuatre.", "d.mp3\t\tCinq.\td"]))
+    lines += [" \t\tQuatre.", "d.mp3\t\tCinq.\td", "e.mp3\t\tSix.", "f.mp3\t\tSept."]
+    write_split(folder, "\n".join(lines))
     corpus = load_split(folder, "train")
-    assert [corpus.path(i) for i in range(len(corpus))] == ["a.mp3", "c.mp3", "d.mp3"]
-    assert [corpus.sentence(i) for i in range(len(corpus))] == ["Un.", "Trois.", "Cinq."]
+    assert [corpus.path(i) for i in range(len(corpus))] == ["a.mp3", "c.mp3", "e.mp3", "f.mp3"]
+    assert [corpus.sentence(i) for i in range(len(corpus))] == ["Un.", "Trois.", "Six.", "Sept."]
     assert corpus.left_out == (
         LeftOut("train.tsv line 3", "2 columns, 3 needed"),
         LeftOut("train.tsv line 4", "1 columns, 3 needed"),
         LeftOut("train.tsv line 6", "no path"),
+        LeftOut("train.tsv line 7", "4 columns, 3 needed"),
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.commands.split import records_of
 from asr_ctc.corpus import columns
 from asr_ctc.corpus.columns import Categories, line_blocks, lines
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import LeftOut, read_table, without_csv_quotes
+from asr_ctc.corpus.layouts import LeftOut, read_columns, read_table, without_csv_quotes
 from asr_ctc.text.charmap import CharMap, count_characters, lower_case
 from tests.helpers import command
 
@@ -126,10 +128,119 @@ def test_rows_read_are_lines_minus_one(tmp_path_factory, rows, piece_bytes, line
         table = read_table("commonvoice", folder, "train")
     assert len(table.paths) + len(table.left_out) == len(rows)
     cut = [text.split("\t") for text in texts]
-    usable = [i for i, row in enumerate(cut) if len(row) > 1 and row[0].encode().strip()]
-    assert table.record.tolist() == usable
-    wanted = [without_csv_quotes(cut[i][1].encode()).decode() for i in usable]
-    assert list(table.sentences) == wanted
+    fits = [len(row) == 2 for row in cut]
+    used = table.record.tolist()
+    assert all(fits[i] and cut[i][0].encode().strip() for i in used)
+    assert list(table.paths) == [f"{cut[i][0].encode().strip().decode()}.mp3" for i in used]
+    assert list(table.sentences) == [without_csv_quotes(cut[i][1].encode()).decode() for i in used]
+    beside_a_shifted_one = {i + step for i, fit in enumerate(fits) for step in (-1, 1) if not fit}
+    named = {f"{i + 2}" for i in range(len(rows))} - {f"{i + 2}" for i in used}
+    assert {item.clip.removeprefix("train.tsv line ") for item in table.left_out} == named
+    for i, row in enumerate(cut):
+        if fits[i] and i not in beside_a_shifted_one:
+            path = row[0].encode().strip()
+            assert (i in used) == bool(path and not re.search(CONTROL, path.decode()))
+
+
+CONTROL = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
+
+SHIFTED = {  # the lines of a table, and which rows can be used: 0 the first after the header
+    "a tab in a sentence": ("path sentence up", ["a.mp3 nine~one 2", "b.mp3 two 2"], [1]),
+    "a tab in a quoted one": ("path sentence up", ['a.mp3 "nine~one" 2', "b.mp3 two 2"], [1]),
+    "a tab in the last cell": ("path up sentence", ["a.mp3 2 nine~one", "b.mp3 2 two"], [1]),
+    "a tab at the end": ("path sentence", ["a.mp3 nine~", "b.mp3 two"], [1]),
+    "too few": ("path sentence up", ["a.mp3 nine", "b.mp3 two 2"], [1]),
+    "a name alone": ("path sentence", ["a.mp3 nine", "b.mp3", "c.mp3 two"], [0, 2]),
+    "an empty line": ("path sentence", ["a.mp3 nine", "", "c.mp3 two"], [0, 2]),
+    "white space": ("path sentence", ["a.mp3 nine", "  ", "c.mp3 two"], [0, 2]),
+    "a line end in quotes": ("path sentence up", ['a.mp3 "nine', 'one" 2', "b.mp3 two 2"], [2]),
+    "... in the last cell": ("path sentence", ['a.mp3 "nine', 'one"', "b.mp3 two"], [2]),
+    "... and a tab": ("path up sentence", ['a.mp3 2 "nine', 'o~ne"', "b.mp3 2 two"], [2]),
+    "... two": ("path sentence", ['a.mp3 "nine', "", 'one"', "b.mp3 two"], [3]),
+    "... in the first cell": ("sentence path", ["two b.mp3", '"nine', 'one" a.mp3'], [0]),
+    "no quotes, last cell": ("path sentence", ["a.mp3 nine", "one", "b.mp3 two"], [2]),
+    "no quotes, first cell": ("sentence path", ["two b.mp3", "nine", "one a.mp3"], [0]),
+    "enough tabs after it": ("path sentence up", ['a.mp3 "nine', 'one~x" 2', "b.mp3 two 2"], [2]),
+    "quotes as text": ("path sentence", ['a.mp3 "nine', 'b.mp3 two"', "c.mp3 "], [0, 1, 2]),
+    "other white space": ("path sentence", ["a.mp3 ni\u2028n\x0be\x85\x0c\r.", "b.mp3 x"], [0, 1]),
+    "a control in a name": ("path sentence", ["a\x00.mp3 nine", "b\x1b.mp3 two", "c.mp3 six"], [2]),
+}
+
+
+@pytest.mark.parametrize("layout", ["commonvoice", "manifest"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("piece_bytes", [1 << 23, 9])
+@pytest.mark.parametrize(("header", "rows", "used"), SHIFTED.values(), ids=SHIFTED)
+def test_shifted_rows_are_left_out(
+    tmp_path, monkeypatch, layout, line_end, piece_bytes, header, rows, used
+):
+    monkeypatch.setattr(columns, "PIECE_BYTES", piece_bytes)
+    rows = [row.replace(" ", "\t").replace("~", "\t") if row.strip() else row for row in rows]
+    (tmp_path / "clips").mkdir()
+    write(tmp_path / "train.tsv", line_end.join([header.replace(" ", "\t"), *rows]))
+    table = read_table(layout, tmp_path, "train")
+    assert table.record.tolist() == used
+    at = header.split().index("sentence")
+    assert list(table.sentences) == [rows[i].split("\t")[at] for i in used]
+    unused = sorted(set(range(len(rows))) - set(used))
+    assert [item.clip for item in table.left_out] == [f"train.tsv line {i + 2}" for i in unused]
+
+
+def test_what_is_left_out_says_why(tmp_path):
+    (tmp_path / "clips").mkdir()
+    lines = ["path\tsentence", "a.mp3\tnine\tone", "b.mp3\ttwo", "three", "c\x07.mp3\tsix"]
+    write(tmp_path / "train.tsv", "\n".join(lines))
+    assert read_table("commonvoice", tmp_path, "train").left_out == (
+        LeftOut("train.tsv line 2", "3 columns, 2 needed"),
+        LeftOut("train.tsv line 3", "its text goes on in the next line"),
+        LeftOut("train.tsv line 4", "1 columns, 2 needed"),
+        LeftOut("train.tsv line 5", "a control character in its path"),
+    )
+
+
+odd_cells = st.text(st.sampled_from('ab",|\u2028\u0085\x1c é\x00\\\r\n\ufeff'), max_size=6)
+
+
+@given(
+    st.lists(st.tuples(odd_cells, odd_cells, odd_cells), min_size=1, max_size=12),
+    st.sampled_from(["manifest tsv", "manifest csv", "manifest jsonl", "commonvoice tsv",
+                     "ljspeech csv"]),
+    st.sampled_from(["\n", "\r\n"]),
+)  # fmt: skip
+def test_what_split_writes_reads_the_same(tmp_path_factory, rows, what, line_end):
+    (layout, ending), folder = what.split(), tmp_path_factory.mktemp("split")
+    (folder / "clips").mkdir()
+    names = ("path", "sentence", "age")
+    rows = [("a.wav", "nine", "one"), *rows, ("b.wav", "two", "six")]
+    if ending == "jsonl":
+        texts = [json.dumps(dict(zip(names, row, strict=True))) for row in rows]
+    elif what == "manifest csv":
+        texts = [
+            ",".join(f'"{c.replace(chr(34), 2 * chr(34))}"' for c in r) for r in [names, *rows]
+        ]
+    else:
+        separator = "|" if layout == "ljspeech" else "\t"
+        rows = rows if layout == "ljspeech" else [names, *rows]
+        texts = [separator.join(row) for row in rows]
+    source = write(folder / f"all.{ending}", line_end.join(texts))
+    header, records = records_of(layout, source)
+    whole = read_table(layout, folder, "all")
+    records = list(records)
+    assert len(records) == len(whole.record) + len(whole.left_out)
+    used = [records[i] for i in whole.record.tolist()]
+    write(folder / f"train.{ending}", header + b"".join(used))
+    again = read_table(layout, folder, "train")
+    assert again.left_out == () and len(again.record) == len(used)
+    for column in "paths", "sentences", "speakers":
+        assert list(getattr(again, column)) == list(getattr(whole, column))
+
+
+def test_an_endless_line_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "PIECE_BYTES", 64)
+    monkeypatch.setattr(columns, "MOST_LINE_BYTES", 1000)
+    file = write(tmp_path / "a", "a\n" + "x" * 900 + "\n" + "y" * 5000)
+    with pytest.raises(UserError, match="line 3 is longer than 0 MiB"):
+        list(lines(file))
 
 
 @given(st.binary(max_size=60), st.integers(1, 9))
@@ -197,6 +308,24 @@ def test_librispeech(librispeech):
         load_split(librispeech, "dev", "librispeech")
 
 
+def test_parts_of_librispeech_are_told_by_the_hyphen(librispeech):
+    write(librispeech / "trainer-x" / "9" / "7" / "9-7.trans.txt", "9-7-0000 NO\n")
+    assert len(load_split(librispeech, "train", "librispeech")) == 4
+
+
+def test_lines_of_librispeech_that_are_no_rows(librispeech):
+    chapter = librispeech / "test-clean" / "21" / "7"
+    rows = ["21-7-0000\tNINE\tONE", "21-7-0001 NINE", "ONE", "", "21-7-0002 TWO  SIX ", "21-7-0003"]
+    write(chapter / "21-7.trans.txt", "\n".join(rows))
+    table = read_table("librispeech", librispeech, "test-clean")
+    assert list(table.sentences) == ["NINE\tONE", "TWO  SIX", ""]
+    assert table.left_out == (
+        LeftOut("21-7.trans.txt line 2", "its text goes on in the next line"),
+        LeftOut("21-7.trans.txt line 3", "does not begin with 21-7-NUMBER"),
+        LeftOut("21-7.trans.txt line 4", "does not begin with 21-7-NUMBER"),
+    )
+
+
 # --- LJSpeech ------------------------------------------------------------------------------------
 
 
@@ -235,6 +364,23 @@ def test_ljspeech_text(tmp_path):
     assert table.left_out == (LeftOut("train.csv line 4", "not name|text"),)
 
 
+@pytest.mark.parametrize(
+    ("rows", "used", "reason"),
+    [
+        (["a|1|nine one", "b|2|nine|one", "c|3|two"], ["nine one", "two"], "4 columns, 3 needed"),
+        (["a|nine one", "b|nine|one", "c|two"], ["nine one", "two"], "3 columns, 2 needed"),
+        (["a|1|nine", "one", "b|2|two"], ["two"], "its text goes on in the next line"),
+        (["a|1|nine", "", "b|2|two"], ["nine", "two"], "not name|text"),
+        (["a|1|nine", "|2|two"], ["nine"], "not name|text"),
+    ],
+)
+def test_shifted_rows_of_ljspeech(tmp_path, rows, used, reason):
+    write(tmp_path / "train.csv", "\n".join(rows) + "\n")
+    table = read_table("ljspeech", tmp_path, "train")
+    assert list(table.sentences) == used and table.left_out[0].reason == reason
+    assert len(table.record) + len(table.left_out) == len(rows)
+
+
 # --- Kaldi ---------------------------------------------------------------------------------------
 
 
@@ -267,6 +413,13 @@ def test_kaldi_durations_and_missing_parts(kaldi):
     np.testing.assert_equal(table.duration_s, np.float32([2.5, np.nan, np.nan]))
     write(kaldi / "train" / "text", "u1 un\n")
     assert read_table("kaldi", kaldi, "train").left_out == (LeftOut("u2", "not in text"),)
+
+
+def test_kaldi_utterances_listed_twice_are_left_out(kaldi):
+    write(kaldi / "train" / "wav.scp", "u1 u1.wav\nu2 a.wav\nu2 b.wav\n")
+    table = read_table("kaldi", kaldi, "train")
+    assert list(table.sentences) == ["un deux"]
+    assert table.left_out == (LeftOut("u2", "2 times in wav.scp"),)
 
 
 def test_kaldi_runs_no_command(kaldi, tmp_path):
@@ -330,6 +483,77 @@ def test_a_csv_field_may_hold_lines(tmp_path):
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ['Un\ndeux, "trois"']
     assert table.left_out == (LeftOut("train.csv record 2", "no path"),)
+
+
+def test_csv_rows_with_other_cells_than_the_header(tmp_path):
+    rows = [
+        "path,sentence,speaker",
+        "a.wav,nine, one,anne",  # no quotes around the comma
+        'b.wav,"nine, one",anne',
+        "c.wav,nine",
+        'd.wav,"ni\rne\x00",anne',
+        "e.wav,n\rine\x00,anne",
+        'f.wav,"nine\ng.wav,one,anne\nh.wav,two",anne',  # a quotation mark and its fellow
+        "",
+        'i.wav,"nine\none",bob',
+    ]
+    write(tmp_path / "train.csv", "\r\n".join(rows) + "\r\n")
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.paths) == ["b.wav", "d.wav", "e.wav", "i.wav"]
+    assert list(table.sentences) == ["nine, one", "ni\rne\x00", "n\rine\x00", "nine\none"]
+    assert table.left_out == (
+        LeftOut("train.csv record 1", "4 columns, 3 needed"),
+        LeftOut("train.csv record 3", "2 columns, 3 needed"),
+        LeftOut("train.csv record 6", "a quotation mark makes one row of several"),
+    )
+
+
+def test_a_csv_sentence_that_goes_on_unquoted(tmp_path):
+    write(tmp_path / "train.csv", "path,sentence\na.wav,nine\none\nb.wav,two\n")
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.sentences) == ["two"]
+    assert table.left_out[0].reason == "its text goes on in the next line"
+
+
+@pytest.mark.parametrize("duration", ["nan", "inf", "-1", "0", "1e10", "1e400", "", True, None, []])
+def test_durations_that_no_clip_has_are_measured(tmp_path, duration):
+    write_sound(tmp_path / "a.wav")
+    for ending in ("jsonl",) if not isinstance(duration, str) else ("jsonl", "tsv", "csv"):
+        record = {"path": "a.wav", "sentence": "x", "duration": duration}
+        file = write_manifest(tmp_path, ending, [record])
+        corpus = with_durations(load_split(tmp_path, "train", "manifest"))
+        assert corpus.durations.tolist() == [0.5], ending
+        file.unlink()
+
+
+@pytest.mark.parametrize("ending", ["tsv", "csv"])
+@pytest.mark.parametrize("name", ["path", "sentence", "speaker", "duration"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path, ending, name):
+    separator = "\t" if ending == "tsv" else ","
+    header = ["path", "sentence", "speaker", "duration", name]
+    write(tmp_path / f"train.{ending}", separator.join(header) + "\n" + separator.join("abcde"))
+    with pytest.raises(UserError, match=f"2 columns are named {name}"):
+        read_table("manifest", tmp_path, "train")
+
+
+def test_jsonl_values_of_other_types(tmp_path):
+    deep = "[" * 100_000 + "]" * 100_000
+    bad = ['{"path": ["a"], "sentence": "a"}', '{"path": "a", "sentence": null}',
+           '{"path": "a", "sentence": 5}', '{"path": "a", "sentence": "a", "speaker": {}}',
+           '{"path": "a", "sentence": "a", "speaker": ["b"]}', deep, "1" * 5000, "null", "",
+           f'{{"path": "a", "x": {deep}}}', '{"path": "a\\u0000", "sentence": "a"}']  # fmt: skip
+    write(tmp_path / "train.jsonl", "\n".join(['{"path": "a", "sentence": "a\u2028\x85b"}', *bad]))
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.sentences) == ["a\u2028\x85b"] and len(table.left_out) == len(bad)
+    assert read_columns("manifest", tmp_path, "train", ["path"]) == {"path": ["a"]}
+
+
+def test_further_columns_of_rows_that_are_used(tmp_path):
+    rows = ["path\tsentence\tage\tx\tx", "a\tnine\tone\t1\t2\t3", "b\ttwo\told\t1\t2", "c\tx"]
+    write(tmp_path / "train.tsv", "\n".join(rows))
+    assert read_columns("manifest", tmp_path, "train", ["age"]) == {"age": ["old"]}
+    with pytest.raises(UserError, match="2 columns are named x"):
+        read_columns("manifest", tmp_path, "train", ["x"])
 
 
 def test_bad_lines_of_jsonl_are_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,103 @@ def test_the_same_model_in_any_dress(tmp_path):
     assert other.unigrams[UNK] == pytest.approx(-100 * LN10)
 
 
+CHARACTERS = """\\data\\
+ngram 1=7
+ngram 2=3
+
+\\1-grams:
+-99\t<s>\t-0.3
+-1.0\t</s>
+-2.0\t{unknown}
+-0.5\ta\t-0.3
+-0.7\tb\t-0.2
+-0.9\t{space}\t-0.1
+-0.8\t'
+
+\\2-grams:
+-0.1\t<s> a
+-0.2\ta {space}
+-0.4\t{space} b
+
+\\end\\
+"""
+
+
+def same_models(one, other):
+    assert one.words == other.words and one.level == other.level
+    for ours, theirs in zip(one.ngrams, other.ngrams, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("space", ["<space>", "<SPACE>", "<sp>", "[space]", "|", "_", SPACE])
+@pytest.mark.parametrize("unknown", ["<unk>", "<UNK>", "<unknown>", "<oov>"])
+def test_models_of_characters_of_other_tools(tmp_path, space, unknown):
+    plain = read_arpa(arpa(tmp_path, CHARACTERS.format(space=SPACE, unknown="<unk>")))
+    other = read_arpa(arpa(tmp_path, CHARACTERS.format(space=space, unknown=unknown), "other"))
+    assert plain.level == "char" and other.words == ("<unk>", "<s>", "</s>", "a", "b", SPACE, "'")
+    same_models(plain, other)
+
+
+def test_a_bar_is_a_character_beside_a_space(tmp_path):
+    text = CHARACTERS.format(space=SPACE, unknown="<unk>").replace("-0.8\t'", "-0.8\t|")
+    assert read_arpa(arpa(tmp_path, text)).words[-2:] == (SPACE, "|")
+
+
+@pytest.mark.parametrize(
+    ("space", "unknown", "complaint"),
+    [
+        ("<blank>", "<unk>", "a model of characters with the word <blank>; a space must be ▁"),
+        (SPACE, "<noise>", "a model of characters with the word <noise>"),
+        ("<UNK>", "<unk>", "<unk> and <UNK> are one word, <unk>"),
+    ],
+)
+def test_names_that_cannot_be_told_are_refused(tmp_path, space, unknown, complaint):
+    with pytest.raises(UserError, match=complaint):
+        read_arpa(arpa(tmp_path, CHARACTERS.format(space=space, unknown=unknown)))
+
+
+def test_words_of_models_of_words_keep_their_names(tmp_path):
+    text = ARPA.replace("chat", "<space>").replace("dort", "|").replace("<unk>", "<UNK>")
+    assert read_arpa(arpa(tmp_path, text)).words == ("<unk>", "<s>", "</s>", "le", "<space>", "|")
+
+
+@pytest.mark.parametrize("impossible", ["-inf", "-Infinity", "-99", "-1e300"])
+def test_a_bom_and_a_probability_of_nought(tmp_path, impossible):
+    """As KenLM reads them; nobody asks how likely the beginning of a sentence is."""
+    plain = read_arpa(arpa(tmp_path))
+    assert "-99\t<s>" in ARPA
+    text = b"\xef\xbb\xbf" + ARPA.replace("-99\t<s>", f"{impossible}\t<s>").encode()
+    for content in text, gzip.compress(text):
+        same_models(plain, read_arpa(arpa(tmp_path, content, "other")))
+
+
+@pytest.mark.parametrize("line", [1, 65_530, 65_537, 70_000])
+def test_a_word_that_is_not_utf8_is_named_by_its_line(tmp_path, line):
+    words = [b"-1\tw%d" % i for i in range(70_000)]
+    words[line - 1] = b"-1\tw\xe9"
+    words += [b"-1\t<s>", b"-1\t</s>"]
+    text = [b"\\data\\", b"ngram 1=%d" % len(words), b"", b"\\1-grams:", *words, b"", b"\\end\\"]
+    with pytest.raises(UserError, match=rf"line {line + 4}: the word b'w\\xe9' is not UTF-8"):
+        read_arpa(arpa(tmp_path, b"\n".join(text) + b"\n"))
+
+
+@pytest.mark.parametrize("before", ["", "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t"])
+def test_an_endless_line_takes_no_memory(tmp_path, before):
+    endless = gzip.compress(before.encode() + b"x" * 300_000_000, 1)
+    file = arpa(tmp_path, endless, "m.arpa.gz")
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"longer than 1,048,576 bytes|not an ARPA file"):
+        read_arpa(file)
+    assert tracemalloc.get_traced_memory()[1] < 40_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "9" * 18])
+def test_promises_beyond_measure(tmp_path, count):
+    with pytest.raises(UserError, match="COUNT' is needed|here they end"):
+        read_arpa(arpa(tmp_path, ARPA.replace("ngram 1=6", f"ngram 1={count}")))
+
+
 def test_words_may_hold_spaces_that_are_not_ascii(tmp_path):
     model = read_arpa(arpa(tmp_path, ARPA.replace("dort", "dort\u00a0bien")))
     assert "dort\u00a0bien" in model.words
@@ -235,7 +333,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, cut):
 
 
 def test_bytes_that_are_no_text_and_files_that_are_not_there(tmp_path):
-    with pytest.raises(UserError, match="UTF-8"):
+    with pytest.raises(UserError, match=r"line 14: the word b'd\\xff' is not UTF-8 text"):
         read_arpa(arpa(tmp_path, ARPA.encode().replace(b"dort", b"d\xff")))
     with pytest.raises(UserError, match="No such file"):
         read_arpa(tmp_path / "absent.arpa")

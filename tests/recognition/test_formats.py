@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from itertools import pairwise
 
 import pytest
@@ -151,9 +152,16 @@ def test_subtitles_hold_every_word_once_in_short_lines(drawn):
         now_s = words[-1][2]
     made = transcript(*words, characters=characters)
     lines = list(cues(made))
-    is_long = any(len(text) > LINE_CHARACTERS for text, _, _ in words)
-    written = [unit for cue in lines for unit in cue.units]
-    assert written == list(characters if is_long else made.words)
+    units = []
+    for word in made.words:
+        is_long = len(word.text) > LINE_CHARACTERS
+        inside = [c for c in characters if word.start_s <= c.start_s < word.end_s]
+        units += inside if is_long else [word]
+    assert [unit for cue in lines for unit in cue.units] == units
+    assert "".join(cue.text for cue in lines).replace(" ", "") == made.text.replace(" ", "")
+    for cue in lines:
+        for before, unit in pairwise(cue.units):
+            assert unit.start_s - before.end_s <= PAUSE_S
     for cue in lines:
         assert len(cue.text) <= LINE_CHARACTERS
         assert cue.units[-1].end_s - cue.units[0].start_s <= max(CUE_S, 2)
@@ -161,6 +169,78 @@ def test_subtitles_hold_every_word_once_in_short_lines(drawn):
             assert following.start_s - unit.end_s <= PAUSE_S
     starts = [cue.units[0].start_s for cue in lines]
     assert starts == sorted(starts)
+
+
+def test_a_long_word_alone_is_cut():
+    """The others keep their spaces, their capitals and their marks."""
+    long = "Donaudampfschifffahrtsgesellschaftskapitänsmütze"
+    words = [("Die", 0.0, 0.2), (f"{long},", 0.3, 3.0), ("sagt", 3.1, 3.2), ("er.", 3.2, 3.4)]
+    each_s = 2.7 / len(long)
+    heard = [Timed(c, 0.3 + i * each_s, 0.3 + (i + 1) * each_s, 0.5) for i, c in
+             enumerate(long.lower())]  # fmt: skip
+    lines = [cue.text for cue in cues(transcript(*words, characters=heard))]
+    assert lines == [f"Die {long[:38]}", f"{long[38:]}, sagt er."]
+    starts_s = [cue.units[0].start_s for cue in cues(transcript(*words, characters=heard))]
+    assert starts_s[1] == pytest.approx(0.3 + 38 * each_s, abs=2 * each_s)
+    unheard = list(cues(transcript(*words)))  # no characters are known: evenly
+    assert [cue.text for cue in unheard] == lines
+    assert unheard[1].units[0].start_s == pytest.approx(0.3 + 38 * each_s, abs=2 * each_s)
+
+
+def test_letters_keep_their_marks():
+    word = "क्षि" * 20
+    times = [Timed(c, i / 10, (i + 1) / 10, 0.5) for i, c in enumerate(word)]
+    made = transcript((word, 0.0, 8.0), characters=times)
+    lines = [cue.text for cue in cues(made)]
+    assert "".join(lines) == word and len(lines) == 2
+    assert all(not unicodedata.category(line[0]).startswith("M") for line in lines)
+
+
+@pytest.mark.parametrize(("pause_s", "n_cues"), [(0.0, 1), (0.99, 1), (1.01, 2), (5.0, 2)])
+def test_a_cue_spans_no_pause(pause_s, n_cues):
+    made = transcript(("one", 0.0, 0.5), ("two", 0.5 + pause_s, 1.0 + pause_s))
+    assert len(list(cues(made))) == n_cues
+    text = "天" * 43
+    times = [Timed(c, i / 10 + pause_s * (i > 20), (i + 1) / 10 + pause_s * (i > 20), 0.5)
+             for i, c in enumerate(text)]  # fmt: skip
+    made = transcript((text, 0.0, 4.3 + pause_s), characters=times)
+    lengths = [len(cue.text) for cue in cues(made)]
+    assert lengths == ([21, 22] if pause_s > 1 else [42, 1])
+
+
+def test_a_script_without_spaces_is_cut_at_its_full_stops():
+    text = "今天天气很好。" * 7
+    times = [Timed(c, i / 10, (i + 1) / 10, 0.5) for i, c in enumerate(text)]
+    assert {cue.text for cue in cues(transcript((text, 0.0, 4.9), characters=times))} == {
+        "今天天气很好。"
+    }
+
+
+ODD = "a\tb\nc\rd\x1b[31me\x07\x9b\x00\u2028f\x85g\udcff"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_controls_break_no_format(name):
+    timed = [Timed(ODD, 0.0, 0.5, 0.5), Timed("ok", 0.5, 0.6, 0.5)]
+    odd = Transcript(f"in/{ODD}.mp3", 1.0, ODD, -1.0, timed, timed)
+    plain = Transcript("in/x.mp3", 1.0, "x", -1.0, [timed[0]._replace(text="x"), timed[1]], timed)
+    written = FORMATS[name].write(odd)
+    content = written.encode("utf-8", "backslashreplace" if "json" in name else "strict")
+    if "json" in name:
+        assert json.loads(content)["text"] == ODD
+        return
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028]", written.replace("\t", "", 99))
+    assert written.count("\n") == FORMATS[name].write(plain).count("\n")
+    assert written.count("\t") == FORMATS[name].write(plain).count("\t")
+
+
+def test_controls_by_hand():
+    timed = [Timed("a\tb\x1b[c", 0.0, 0.5, 0.5)]
+    odd = Transcript("in/x y\n.mp3", 1.0, "", -1.0, timed, ())
+    assert as_tsv(odd) == "in/x y .mp3\t0.000\t0.500\t0.5000\ta b\ufffd[c\n"
+    assert as_ctm(odd) == "x_y 1 0.000 0.500 a_b\ufffd[c 0.5000\n"
+    assert as_srt(odd) == "1\n00:00:00,000 --> 00:00:00,500\na b\ufffd[c\n"
+    assert 'text = "a b\ufffd[c"' in as_textgrid(odd)
 
 
 @given(

@@ -12,7 +12,12 @@ from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.normalise import normalise_text
 
 KEEPS = ("keep_case", "keep_accents", "keep_punctuation")
-keeps = st.fixed_dictionaries({name: st.booleans() for name in KEEPS})
+keeps = st.fixed_dictionaries(
+    {
+        **{name: st.booleans() for name in KEEPS},
+        "case_folding": st.sampled_from(["default", "turkish", "german"]),
+    }
+)
 # Mostly what meets in sentences, so that letters, marks and punctuation do stand side by side.
 texts = st.text(
     st.sampled_from("aeiIİßœŒÉøΣσάΐϓёй -'’.¦\u0301\u0307\u0323\u0345\u00a0") | st.characters()
@@ -58,6 +63,34 @@ def test_normalise_by_hand(text, expected):
 )
 def test_each_step_can_be_left_out(keep, expected):
     assert normalise_text("¦L’Été, à E\u0301vian: peut-être...¶", **keep) == expected
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ({}, "ısık izmir agac i ı"),
+        ({"keep_accents": True}, "ışık izmir ağaç i ı"),
+        ({"keep_case": True}, "IŞık İzmir AĞAÇ İ I".replace("Ş", "S").replace("ĞAÇ", "GAC")),
+        ({"keep_case": True, "keep_accents": True}, "IŞık İzmir AĞAÇ İ I"),
+    ],
+)
+def test_turkish_has_two_letters_i(keep, expected):
+    assert normalise_text("IŞık İzmir AĞAÇ I\u0307 I", case_folding="turkish", **keep) == expected
+
+
+def test_the_right_lower_case_is_right_in_turkish():
+    reference = "IŞIK İZMİR"
+    for distinctions in {}, {"accents": True}:
+        assert (
+            error_rates([reference], ["ışık izmir"], case_folding="turkish", **distinctions).cer
+            == 0
+        )
+        wrong = error_rates([reference], ["işik ızmır"], case_folding="turkish", **distinctions)
+        assert (wrong.wer, wrong.char_substitutions) == (1, 4)
+    assert error_rates([reference], ["ışık izmir"], accents=True).cer > 0
+    assert error_rates([reference], ["isik izmir"]).cer == 0
+    with pytest.raises(ValueError, match="case_folding must be one of"):
+        error_rates([""], [""], case_folding="french")
 
 
 def test_lowercase_is_composed_again():

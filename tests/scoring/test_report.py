@@ -61,6 +61,7 @@ def full_report(errors, columns=None):
         device="cpu",
         unreadable=1,
         distinctions=["case"],
+        case_folding="default",
         seconds=3.6,
         real_time_factor=0.1,
     )
@@ -374,7 +375,7 @@ def test_columns_belong_to_their_clips(toy_folder):
 @pytest.mark.parametrize(
     ("ending", "text"),
     [
-        ("tsv", "path\tsentence\tmood\na.wav\tx\tgood\n\tx\tlost\nb.wav\ty\n"),
+        ("tsv", "path\tsentence\tmood\na.wav\tx\tgood\n\tx\tlost\nb.wav\ty\t\n"),
         ("csv", 'path,mood,sentence\na.wav,good,"x, y"\n,lost,x\nb.wav,,y\n'),
         (
             "jsonl",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.folding import base_letter, fold_latin
+from asr_ctc.text.folding import base_letter, fold_latin, without_invisible
 
 EXAMPLE = "Je vais m'éclater avec des RNNS!"
 EXAMPLE_LABELS = [16, 27, 22, 1, 39, 18, 26, 36, 1, 30, 3, 22, 20, 29, 18, 37, 22, 35, 1, 18, 39]
@@ -28,8 +28,10 @@ texts = st.text(st.sampled_from("aÉeœßñ ¬¦¶❌'.!-…—\u0301\t中и") |
 
 
 def as_read(text):
-    """NFC, lower case, every white space a space: what a map of its own makes of a transcript."""
-    lower = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
+    """NFC, lower case, every white space a space, nothing that shows nothing: what a map of its own
+    makes of a transcript."""
+    text = unicodedata.normalize("NFC", without_invisible(text))
+    lower = unicodedata.normalize("NFC", text.lower())
     return "".join(" " if c.isspace() else c for c in lower)
 
 
@@ -53,7 +55,7 @@ def test_the_44_classes_in_order():
         18,
         43,
     ]
-    assert charmap.idx2char == dict(enumerate(charmap.symbols))
+    assert charmap.idx2char == tuple(charmap.idx2char) == charmap.symbols
     assert charmap.char2idx == {c: i for i, c in enumerate(charmap.symbols)}
     assert (charmap.vocab_size, charmap.blankid, charmap.eos) == (44, 0, 2)
     assert (charmap.eoschar, charmap.soschar, charmap.sos) == ("¦", "¶", 16)
@@ -128,6 +130,21 @@ def test_text_is_what_a_person_reads():
     assert CharMap.from_symbols(["a", " ", "b"]).text([2, 1, 2, 3, 2]) == "a b"
 
 
+def test_the_symbols_are_a_list_and_their_classes_a_table():
+    charmap = CharMap()
+    assert "".join(list(charmap.idx2char)) == "".join(charmap.symbols)
+    assert [charmap.char2idx[symbol] for symbol in charmap.idx2char] == list(range(44))
+
+
+def test_letters_with_a_class_of_their_own_are_folded_unless_the_language_says_no():
+    symbols = ("¬", " ", *"abcdefghijklmnopqrstuvwxyzä")
+    for case_folding, read in ("default", "bar"), ("turkish", "bar"), ("german", "bär"):
+        charmap = CharMap(symbols, None, None, None, case_folding=case_folding)
+        assert charmap.decode(charmap.encode("BÄR")) == read
+    without = CharMap(symbols[:-1], None, None, None, case_folding="german")
+    assert without.decode(without.encode("BÄR")) == "bar"
+
+
 @pytest.mark.parametrize("label", [-1, 44])
 def test_decode_refuses_labels_outside(label):
     with pytest.raises(ValueError, match=r"labels must be in 0\.\.43"):
@@ -153,7 +170,8 @@ def test_a_map_from_transcripts_reads_them_all(sentences):
     for sentence in sentences:
         labels = charmap.encode(sentence)
         assert 0 not in labels
-        assert charmap.decode(labels) == as_read(sentence).replace("¬", "❌")
+        read = charmap.with_one_apostrophe(as_read(sentence))
+        assert charmap.decode(labels) == read.replace("¬", "❌")
     assert CharMap.from_transcripts(reversed(sentences)) == (charmap, rare)
 
 
@@ -215,6 +233,36 @@ def test_json_refuses_unknown_keys(change):
     content = json.loads(CharMap().to_json()) | change
     with pytest.raises(ValueError, match=next(iter(change))):
         CharMap.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"symbols": ' + "[" * 100_000, "nested too deeply"),
+        ("[]", "a character map is a JSON object"),
+        ("1" * 9000, "integer string conversion|JSON object"),
+        ("", "Expecting value"),
+        ("{}", "missing"),
+    ],
+)
+def test_json_that_is_no_map(text, message):
+    with pytest.raises(ValueError, match=message):
+        CharMap.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("symbols", ["¬", "\ud800"]), ("symbols", ["¬", ""]), ("symbols", ["¬", 3]), ("symbols", {}),
+     ("unknown", "x" * 10**6), ("case_folding", "x" * 10**6), ("symbols", ["x" * 10**6]),
+     ("unknown", []), ("soschar", {}), ("case_folding", []), ("apostrophe", ["'"]), ("fold", 0),
+     ("apostrophe", "")],
+)  # fmt: skip
+def test_json_values_of_other_types_are_refused(name, value):
+    content = json.loads(CharMap().to_json()) | {name: value}
+    with pytest.raises(ValueError) as caught:
+        CharMap.from_json(json.dumps(content))
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("key", ["symbols", "unknown", "soschar", "eoschar", "lowercase", "fold"])

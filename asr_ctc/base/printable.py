@@ -1,0 +1,159 @@
+"""Text that is safe to print, whoever wrote it, and streams that print any text.
+
+A transcript, a name or a model file may hold what a terminal obeys (escape sequences, bells), what
+reorders a line, or what an encoding lacks.
+"""
+
+import codecs
+import contextlib
+import copy
+import functools
+import io
+import json
+import logging
+import os
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+
+# Controls but line feed and tab; separators of lines; overrides of direction; halves of characters.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+_UNSEEN = re.compile(
+    "[\xad\u061c\u180e\u200b\u200e\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
+)
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"  # fillers of Hangul
+
+
+def printable(text: str) -> str:
+    r"""``text`` with what a terminal would obey written as \x1b, or \u009b as in JSON.
+
+    Line feeds and tabs stay.
+    """
+    return _UNSAFE.sub(_escaped, str(text))
+
+
+def one_line(text: str) -> str:
+    r"""As ``printable``, with \n and \t and what shows nothing (\u200b) too: a name, a reason, a
+    message of one line. Joiners and variants, of which names of many scripts are made, stay."""
+    text = printable(text).replace("\n", "\\n").replace("\t", "\\t")
+    return _UNSEEN.sub(_escaped, text)
+
+
+def without_controls(text: str) -> str:
+    """``text`` on one line, with single spaces, and U+FFFD for controls and halves of characters.
+
+    For files whose format is lines: marks of direction, which some scripts need, stay.
+    """
+    return _CONTROLS.sub("\ufffd", " ".join(text.split()))
+
+
+def _escaped(unsafe: re.Match) -> str:
+    code = ord(unsafe[0])
+    if unsafe[0] == "\r":
+        return "\\r"
+    return f"\\x{code:02x}" if code < 32 else f"\\u{code:04x}"
+
+
+def all_shown(text: str) -> str:
+    """``text`` with what shows nothing, spaces and accents excepted, as <U+200B>."""
+    return "".join(
+        f"<U+{ord(c):04X}>" if unicodedata.category(c)[0] == "C" or c in _BLANK_LETTERS else c
+        for c in text
+    )
+
+
+def shown(character: str) -> str:
+    """A character as it can be seen: itself, 'space', or its code point and name."""
+    if character == " ":
+        return "space"
+    if unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK_LETTERS:
+        return character
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X} {name}".rstrip()
+
+
+class SafeFormatter(logging.Formatter):
+    """Log lines in which neither the message nor a text in it can do more than be read."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        safe = copy.copy(record)
+        if isinstance(record.args, tuple):
+            numbers = (int, float)
+            safe.args = tuple(a if isinstance(a, numbers) else _Safe(a) for a in record.args)
+        safe.msg, safe.args = printable(safe.getMessage()), ()
+        return super().format(safe)
+
+
+class _Safe:
+    """An argument of a log message, on one line when it is written."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __str__(self) -> str:
+        return one_line(self.value)
+
+    def __repr__(self) -> str:
+        return one_line(repr(self.value))
+
+
+class _SafeOutput:
+    """A text stream that writes what is ``printable``."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str):
+        return getattr(self.stream, name)
+
+
+def with_safe_streams(main: Callable) -> Callable:
+    """Decorates the entry of a command line: what it prints is safe, and none is lost.
+
+    Characters that the encoding of standard output lacks are written as in JSON. A stream that is
+    closed leads to nowhere.
+    """
+
+    @functools.wraps(main)
+    def run(*args, **kwargs):
+        for descriptor, name in (1, "stdout"), (2, "stderr"):
+            if getattr(sys, name) is None:
+                setattr(sys, name, _nowhere(descriptor))
+        stdout = sys.stdout
+        with contextlib.suppress(AttributeError, io.UnsupportedOperation):  # a stand-in
+            stdout.reconfigure(errors=ERRORS)
+        sys.stdout = _SafeOutput(stdout)
+        try:
+            return main(*args, **kwargs)
+        finally:
+            if isinstance(sys.stdout, _SafeOutput):
+                sys.stdout = stdout
+
+    return run
+
+
+def _nowhere(descriptor: int) -> io.TextIOBase:
+    """A stream to nowhere at the place of a closed one, which no other file then gets."""
+    opened = os.open(os.devnull, os.O_WRONLY)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    return open(descriptor, "w", encoding="utf-8", closefd=False)
+
+
+def _as_in_json(error: UnicodeError) -> tuple[str, int]:
+    lacking = error.object[error.start : error.end]
+    return json.dumps(lacking)[1:-1], error.end
+
+
+ERRORS = "asr_ctc.as_in_json"
+codecs.register_error(ERRORS, _as_in_json)

@@ -24,7 +24,7 @@ from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.scoring.evaluation import Decoded
 from asr_ctc.training.epoch_log import as_table
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 UNSAFE = "\x1b[2J\x07\x9b31m\x7f\x00\r\u202e\u2066\u2028\udcff"
 
 

@@ -58,13 +58,9 @@ def find_start(config: Config) -> Start:
     return Start(_resumed_config(config, file.training["config"], path), file, path.parent)
 
 
-def _is_saved(folder: Path) -> bool:
-    return (folder / LAST).exists() or (folder / PREVIOUS).exists()
-
-
 def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
     """The newest state of a run; the one before when that is damaged."""
-    if not _is_saved(folder):
+    if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
         raise UserError(
             f"--resume_from {folder}: holds no {LAST}, so it is not the folder of a run; "
             "`main_ctc.py runs` lists them"

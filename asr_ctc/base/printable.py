@@ -25,6 +25,7 @@ _UNSAFE = re.compile(
 _UNSEEN = re.compile(
     "[\xad\u061c\u180e\u200b\u200e\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
 )
+_JOINS_UNSEEN = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"  # fillers of Hangul
 
@@ -68,9 +69,12 @@ def all_shown(text: str) -> str:
 
 
 def shown(character: str) -> str:
-    """A character as it can be seen: itself, 'space', or its code point and name."""
+    """A character as it can be seen: itself, 'space', or its code point; with its name when it
+    shows nothing."""
     if character == " ":
         return "space"
+    if unicodedata.category(character)[0] == "M" and not _JOINS_UNSEEN.match(character):
+        return f"U+{ord(character):04X}"
     if unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK_LETTERS:
         return character
     name = unicodedata.name(character, "")

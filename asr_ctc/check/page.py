@@ -114,7 +114,7 @@ def _plots(report: CheckReport) -> str:
             section(
                 "Characters by count",
                 _key(meanings),
-                charts.bars(bars, styles, {c: shown(c) for c in bars}),
+                charts.bars(bars, styles, {c: shown(c).partition(" ")[0] for c in bars}),
                 more,
             ),
             section("Speakers by clips", key, charts.ranks(plots.clips_per_speaker)),

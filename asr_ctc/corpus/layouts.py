@@ -41,6 +41,7 @@ HOW_TO_GET_ONE = (
 NO_ROWS = "holds no clips; a header line and a line per clip are needed"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
 FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
+PLAIN = bytes(range(32, 127))
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
 
 
@@ -140,7 +141,9 @@ def _usable(item: Row | LeftOut) -> Row | LeftOut:
 
 def _problem_of_path(path: bytes) -> str | None:
     """Why no file can have this name."""
-    return "a control character in its path" if CONTROL.search(path) else None
+    if path.translate(None, PLAIN) and CONTROL.search(path):
+        return "a control character in its path"
+    return None
 
 
 def _no_such_split(looked_for, there: Iterable[str], hint: str = "") -> UserError:
@@ -195,13 +198,14 @@ def _read_tsv_table(
     at = _find_columns(tsv, header, (speaker_name, "duration"), hint)
     path_at, sentence_at, speaker_at, duration_at = at
     where = sentence_at == 0, sentence_at == len(header) - 1
+    n_cuts = max(column for column in at if column is not None) + 1
     for rows in _pieces(chain([first], blocks), len(header)):
         unused = _misfits(rows, b"\t", {len(header)}, *where)
         paths, sentences, speakers, seconds = [], [], [], []
         for i, line in enumerate(rows):
             if i in unused:
                 continue
-            row = line.split(b"\t")
+            row = line.split(b"\t", n_cuts)
             path = row[path_at].strip()
             if problem := _problem_of_path(path) if path else "no path":
                 unused[i] = problem
@@ -229,8 +233,11 @@ def _pieces(blocks: Iterable[list[bytes]], n_columns: int) -> Iterator[list[byte
     rows = []
     for block in blocks:
         rows += block
-        fits = [row.count(b"\t") == n_columns - 1 for row in rows]
-        ends = (i for i in range(len(rows) - 1, 0, -1) if fits[i] and fits[i - 1])
+        ends = (
+            i
+            for i in range(len(rows) - 1, 0, -1)
+            if rows[i].count(b"\t") == rows[i - 1].count(b"\t") == n_columns - 1
+        )
         if end := next(ends, 0):
             yield rows[:end]
             rows = rows[end:]
@@ -252,9 +259,9 @@ def _misfits(
     its quotation marks, which are odd in number, as the other's are.
     """
     n_cells = [row.count(separator) + 1 for row in rows]
-    fits = [n in allowed for n in n_cells]
-    if all(fits):
+    if allowed.issuperset(n_cells):
         return {}
+    fits = [n in allowed for n in n_cells]
     reasons = {
         i: f"{n} columns, {max(allowed)} needed" for i, n in enumerate(n_cells) if not fits[i]
     }

@@ -125,6 +125,7 @@ def test_what_shows_nothing_is_named():
     assert shown("\u200b") == "U+200B ZERO WIDTH SPACE"
     assert shown("\ufe0f") == "U+FE0F VARIATION SELECTOR-16"
     assert shown("\u3164") == "U+3164 HANGUL FILLER"
+    assert (shown("\u0301"), shown("\u093f")) == ("U+0301", "U+093F")
     assert (shown("\x1b"), shown(" "), shown("é"), shown("中")) == ("U+001B", "space", "é", "中")
     assert all_shown("ab \u0301\u200c¬") == "ab \u0301<U+200C>¬"
 

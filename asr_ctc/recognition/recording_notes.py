@@ -7,7 +7,7 @@ import numpy as np
 
 from asr_ctc.audio.measures import bandwidth_hz, speech_dbfs
 
-BAND_FACTOR = 0.54  # a telephone's 4 kHz to the 7.5 kHz of most clips of a wideband corpus
+BAND_FACTOR = 0.56  # between a telephone's 4 kHz and the 7.4 kHz of most wideband clips
 LEVEL_MARGIN_DB = 12.0  # beyond the first and 99th percentile of the training
 
 

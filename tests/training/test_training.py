@@ -267,6 +267,7 @@ def test_the_model_file_says_where_it_is_from(first, toy_root):
     corpus = prepare_split(toy_root / "toy-1.0" / "fr", "train", 0.5, 5)
     assert file.origin["command"] == "python main_ctc.py train"
     assert file.origin["versions"]["torch"] == torch.__version__
+    assert set(file.origin["sound"]) == {"band_hz", "speech_dbfs"}
     about = file.origin["corpus"]
     assert (about["version"], about["lang"], about["clips"]) == ("toy-1.0", "fr", len(corpus))
     assert about["train_tsv_sha256"] == corpus.fingerprint

@@ -14,8 +14,7 @@ import json
 from pathlib import Path
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
-from asr_ctc.assembly.parts import make_charmap, make_processor
+from asr_ctc.assembly.parts import make_architecture, make_charmap, make_processor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.check.faults import LISTEN, Fault, find_faults
@@ -46,12 +45,12 @@ def check_corpus(config: Config) -> tuple[dict, list[Path]]:
     n_threads, n_clips = where.nthreads, config.check.check_clips
     splits = {split: scan(corpus, n_threads, n_clips) for split, corpus in corpora.items()}
     processor = make_processor(config)
-    model = CTCModel(charmap, config.features.nmels, 1, 1, "GRU", 0.0)
+    output_lengths = make_architecture(config, charmap).output_lengths
     faults, limits = find_faults(
         splits,
         charmap,
         processor.min_samples,
-        lambda n_samples: model.output_lengths(processor.get_spectro_length(n_samples)),
+        lambda n_samples: output_lengths(processor.get_spectro_length(n_samples)),
         config.check.silent_dbfs,
         config.check.near_silent_dbfs,
     )

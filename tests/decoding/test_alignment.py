@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.audio import decode as audio
-from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding import alignment
 from asr_ctc.decoding.alignment import align_text, best_path, spell, with_times, words_of
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
+from asr_ctc.models import CTCModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap

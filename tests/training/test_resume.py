@@ -22,7 +22,7 @@ from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.training import step
 from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
-from asr_ctc.training.setup import setup
+from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
 from tools.toy_corpus import SMALL, make_toy_corpus
 
@@ -148,7 +148,7 @@ def go(root: Path, logs: Path, **flags) -> Path:
     """Trains in ``logs``/run, or goes on with what ``resume_from`` names."""
     flags = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run", **flags}
     file_values = {} if "resume_from" in flags else SMALL
-    assert train(make_config(file_values, flags), ["main_ctc.py", "train"]) == 0
+    assert not train(make_config(file_values, flags)).interrupted
     return logs / "run"
 
 
@@ -230,7 +230,7 @@ def test_transfer_keeps_all_but_the_output_layer_for_another_map(
         SMALL, {"datasetroot": str(toy_root), "charset": "auto", "charset_min_count": 1,
                 "resume_from": str(source)}
     )  # fmt: skip
-    made = setup(find_start(config), ["main_ctc.py"])
+    made = set_up_run(find_start(config))
     assert "another character map than the file's, 12 classes for its 44" in caplog.text
     before, after = load_model(source).state_dict, made.model.state_dict()
     for name, weights in before.items():
@@ -245,7 +245,7 @@ def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
     """Its normalisation, too; the rest learns."""
     flags = dict(logname=None, freeze=["cnn"], resume_from=str(finished / "best_model.pt"))
     config = {**SMALL, "datasetroot": str(toy_root), "baselogdir": str(tmp_path), "num_epochs": 1}
-    assert train(make_config(config, flags), ["main_ctc.py"]) == 0
+    assert not train(make_config(config, flags)).interrupted
     (new,) = tmp_path.glob("*/best_model.pt")
     before, after = load_model(finished / "best_model.pt").state_dict, load_model(new).state_dict
     for name, weights in before.items():

@@ -118,6 +118,9 @@ OLD_FILE = {
     "normalization": [-22.0, 12.0],
     "charmap": {
         "symbols": list("¬ ¦',.0123456789¶❌abcdefghijklmnopqrstuvwxyz"),
+        "unknown": "❌",
+        "soschar": "¶",
+        "eoschar": "¦",
         "lowercase": True,
         "fold": True,
     },
@@ -324,7 +327,7 @@ def test_parts_of_a_wrong_kind_are_refused(light, key):
     ("part", "key"),
     [
         *(("architecture", f.name) for f in fields(Architecture)),
-        *(("features", f.name) for f in fields(FeatureSettings)),
+        *(("features", name) for name in ("rate", "nmels")),
         *(("charmap", name) for name in ("symbols", "lowercase", "fold")),
         *(("state_dict", name) for name in ("cnn.0.weight", "rnn.weight_hh_l0", "rnn.bias_ih_l0")),
     ],
@@ -349,7 +352,6 @@ def test_values_of_a_wrong_kind_are_refused(light, part, key):
         ("architecture", {"n_mels": 10**12}),
         ("architecture", {"cell_type": "LSTM"}),
         ("architecture", {"vocab_size": 43}),
-        ("architecture", {"rnn_norm": True}),
         ("architecture", {"extra": 1}),
         ("features", {"nmels": 13}),
         ("features", {"nmels": 19}),
@@ -366,6 +368,14 @@ def test_contradictions_are_refused(light, part, change):
     content[part] = {**content[part], **change}
     with pytest.raises(UserError, match="not a model of this program"):
         load_model(saved(content, light))
+
+
+def test_normalisation_layers_that_are_not_there_are_refused(tmp_path):
+    model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0)
+    architecture = {**OLD_FILE["architecture"], "rnn_norm": True}
+    content = {**OLD_FILE, "architecture": architecture, "state_dict": model.state_dict()}
+    with pytest.raises(UserError, match="not a model of this program: .*rnn_norm=True"):
+        load_model(saved(content, tmp_path / "old.pt"))
 
 
 @pytest.mark.parametrize("normalization", [[0.0, 0.0], [0.0, -1.0], [float("nan"), 1.0], [1.0]])

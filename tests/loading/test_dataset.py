@@ -97,7 +97,7 @@ def test_the_boundary_is_that_of_the_ctc_loss(labels, seed):
 
 def test_collate_by_hand():
     batch = BatchCollate()([clip("a", 3, 2), clip("b", 5, 1), clip("c", 4, 3)])
-    assert isinstance(batch, tuple) and len(batch) == 2
+    assert isinstance(batch, Batch) and len(batch) == len(list(batch)) == 2
     spectrograms, transcripts = batch
     assert isinstance(spectrograms, PackedSequence) and isinstance(transcripts, PackedSequence)
     assert spectrograms.sorted_indices is None  # sorted already

@@ -15,11 +15,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from asr_ctc.acoustic import loss
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.training import step
 from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import set_up_run
@@ -207,8 +207,8 @@ def test_a_folder_without_last_pt(toy_root, tmp_path):
 
 def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
     """The lock is that of a process, so another one holds it here."""
-    hold = "import sys; from asr_ctc.files import take; f = open(sys.argv[1], 'a'); print(take(f))"
-    hold += "; sys.stdout.flush(); sys.stdin.read()"
+    hold = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'a')"
+    hold += "; print(take(f)); sys.stdout.flush(); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(folder / "train.log")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as other:
@@ -299,7 +299,7 @@ def test_a_skipped_step_leaves_the_statistics_as_they_were(toy_root, tmp_path, m
 def test_a_batch_that_needs_too_much_memory_is_named_and_skipped(
     toy_root, tmp_path, monkeypatch, caplog
 ):
-    losses, calls = step.ctc_losses, []
+    losses, calls = loss.ctc_losses, []
 
     def short_of_memory(*args):
         calls.append(args)
@@ -307,7 +307,7 @@ def test_a_batch_that_needs_too_much_memory_is_named_and_skipped(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return losses(*args)
 
-    monkeypatch.setattr(step, "ctc_losses", short_of_memory)
+    monkeypatch.setattr(loss, "ctc_losses", short_of_memory)
     folder = go(toy_root, tmp_path)
     assert re.search(r"out of memory on a batch of 8 clips, padded to \d\.\d s each", caplog.text)
     assert "--batch_seconds below" in caplog.text

@@ -1,7 +1,8 @@
 """From a corpus to batches, by the classic names.
 
 CharMap            text/charmap.py        which class a character is
-WaveformProcessor  audio/log_mel.py       samples to log-mel spectrograms, SpecAugment
+WaveformProcessor  here                   samples to log-mel spectrograms, SpecAugment: the one of
+                                          audio/log_mel.py with its settings as keywords
 BatchCollate       loading/batch.py       clips to a pair of PackedSequences
 ClipDataset        loading/dataset.py     clip i of a corpus
 make_loader        loading/loader.py      batches made by worker processes
@@ -11,7 +12,8 @@ get_dataloaders    here                   all of it for a Common Voice corpus
 import numpy as np
 from torch.utils.data import DataLoader
 
-from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.audio import log_mel
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus
 from asr_ctc.loading.batch import BatchCollate
@@ -32,6 +34,42 @@ __all__ = [
 ]
 
 
+class WaveformProcessor(log_mel.WaveformProcessor):
+    """Waveforms (S, B) to log-mel spectrograms (T, B, F), its settings written out.
+
+    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F.
+    augment: mask each clip with masks of its own (SpecAugment), sized by the last settings.
+    spectro_normalization: (mean, standard deviation) in dB; None leaves dB.
+    """
+
+    def __init__(
+        self,
+        rate: int = 16_000,
+        win_length: float = 0.04,
+        win_step: float = 0.01,
+        nmels: int = 20,
+        augment: bool = False,
+        spectro_normalization: tuple[float, float] | None = None,
+        n_freq_masks: int = 1,
+        max_freq_share: float = 0.25,
+        n_time_masks: int = 1,
+        max_time_s: float = 0.1,
+        max_warp_s: float = 0.0,
+    ):
+        masks = SpecAugment(
+            n_freq_masks=n_freq_masks,
+            max_freq_share=max_freq_share,
+            n_time_masks=n_time_masks,
+            max_time_s=max_time_s,
+            max_warp_s=max_warp_s,
+        )
+        super().__init__(
+            FeatureSettings(rate=rate, win_length=win_length, win_step=win_step, nmels=nmels),
+            normalization=spectro_normalization,
+            spec_augment=masks if augment else None,
+        )
+
+
 def get_dataloaders(
     commonvoice_root: str,
     commonvoice_version: str | None,
@@ -50,7 +88,7 @@ def get_dataloaders(
     """(train, valid, test) loaders of a Common Voice corpus, with the default character map.
 
     Durations in seconds. ``small_experiment`` keeps one batch of each split; ``normalize`` measures
-    mean and deviation on the training split; ``cuda`` pins the batches' memory, for a GPU;
+    mean and standard deviation on the training split; ``cuda`` pins the batches' memory, for a GPU;
     ``logger`` is told what was loaded. UserError as the functions it is made of.
     """
     folder = find_corpus(commonvoice_root, commonvoice_version, lang)
@@ -60,9 +98,9 @@ def get_dataloaders(
         corpus = prepare_split(
             folder,
             split,
-            min_duration,
-            max_duration,
-            n_threads,
+            min_s=min_duration,
+            max_s=max_duration,
+            n_threads=n_threads,
             index_dir=index.folder(),
         )
         if small_experiment:

@@ -1,9 +1,44 @@
-"""The acoustic model by its classic name: ``CTCModel(charmap, n_mels, ...)``.
+"""The acoustic model by its classic name and signature: ``CTCModel(charmap, n_mels, ...)``.
 
-It lives in acoustic/ctc_model.py, its recurrent layers in acoustic/recurrent.py, the CTC loss in
-acoustic/loss.py, the file that keeps a trained one in acoustic/model_file.py.
+It lives in acoustic/ctc_model.py, its sizes in acoustic/architecture.py, its recurrent layers in
+acoustic/recurrent.py, the CTC loss in acoustic/loss.py, the file that keeps a trained one in
+acoustic/model_file.py.
 """
 
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic import ctc_model
+from asr_ctc.acoustic.architecture import Architecture
 
 __all__ = ["CTCModel"]
+
+
+class _EveryCTCModel(type):
+    """So that a model read from a file is an instance of the classic class, too."""
+
+    def __instancecheck__(cls, instance) -> bool:
+        return isinstance(instance, ctc_model.CTCModel)
+
+
+class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
+    """The model of ``Architecture``, whose number of classes is that of ``charmap``."""
+
+    def __init__(
+        self,
+        charmap,
+        n_mels: int,
+        nhidden_rnn: int,
+        nlayers_rnn: int,
+        cell_type: str,
+        dropout: float,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        rnn_norm: bool = False,
+    ):
+        architecture = Architecture(
+            n_mels=n_mels,
+            nhidden_rnn=nhidden_rnn,
+            nlayers_rnn=nlayers_rnn,
+            cell_type=cell_type,
+            vocab_size=charmap.vocab_size,
+            rnn_norm=rnn_norm,
+        )
+        super().__init__(architecture, dropout=dropout, l1=l1, l2=l2)

@@ -113,12 +113,13 @@ def measure_memory(folder: Path, index_dir: Path) -> dict:
     import torch
     from torch.utils.data import DataLoader
 
+    from asr_ctc.data import WaveformProcessor
     from asr_ctc.loading.batch import BatchCollate
-    from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+    from asr_ctc.loading.dataset import ClipDataset
 
     class Soundless(ClipDataset):
         def decibels(self, draw):
-            return torch.zeros(8, self.processor.nmels), self.processor.min_samples
+            return torch.zeros(8, self.processor.settings.nmels), self.processor.min_samples
 
     corpus, sampler, _ = load(folder, index_dir)
     loader = DataLoader(

@@ -30,7 +30,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from asr_ctc.corpus.corpus import find_corpus
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.data import WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.feature_cache import open_caches
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -129,7 +130,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     folder = find_corpus(arguments.datasetroot, arguments.datasetversion, arguments.lang)
-    corpus = prepare_split(folder, "train", 1.0, 11.0)
+    corpus = prepare_split(folder, "train", min_s=1.0, max_s=11.0)
     epoch = list(DurationBatchSampler(corpus.durations, BATCH_SIZE, seed=1))
     n_batches = min(arguments.clips // BATCH_SIZE, len(epoch) - 2)
     batches, warm_up = epoch[:n_batches], epoch[-2:]
@@ -166,7 +167,7 @@ def main() -> None:
     best = {side: (float("inf"), float("inf")) for side in sides}
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as cache_dir:
-            (cache,) = open_caches(cache_dir, 100.0, [corpus], plain)
+            (cache,) = open_caches(cache_dir, [corpus], plain.settings, max_gb=100.0)
             sides["first epoch"] = sides["later epochs"] = (ours(cache), batches)
             for side, (maker, its_batches) in sides.items():
                 times = measure(maker, its_batches, warm_up, once=side == "first epoch")

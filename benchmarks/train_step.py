@@ -33,12 +33,13 @@ from torch import nn
 from torch.nn.utils import rnn as rnn_utils
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.assembly.parts import make_model
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.loading.batch import BatchCollate
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
@@ -114,16 +115,9 @@ class Ours:
     """The project's model, optimiser and step."""
 
     def __init__(self, config: Config, device):
-        shape, self.device = config.model, device
+        self.device = device
         self.precision = compute.pick_precision(config.training.precision, device)
-        self.model = CTCModel(
-            CharMap(),
-            config.features.nmels,
-            shape.nhidden_rnn,
-            shape.nlayers_rnn,
-            shape.cell_type,
-            shape.dropout,
-        ).to(device)
+        self.model = make_model(config, CharMap()).to(device)
         self.optimizer = make_optimizer(self.model, config.training)
         self.scaler = compute.make_scaler(device, self.precision)
 
@@ -135,10 +129,10 @@ class Ours:
             self.model,
             [batch],
             self.optimizer,
-            GRAD_CLIP,
-            self.device,
-            self.precision,
-            self.scaler,
+            device=self.device,
+            precision=self.precision,
+            scaler=self.scaler,
+            grad_clip=GRAD_CLIP,
         ).loss
 
 
@@ -155,10 +149,12 @@ def make_config(arguments, n_layers: int, hidden: int) -> Config:
 def load_clips(arguments) -> list:
     """--clips clips of the training split, features computed."""
     folder = find_corpus(arguments.datasetroot, arguments.datasetversion, arguments.lang)
-    corpus = prepare_split(folder, "train", 1.0, 11.0, index_dir=index.folder())
+    corpus = prepare_split(folder, "train", min_s=1.0, max_s=11.0, index_dir=index.folder())
     processor = WaveformProcessor(nmels=arguments.nmels, spectro_normalization=NORMALIZATION)
     rows = np.random.default_rng(0).permutation(len(corpus))[: arguments.clips + 16]
-    dataset = ClipDataset(corpus, CharMap(), processor, output_lengths=lambda n: (n + 3) // 4)
+    dataset = ClipDataset(
+        corpus, CharMap(), processor, for_training=True, output_lengths=lambda n: (n + 3) // 4
+    )
     clips = [dataset[int(row)] for row in rows]
     return [clip for clip in clips if hasattr(clip, "features")][: arguments.clips]
 

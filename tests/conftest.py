@@ -71,14 +71,20 @@ def tiny_model():
     from asr_ctc.acoustic.architecture import Architecture
     from asr_ctc.acoustic.ctc_model import CTCModel
     from asr_ctc.acoustic.model_file import ModelFile
+    from asr_ctc.audio.log_mel import FeatureSettings
     from asr_ctc.text.charmap import CharMap
 
     torch.manual_seed(0)
     charmap = CharMap()
+    model = CTCModel(
+        Architecture(
+            n_mels=20, nhidden_rnn=8, nlayers_rnn=1, cell_type="GRU", vocab_size=charmap.vocab_size
+        )
+    )
     return ModelFile(
-        state_dict=CTCModel(charmap, 20, 8, 1, "GRU", 0.0).state_dict(),
-        architecture=Architecture(20, 8, 1, "GRU", charmap.vocab_size),
-        features={"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": 20},
+        state_dict=model.state_dict(),
+        architecture=model.architecture,
+        features=FeatureSettings(rate=16_000, win_length=0.04, win_step=0.01, nmels=20),
         normalization=(-22.0, 12.0),
         charmap=charmap,
         scores={"epoch": 3, "dev_cer": 0.25},

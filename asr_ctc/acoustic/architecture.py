@@ -1,5 +1,6 @@
-"""The sizes that rebuild a CTCModel."""
+"""What a CTCModel is built from: its sizes, and the geometry of its convolutions."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import nn
@@ -8,8 +9,35 @@ N_CHANNELS = 32
 RECURRENT_CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 
 
-class Architecture(NamedTuple):
-    """The sizes that rebuild a CTCModel."""
+class Convolution(NamedTuple):
+    """A convolution's geometry: each pair is of time and mel."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    def output_size(self, size, axis: int):
+        """What is left of an axis (0 time, 1 mel) of ``size`` (an int, or a tensor of them)."""
+        kernel, stride = self.kernel_size[axis], self.stride[axis]
+        return (size + 2 * self.padding[axis] - kernel) // stride + 1
+
+
+CONVOLUTIONS = (
+    Convolution(kernel_size=(41, 11), stride=(2, 2), padding=(20, 5)),
+    Convolution(kernel_size=(21, 11), stride=(2, 1), padding=(10, 5)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """All that the tensors of a CTCModel follow from; the model file stores it.
+
+    n_mels: mel bins F of a spectrogram; vocab_size: classes V, the blank among them.
+    nhidden_rnn: hidden units per direction and recurrent layer. cell_type: GRU or LSTM.
+    rnn_norm: layer normalisation between the recurrent layers; False where there is only one.
+    What only training needs, dropout and penalties, is no part of it: models that differ in these
+    exchange their weights. ValueError for impossible sizes.
+    """
 
     n_mels: int
     nhidden_rnn: int
@@ -18,9 +46,50 @@ class Architecture(NamedTuple):
     vocab_size: int
     rnn_norm: bool = False
 
+    def __post_init__(self):
+        for name in ("n_mels", "nhidden_rnn", "nlayers_rnn", "vocab_size"):
+            size = getattr(self, name)
+            if type(size) is not int or size < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, found {size!r}")
+        if not isinstance(self.cell_type, str) or self.cell_type not in RECURRENT_CELLS:
+            raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
+        if not isinstance(self.rnn_norm, bool):
+            raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
+        if self.nlayers_rnn == 1:  # nothing lies between: the tensors are those without
+            object.__setattr__(self, "rnn_norm", False)
+
+    def output_lengths(self, n_frames):
+        """Output frames T' of clips of T frames (an int, or a tensor of them)."""
+        for convolution in CONVOLUTIONS:
+            n_frames = convolution.output_size(n_frames, axis=0)
+        return n_frames
+
+    @property
+    def output_bins(self) -> int:
+        """What the convolutions leave of the mel bins."""
+        n_bins = self.n_mels
+        for convolution in CONVOLUTIONS:
+            n_bins = convolution.output_size(n_bins, axis=1)
+        return n_bins
+
+    @property
+    def output_centres(self) -> tuple[int, float]:
+        """(stride, offset): output frame i is centred on input frame stride · i + offset.
+
+        That is the centre of what its convolutions read; the recurrent layers read all of the clip.
+        """
+        stride, offset = 1, 0.0
+        for convolution in CONVOLUTIONS:
+            offset += stride * ((convolution.kernel_size[0] - 1) / 2 - convolution.padding[0])
+            stride *= convolution.stride[0]
+        return stride, offset
+
     @classmethod
     def of_state_dict(cls, state: dict) -> "Architecture":
-        """Read from the tensors of a CTCModel; ValueError says which are missing or misshapen."""
+        """Read from the tensors of a CTCModel; ValueError says which are missing or misshapen.
+
+        ``n_mels`` is even: an odd number, one less, would leave the same tensors.
+        """
         needed = [
             "cnn.0.weight",
             "cnn.4.weight",
@@ -38,9 +107,8 @@ class Architecture(NamedTuple):
         if cell_type is None or remainder:
             shape = tuple(state["rnn.weight_hh_l0"].shape)
             raise ValueError(f"rnn.weight_hh_l0 {shape} is neither a GRU's nor an LSTM's")
-        bins = state["rnn.weight_ih_l0"].shape[1] // N_CHANNELS
         return cls(
-            n_mels=2 * bins,  # an odd number of bins, 2 * bins - 1, would leave the same tensors
+            n_mels=2 * (state["rnn.weight_ih_l0"].shape[1] // N_CHANNELS),
             nhidden_rnn=state["rnn.weight_hh_l0"].shape[1],
             nlayers_rnn=sum(
                 key.startswith("rnn.weight_hh_l") and "reverse" not in key for key in state

@@ -1,17 +1,15 @@
 """Where and how to compute: the device, the arithmetic, threads and memory."""
 
 import ctypes
-import math
 import os
 import sys
-from pathlib import Path
 
 import torch
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.processors import quota_cores
 
 AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 # glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
 # of the heap from which it is handed back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -89,7 +87,7 @@ def use_processor() -> None:
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES_KEPT)
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), _quota_cores()))
+        torch.set_num_threads(min(torch.get_num_threads(), quota_cores()))
 
 
 def keep_freed_memory() -> None:
@@ -103,15 +101,6 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
     except (OSError, AttributeError):
         pass  # another C library
-
-
-def _quota_cores() -> float:
-    """Cores that the control group pays for, rounded up; infinite without a quota."""
-    try:
-        quota, period = CGROUP_QUOTA.read_text().split()
-        return max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no control groups, or "max"
-        return math.inf
 
 
 class SavedActivations:

@@ -8,7 +8,12 @@ from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from asr_ctc.acoustic.architecture import N_CHANNELS, RECURRENT_CELLS
+from asr_ctc.acoustic.architecture import (
+    CONVOLUTIONS,
+    N_CHANNELS,
+    RECURRENT_CELLS,
+    Architecture,
+)
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
 
 
@@ -48,79 +53,57 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
 
 class CTCModel(nn.Module):
-    """Log-mel spectrograms to logits over the classes of a map, one frame out for four in.
+    """Log-mel spectrograms to logits over V classes, one frame out for four in.
 
     ``cnn`` halves time and mel, then time again; ``rnn`` reads both ways; ``charlin`` gives the V
-    classes, blank first. ``charmap`` is used for its size only. l1, l2 weigh ``penalty()``.
-    ``rnn_norm`` normalises each frame that goes from one recurrent layer to the next: Ba et al.
-    2016, "Layer Normalization".
+    classes, blank first. ``architecture`` is kept. ``dropout`` is the probability after each
+    convolution; l1, l2 weigh ``penalty()``. With ``rnn_norm`` each frame is normalised on its way
+    from one recurrent layer to the next: Ba et al. 2016, "Layer Normalization".
     """
 
     def __init__(
         self,
-        charmap,
-        n_mels: int,
-        nhidden_rnn: int,
-        nlayers_rnn: int,
-        cell_type: str,
-        dropout: float,
+        architecture: Architecture,
+        *,
+        dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
-        rnn_norm: bool = False,
     ):
         super().__init__()
-        if cell_type not in RECURRENT_CELLS:
-            raise ValueError(f"cell_type must be GRU or LSTM, found {cell_type!r}")
-        self.n_mels, self.l1, self.l2 = n_mels, l1, l2
-        self.cnn = nn.Sequential(
-            nn.Conv2d(1, N_CHANNELS, kernel_size=(41, 11), stride=(2, 2), padding=(20, 5)),
-            MaskedBatchNorm2d(N_CHANNELS),
-            nn.Hardtanh(0, 20, inplace=True),
-            nn.Dropout2d(dropout),
-            nn.Conv2d(N_CHANNELS, N_CHANNELS, kernel_size=(21, 11), stride=(2, 1), padding=(10, 5)),
-            MaskedBatchNorm2d(N_CHANNELS),
-            nn.Hardtanh(0, 20, inplace=True),
-            nn.Dropout2d(dropout),
+        self.architecture, self.l1, self.l2 = architecture, l1, l2
+        layers, n_inputs = [], 1
+        for convolution in CONVOLUTIONS:
+            layers += [
+                nn.Conv2d(n_inputs, N_CHANNELS, **convolution._asdict()),
+                MaskedBatchNorm2d(N_CHANNELS),
+                nn.Hardtanh(0, 20, inplace=True),
+                nn.Dropout2d(dropout),
+            ]
+            n_inputs = N_CHANNELS
+        self.cnn = nn.Sequential(*layers)
+        n_hidden, n_layers = architecture.nhidden_rnn, architecture.nlayers_rnn
+        self.rnn = RECURRENT_CELLS[architecture.cell_type](
+            N_CHANNELS * architecture.output_bins, n_hidden, n_layers, bidirectional=True
         )
-        self.rnn = RECURRENT_CELLS[cell_type](
-            N_CHANNELS * self._after_convolutions(n_mels, axis=1),
-            nhidden_rnn,
-            nlayers_rnn,
-            bidirectional=True,
-        )
-        n_norms = nlayers_rnn - 1 if rnn_norm else 0
-        self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * nhidden_rnn) for _ in range(n_norms))
-        self.charlin = nn.Sequential(nn.Linear(2 * nhidden_rnn, charmap.vocab_size))
-
-    def _after_convolutions(self, size, axis: int):
-        """What is left of an axis (0 time, 1 mel) of ``size`` (an int, or a tensor of them)."""
-        for layer in self.cnn:
-            if isinstance(layer, nn.Conv2d):
-                size = _convolved(size, layer, axis)
-        return size
+        n_norms = n_layers - 1 if architecture.rnn_norm else 0
+        self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * n_hidden) for _ in range(n_norms))
+        self.charlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.vocab_size))
 
     def output_lengths(self, n_frames):
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
-        return self._after_convolutions(n_frames, axis=0)
+        return self.architecture.output_lengths(n_frames)
 
     @property
     def output_centres(self) -> tuple[int, float]:
-        """(stride, offset): output frame i is centred on input frame stride · i + offset.
-
-        That is the centre of what its convolutions read; the recurrent layers read all of the clip.
-        """
-        stride, offset = 1, 0.0
-        for layer in self.cnn:
-            if isinstance(layer, nn.Conv2d):
-                offset += stride * ((layer.kernel_size[0] - 1) / 2 - layer.padding[0])
-                stride *= layer.stride[0]
-        return stride, offset
+        """(stride, offset): output frame i is centred on input frame stride · i + offset."""
+        return self.architecture.output_centres
 
     def forward(self, spectrograms: PackedSequence) -> PackedSequence:
         """Logits (T', V) of each clip, packed, in the order of the spectrograms (T, F)."""
         padded, n_frames = pad_packed_sequence(spectrograms, batch_first=True)
-        if padded.shape[2] != self.n_mels:
-            raise ValueError(f"{self.n_mels} mel bins are needed, found {padded.shape[2]}")
+        n_mels = self.architecture.n_mels
+        if padded.shape[2] != n_mels:
+            raise ValueError(f"{n_mels} mel bins are needed, found {padded.shape[2]}")
         features, n_frames = self._convolve(padded.unsqueeze(1), n_frames)
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
@@ -136,11 +119,11 @@ class CTCModel(nn.Module):
 
         Padding then cannot be told from the clip's end, where the convolution pads with zeros too.
         """
-        mask = _inside(n_frames, x)
+        mask, convolutions = _inside(n_frames, x), iter(CONVOLUTIONS)
         for layer in self.cnn:
             if isinstance(layer, nn.Conv2d):
                 x = layer(x * mask)
-                n_frames = _convolved(n_frames, layer, axis=0)
+                n_frames = next(convolutions).output_size(n_frames, axis=0)
                 mask = _inside(n_frames, x)
             elif isinstance(layer, MaskedBatchNorm2d):
                 x = layer(x, mask)
@@ -168,11 +151,6 @@ def log_posteriors(model: CTCModel, spectrograms: PackedSequence):
     """Log probabilities (B, T', V) in float32, and the output lengths (B,), of a packed batch."""
     logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
     return logits.float().log_softmax(dim=-1), lengths
-
-
-def _convolved(size, layer: nn.Conv2d, axis: int):
-    kernel, stride = layer.kernel_size[axis], layer.stride[axis]
-    return (size + 2 * layer.padding[axis] - kernel) // stride + 1
 
 
 def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

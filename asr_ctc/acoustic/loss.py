@@ -1,7 +1,10 @@
 """The CTC loss of each clip of a batch."""
 
 import torch
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from asr_ctc.acoustic.ctc_model import log_posteriors
 
 
 def ctc_losses(
@@ -20,3 +23,9 @@ def ctc_losses(
         reduction="none",
     )
     return losses / n_labels.to(losses.device)
+
+
+def ctc_objective(model: nn.Module, batch) -> torch.Tensor:
+    """What training minimises: the loss of each clip (B,) of a pair (spectrograms, transcripts)."""
+    spectrograms, transcripts = batch
+    return ctc_losses(*log_posteriors(model, spectrograms), transcripts)

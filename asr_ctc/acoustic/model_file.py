@@ -4,7 +4,7 @@ import math
 import pickle
 import warnings
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
-from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.lm.stored import StoredModel
@@ -26,16 +26,15 @@ PUBLISHED_NORMALIZATION = (-31.0, 32.0)  # dB, of the published model, whose fil
 class ModelFile:
     """What a model file holds.
 
-    ``features``: rate (Hz), win_length and win_step (seconds), nmels. ``normalization``: mean and
-    deviation in dB. ``scores``: the figures of the epoch it was saved at. ``origin``: command,
-    versions, corpus. ``assumed`` says what the file lacked and what was taken in its place.
-    ``training`` is what resumes the run, see resume.py; None in a file that only transcribes.
-    ``language_model`` is what ``lm --tune`` put in.
+    ``normalization``: mean and standard deviation in dB. ``scores``: the metrics of the epoch it
+    was saved at. ``origin``: command, versions, corpus. ``assumed`` says what the file lacked and
+    what was assumed instead. ``training`` resumes the run, see resume.py; None in a file that only
+    transcribes. ``language_model`` is what ``lm --tune`` stored.
     """
 
     state_dict: dict[str, torch.Tensor]
     architecture: Architecture
-    features: dict
+    features: FeatureSettings
     normalization: tuple[float, float]
     charmap: CharMap
     scores: dict = field(default_factory=dict)
@@ -44,41 +43,30 @@ class ModelFile:
     training: dict | None = None
     language_model: StoredModel | None = None
 
-    def build_model(self, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
+    def build_model(self, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
         """The model with its weights, on the CPU, in evaluation mode."""
-        shape = self.architecture
-        model = CTCModel(
-            self.charmap,
-            shape.n_mels,
-            shape.nhidden_rnn,
-            shape.nlayers_rnn,
-            shape.cell_type,
-            dropout,
-            l1,
-            l2,
-            shape.rnn_norm,
-        )
+        model = CTCModel(self.architecture, dropout=dropout, l1=l1, l2=l2)
         model.load_state_dict(self.state_dict)
         return model.eval()
 
-    def build_processor(self, **augmentation) -> WaveformProcessor:
-        """The features the model was trained with; keywords as those of WaveformProcessor."""
+    def build_processor(self, spec_augment: SpecAugment | None = None) -> WaveformProcessor:
+        """The features the model was trained with, masked only where that is asked for."""
         return WaveformProcessor(
-            **self.features, spectro_normalization=self.normalization, **augmentation
+            self.features, normalization=self.normalization, spec_augment=spec_augment
         )
 
 
 def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> None:
-    """Writes a model file atomically; UserError when it cannot, the file there before untouched.
+    """Writes a model file atomically; after a UserError the existing file is unchanged.
 
-    ``previous`` is where that one is kept, if anywhere.
+    ``previous`` is where the existing file is kept, if anywhere.
     """
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "state_dict": {key: value.detach().cpu() for key, value in file.state_dict.items()},
-        "architecture": dict(file.architecture._asdict()),
-        "features": file.features,
+        "architecture": asdict(file.architecture),
+        "features": asdict(file.features),
         "normalization": list(file.normalization),
         "charmap": file.charmap.to_dict(),
         "scores": file.scores,
@@ -160,7 +148,7 @@ def _parse(content: dict) -> ModelFile:
     file = ModelFile(
         state_dict=content["state_dict"],
         architecture=Architecture(**content["architecture"]),
-        features=content["features"],
+        features=FeatureSettings(**content["features"]),
         normalization=(mean, deviation),
         charmap=CharMap.from_dict(content["charmap"]),
         scores=content["scores"],
@@ -171,55 +159,45 @@ def _parse(content: dict) -> ModelFile:
         file.language_model = StoredModel.from_dict(content["language_model"])
     if file.charmap.vocab_size != file.architecture.vocab_size:
         raise ValueError("its character map and its output layer differ in size")
-    if set(file.features) != {"rate", "win_length", "win_step", "nmels"}:
-        raise ValueError(f"its features are {', '.join(file.features) or 'missing'}")
-    if file.features["nmels"] != file.architecture.n_mels:
+    if file.features.nmels != file.architecture.n_mels:
         raise ValueError("its features and its architecture differ in the number of mel bins")
     # Before building: sizes that the tensors do not have could ask for any amount of memory.
-    told, said = Architecture.of_state_dict(file.state_dict), file.architecture
-    if said not in (told, told._replace(n_mels=told.n_mels - 1)):
-        raise ValueError(f"its architecture is {tuple(said)}, its tensors' {tuple(told)}")
+    of_tensors = Architecture.of_state_dict(file.state_dict)
+    if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
+        raise ValueError(f"it says {file.architecture}, its tensors are of {of_tensors}")
     file.build_model()
     file.build_processor()
     return file
 
 
 def _parse_bare(state: dict) -> ModelFile:
+    architecture = Architecture.of_state_dict(state)
     file = ModelFile(
         state_dict=state,
-        architecture=Architecture.of_state_dict(state),
-        features={},
+        architecture=architecture,
+        features=FeatureSettings(
+            rate=16_000, win_length=0.04, win_step=0.01, nmels=architecture.n_mels
+        ),
         normalization=PUBLISHED_NORMALIZATION,
         charmap=CharMap(),
         assumed="the file holds tensors only: the character map of 44 classes and the "
         "normalisation (-31, 32) of the published model are assumed",
     )
-    if file.charmap.vocab_size != file.architecture.vocab_size:
+    if file.charmap.vocab_size != architecture.vocab_size:
         raise ValueError(
-            f"bare tensors with {file.architecture.vocab_size} classes; only the published model's "
+            f"bare tensors with {architecture.vocab_size} classes; only the published model's "
             f"{file.charmap.vocab_size} can be told without a character map"
         )
-    processor = WaveformProcessor(nmels=file.architecture.n_mels)
-    file.features = features_of(processor, 0.04, 0.01)
     file.build_model()
     return file
 
 
-def features_of(processor: WaveformProcessor, win_length: float, win_step: float) -> dict:
-    return {
-        "rate": processor.rate,
-        "win_length": win_length,
-        "win_step": win_step,
-        "nmels": processor.nmels,
-    }
-
-
 def newest_model(folder) -> Path:
     """The best_model.pt last written below a folder of runs; UserError when there is none."""
-    found = sorted(Path(folder).glob("**/best_model.pt"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    paths = sorted(Path(folder).glob("**/best_model.pt"), key=lambda path: path.stat().st_mtime)
+    if not paths:
         raise UserError(
             f"no best_model.pt below {folder}: train one (`main_ctc.py train`), "
             "or name one with --modelpath"
         )
-    return found[-1]
+    return paths[-1]

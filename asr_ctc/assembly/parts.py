@@ -1,27 +1,31 @@
 """Character map, model, features and caches, made from the settings."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
+from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile
+from asr_ctc.audio.augment import Augmentation
 from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import all_shown, shown
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.loading.dataset import WaveformProcessor
 from asr_ctc.loading.feature_cache import FeatureCache, open_caches
 from asr_ctc.text.charmap import CharMap
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 
 def make_charmap(
     name: str, train: Corpus, min_count: int, case_folding: str = "default"
 ) -> CharMap:
-    """The map that ``--charset`` names; reports the rare characters that 'auto' leaves out."""
+    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes."""
     if name == "default":
         return CharMap(case_folding=case_folding)
     if name == "auto":
@@ -48,19 +52,24 @@ def make_charmap(
         raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
-def make_model(config: Config, charmap: CharMap, file: ModelFile | None) -> CTCModel:
+def settings_for(part: type, section) -> dict:
+    """The values of a settings section for the fields of ``part`` that have the same names."""
+    return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
+
+
+def make_architecture(config: Config, charmap: CharMap) -> Architecture:
+    return Architecture(
+        n_mels=config.features.nmels,
+        vocab_size=charmap.vocab_size,
+        **settings_for(Architecture, config.model),
+    )
+
+
+def make_model(config: Config, charmap: CharMap, file: ModelFile | None = None) -> CTCModel:
     """A new model, or that of a file; with another character map its output layer is new."""
-    shape = config.model
+    options = config.model
     model = CTCModel(
-        charmap,
-        config.features.nmels,
-        shape.nhidden_rnn,
-        shape.nlayers_rnn,
-        shape.cell_type,
-        shape.dropout,
-        shape.l1,
-        shape.l2,
-        shape.rnn_norm,
+        make_architecture(config, charmap), dropout=options.dropout, l1=options.l1, l2=options.l2
     )
     if file is None:
         return model
@@ -76,50 +85,53 @@ def make_model(config: Config, charmap: CharMap, file: ModelFile | None) -> CTCM
     return model
 
 
-def make_processor(config: Config, normalization=None, augment=False) -> WaveformProcessor:
-    f = config.features
+def make_features(config: Config) -> FeatureSettings:
+    return FeatureSettings(rate=RATE_HZ, **settings_for(FeatureSettings, config.features))
+
+
+def make_spec_augment(config: Config) -> SpecAugment | None:
+    """The masks of training that ``--train_augment`` asks for."""
+    if not config.features.train_augment:
+        return None
+    return SpecAugment(**settings_for(SpecAugment, config.features))
+
+
+def make_processor(
+    config: Config,
+    normalization: tuple[float, float] | None = None,
+    spec_augment: SpecAugment | None = None,
+) -> WaveformProcessor:
     return WaveformProcessor(
-        RATE_HZ,
-        f.win_length,
-        f.win_step,
-        f.nmels,
-        augment,
-        normalization,
-        f.n_freq_masks,
-        f.max_freq_share,
-        f.n_time_masks,
-        f.max_time_s,
-        f.max_warp_s,
+        make_features(config), normalization=normalization, spec_augment=spec_augment
     )
 
 
-def make_caches(config: Config, corpora, augmentation) -> list[FeatureCache | None]:
-    """The cache of each split that ``--cache_dir`` asks for; None where nothing is kept."""
+def make_caches(
+    config: Config, corpora: Sequence[Corpus], augmentation: Augmentation | None
+) -> list[FeatureCache | None]:
+    """The cache of each split that ``--cache_dir`` asks for; None where nothing is cached."""
     where = config.corpus
     if where.cache_dir is None:
         return [None] * len(corpora)
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment makes other features each time")
         return [None] * len(corpora)
-    return open_caches(where.cache_dir, where.cache_gb, corpora, make_processor(config))
+    return open_caches(where.cache_dir, corpora, make_features(config), max_gb=where.cache_gb)
 
 
-def take_sizes(config: Config, file: ModelFile) -> None:
-    """Sets features and sizes to those of the model whose weights a new run starts from.
+def with_sizes_of(file: ModelFile, config: Config) -> Config:
+    """The settings with features and sizes of the model whose weights a new run starts from.
 
     UserError when a typed flag contradicts the file.
     """
-    from_file = {**file.features, **file.architecture._asdict()}
-    taken = {
-        name: (config.features, from_file[name]) for name in ("nmels", "win_length", "win_step")
-    }
-    for name in ("nhidden_rnn", "nlayers_rnn", "cell_type", "rnn_norm"):
-        taken[name] = (config.model, from_file[name])
-    problems = []
-    for name, (section, value) in taken.items():
-        if name in config.typed and getattr(section, name) != value:
-            problems.append(f"--{name} {getattr(section, name)} (the file has {value})")
-        setattr(section, name, value)
+    features = settings_for(type(config.features), file.features)
+    model = settings_for(type(config.model), file.architecture)
+    problems = [
+        f"--{name} {getattr(section, name)} (the file has {value})"
+        for section, values in ((config.features, features), (config.model, model))
+        for name, value in values.items()
+        if name in config.typed and getattr(section, name) != value
+    ]
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
@@ -128,3 +140,8 @@ def take_sizes(config: Config, file: ModelFile) -> None:
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
+    return replace(
+        config,
+        features=replace(config.features, **features),
+        model=replace(config.model, **model),
+    )

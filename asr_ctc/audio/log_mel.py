@@ -1,7 +1,8 @@
-"""From samples to log-mel spectrograms, and SpecAugment. Pure functions, and one class that holds
-the settings."""
+"""From samples to log-mel spectrograms, and SpecAugment: pure functions, and one class that applies
+them with fixed settings."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ def log_mel(waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: to
 
 def spec_augment(
     features: torch.Tensor,
+    *,
     n_freq_masks: int,
     max_freq_bins: int,
     n_time_masks: int,
@@ -104,48 +106,127 @@ def _uniform(highest: int, generator) -> int:
     return int(torch.randint(0, highest + 1, (), generator=generator))
 
 
-class WaveformProcessor:
-    """Waveforms to log-mel spectrograms in dB, normalised and masked when asked.
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What a log-mel spectrogram in dB follows from: in the model file, and in the name of a cache.
 
-    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F.
-    augment: mask each clip with masks of its own (SpecAugment); the last settings size them, and
-    the shift of its time warp (0: none).
-    spectro_normalization: (mean, deviation) in dB taken off and divided by; None leaves dB.
+    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F. ValueError for
+    impossible ones.
+    """
+
+    rate: int
+    win_length: float
+    win_step: float
+    nmels: int
+
+    def __post_init__(self):
+        for name in ("rate", "nmels"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
+        for name in ("win_length", "win_step"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number of seconds above 0, found {value!r}")
+        if self.hop < 1 or self.n_fft < 2:
+            raise ValueError(f"too small: windows of {self.n_fft}, steps of {self.hop} samples")
+
+    @property
+    def n_fft(self) -> int:
+        """Samples in a window."""
+        return round(self.win_length * self.rate)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one window to the next."""
+        return round(self.win_step * self.rate)
+
+    def n_frames(self, n_samples):
+        """Frames T of a waveform of S samples (an int, or an array or tensor of them)."""
+        return n_samples // self.hop + 1
+
+    def cache_key(self) -> dict:
+        """What the numbers of a spectrogram follow from: a cache of other ones is another cache."""
+        return {
+            "rate": self.rate,
+            "n_fft": self.n_fft,
+            "hop": self.hop,
+            "nmels": self.nmels,
+            "floor": POWER_FLOOR,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpecAugment:
+    """How ``spec_augment`` and ``time_warp`` change each training clip.
+
+    max_freq_share: widest mask in frequency, as a share of the mel bins; max_time_s: longest mask
+    in time; max_warp_s: farthest shift of the time warp, 0 for none. Times are in seconds.
+    ValueError for impossible ones.
+    """
+
+    n_freq_masks: int = 1
+    max_freq_share: float = 0.25
+    n_time_masks: int = 1
+    max_time_s: float = 0.1
+    max_warp_s: float = 0.0
+
+    def __post_init__(self):
+        for name in ("n_freq_masks", "n_time_masks", "max_time_s", "max_warp_s"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, found {getattr(self, name)!r}")
+        if not 0 <= self.max_freq_share <= 1:
+            raise ValueError(f"max_freq_share must be in 0..1, found {self.max_freq_share!r}")
+
+    def __call__(
+        self,
+        features: torch.Tensor,
+        settings: FeatureSettings,
+        *,
+        fill: float,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """One clip's spectrogram (T, F) of these ``settings``, warped, then masked by ``fill``."""
+        step_s = settings.win_step
+        return spec_augment(
+            time_warp(features, round(self.max_warp_s / step_s), generator),
+            n_freq_masks=self.n_freq_masks,
+            max_freq_bins=int(self.max_freq_share * settings.nmels),
+            n_time_masks=self.n_time_masks,
+            max_time_frames=round(self.max_time_s / step_s),
+            fill=fill,
+            generator=generator,
+        )
+
+
+class WaveformProcessor:
+    """Waveforms to log-mel spectrograms in dB, normalised, and for training masked.
+
+    normalization: (mean, standard deviation) in dB, subtracted and divided by; None leaves dB.
+    spec_augment: changes each clip with random draws of its own; None leaves it as it is.
     """
 
     def __init__(
         self,
-        rate: int = 16_000,
-        win_length: float = 0.04,
-        win_step: float = 0.01,
-        nmels: int = 20,
-        augment: bool = False,
-        spectro_normalization: tuple[float, float] | None = None,
-        n_freq_masks: int = 1,
-        max_freq_share: float = 0.25,
-        n_time_masks: int = 1,
-        max_time_s: float = 0.1,
-        max_warp_s: float = 0.0,
+        settings: FeatureSettings,
+        *,
+        normalization: tuple[float, float] | None = None,
+        spec_augment: SpecAugment | None = None,
     ):
-        self.rate, self.nmels, self.augment = rate, nmels, augment
-        self.n_fft, self.hop = round(win_length * rate), round(win_step * rate)
-        if self.hop < 1 or self.n_fft < 2:
-            raise ValueError(f"too small: windows of {self.n_fft}, steps of {self.hop} samples")
-        self.spectro_normalization = spectro_normalization
-        self.n_freq_masks, self.max_freq_bins = n_freq_masks, int(max_freq_share * nmels)
-        self.n_time_masks, self.max_time_frames = n_time_masks, round(max_time_s / win_step)
-        self.max_warp_frames = round(max_warp_s / win_step)
+        self.settings = settings
+        self.normalization, self.spec_augment = normalization, spec_augment
+        self.rate, self.n_fft, self.hop = settings.rate, settings.n_fft, settings.hop
         self.window = torch.hann_window(self.n_fft)
-        self.filters = mel_filters(self.n_fft, nmels, rate)
+        self.filters = mel_filters(self.n_fft, settings.nmels, self.rate)
 
     @property
     def min_samples(self) -> int:
-        """The shortest waveform S that can be analysed: one window."""
+        """Samples of the shortest waveform that can be analysed: one window."""
         return self.n_fft
 
     def get_spectro_length(self, n_samples):
         """Frames T of a waveform of S samples (an int, or a tensor of them)."""
-        return n_samples // self.hop + 1
+        return self.settings.n_frames(n_samples)
 
     def __call__(self, waveforms: torch.Tensor, lengths=None, generator=None) -> torch.Tensor:
         """Spectrograms (T, B, F) of waveforms (S, B).
@@ -178,19 +259,11 @@ class WaveformProcessor:
     def finish(self, features: torch.Tensor, generator=None) -> torch.Tensor:
         """The second half of ``clip``: decibels (T, F) normalised, and masked when augmenting."""
         fill = 0.0
-        if self.spectro_normalization is not None:
-            mean, deviation = self.spectro_normalization
+        if self.normalization is not None:
+            mean, deviation = self.normalization
             features = (features - mean).div_(deviation)
-        elif self.augment:
+        elif self.spec_augment is not None:
             fill = float(features.mean())
-        if not self.augment:
+        if self.spec_augment is None:
             return features
-        return spec_augment(
-            time_warp(features, self.max_warp_frames, generator),
-            self.n_freq_masks,
-            self.max_freq_bins,
-            self.n_time_masks,
-            self.max_time_frames,
-            fill,
-            generator,
-        )
+        return self.spec_augment(features, self.settings, fill=fill, generator=generator)

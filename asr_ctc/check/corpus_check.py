@@ -4,8 +4,7 @@ import contextlib
 from pathlib import Path
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
-from asr_ctc.assembly.parts import make_charmap, make_processor
+from asr_ctc.assembly.parts import make_architecture, make_charmap, make_processor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -42,14 +41,12 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         for split, corpus in corpora.items()
     }
     processor = make_processor(config)
-    model = CTCModel(charmap, config.features.nmels, 1, 1, "GRU", 0.0)
+    output_lengths = make_architecture(config, charmap).output_lengths
     faults, limits = find_faults(
         splits,
         charmap,
         min_samples=processor.min_samples,
-        output_frames=lambda n_samples: model.output_lengths(
-            processor.get_spectro_length(n_samples)
-        ),
+        output_frames=lambda n_samples: output_lengths(processor.get_spectro_length(n_samples)),
         silent_dbfs=config.check.silent_dbfs,
         near_silent_dbfs=config.check.near_silent_dbfs,
     )

@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError
+from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
 
@@ -124,7 +124,7 @@ def scan(
     rows = np.flatnonzero(scan_mask)
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
-    results = _in_parallel(tasks, min(n_processes, os.cpu_count() or 1))
+    results = _in_parallel(tasks, min(n_processes, n_usable_cores()))
     for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows)), strict=True):
         if isinstance(result, str):
             split.problems[int(row)] = result

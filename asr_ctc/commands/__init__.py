@@ -1,1 +1,8 @@
 """The commands of main_ctc.py, a file each, and main.py, which runs them."""
+
+import os
+
+# Read when torch is loaded, which importing a command may do: threads wait for each other asleep.
+# The default, to look again and again, makes a step many times slower where other programs share
+# the cores. The command line decides this for its own process; a library does not for its host.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -23,8 +23,8 @@ def run_info(config, words, command) -> int:
         ),
         (
             "features",
-            f"{f['nmels']} mel bins, {1000 * f['win_length']:g} ms windows every "
-            f"{1000 * f['win_step']:g} ms, {f['rate']} Hz",
+            f"{f.nmels} mel bins, {1000 * f.win_length:g} ms windows every "
+            f"{1000 * f.win_step:g} ms, {f.rate} Hz",
         ),
         ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
         ("characters", f"{len(symbols)} classes: {all_shown(''.join(symbols))}"),

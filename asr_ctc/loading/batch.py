@@ -1,6 +1,7 @@
 """Clips to batches: a pair of PackedSequences."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -17,23 +18,35 @@ class Clip(NamedTuple):
     labels: torch.Tensor  # (U,) int64
     sentence: str
     duration_s: float
-    has_labels: bool = True  # False where the transcript gives none: scored, but without a loss
+    has_labels: bool = True  # False where the transcript gives none: scored without a loss
 
 
-class Batch(tuple):
-    """A pair (spectrograms, transcripts) of PackedSequences that also knows its clips.
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips as a pair (spectrograms, transcripts) of PackedSequences, with what is known of them.
 
     Spectrograms hold (T, F) log-mels by decreasing length, transcripts (U,) labels; clip i of the
-    one is clip i of the other, and of ``ids``, ``sentences`` and ``durations`` (seconds).
-    ``left_out`` names the clips that could not be used; when no clip was left the pair is
-    (None, None) and ``len(batch.ids)`` is 0.
+    one is clip i of the other, and of ``ids``, ``sentences``, ``durations`` (seconds) and
+    ``has_labels``. ``left_out`` names the clips that could not be used; when no clip was left both
+    are None and ``ids`` is empty. It unpacks as the pair: ``spectrograms, transcripts = batch``.
     """
 
-    ids: tuple[str, ...]
-    sentences: tuple[str, ...]
-    durations: tuple[float, ...]
-    has_labels: tuple[bool, ...]
-    left_out: tuple[LeftOut, ...]
+    spectrograms: PackedSequence | None
+    transcripts: PackedSequence | None
+    ids: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
+    durations: tuple[float, ...] = ()
+    has_labels: tuple[bool, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+    def __iter__(self) -> Iterator[PackedSequence | None]:
+        return iter((self.spectrograms, self.transcripts))
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, part: int) -> PackedSequence | None:
+        return (self.spectrograms, self.transcripts)[part]
 
     @property
     def duration_s(self) -> float:
@@ -42,15 +55,17 @@ class Batch(tuple):
 
     def to(self, device) -> "Batch":
         """The batch on a device; from pinned memory the copy overlaps with computing."""
-        return self._with(lambda part: part.to(device, non_blocking=True))
+        return self._map(lambda part: part.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        return self._with(lambda part: part.pin_memory())
+        return self._map(lambda part: part.pin_memory())
 
-    def _with(self, change: Callable[[PackedSequence], PackedSequence]) -> "Batch":
-        changed = Batch(None if part is None else change(part) for part in self)
-        changed.__dict__.update(self.__dict__)
-        return changed
+    def _map(self, change: Callable[[PackedSequence], PackedSequence]) -> "Batch":
+        if self.spectrograms is None:
+            return self
+        return replace(
+            self, spectrograms=change(self.spectrograms), transcripts=change(self.transcripts)
+        )
 
     def __reduce__(self):
         """From a worker only the spectrograms travel as a tensor, in shared memory.
@@ -58,23 +73,18 @@ class Batch(tuple):
         Handing over a tensor costs a millisecond, whatever its size: more than all else that there
         is to do for a batch from the feature cache. The small ones travel as bytes.
         """
-        spectrograms, transcripts = self
-        if spectrograms is None:
-            return _batch_of, (None, (), self.__dict__)
-        small = (*spectrograms[1:], *transcripts)
+        about = (self.ids, self.sentences, self.durations, self.has_labels, self.left_out)
+        if self.spectrograms is None:
+            return Batch, (None, None, *about)
+        small = (*self.spectrograms[1:], *self.transcripts)
         arrays = [None if tensor is None else tensor.numpy() for tensor in small]
-        return _batch_of, (spectrograms.data, arrays, self.__dict__)
+        return _batch_of, (self.spectrograms.data, arrays, about)
 
 
-def _batch_of(frames: torch.Tensor | None, arrays, attributes: dict) -> Batch:
+def _batch_of(frames: torch.Tensor, arrays: list, about: tuple) -> Batch:
     """What ``Batch.__reduce__`` took apart."""
-    if frames is None:
-        batch = Batch((None, None))
-    else:
-        small = [None if array is None else torch.from_numpy(array) for array in arrays]
-        batch = Batch((PackedSequence(frames, *small[:3]), PackedSequence(*small[3:])))
-    batch.__dict__.update(attributes)
-    return batch
+    small = [None if array is None else torch.from_numpy(array) for array in arrays]
+    return Batch(PackedSequence(frames, *small[:3]), PackedSequence(*small[3:]), *about)
 
 
 class BatchCollate:
@@ -83,18 +93,16 @@ class BatchCollate:
     def __call__(self, items: Sequence[Clip | LeftOut]) -> Batch:
         clips = [item for item in items if isinstance(item, Clip)]
         clips.sort(key=lambda clip: len(clip.features), reverse=True)
+        spectrograms = transcripts = None
         if clips:
-            batch = Batch(
-                (
-                    pack_sequence([clip.features for clip in clips]),
-                    pack_sequence([clip.labels for clip in clips], enforce_sorted=False),
-                )
-            )
-        else:
-            batch = Batch((None, None))
-        batch.ids = tuple(clip.id for clip in clips)
-        batch.sentences = tuple(clip.sentence for clip in clips)
-        batch.durations = tuple(clip.duration_s for clip in clips)
-        batch.has_labels = tuple(clip.has_labels for clip in clips)
-        batch.left_out = tuple(item for item in items if isinstance(item, LeftOut))
-        return batch
+            spectrograms = pack_sequence([clip.features for clip in clips])
+            transcripts = pack_sequence([clip.labels for clip in clips], enforce_sorted=False)
+        return Batch(
+            spectrograms,
+            transcripts,
+            ids=tuple(clip.id for clip in clips),
+            sentences=tuple(clip.sentence for clip in clips),
+            durations=tuple(clip.duration_s for clip in clips),
+            has_labels=tuple(clip.has_labels for clip in clips),
+            left_out=tuple(item for item in items if isinstance(item, LeftOut)),
+        )

@@ -23,10 +23,11 @@ class ClipDataset(Dataset):
 
     Items are asked for by row, or by Draw when the masks of SpecAugment depend on the epoch: the
     randomness of a clip comes from (seed, epoch, row) alone, whatever process loads it.
-    ``output_lengths`` maps frames to the model's output frames; when given, clips that CTC cannot
-    learn (labels + adjacent repeats > output frames) are left out.
-    ``augmentation`` changes the waveforms; ``cache`` keeps the features. ValueError for both: then
-    the features differ at each draw.
+    ``for_training`` excludes what CTC cannot learn: clips without labels, and those with more
+    labels + adjacent repeats than output frames, which ``output_lengths`` gives for input frames.
+    Otherwise every clip that can be read is given, since scoring counts them all.
+    ``augmentation`` changes the waveforms; ``cache`` keeps the features. ValueError for both, since
+    the features then differ at each draw, and for training without ``output_lengths``.
     """
 
     def __init__(
@@ -34,15 +35,19 @@ class ClipDataset(Dataset):
         corpus: Corpus,
         charmap: CharMap,
         processor: WaveformProcessor,
+        *,
         seed: int = 0,
+        for_training: bool = False,
         output_lengths: Callable | None = None,
         augmentation: Augmentation | None = None,
         cache: FeatureCache | None = None,
     ):
         if augmentation is not None and cache is not None:
             raise ValueError("features of augmented waveforms cannot be kept in a cache")
+        if for_training != (output_lengths is not None):
+            raise ValueError("output_lengths are needed for training, and for nothing else")
         self.corpus, self.charmap, self.processor = corpus, charmap, processor
-        self.seed, self.output_lengths = seed, output_lengths
+        self.seed, self.for_training, self.output_lengths = seed, for_training, output_lengths
         self.augmentation, self.cache = augmentation, cache
 
     def __len__(self) -> int:
@@ -89,19 +94,18 @@ class ClipDataset(Dataset):
     def __getitem__(self, draw: int | Draw) -> Clip | LeftOut:
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)
         clip_id, sentence = self.corpus.path(draw.row), self.corpus.sentence(draw.row)
-        for_training = self.output_lengths is not None
         labels, problem = self._labels(sentence)
-        if problem and for_training:
+        if problem and self.for_training:
             return LeftOut(clip_id, problem)
         try:
             decibels, n_samples = self.decibels(draw)
         except AudioError as error:
             return LeftOut(clip_id, error.reason)
         generator = None
-        if self.processor.augment:
+        if self.processor.spec_augment is not None:
             generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
         features = self.processor.finish(decibels, generator)
-        if for_training:
+        if self.for_training:
             problem = infeasible(labels, int(self.output_lengths(len(features))))
             if problem:
                 return LeftOut(clip_id, problem)

@@ -29,11 +29,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr_ctc.audio.log_mel import POWER_FLOOR, WaveformProcessor
+from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import Corpus
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 FORMAT = 1  # to be raised with every change of the layout or of the features' numbers
 # Decibels are kept as their distance from the middle of speech, since float16 is finest near zero.
@@ -74,16 +74,16 @@ class Flag:
 class FeatureCache:
     """The kept features of one split; ``get`` is all that a dataset needs.
 
-    Features come back rounded to float16 even when they were computed just now: a run sees the same
+    Features come back rounded to float16 even when they were just computed: a run sees the same
     numbers whether the cache is empty, full or broken. OSError when the folder cannot be made.
     """
 
-    def __init__(self, cache_dir: Path, corpus: Corpus, processor: WaveformProcessor):
-        self.corpus, self.processor = corpus, processor
-        n_frames = _slot_frames(corpus, processor)
+    def __init__(self, cache_dir: Path, corpus: Corpus, settings: FeatureSettings):
+        self.corpus, self.settings = corpus, settings
+        n_frames = _slot_frames(corpus, settings)
         self._starts = np.concatenate([[0], np.cumsum(n_frames * self._frame_bytes)])
         name = re.sub(r"[^\w.]+", "-", corpus.name).strip("-")
-        self.folder = Path(cache_dir) / f"{name}-{fingerprint(corpus, processor)}"
+        self.folder = Path(cache_dir) / f"{name}-{fingerprint(corpus, settings)}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._records_bytes = RECORD.size * len(n_frames)
         self._records, self._shards = None, {}
@@ -97,7 +97,7 @@ class FeatureCache:
 
     @property
     def _frame_bytes(self) -> int:
-        return self.processor.nmels * np.dtype(np.float16).itemsize
+        return self.settings.nmels * np.dtype(np.float16).itemsize
 
     def limit(self, n_bytes: float) -> tuple[int, int]:
         """Keeps only the clips that fit, the first of the split; (their number, bytes at most)."""
@@ -161,7 +161,7 @@ class FeatureCache:
                     error.strerror or error,
                 )
             return None
-        halves = torch.from_numpy(data.view(np.float16)).view(-1, self.processor.nmels)
+        halves = torch.from_numpy(data.view(np.float16)).view(-1, self.settings.nmels)
         return halves, n_samples
 
     def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> None:
@@ -173,7 +173,7 @@ class FeatureCache:
                     "feature cache: %s is %.2f s longer than the corpus says; such clips are not "
                     "kept",
                     self.corpus.paths[row],
-                    n_samples / self.processor.rate - float(self.corpus.duration_s[row]),
+                    n_samples / self.settings.rate - float(self.corpus.duration_s[row]),
                 )
             return
         record = RECORD.pack(n_samples, *stamp, _checksum(n_samples, stamp, data))
@@ -190,7 +190,7 @@ class FeatureCache:
                 )
 
     def _n_bytes(self, n_samples: int) -> int:
-        return self.processor.get_spectro_length(n_samples) * self._frame_bytes
+        return self.settings.n_frames(n_samples) * self._frame_bytes
 
     def _open_records(self) -> io.FileIO:
         if self._records is None:
@@ -209,27 +209,23 @@ class FeatureCache:
         return self._shards[number]
 
 
-def _slot_frames(corpus: Corpus, processor: WaveformProcessor) -> np.ndarray:
+def _slot_frames(corpus: Corpus, settings: FeatureSettings) -> np.ndarray:
     """Frames (N,) that the slot of each row of the columns has room for."""
     durations = np.nan_to_num(corpus.duration_s.astype(np.float64))
-    n_samples = np.ceil(durations * processor.rate).astype(np.int64)
-    return processor.get_spectro_length(n_samples) + SPARE_FRAMES
+    n_samples = np.ceil(durations * settings.rate).astype(np.int64)
+    return settings.n_frames(n_samples) + SPARE_FRAMES
 
 
-def fingerprint(corpus: Corpus, processor: WaveformProcessor) -> str:
+def fingerprint(corpus: Corpus, settings: FeatureSettings) -> str:
     """16 hexadecimal digits that name a corpus (rows, folder, durations) and feature settings."""
-    settings = {
+    key = {
         "format": FORMAT,
         "corpus": corpus.fingerprint,
         "clips": str(Path(corpus.clips).resolve()),
-        "slots": hashlib.sha256(_slot_frames(corpus, processor).tobytes()).hexdigest(),
-        "rate": processor.rate,
-        "n_fft": processor.n_fft,
-        "hop": processor.hop,
-        "nmels": processor.nmels,
-        "floor": POWER_FLOOR,
+        "slots": hashlib.sha256(_slot_frames(corpus, settings).tobytes()).hexdigest(),
+        **settings.cache_key(),
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
@@ -262,7 +258,7 @@ def _write_whole(file: io.FileIO, data, offset: int) -> None:
 
 
 def open_caches(
-    cache_dir: str, max_gb: float, corpora: Sequence[Corpus], processor: WaveformProcessor
+    cache_dir: str, corpora: Sequence[Corpus], settings: FeatureSettings, *, max_gb: float
 ) -> list[FeatureCache | None]:
     """A cache for each split, below ``max_gb`` (10^9 bytes) together with what is there already.
 
@@ -272,7 +268,7 @@ def open_caches(
     root = Path(cache_dir)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        caches = [FeatureCache(root, corpus, processor) for corpus in corpora]
+        caches = [FeatureCache(root, corpus, settings) for corpus in corpora]
     except OSError as error:
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)

@@ -11,19 +11,22 @@ from collections.abc import Iterable
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.loading.batch import BatchCollate
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
 def make_loader(
-    dataset: Dataset, batches: Iterable, n_threads: int, pin_memory: bool = False
+    dataset: Dataset, batches: Iterable, n_threads: int, *, pin_memory: bool = False
 ) -> DataLoader:
     """A loader of Batches from a batch sampler (or any list of lists of rows or Draws).
 
-    ``pin_memory`` is for batches that go to a GPU: their copy overlaps with computing.
+    ``n_threads`` worker processes make them, at most as many as there are usable cores; 0 makes
+    them in this process. ``pin_memory`` is for batches that go to a GPU: their copy overlaps with
+    computing. torch's global random state is neither read nor changed.
     """
-    n_workers = min(n_threads, os.cpu_count() or 1)
+    n_workers = min(n_threads, n_usable_cores())
     return _Loader(
         dataset,
         batch_sampler=batches,

@@ -12,11 +12,15 @@ NORMALIZATION_CLIPS = 2000
 
 
 def measure_normalization(
-    dataset: ClipDataset, n_threads: int = 0, seed: int = 0, n_clips: int = NORMALIZATION_CLIPS
+    dataset: ClipDataset,
+    n_threads: int = 0,
+    *,
+    seed: int = 0,
+    n_clips: int = NORMALIZATION_CLIPS,
 ) -> tuple[float, float]:
-    """(mean, deviation) in dB over all frames and bins of at most ``n_clips`` seeded clips.
+    """(mean, standard deviation) in dB over frames and bins of at most ``n_clips`` random clips.
 
-    The dataset's processor must leave dB: no normalisation, no masks. Broken clips are passed over
+    The dataset's processor must leave dB: no normalisation, no masks. Broken clips are skipped
     here (training names them); UserError when they are more than half.
     """
     rows = np.random.default_rng(seed).permutation(len(dataset))[:n_clips]

@@ -38,6 +38,7 @@ class DurationBatchSampler:
         self,
         durations: np.ndarray,
         batch_size: int = 1,
+        *,
         seed: int = 0,
         shuffle: bool = True,
         batch_seconds: float | None = None,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr_ctc.audio.log_mel import WaveformProcessor
+from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus, LeftOut, load_split, refuse_if_mostly_broken
@@ -19,6 +19,7 @@ from asr_ctc.text.ctc_labels import infeasible
 def prepare_split(
     folder: Path,
     split: str,
+    *,
     min_s: float = 0.0,
     max_s: float = float("inf"),
     n_threads: int = 4,
@@ -29,8 +30,8 @@ def prepare_split(
 ) -> Corpus:
     """A split with durations, cut to the bounds (seconds); UserError when no clip is left.
 
-    ``keep_broken`` keeps clips that cannot be opened, for scoring, where they count. The clips of
-    ``excluded`` ({clip: reason}, see exclude.py) are left out before any is opened.
+    ``keep_broken`` keeps clips that cannot be opened, for scoring, where they count. The clips in
+    ``excluded`` ({clip: reason}, see exclude.py) are excluded before any is opened.
     ``layout`` and ``index_dir`` as in ``load_split``.
     """
     corpus = leave_out_listed(load_split(folder, split, layout, index_dir), excluded)
@@ -39,7 +40,7 @@ def prepare_split(
 
 
 def between_or_refuse(
-    corpus: Corpus, min_s: float, max_s: float, keep_broken: bool = False
+    corpus: Corpus, min_s: float, max_s: float, *, keep_broken: bool = False
 ) -> Corpus:
     """The clips of ``min_s`` to ``max_s`` seconds; UserError when there is none.
 
@@ -57,12 +58,16 @@ def between_or_refuse(
     return chosen
 
 
-def leave_out_unlearnable(
-    corpus: Corpus, charmap: CharMap, processor: WaveformProcessor, output_lengths: Callable
+def exclude_unlearnable(
+    corpus: Corpus, charmap: CharMap, *, features: FeatureSettings, output_lengths: Callable
 ) -> Corpus:
-    """Takes out the clips whose transcript is empty or too long for CTC, before training."""
-    n_samples = torch.from_numpy(np.round(corpus.durations * processor.rate).astype(np.int64))
-    available = np.asarray(output_lengths(processor.get_spectro_length(n_samples)))
+    """The clips without those whose transcript is empty or too long for CTC, before training.
+
+    ``output_lengths`` maps frames of these ``features`` to the model's output frames. UserError
+    when most clips are excluded.
+    """
+    n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
+    available = np.asarray(output_lengths(features.n_frames(n_samples)))
     needed = transcripts.ctc_frames(corpus, charmap)
     keep = (needed > 0) & (needed <= available)
     left_out = [

@@ -3,6 +3,7 @@
 loop.py          the training loop
 setup.py         everything a run works with
 run_folder.py    the folder of a run
+result.py        what a run has come to
 step.py          one optimiser step
 state.py         what changes while a run goes on
 resume.py        going on with a run

@@ -16,22 +16,22 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 FOLDER = "kept"
 
 
-def keep(folder: Path, file: ModelFile) -> None:
-    """Keeps an epoch's model, until ``keep_only`` other ones."""
+def keep_epoch(folder: Path, file: ModelFile) -> None:
+    """Saves an epoch's model; ``delete_epochs_except`` deletes it later."""
     (folder / FOLDER).mkdir(exist_ok=True)
     save_model(_path(folder, file.scores["epoch"]), file)
 
 
-def keep_only(folder: Path, epochs: list[int]) -> None:
-    """Removes the models of all other epochs."""
+def delete_epochs_except(folder: Path, epochs: list[int]) -> None:
+    """Deletes the models of all other epochs."""
     wanted = {_path(folder, epoch) for epoch in epochs}
     for path in (folder / FOLDER).glob("epoch_*.pt"):
         if path not in wanted:
             path.unlink()
 
 
-def average(folder: Path, epochs: list[int]) -> dict[str, torch.Tensor]:
-    """The mean of the weights that are kept of these epochs."""
+def average_epochs(folder: Path, epochs: list[int]) -> dict[str, torch.Tensor]:
+    """The mean of the saved weights of these epochs."""
     return average_state_dicts([load_model(_path(folder, epoch)).state_dict for epoch in epochs])
 
 

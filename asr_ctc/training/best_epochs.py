@@ -7,21 +7,21 @@ class Best:
     """The best epochs by a dev figure; ``early_stopping`` epochs without a better one are enough.
 
     ``by`` is cer, wer or loss. Where error rates are equal, as in the first epochs, when nothing
-    is recognised yet, the lower dev loss is better; a figure that is not a number is the worst.
+    is recognised yet, the lower dev loss is better; a metric that is not a number is the worst.
     """
 
     def __init__(self, by: str = "cer", early_stopping: int | None = None):
         self.by, self.early_stopping = by, early_stopping
         self.ranks: dict[int, tuple[float, float]] = {}  # of each epoch, in order
 
-    def update(self, figures: dict) -> bool:
-        """Takes note of an epoch's figures (epoch, dev_cer, dev_wer, dev_loss): is it the best?"""
-        self.ranks[figures["epoch"]] = self.rank_of(figures)
-        return self.epoch == figures["epoch"]
+    def update(self, metrics: dict) -> bool:
+        """Takes note of an epoch's metrics (epoch, dev_cer, dev_wer, dev_loss): is it the best?"""
+        self.ranks[metrics["epoch"]] = self.rank_of(metrics)
+        return self.epoch == metrics["epoch"]
 
-    def rank_of(self, figures: dict) -> tuple[float, float]:
+    def rank_of(self, metrics: dict) -> tuple[float, float]:
         """What epochs are compared by; the lower is the better."""
-        values = figures[f"dev_{self.by}"], figures["dev_loss"]
+        values = metrics[f"dev_{self.by}"], metrics["dev_loss"]
         return tuple(math.inf if math.isnan(value) else value for value in values)
 
     def epochs(self, n: int) -> list[int]:

@@ -20,7 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
 from asr_ctc.base.errors import UserError
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
+PACKAGE_LOG = logging.getLogger("asr_ctc")
 
 PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
 
@@ -35,7 +36,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """True for the one process that writes and speaks."""
+        """True on rank 0, the only process that writes files and logs."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module, device: torch.device, sync_batchnorm: bool) -> nn.Module:
@@ -74,16 +75,16 @@ class World:
                 dist.broadcast(buffer, 0)
 
     @contextlib.contextmanager
-    def one_first(self):
-        """What is done inside, one process of each machine does before its others begin."""
+    def local_main_process_first(self):
+        """One process of each machine runs what is inside before its others begin."""
         if self.local_rank > 0:
             self.gather([])
         yield
         if self.local_rank == 0:
             self.gather([])
 
-    def from_main(self, make: Callable):
-        """What ``make`` gives in the main process, which alone calls it."""
+    def broadcast_from_main(self, make: Callable):
+        """What ``make`` returns on rank 0, which alone calls it."""
         if self.size == 1:
             return make()
         box = [make() if self.is_main else None]
@@ -94,10 +95,10 @@ class World:
 ALONE = World()
 
 
-def join(device: str) -> World:
+def join_processes(device: str) -> World:
     """Joins the processes that torchrun started, with NCCL on GPUs and gloo on CPUs.
 
-    Those that are not the main one say errors only. UserError for more processes than GPUs, for
+    All but the main process log errors only. UserError for more processes than GPUs, for
     processes that do not reach each other, and where torchrun has restarted this one: its store
     still holds the addresses of dead processes, and its command line would begin the run anew.
     """
@@ -126,7 +127,7 @@ def join(device: str) -> World:
                 f"{str(error).splitlines()[0]}"
             ) from None
     if not world.is_main:
-        log.setLevel(logging.ERROR)
+        PACKAGE_LOG.setLevel(logging.ERROR)
     return world
 
 
@@ -135,28 +136,28 @@ def n_processes() -> int:
     return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
 
 
-def leave() -> None:
+def leave_processes() -> None:
     if dist.is_initialized():
         with contextlib.suppress(RuntimeError):  # the error that ended the run is the one to read
             dist.destroy_process_group()
 
 
-def others_have_ended(error: RuntimeError) -> bool:
-    """Is this what a process meets that waits for one that is gone?"""
+def is_dead_peer(error: RuntimeError) -> bool:
+    """Is this the error of a process that waits for one that has ended?"""
     words = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
     return dist.is_initialized() and any(word in str(error) for word in words)
 
 
 @contextlib.contextmanager
-def others_may_end():
-    """The error that a dying process leaves in the others, as a UserError that quotes it.
+def as_user_error_when_a_peer_dies():
+    """Raises the error that a dying process causes in the others as a UserError that quotes it.
 
-    The words by which it is told may be those of an error of this process, such as NCCL's.
+    Its words may also be those of an error of this process, such as NCCL's.
     """
     try:
         yield
     except RuntimeError as error:
-        if not others_have_ended(error):
+        if not is_dead_peer(error):
             raise
         message = (
             "another process of this run has ended, as its own error says, or cannot be reached: "

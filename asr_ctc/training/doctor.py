@@ -4,13 +4,13 @@ Every sentence tells what is seen, what it means, and which flag helps. A health
 """
 
 import math
-import os
 import statistics
 
+from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.config.load import Config
 
 BLANK_STEPS = 2_000  # optimiser steps after the warm-up in which only blanks are no bad sign
-PATIENCE = 3  # epochs for which the dev figures may get worse
+PATIENCE = 3  # epochs for which the dev metrics may get worse
 WATCHED = (
     "epoch", "train_loss", "dev_loss", "dev_cer", "dev_blank_share", "dev_empty_share",
     "grad_norm", "grad_norm_max", "clipped_share", "data_wait_share", "epoch_s",
@@ -18,9 +18,9 @@ WATCHED = (
 
 
 class Doctor:
-    """Watches the figures of a run; tells each failure once, until it has ended.
+    """Watches the metrics of a run; tells each failure once, until it has ended.
 
-    ``steps_per_epoch`` counts optimiser steps. Figures that are missing, or no numbers, are not
+    ``steps_per_epoch`` counts optimiser steps. Metrics that are missing, or no numbers, are not
     judged.
     """
 
@@ -38,9 +38,9 @@ class Doctor:
         sentences = _labels_too_long(facts), self._unknown_characters(facts)
         return [sentence for sentence in sentences if sentence]
 
-    def after_epoch(self, figures: dict) -> list[str]:
-        """What the figures of an epoch, those of ``WATCHED``, show beside those before."""
-        self.history.append({name: figures.get(name, math.nan) for name in WATCHED})
+    def after_epoch(self, metrics: dict) -> list[str]:
+        """What the metrics of an epoch, those of ``WATCHED``, show beside those before."""
+        self.history.append({name: metrics.get(name, math.nan) for name in WATCHED})
         found = {
             rule.__name__: sentence
             for rule in (
@@ -168,7 +168,7 @@ class Doctor:
         waited_s = now["data_wait_share"] * now["epoch_s"]
         if not (now["data_wait_share"] > 0.5 and waited_s > 10) or fills_cache:
             return None
-        n_cores = os.cpu_count() or 1
+        n_cores = n_usable_cores()
         remedies = []
         if corpus.nthreads < n_cores:
             remedies.append(f"raise --nthreads (now {corpus.nthreads}, on {n_cores} cores)")

@@ -1,4 +1,4 @@
-"""What an epoch leaves for people to look at: the log, tensorboard, metrics.jsonl."""
+"""What an epoch writes for people to read: the log, tensorboard, metrics.jsonl."""
 
 import html
 import json
@@ -18,9 +18,10 @@ from asr_ctc.base.printable import one_line
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
+from asr_ctc.training.result import BestEpoch
 from asr_ctc.training.setup import Run
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 N_SHOWN = 3  # clips whose decodings are shown after each epoch
 HYPER_PARAMETERS = (
@@ -29,33 +30,39 @@ HYPER_PARAMETERS = (
 )  # fmt: skip
 
 
-def record(
-    run: Run, folder: Path, writer: SummaryWriter, figures: dict, dev: Evaluation, is_best: bool
+def log_epoch(
+    run: Run,
+    metrics: dict,
+    dev: Evaluation,
+    *,
+    folder: Path,
+    writer: SummaryWriter,
+    is_best: bool,
 ) -> None:
-    """One epoch's figures, decodings and pictures: log, tensorboard, metrics.jsonl."""
-    epoch = figures["epoch"]
+    """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
+    epoch = metrics["epoch"]
     log.info(
         "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
         "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s",
         epoch,
         run.config.training.num_epochs,
-        figures["train_loss"],
-        figures["dev_loss"],
-        100 * figures["dev_cer"],
-        100 * figures["dev_wer"],
-        figures["lr"],
-        figures["grad_norm"],
-        figures["audio_s_per_s"],
-        figures["epoch_s"],
-        100 * figures["data_wait_share"],
-        f"  {figures['clips_left_out']} clips left out" if figures["clips_left_out"] else "",
-        f"  {figures['steps_skipped']} steps skipped" if figures["steps_skipped"] else "",
+        metrics["train_loss"],
+        metrics["dev_loss"],
+        100 * metrics["dev_cer"],
+        100 * metrics["dev_wer"],
+        metrics["lr"],
+        metrics["grad_norm"],
+        metrics["audio_s_per_s"],
+        metrics["epoch_s"],
+        100 * metrics["data_wait_share"],
+        f"  {metrics['clips_left_out']} clips left out" if metrics["clips_left_out"] else "",
+        f"  {metrics['steps_skipped']} steps skipped" if metrics["steps_skipped"] else "",
         "  best" if is_best else "",
     )
-    numbers = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+    numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if name != "epoch" and math.isfinite(value):
             writer.add_scalar(name, value, epoch)
 
@@ -83,7 +90,7 @@ def _as_written(text: str) -> str:
 
 
 def decode_samples(run: Run) -> list[Decoded]:
-    """The first clips of the training split, without masks, as the model reads them now."""
+    """The first clips of the training split, without masks, as the model decodes them now."""
     plain = ClipDataset(run.train_corpus, run.charmap, run.dev.processor, cache=run.train.cache)
     rows = list(range(min(N_SHOWN, len(plain))))
     return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
@@ -115,14 +122,14 @@ def _picture(values: torch.Tensor) -> torch.Tensor:
     return picture.repeat_interleave(max(1, 160 // len(picture)), dim=0)
 
 
-def record_end(run: Run, writer: SummaryWriter, best: dict) -> None:
+def log_end_of_run(run: Run, writer: SummaryWriter, best: BestEpoch) -> None:
     """Tensorboard's table of runs: hyper-parameters with the scores of the best epoch."""
     sections = run.config.sections().values()
     values = {
         name: getattr(s, name) for s in sections for name in HYPER_PARAMETERS if hasattr(s, name)
     }
-    scores = {f"best/{name}": best[name] for name in ("dev_cer", "dev_wer", "dev_loss")}
+    scores = {f"best/dev_{name}": getattr(best, name) for name in ("cer", "wer", "loss")}
     for summary in hparams(values, scores):  # the writer's own add_hparams makes another file
         writer.file_writer.add_summary(summary)
     for name, value in scores.items():
-        writer.add_scalar(name, value, best["epoch"])
+        writer.add_scalar(name, value, best.epoch)

@@ -14,7 +14,8 @@ class Interruption:
     They do so at once, or, inside ``with interruption.postponed():``, at its end. Further signals
     are ignored: what the first one started, such as saving, is finished. With ``is_agreed`` neither
     raises by itself: processes that wait for each other must end together, so each tells the others
-    what it was ``asked``, and all of them ``agree``.
+    which signals ``requested_by_signal`` has, and all of them ``agree``. ``signal`` is the one that
+    came, None before.
     """
 
     def __init__(self, is_agreed: bool = False):
@@ -40,38 +41,36 @@ class Interruption:
 
     @contextlib.contextmanager
     def postponed(self):
-        """What is done inside is done whole."""
-        was_asked = self.was_asked
+        """A signal inside raises at the end only."""
+        was_requested = self.requested
         self._is_postponed = True
         try:
             yield
         finally:
             self._is_postponed = False
-        if self.was_asked and not (was_asked or self.is_agreed):
+        if self.requested and not (was_requested or self.is_agreed):
             raise KeyboardInterrupt
 
     @property
-    def was_asked(self) -> bool:
+    def requested(self) -> bool:
         """Has a signal come?"""
         return self.signal is not None
 
     @property
-    def asked(self) -> list[bool]:
+    def requested_by_signal(self) -> list[bool]:
         """Of each of SIGNALS: has it come?"""
         return [self.signal == number for number in SIGNALS]
 
-    def agree(self, asked: Sequence[float]) -> None:
-        """KeyboardInterrupt when a signal has come to any process: ``asked``, summed over all."""
-        for number, n_asked in zip(SIGNALS, asked, strict=True):
-            if n_asked:
+    def agree(self, requests: Sequence[float]) -> None:
+        """KeyboardInterrupt when a signal has come to any process.
+
+        ``requests`` is ``requested_by_signal`` summed over all processes.
+        """
+        for number, n_requests in zip(SIGNALS, requests, strict=True):
+            if n_requests:
                 self.signal = number
                 raise KeyboardInterrupt
 
     @property
     def name(self) -> str:
         return "SIGTERM" if self.signal == signal.SIGTERM else "Ctrl-C"
-
-    @property
-    def exit_status(self) -> int:
-        """128 + the signal, as shells count."""
-        return 128 + (self.signal or signal.SIGINT)

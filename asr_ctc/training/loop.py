@@ -1,13 +1,16 @@
-"""Training: the loop, from a configuration to a model file. Read ``fit`` first."""
+"""The training loop, from settings to a model file. Read ``fit`` first."""
 
 import contextlib
 import itertools
 import logging
 import logging.handlers
 import math
+import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,15 +28,15 @@ from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
-from asr_ctc.training import averages as averaging
-from asr_ctc.training import distributed
+from asr_ctc.training import averages, distributed
 from asr_ctc.training.averages import WeightAverage
 from asr_ctc.training.best_epochs import Best
-from asr_ctc.training.distributed import ALONE, World
+from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
-from asr_ctc.training.epoch_log import N_SHOWN, record, record_end
+from asr_ctc.training.epoch_log import N_SHOWN, log_end_of_run, log_epoch
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.optimiser import make_optimizer, train_mode
+from asr_ctc.training.result import BestEpoch, RunResult
 from asr_ctc.training.resume import LAST, Start, find_start, restore, save_last
 from asr_ctc.training.run_folder import (
     check_run_folder,
@@ -42,34 +45,41 @@ from asr_ctc.training.run_folder import (
     write_description,
 )
 from asr_ctc.training.schedule import make_schedule
-from asr_ctc.training.setup import Run, facts_at_start, refuse_lost_masks, setup
+from asr_ctc.training.setup import Run, facts_at_start, refuse_unused_masks, set_up_run
 from asr_ctc.training.state import State, seed_step
-from asr_ctc.training.step import train_step
+from asr_ctc.training.step import Step, train_step
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 BEST = "best_model.pt"
 MAX_SKIPPED_IN_A_ROW = 10
 
 
-def train(config: Config, command: list[str]) -> int:
-    """`main_ctc.py train`: exit status 0, or 128 + signal after Ctrl-C (130) or SIGTERM (143)."""
-    # What is said before there is a folder, such as which clips are left out, is kept for its log.
+def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
+    """A run, from settings to best_model.pt; the model file tells of the ``command`` behind it.
+
+    Ctrl-C and SIGTERM interrupt it, after which it can be resumed. It seeds torch, sets the threads
+    of this process, and catches these two signals while it lasts. UserError says what is wrong with
+    settings, corpus or folder.
+    """
+    # Early messages, such as which clips are excluded, wait for the log of the run's folder.
     early = logging.handlers.MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1)
-    log.addHandler(early)
     with contextlib.ExitStack() as at_end:
+        at_end.enter_context(_info_is_logged())
+        PACKAGE_LOG.addHandler(early)
         try:
             start = find_start(config)
-            refuse_lost_masks(start.config)
-            world = distributed.join(start.config.runtime.device)
-            at_end.callback(distributed.leave)
-            if start.folder is None:
+            refuse_unused_masks(start.config)
+            world = distributed.join_processes(start.config.runtime.device)
+            at_end.callback(distributed.leave_processes)
+            folder = start.folder
+            if folder is None:
                 check_run_folder(config)
-            with distributed.others_may_end():
-                run = setup(start, command, world)
-                folder = start.folder or world.from_main(lambda: make_run_folder(run.config))
+            with distributed.as_user_error_when_a_peer_dies():
+                run = set_up_run(start, command=command, world=world)
+                folder = folder or world.broadcast_from_main(lambda: make_run_folder(run.config))
         finally:
-            log.removeHandler(early)
+            PACKAGE_LOG.removeHandler(early)
         writer = None
         if world.is_main:
             at_end.enter_context(_log_to(folder / "train.log", early))
@@ -77,13 +87,25 @@ def train(config: Config, command: list[str]) -> int:
                 write_description(run, folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
-        at_end.enter_context(distributed.others_may_end())
-        return fit(run, start, folder, writer)
+        at_end.enter_context(distributed.as_user_error_when_a_peer_dies())
+        return fit(run, start, folder=folder, writer=writer)
+
+
+@contextlib.contextmanager
+def _info_is_logged():
+    """Where nobody has set the level of the log, train.log has its lines all the same."""
+    level = PACKAGE_LOG.level
+    if level == logging.NOTSET:
+        PACKAGE_LOG.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        PACKAGE_LOG.setLevel(level)
 
 
 @contextlib.contextmanager
 def _log_to(file: Path, early: logging.handlers.MemoryHandler):
-    """Writes the log to the run's folder too, which is taken as long as the log is open."""
+    """Writes the log to the run's folder too, which is locked as long as the log is open."""
     handler = logging.FileHandler(file, encoding="utf-8")
     if not take(handler.stream):
         handler.close()
@@ -92,19 +114,19 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
     handler.setFormatter(SafeFormatter("%(asctime)s %(message)s"))
     early.setTarget(handler)
     early.close()
-    log.addHandler(handler)
+    PACKAGE_LOG.addHandler(handler)
     try:
         yield
     except UserError as error:  # which the command line prints
         handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, str(error), (), None))
         raise
     finally:
-        log.removeHandler(handler)
+        PACKAGE_LOG.removeHandler(handler)
         handler.close()
 
 
-def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> int:
-    """Epochs of training, each scored, recorded and saved; until done, early stop or Ctrl-C."""
+def fit(run: Run, start: Start, *, folder: Path, writer: SummaryWriter | None) -> RunResult:
+    """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
     sampler = make_sampler(run.train_corpus.durations, training, world)
     n_threads, on_gpu = run.config.corpus.nthreads, run.device.type == "cuda"
@@ -122,33 +144,27 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
             log.warning("%s", sentence)
         try_evaluation(run, dev_batches)
     with Interruption(is_agreed=world.size > 1) as interruption:
-
-        def save() -> None:
-            if world.is_main:
-                with interruption.postponed():
-                    file = run.model_file({"epoch": state.epoch - 1})
-                    save_last(folder, file, repeatable(run), state, sampler)
-
+        saver = Saver(run, state, sampler, folder=folder, interruption=interruption)
         try:
             if start.folder is None:
-                save()  # from now on the run can be resumed, whatever happens
+                saver.save()  # from now on the run can be resumed, whatever happens
             while state.epoch <= training.num_epochs and not state.best.should_stop:
-                train_epoch(run, state, model, loader, interruption, save)
+                train_epoch(run, state, loader, model=model, saver=saver)
                 if world.size > 1:
-                    interruption.agree(world.sum(interruption.asked, run.device))
-                    save()  # whoever asks during the evaluation may not wait for its end
+                    saver.interrupt_together()
+                    saver.save()  # whoever interrupts the evaluation may not wait for its end
                 dev = evaluate_dev(run, scored_model(run, state), dev_loader)
                 with interruption.postponed():
-                    end_epoch(run, state, dev, folder, writer)
-                save()
-                drop_kept(run, state, folder)
+                    end_epoch(run, state, dev, folder=folder, writer=writer)
+                saver.save()
+                delete_surplus_epochs(run, state, folder)
         except RuntimeError as error:
-            if distributed.others_have_ended(error):
+            if distributed.is_dead_peer(error):
                 with contextlib.suppress(UserError):  # the first error is the one to read
-                    save()
+                    saver.save()
             raise
         except KeyboardInterrupt:
-            save()
+            saver.save()
             log.info(
                 "stopped by %s in epoch %d, after %d of its batches; go on with:\n"
                 "  python main_ctc.py train --resume_from %s",
@@ -157,9 +173,51 @@ def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> i
                 state.n_batches,
                 folder,
             )
-            return interruption.exit_status
-    finish(run, state, dev_loader, folder, writer)
-    return 0
+            return result_of(run, state, folder, signal=interruption.signal or signal.SIGINT)
+    if training.average_best:
+        average_best(run, state, dev_loader, folder)
+    result = result_of(run, state, folder)
+    if world.is_main:
+        log_end_of_run(run, writer, result.best)
+        log_result(state, result)
+    return result
+
+
+class Saver:
+    """Writes last.pt, which resumes the run; only the main process does.
+
+    A signal never falls into the middle of it.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        state: State,
+        sampler: DurationBatchSampler,
+        *,
+        folder: Path,
+        interruption: Interruption,
+    ):
+        self.run, self.state, self.sampler = run, state, sampler
+        self.folder, self.interruption = folder, interruption
+        self._saved_s = time.perf_counter()
+
+    def save(self) -> None:
+        if self.run.world.is_main:
+            with self.interruption.postponed():
+                file = self.run.model_file({"epoch": self.state.epoch - 1})
+                save_last(self.folder, file, repeatable(self.run), self.state, self.sampler)
+        self._saved_s = time.perf_counter()
+
+    def save_if_due(self) -> None:
+        """Saves when --save_every_s have gone by since the last time."""
+        if time.perf_counter() - self._saved_s > self.run.config.training.save_every_s:
+            self.save()
+
+    def interrupt_together(self) -> None:
+        """KeyboardInterrupt, in all processes alike, when one of them is asked to stop."""
+        requests = self.interruption.requested_by_signal
+        self.interruption.agree(self.run.world.sum(requests, self.run.device))
 
 
 def make_state(run: Run, steps_per_epoch: int) -> State:
@@ -191,20 +249,26 @@ def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
         log.info("  %r is read as %r", clip.reference, clip.hypotheses[0].text)
 
 
-def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption, save) -> None:
-    """The rest of an epoch, which ``state`` counts; ``save`` is called every --save_every_s."""
+def train_epoch(
+    run: Run, state: State, loader: DataLoader, *, model: nn.Module, saver: Saver
+) -> None:
+    """The rest of an epoch, which ``state`` counts; it is saved every --save_every_s.
+
+    ``model`` is the run's, or what wraps it for several processes.
+    """
     training, world, sums = run.config.training, run.world, state.sums
     train_mode(run.model, training.freeze)
-    batches, saved = iter(loader), time.perf_counter()
+    batches = iter(loader)
     title = f"epoch {state.epoch}"
-    with bar(title=title, unit="batch", total=len(loader), initial=state.n_batches) as shown:
+    with bar(title=title, unit="batch", total=len(loader), initial=state.n_batches) as progress:
         while True:
             started = time.perf_counter()
             group = list(itertools.islice(batches, training.accumulate))
             if not group:
                 break
             fetched = time.perf_counter()
-            with interruption.postponed():
+            with saver.interruption.postponed():
+                saver.interrupt_together()
                 seed_step(training.seed, state, world)
                 is_first = state.epoch == 1 and state.n_batches == 0
                 with report_activations(run, group) if is_first else contextlib.nullcontext():
@@ -212,33 +276,32 @@ def train_epoch(run: Run, state: State, model, loader: DataLoader, interruption,
                         model,
                         group,
                         state.optimizer,
-                        training.grad_clip,
-                        run.device,
-                        run.precision,
-                        state.scaler,
-                        world,
-                        interruption,
+                        device=run.device,
+                        precision=run.precision,
+                        scaler=state.scaler,
+                        objective=run.objective,
+                        grad_clip=training.grad_clip,
+                        world=world,
                     )
-                state.count(step, group, training.grad_clip)
+                state.count_step(step, group, training.grad_clip)
                 sums.waited_s += fetched - started
                 sums.elapsed_s += time.perf_counter() - started
-            name_left_out(run, state)
-            shown.set_postfix_str(
-                f"loss {step.loss:.3f}, grad {step.grad_norm:.2f}, "
-                f"{world.size * sums.audio_s / sums.elapsed_s:.0f} audio s/s"
-            )
-            shown.update(len(group))
+            report_excluded(run, state)
+            what = "skipped"
+            if isinstance(step, Step):
+                what = f"loss {step.loss:.3f}, grad {step.grad_norm:.2f}"
+            speed = world.size * sums.audio_s / sums.elapsed_s
+            progress.set_postfix_str(f"{what}, {speed:.0f} audio s/s")
+            progress.update(len(group))
             if state.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-                world.from_main(save)  # the first to end is the end of all
+                world.broadcast_from_main(saver.save)  # the first to end is the end of all
                 raise UserError(diagnose_skipping(state))
-            if time.perf_counter() - saved > training.save_every_s:
-                save()
-                saved = time.perf_counter()
+            saver.save_if_due()
 
 
 @contextlib.contextmanager
 def report_activations(run: Run, group: list[Batch]):
-    """Says what a batch of the first step, the longest as a rule, keeps for the backward pass."""
+    """Logs the activations that the first step, as a rule on the longest batch, keeps."""
     with compute.SavedActivations(run.model) as activations:
         yield
     seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]
@@ -250,108 +313,115 @@ def report_activations(run: Run, group: list[Batch]):
     )
 
 
-def name_left_out(run: Run, state: State) -> None:
+def report_excluded(run: Run, state: State) -> None:
     """Says once of each clip why it is not used; UserError when most are not."""
-    run.name_left_out(state.sums.left_out)
+    run.report_excluded_once(state.sums.left_out)
     refuse_if_mostly_broken(run.train_corpus.name, state.sums.left_out, len(run.train))
 
 
 def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
-    """The dev split, of which each process decodes a part, as all of them see it."""
+    """The whole dev split, of which each process decodes a part."""
     run.world.share_buffers(model)
     part = evaluate(model, loader, run.device, progress="dev")
     dev = Evaluation.joined(run.world.gather([part]))
-    run.name_left_out(dev.left_out)
+    run.report_excluded_once(dev.left_out)
     refuse_if_mostly_broken(run.dev.corpus.name, dev.left_out, len(run.dev))
     return dev
 
 
-def end_epoch(run: Run, state: State, dev: Evaluation, folder: Path, writer) -> None:
-    """Figures, advice and the best model of an epoch; ``state`` moves on to the next."""
-    run.name_left_out(run.world.gather(state.sums.left_out))
-    figures = {
+def end_epoch(
+    run: Run, state: State, dev: Evaluation, *, folder: Path, writer: SummaryWriter | None
+) -> None:
+    """Finishes an epoch: metrics, diagnostics, best model; advances ``state``."""
+    run.report_excluded_once(run.world.gather(state.sums.left_out))
+    metrics = {
         "epoch": state.epoch,
-        **state.sums.figures(run.world, run.device),
-        **dev_figures(dev),
+        **state.sums.metrics(run.world, run.device),
+        **dev_metrics(dev),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],
         "memory_mb": compute.peak_memory_mb(run.device),
     }
-    is_best = state.best.update(figures)
+    is_best = state.best.update(metrics)
     state.schedule.step_epoch(improved=is_best)
-    advice = state.doctor.after_epoch(figures)
+    advice = state.doctor.after_epoch(metrics)
     if run.world.is_main:
-        file = run.model_file(scores_of(figures), scored_model(run, state))
+        file = run.model_file(scores_of(metrics), scored_model(run, state))
         if is_best:
             save_model(folder / BEST, file)
         if run.config.training.average_best:
-            averaging.keep(folder, file)
-        record(run, folder, writer, figures, dev, is_best)  # what it announces is on the disk
+            averages.keep_epoch(folder, file)
+        # Only now: what it announces is on the disk.
+        log_epoch(run, metrics, dev, folder=folder, writer=writer, is_best=is_best)
         for sentence in advice:
             log.warning("%s", sentence)
-    state.next_epoch()
+    state.begin_next_epoch()
 
 
-def dev_figures(dev: Evaluation) -> dict:
+def dev_metrics(dev: Evaluation) -> dict:
     """What epochs are compared by."""
     scores = dev.score()
     return {"dev_loss": dev.loss, "dev_cer": scores.cer, "dev_wer": scores.wer}
 
 
 def scored_model(run: Run, state: State) -> CTCModel:
-    """The weights that are scored and kept: the model's, or their moving average."""
+    """The weights that are scored and saved: the model's, or their moving average."""
     return state.average.model if state.average else run.model
 
 
-def scores_of(figures: dict) -> dict:
-    """The figures that a model file carries."""
-    return {name: figures[name] for name in ("epoch", "dev_cer", "dev_wer", "dev_loss")}
+def scores_of(metrics: dict) -> dict:
+    """The metrics that a model file has."""
+    return {name: metrics[name] for name in ("epoch", "dev_cer", "dev_wer", "dev_loss")}
 
 
-def finish(run: Run, state: State, dev_loader: DataLoader, folder: Path, writer) -> None:
-    """The last words; with --average_best, first the average of the best epochs."""
-    if run.config.training.average_best:
-        average_best(run, state, dev_loader, folder)
-    if not run.world.is_main:
-        return
-    best = load_model(folder / BEST).scores
-    record_end(run, writer, best)
+def result_of(run: Run, state: State, folder: Path, *, signal: int | None = None) -> RunResult:
+    """What the run has come to: the best epoch is that of best_model.pt."""
+    best = None
+    if run.world.is_main and state.best.epoch is not None:
+        best = BestEpoch.of_scores(load_model(folder / BEST).scores)
+    return RunResult(folder=folder, best=best, n_epochs=state.epoch - 1, signal=signal)
+
+
+def log_result(state: State, result: RunResult) -> None:
+    """The last line of a run's log."""
     if state.best.should_stop:
         log.info("stopped early: no better epoch in %d", state.best.epochs_since)
     log.info(
         "done: best dev CER %.2f %% (dev loss %.4f, epoch %d) in %s",
-        100 * best["dev_cer"],
-        best["dev_loss"],
-        best["epoch"],
-        folder / BEST,
+        100 * result.best.cer,
+        result.best.loss,
+        result.best.epoch,
+        result.folder / BEST,
     )
 
 
-def drop_kept(run: Run, state: State, folder: Path) -> None:
-    n_kept = run.config.training.average_best
-    if n_kept and run.world.is_main:
-        averaging.keep_only(folder, state.best.epochs(n_kept))
+def delete_surplus_epochs(run: Run, state: State, folder: Path) -> None:
+    """Deletes the models that --average_best saved of epochs no longer among the best."""
+    n_averaged = run.config.training.average_best
+    if n_averaged and run.world.is_main:
+        averages.delete_epochs_except(folder, state.best.epochs(n_averaged))
 
 
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
-    drop_kept(run, state, folder)  # a run that was killed here did not get to it
+    delete_surplus_epochs(run, state, folder)  # a run that was killed here did not get to it
     epochs = sorted(state.best.epochs(run.config.training.average_best))
-    run.model.load_state_dict(run.world.from_main(lambda: averaging.average(folder, epochs)))
+    weights = run.world.broadcast_from_main(lambda: averages.average_epochs(folder, epochs))
+    run.model.load_state_dict(weights)
     dev = evaluate_dev(run, run.model, dev_loader)
-    figures = {"epoch": state.best.epoch, **dev_figures(dev)}
-    is_better = state.best.rank_of(figures) < state.best.rank
+    metrics = {"epoch": state.best.epoch, **dev_metrics(dev)}
+    is_better = state.best.rank_of(metrics) < state.best.rank
     log.info(
         "average of epochs %s: dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%%s",
         ", ".join(map(str, epochs)),
-        figures["dev_loss"],
-        100 * figures["dev_cer"],
-        100 * figures["dev_wer"],
+        metrics["dev_loss"],
+        100 * metrics["dev_cer"],
+        100 * metrics["dev_wer"],
         "  best" if is_better else "",
     )
     if is_better and run.world.is_main:
-        save_model(folder / BEST, run.model_file({**figures, "averaged": epochs}))
+        save_model(folder / BEST, run.model_file({**metrics, "averaged": epochs}))
 
 
 def diagnose_skipping(state: State) -> str:
@@ -365,19 +435,19 @@ def diagnose_skipping(state: State) -> str:
 
 
 def make_sampler(
-    durations, training: TrainingConfig, world: World = ALONE, shuffle: bool = True
+    durations, training: TrainingConfig, world: World = ALONE, *, shuffle: bool = True
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
     try:
         return DurationBatchSampler(
             durations,
             training.batch_size,
-            training.seed,
-            shuffle,
-            training.batch_seconds,
-            training.sortagrad,
-            world.rank,
-            world.size,
+            seed=training.seed,
+            shuffle=shuffle,
+            batch_seconds=training.batch_seconds,
+            sortagrad=training.sortagrad,
+            rank=world.rank,
+            world_size=world.size,
         )
     except ValueError as error:
         raise UserError(f"{error}: start fewer processes (torchrun --nproc_per_node)") from None

@@ -1,16 +1,9 @@
-"""How the weights move: the optimiser, the learning rate over time, averages of weights."""
-
-import logging
+"""The optimiser over the parts of a model, some of which may be frozen."""
 
 import torch
 from torch import nn
 
 from asr_ctc.config.settings import TrainingConfig
-
-log = logging.getLogger("asr_ctc")
-
-
-# ----------------------------------------------------------------------------------- optimiser
 
 
 def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
@@ -57,9 +50,3 @@ def train_mode(model: nn.Module, frozen: list[str]) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and part_of(name) in frozen:
             module.eval()
-
-
-# ------------------------------------------------------------------------------- learning rate
-
-
-# -------------------------------------------------------------------------- averages of weights

@@ -1,7 +1,8 @@
 """`train --debug`: can the model learn one batch by heart? If not, something is broken."""
 
 import logging
-import math
+import signal
+from dataclasses import replace
 
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
@@ -19,17 +20,18 @@ from asr_ctc.training import distributed
 from asr_ctc.training.epoch_log import N_SHOWN
 from asr_ctc.training.loop import make_sampler
 from asr_ctc.training.optimiser import make_optimizer
+from asr_ctc.training.result import OverfitResult
 from asr_ctc.training.resume import find_start
-from asr_ctc.training.setup import Run, setup
-from asr_ctc.training.step import train_step
+from asr_ctc.training.setup import Run, set_up_run
+from asr_ctc.training.step import Reason, Skipped, Step, train_step
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 DEBUG_CHECK_EVERY = 10
 
 
-def overfit_one_batch(config: Config, command: list[str]) -> int:
-    """`main_ctc.py train --debug`: status 0 once one batch is decoded perfectly, 1 if it never is.
+def overfit_one_batch(config: Config) -> OverfitResult:
+    """`main_ctc.py train --debug`: trains on one batch until it is decoded perfectly.
 
     Dropout, penalties, weight decay, masks and the scheduler are off, so that nothing stands
     between the model and the batch. UserError when torchrun started several processes, each of
@@ -37,71 +39,89 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     """
     if distributed.n_processes() > 1:
         raise UserError("--debug trains in one process: start it with python, not with torchrun")
-    config.model.dropout = config.model.l1 = config.model.l2 = 0.0
-    config.training.weight_decay, config.training.scheduler = 0.0, None
-    config.features.train_augment, config.features.augment = False, []
-    config.corpus.cache_dir = None
     n_steps = config.training.debug_steps
     if "num_epochs" in config.typed and "debug_steps" not in config.given:
         n_steps = config.training.num_epochs  # what typed the number of steps before
-    run = setup(find_start(config), command)
+    run = set_up_run(find_start(without_regularisation(config)))
+    config = run.config
     batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config.training), 0)
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")
-    run.name_left_out(batch.left_out)
+    run.report_excluded_once(batch.left_out)
     batch = batch.to(run.device)
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)
     labels, n_labels = pad_packed_sequence(batch[1].to("cpu"), batch_first=True)
-    wanted = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels, strict=True)]
-    losses = []
+    references = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels, strict=True)]
+    steps: list[Step | Skipped] = []
     try:
-        with bar(title="debug", unit="step", total=n_steps) as steps:
-            for step in range(1, n_steps + 1):
+        with bar(title="debug", unit="step", total=n_steps) as progress:
+            for number in range(1, n_steps + 1):
                 run.model.train()
-                result = train_step(
+                step = train_step(
                     run.model,
                     [batch],
                     optimizer,
-                    config.training.grad_clip,
-                    run.device,
-                    run.precision,
-                    scaler,
+                    device=run.device,
+                    precision=run.precision,
+                    scaler=scaler,
+                    objective=run.objective,
+                    grad_clip=config.training.grad_clip,
                 )
-                losses.append(result.loss)
-                steps.update()
-                if step % DEBUG_CHECK_EVERY and step < n_steps:
+                steps.append(step)
+                progress.update()
+                if number % DEBUG_CHECK_EVERY and number < n_steps:
                     continue
                 decoded = decode_batch(run, batch)
-                n_right = sum(hyps[0].labels == w for hyps, w in zip(decoded, wanted, strict=True))
-                steps.set_postfix_str(f"loss {result.loss:.4f}, {n_right}/{len(wanted)} perfect")
-                if n_right == len(wanted):
+                n_right = sum(
+                    hyps[0].labels == labels
+                    for hyps, labels in zip(decoded, references, strict=True)
+                )
+                progress.set_postfix_str(f"{outcome_of(step)}, {n_right}/{len(references)} perfect")
+                if n_right == len(references):
                     log.info(
                         "PASSED: all %d clips of the batch decode perfectly after %d steps "
-                        "(loss %.4f): the model can learn.",
-                        len(wanted),
-                        step,
-                        result.loss,
+                        "(%s): the model can learn.",
+                        len(references),
+                        number,
+                        outcome_of(step),
                     )
-                    return 0
+                    return OverfitResult(passed=True, n_steps=number)
     except KeyboardInterrupt:
         log.info(
-            "stopped by Ctrl-C after %d steps, loss %.4f; nothing is saved",
-            len(losses),
-            losses[-1] if losses else math.nan,
+            "stopped by Ctrl-C after %d steps%s; nothing is saved",
+            len(steps),
+            f", {outcome_of(steps[-1])}" if steps else "",
         )
-        return 130
+        return OverfitResult(passed=False, n_steps=len(steps), signal=signal.SIGINT)
     for hyps, sentence in list(zip(decoded, batch.sentences, strict=True))[:N_SHOWN]:
         log.info("  ref %s\n  hyp %s", sentence, hyps[0].text)
     log.info(
         "FAILED: %d of %d clips decode perfectly after %d steps. %s",
         n_right,
-        len(wanted),
+        len(references),
         n_steps,
-        diagnose(losses, decoded),
+        diagnose(steps, decoded),
     )
-    return 1
+    return OverfitResult(passed=False, n_steps=n_steps)
+
+
+def without_regularisation(config: Config) -> Config:
+    """The settings with nothing that keeps a model from learning a batch by heart."""
+    return replace(
+        config,
+        corpus=replace(config.corpus, cache_dir=None),
+        features=replace(config.features, train_augment=False, augment=[]),
+        model=replace(config.model, dropout=0.0, l1=0.0, l2=0.0),
+        training=replace(config.training, weight_decay=0.0, scheduler=None),
+    )
+
+
+def outcome_of(step: Step | Skipped) -> str:
+    if isinstance(step, Skipped):
+        return f"step skipped: {step.reason.value}"
+    return f"loss {step.loss:.4f}"
 
 
 @torch.inference_mode()
@@ -112,12 +132,15 @@ def decode_batch(run: Run, batch: Batch) -> list[list[Hypothesis]]:
     return greedy_decode(logp, n_frames, run.charmap)
 
 
-def diagnose(losses: list[float], decoded: list[list[Hypothesis]]) -> str:
+def diagnose(steps: list[Step | Skipped], decoded: list[list[Hypothesis]]) -> str:
     """What a failure to overfit looks like, in words."""
+    if isinstance(steps[-1], Skipped):
+        if steps[-1].reason is Reason.OUT_OF_MEMORY:
+            return "The batch needs more memory than there is: lower --batch_size."
+        return "The loss or its gradient is not finite: lower --base_lr, or set --grad_clip."
+    losses = [step.loss for step in steps if isinstance(step, Step)]
     first, last = losses[0], losses[-1]
-    if not math.isfinite(last):
-        return "The loss is not finite: lower --base_lr, or set --grad_clip."
-    if len(losses) < DEBUG_CHECK_EVERY:
+    if len(steps) < DEBUG_CHECK_EVERY:
         return "So few steps tell nothing: give more (--debug_steps)."
     if last > 0.9 * first:
         return f"The loss did not fall ({first:.3f} to {last:.3f}): lower or raise --base_lr."

@@ -17,7 +17,7 @@ from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
 from asr_ctc.training.state import EpochSums, State
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.pt", "last.previous.pt"
 # What changes no step but, by the number of them, the learning rate of some schedules.
@@ -101,7 +101,7 @@ def _resumed_config(config: Config, text: str, path: Path) -> Config:
 
 
 def restore(start: Start, state: State, sampler: DurationBatchSampler, world: World) -> None:
-    """Sets state and sampler to where the run stood; UserError when the corpus is another."""
+    """Sets state and sampler to where the run stood; UserError when the corpus has changed."""
     if start.folder is None:
         return
     training = start.file.training
@@ -124,11 +124,11 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
         why = f"its state has no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"--resume_from {start.folder}: cannot go on: {why}") from None
     if world.is_main:
-        _drop_later_figures(start.folder / "metrics.jsonl", state.epoch)
+        _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
     log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
 
 
-def _drop_later_figures(path: Path, epoch: int) -> None:
+def _drop_later_metrics(path: Path, epoch: int) -> None:
     """Epochs that are repeated are written again."""
     if path.exists():
         rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line]

@@ -13,7 +13,7 @@ from asr_ctc.base.files import write_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.training.setup import Run
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 
 def check_run_folder(config: Config) -> None:

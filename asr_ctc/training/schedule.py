@@ -7,7 +7,7 @@ import torch
 
 from asr_ctc.config.settings import TrainingConfig
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 
 ONECYCLE_RISE = 0.3  # share of all steps, where no --warmup_steps are given

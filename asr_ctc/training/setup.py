@@ -4,37 +4,47 @@ import logging
 import platform
 import random
 import shlex
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 import torch
 
 from asr_ctc import __version__
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
-from asr_ctc.acoustic.model_file import ModelFile, features_of
-from asr_ctc.assembly.parts import make_caches, make_charmap, make_model, make_processor, take_sizes
-from asr_ctc.audio.augment import parse_augmentation
+from asr_ctc.acoustic.loss import ctc_objective
+from asr_ctc.acoustic.model_file import ModelFile
+from asr_ctc.assembly.parts import (
+    make_caches,
+    make_charmap,
+    make_features,
+    make_model,
+    make_processor,
+    make_spec_augment,
+    with_sizes_of,
+)
+from asr_ctc.audio.augment import Augmentation, parse_augmentation
+from asr_ctc.audio.log_mel import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
-from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus
+from asr_ctc.corpus.corpus import Corpus, LeftOut, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
-from asr_ctc.loading.selection import leave_out_unlearnable, prepare_split
+from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.optimiser import freeze
 from asr_ctc.training.resume import Start
+from asr_ctc.training.step import Objective
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """Everything a training run works with; what changes meanwhile is its State."""
 
@@ -43,38 +53,35 @@ class Run:
     device: torch.device
     precision: str
     charmap: CharMap
-    normalization: tuple[float, float]
     train: ClipDataset
     dev: ClipDataset
     model: CTCModel
     origin: dict
-    named: set = field(default_factory=set)
+    objective: Objective = ctc_objective
+    reported: set[str] = field(default_factory=set)  # excluded clips
 
     @property
     def train_corpus(self) -> Corpus:
         return self.train.corpus
 
-    def name_left_out(self, left_out) -> None:
-        """Says once of each clip why it is not used."""
+    @property
+    def normalization(self) -> tuple[float, float]:
+        """Mean and standard deviation in dB, of the training split or from a model file."""
+        return self.train.processor.normalization
+
+    def report_excluded_once(self, left_out: Iterable[LeftOut]) -> None:
+        """Says of each clip, once, why it is not used."""
         for clip, reason in left_out:
-            if clip not in self.named:
-                self.named.add(clip)
+            if clip not in self.reported:
+                self.reported.add(clip)
                 log.warning("left out: %s: %s", clip, reason)
 
     def model_file(self, scores: dict, model: CTCModel | None = None) -> ModelFile:
         """The run's model, or one of the same architecture, with all that transcribing needs."""
-        processor, features = self.train.processor, self.config.features
         return ModelFile(
             state_dict=(model or self.model).state_dict(),
-            architecture=Architecture(
-                self.model.n_mels,
-                self.model.rnn.hidden_size,
-                self.model.rnn.num_layers,
-                self.model.rnn.mode,
-                self.charmap.vocab_size,
-                len(self.model.rnn_norms) > 0,
-            ),
-            features=features_of(processor, features.win_length, features.win_step),
+            architecture=self.model.architecture,
+            features=self.train.processor.settings,
             normalization=self.normalization,
             charmap=self.charmap,
             scores=scores,
@@ -82,89 +89,138 @@ class Run:
         )
 
 
-def refuse_lost_masks(config: Config) -> None:
+def refuse_unused_masks(config: Config) -> None:
     """UserError when the masks of SpecAugment are described, but not asked for."""
-    masks = "n_freq_masks", "max_freq_share", "n_time_masks", "max_time_s", "max_warp_s"
-    lost = [f"--{name}" for name in masks if name in config.typed]
-    if lost and not config.features.train_augment:
-        raise UserError(f"{' and '.join(lost)} would change nothing without --train_augment")
+    unused = [f"--{f.name}" for f in fields(SpecAugment) if f.name in config.typed]
+    if unused and not config.features.train_augment:
+        raise UserError(f"{' and '.join(unused)} would change nothing without --train_augment")
 
 
-def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
-    """Corpus, character map, normalisation and model of a run; writes no more than the caches."""
-    config, training = start.config, start.config.training
-    if training.seed is None:
-        training.seed = world.from_main(lambda: random.SystemRandom().randrange(2**32))
-        log.info("seed drawn: %d", training.seed)
-    torch.manual_seed(training.seed)
+def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALONE) -> Run:
+    """Corpora, character map, model and datasets of a run; writes no more than the caches.
+
+    Sets threads and memory of this process for long work, and seeds torch.
+    """
+    config = resolve(start, world)
     compute.use_processor()
     compute.keep_freed_memory()
     device = compute.pick_device(config.runtime.device)
-    precision = compute.pick_precision(training.precision, device)
-    if start.file and not start.folder:
-        take_sizes(config, start.file)
+    precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
+    train, dev = load_splits(config, world)
+    charmap = choose_charmap(start, config, train)
+    torch.manual_seed(config.training.seed)
+    model = make_model(config, charmap, start.file)
+    freeze(model, config.training.freeze)
+    train_set, dev_set = make_datasets(
+        config,
+        (train, dev),
+        charmap,
+        output_lengths=model.output_lengths,
+        augmentation=augmentation,
+        normalization=start.file.normalization if start.file else None,
+        world=world,
+    )
+    run = Run(
+        config=config,
+        world=world,
+        device=device,
+        precision=precision,
+        charmap=charmap,
+        train=train_set,
+        dev=dev_set,
+        model=model.to(device),
+        origin=find_origin(start, config, command, train_set, world),
+    )
+    report_setup(run)
+    return run
 
+
+def resolve(start: Start, world: World = ALONE) -> Config:
+    """The settings of a run, with what they leave open: the seed, and the sizes of a model file."""
+    config = start.config
+    if config.training.seed is None:
+        seed = world.broadcast_from_main(lambda: random.SystemRandom().randrange(2**32))
+        log.info("seed drawn: %d", seed)
+        config = replace(config, training=replace(config.training, seed=seed))
+    if start.file and not start.folder:
+        config = with_sizes_of(start.file, config)
+    return config
+
+
+def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
+    """The training and the dev split, within the duration bounds and without excluded clips."""
     where = config.corpus
     folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
-    source = {"layout": where.corpus, "index_dir": index.folder(where.index_dir)}
-    bounds = where.min_duration, where.max_duration
     excluded = read_excluded(where.exclude) if where.exclude else {}
-    with world.one_first():  # the others find its index
-        train = prepare_split(folder, "train", *bounds, where.nthreads, excluded=excluded, **source)
-        dev = prepare_split(folder, "dev", *bounds, where.nthreads, excluded=excluded, **source)
+    options = {
+        "min_s": where.min_duration,
+        "max_s": where.max_duration,
+        "n_threads": where.nthreads,
+        "excluded": excluded,
+        "layout": where.corpus,
+        "index_dir": index.folder(where.index_dir),
+    }
+    with world.local_main_process_first():  # the others find its index
+        train = prepare_split(folder, "train", **options)
+        dev = prepare_split(folder, "dev", **options)
     report_excluded(where.exclude, excluded, (train, dev))
+    return train, dev
 
+
+def choose_charmap(start: Start, config: Config, train: Corpus) -> CharMap:
+    """The model file's character map, unless a new run asks for another one."""
+    where = config.corpus
     if start.file and (start.folder or "charset" not in config.given):
-        charmap = start.file.charmap
-    else:
-        charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
-    model = make_model(config, charmap, start.file)
-    freeze(model, training.freeze)
-    plain = make_processor(config)
-    train = leave_out_unlearnable(train, charmap, plain, model.output_lengths)
+        return start.file.charmap
+    return make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
+
+
+def make_datasets(
+    config: Config,
+    corpora: tuple[Corpus, Corpus],
+    charmap: CharMap,
+    *,
+    output_lengths: Callable,
+    augmentation: Augmentation | None = None,
+    normalization: tuple[float, float] | None = None,
+    world: World = ALONE,
+) -> tuple[ClipDataset, ClipDataset]:
+    """The training set without what CTC cannot learn, and the dev set; from audio or the caches.
+
+    ``normalization`` is measured on the training split when it is None.
+    """
+    train, dev = corpora
+    seed, n_threads = config.training.seed, config.corpus.nthreads
+    train = exclude_unlearnable(
+        train, charmap, features=make_features(config), output_lengths=output_lengths
+    )
     train_cache, dev_cache = make_caches(config, (train, dev), augmentation)
-    if start.file:
-        normalization = start.file.normalization
-    else:
-        unnormalised = ClipDataset(train, charmap, plain, cache=train_cache)
-        normalization = world.from_main(
-            lambda: measure_normalization(unnormalised, where.nthreads, training.seed)
-        )
-    train_processor = make_processor(config, normalization, config.features.train_augment)
-    origin = start.file.origin if start.folder else describe_origin(config, command, folder, train)
-    if start.folder and origin["corpus"]["train_tsv_sha256"] != train.fingerprint:
-        raise UserError(
-            f"--resume_from {start.folder}: {train.name} has changed since the run began: start a "
-            "new run from best_model.pt"
+    if normalization is None:
+        decibels = ClipDataset(train, charmap, make_processor(config), cache=train_cache)
+        normalization = world.broadcast_from_main(
+            lambda: measure_normalization(decibels, n_threads, seed=seed)
         )
     train_set = ClipDataset(
         train,
         charmap,
-        train_processor,
-        training.seed,
-        model.output_lengths,
-        augmentation,
-        train_cache,
+        make_processor(config, normalization, make_spec_augment(config)),
+        seed=seed,
+        for_training=True,
+        output_lengths=output_lengths,
+        augmentation=augmentation,
+        cache=train_cache,
     )
-    if not start.folder:
-        origin["sound"] = world.from_main(
-            lambda: measure_trained_sound(train_set, where.nthreads, training.seed)
-        )
-    run = Run(
-        config,
-        world,
-        device,
-        precision,
-        charmap,
-        normalization,
-        train_set,
-        ClipDataset(dev, charmap, make_processor(config, normalization), cache=dev_cache),
-        model.to(device),
-        origin,
+    return train_set, ClipDataset(
+        dev, charmap, make_processor(config, normalization), cache=dev_cache
     )
-    run.name_left_out((*train.left_out, *dev.left_out))
-    for corpus in (train, dev):
+
+
+def report_setup(run: Run) -> None:
+    """Clips, normalisation and device of a run, in the log."""
+    corpora = run.train.corpus, run.dev.corpus
+    run.report_excluded_once([item for corpus in corpora for item in corpus.left_out])
+    for corpus in corpora:
         log.info(
             "%s: %d clips, %.2f h (%d left out)",
             corpus.name,
@@ -172,19 +228,44 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
             corpus.hours,
             len(corpus.left_out),
         )
-    log.info("normalisation: mean %.2f dB, deviation %.2f dB", *normalization)
-    processes = f"{world.size} processes, each " if world.size > 1 else ""
+    log.info("normalisation: mean %.2f dB, deviation %.2f dB", *run.normalization)
+    processes = f"{run.world.size} processes, each " if run.world.size > 1 else ""
     log.info(
-        "computing on %s in %s, %s%d threads", device, precision, processes, torch.get_num_threads()
+        "computing on %s in %s, %s%d threads",
+        run.device,
+        run.precision,
+        processes,
+        torch.get_num_threads(),
     )
-    return run
 
 
-def describe_origin(config: Config, command: list[str], folder: Path, train: Corpus) -> dict:
+def find_origin(
+    start: Start, config: Config, command: Sequence[str], dataset: ClipDataset, world: World
+) -> dict:
+    """A new run's origin, or that of the resumed one; UserError when its corpus has changed."""
+    train = dataset.corpus
+    if start.folder is None:
+        origin = describe_origin(config, command, train)
+        if config.training.debug:  # nothing is kept
+            return origin
+        origin["sound"] = world.broadcast_from_main(
+            lambda: measure_trained_sound(dataset, config.corpus.nthreads, config.training.seed)
+        )
+        return origin
+    origin = start.file.origin
+    if origin["corpus"]["train_tsv_sha256"] != train.fingerprint:
+        raise UserError(
+            f"--resume_from {start.folder}: {train.name} has changed since the run began: start a "
+            "new run from best_model.pt"
+        )
+    return origin
+
+
+def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> dict:
     """Where a model comes from, for its file."""
     where = config.corpus
     return {
-        "command": shlex.join(["python", *command]),
+        "command": shlex.join(["python", *command]) if command else "",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
             "asr_ctc": __version__,
@@ -193,7 +274,7 @@ def describe_origin(config: Config, command: list[str], folder: Path, train: Cor
         },
         "corpus": {
             "layout": where.corpus,
-            "version": corpus_name(folder, where.corpus).split("/")[0],
+            "version": corpus_name(train.folder, where.corpus).split("/")[0],
             "lang": where.lang,
             "clips": len(train),
             "hours": round(train.hours, 3),

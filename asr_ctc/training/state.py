@@ -17,7 +17,7 @@ from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.distributed import World
 from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.schedule import Schedule
-from asr_ctc.training.step import Step
+from asr_ctc.training.step import Skipped, Step
 
 
 @dataclass
@@ -36,12 +36,12 @@ class EpochSums:
     elapsed_s: float = 0.0
     waited_s: float = 0.0
 
-    def add(self, step: Step, batches: Sequence[Batch], grad_clip: float | None) -> None:
+    def add(self, step: Step | Skipped, batches: Sequence[Batch], grad_clip: float | None) -> None:
         """Counts a step and the batches of this process that it was made of."""
         self.audio_s += sum(batch.duration_s for batch in batches)
         self.left_out += [tuple(item) for batch in batches for item in batch.left_out]
-        if not step.taken:
-            self.n_skipped += step.n_clips > 0
+        if isinstance(step, Skipped):
+            self.n_skipped += step.is_failure
             return
         self.loss += step.loss * step.n_clips
         self.n_clips += step.n_clips
@@ -50,8 +50,8 @@ class EpochSums:
         self.n_steps += 1
         self.n_clipped += grad_clip is not None and step.grad_norm > grad_clip
 
-    def figures(self, world: World, device: torch.device) -> dict:
-        """The epoch's figures; seconds of audio and clips left out are those of all processes."""
+    def metrics(self, world: World, device: torch.device) -> dict:
+        """The epoch's metrics; audio and excluded clips are those of all processes."""
         audio_s, n_left_out = world.sum([self.audio_s, len(self.left_out)], device)
         elapsed_s = max(self.elapsed_s, 1e-9)
         return {
@@ -69,8 +69,11 @@ class EpochSums:
 
 @dataclass
 class State:
-    """What changes. ``epoch`` is under way, ``n_batches`` of its batches are done by each process;
-    with ``epoch`` past the last, the run is finished."""
+    """What changes while a run trains.
+
+    ``epoch`` is under way, ``n_batches`` of its batches are done by each process; with ``epoch``
+    past the last, the run is finished.
+    """
 
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -83,18 +86,21 @@ class State:
     n_skipped_in_a_row: int = 0
     sums: EpochSums = field(default_factory=EpochSums)
 
-    def count(self, step: Step, batches: Sequence[Batch], grad_clip: float | None) -> None:
-        """A step that was done on so many batches of this process."""
+    def count_step(
+        self, step: Step | Skipped, batches: Sequence[Batch], grad_clip: float | None
+    ) -> None:
+        """Counts a step on these batches of this process; schedule and average follow it."""
         self.n_batches += len(batches)
-        if step.n_clips:
-            self.n_skipped_in_a_row = 0 if step.taken else self.n_skipped_in_a_row + 1
         self.sums.add(step, batches, grad_clip)
-        if step.taken:
-            self.schedule.step_batch()
-            if self.average:
-                self.average.update()
+        if isinstance(step, Skipped):
+            self.n_skipped_in_a_row += step.is_failure
+            return
+        self.n_skipped_in_a_row = 0
+        self.schedule.step_batch()
+        if self.average:
+            self.average.update()
 
-    def next_epoch(self) -> None:
+    def begin_next_epoch(self) -> None:
         self.epoch, self.n_batches, self.sums = self.epoch + 1, 0, EpochSums()
 
     def _parts(self) -> dict:

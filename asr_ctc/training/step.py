@@ -1,71 +1,87 @@
-"""One step of the optimiser: forward, CTC loss, backward, clipping, and what may go wrong."""
+"""One step of the optimiser: forward, loss, backward, clipping, and what may go wrong."""
 
 import contextlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import log_posteriors
-from asr_ctc.acoustic.loss import ctc_losses
+from asr_ctc.acoustic.loss import ctc_objective
 from asr_ctc.base.errors import UserError
 from asr_ctc.loading.batch import Batch
 from asr_ctc.training.distributed import ALONE, World
-from asr_ctc.training.interruption import Interruption
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 
-@dataclass
+Objective = Callable[[nn.Module, Batch], torch.Tensor]  # the loss of each clip (B,)
+
+
+@dataclass(frozen=True)
 class Step:
-    """What a step did: mean loss over its clips, gradient norm before clipping, was it taken.
-
-    ``n_clips`` is 0 where nothing was wrong and yet no step made: there was no clip that can be
-    used, or the scaler of fp16 seeks its scale.
-    """
+    """A step that was taken: mean loss over its clips, gradient norm before clipping."""
 
     loss: float
     n_clips: int
     grad_norm: float
-    taken: bool
+
+
+class Reason(Enum):
+    """Why a step was skipped."""
+
+    NO_CLIPS = "a batch has no clip that can be used"
+    CALIBRATING = "the scaler of fp16 is still calibrating"
+    OUT_OF_MEMORY = "out of memory"
+    NOT_FINITE = "the loss or the gradient is not finite"
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A step that left weights, statistics and optimiser as they were."""
+
+    reason: Reason
+
+    @property
+    def is_failure(self) -> bool:
+        """False where nothing is wrong with the training."""
+        return self.reason in (Reason.OUT_OF_MEMORY, Reason.NOT_FINITE)
 
 
 def train_step(
     model: nn.Module,
     batches: Sequence[Batch],
     optimizer: torch.optim.Optimizer,
-    grad_clip: float | None,
+    *,
     device: torch.device,
     precision: str,
     scaler: torch.amp.GradScaler,
+    objective: Objective = ctc_objective,
+    grad_clip: float | None = None,
     world: World = ALONE,
-    interruption: Interruption | None = None,
-) -> Step:
+) -> Step | Skipped:
     """One step on batches whose gradients are added up, in this and all other processes.
 
-    The objective is the mean loss over all their clips, whichever batch or process has them, plus
-    the model's penalty. A step whose loss or gradient is not finite, or that needs more memory than
-    there is, leaves weights, statistics and optimiser as they were, and its clips are named.
-    UserError when memory runs out while weights are moved, or while other processes wait for this
-    one. KeyboardInterrupt, in all processes alike and before anything is done, when one of them is
-    asked to stop.
+    It minimises the mean of ``objective`` over all their clips, whichever batch or process has
+    them, plus the model's penalty. The objective runs in ``precision``; the gradient is clipped to
+    the norm ``grad_clip``. A step whose loss or gradient is not finite, or that needs more memory
+    than there is, is skipped and its clips are named. UserError when memory runs out while weights
+    are moved, or while other processes wait for this one.
     """
     n_batches, batches = len(batches), [batch for batch in batches if batch.ids]
     n_here = sum(len(batch.ids) for batch in batches)
-    # Each must call the model as often as the others, who may share statistics in every call.
+    # Every process must call the model equally often: they may share statistics in every call.
     is_idle = n_here == 0 or (world.size > 1 and len(batches) < n_batches)
-    interruption = interruption or Interruption()
-    n_clips, n_idle, *asked = world.sum([n_here, is_idle, *interruption.asked], device)
-    interruption.agree(asked)
+    n_clips, n_idle = world.sum([n_here, is_idle], device)
     if n_idle:
         if world.size > 1:
-            log.warning("step skipped: a batch has no clip that can be used")
-        return Step(math.nan, 0, math.nan, False)
+            log.warning("step skipped: %s", Reason.NO_CLIPS.value)
+        return Skipped(Reason.NO_CLIPS)
     plain = model.module if isinstance(model, DistributedDataParallel) else model
     statistics = [buffer.clone() for buffer in plain.buffers()]
     optimizer.zero_grad(set_to_none=True)
@@ -75,12 +91,13 @@ def train_step(
             # The gradients of the processes are averaged, once, when the last is computed.
             waits = model is not plain and batch is not batches[-1]
             with model.no_sync() if waits else contextlib.nullcontext():
-                batch_losses, objective = _objective(model, batch, device, precision)
-                objective = objective * (world.size / n_clips)
+                with compute.autocast(device, precision):
+                    batch_losses = objective(model, batch.to(device))
+                total = batch_losses.sum() * (world.size / n_clips)
                 if batch is batches[-1]:
-                    objective = objective + plain.penalty()
-                scaler.scale(objective).backward()
-            losses.append(batch_losses)
+                    total = total + plain.penalty()
+                scaler.scale(total).backward()
+            losses.append(batch_losses.detach())
         scaler.unscale_(optimizer)
         limit = math.inf if grad_clip is None else grad_clip
         grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
@@ -91,34 +108,25 @@ def train_step(
         if not compute.is_out_of_memory(error):
             raise
         _refuse_or_name(batches, world)
-        return Step(math.nan, int(n_clips), math.nan, False)
+        return Skipped(Reason.OUT_OF_MEMORY)
 
-    taken = math.isfinite(loss) and math.isfinite(grad_norm)
-    # Below 1 it is not the scale that makes gradients too large.
-    seeks_scale = not taken and math.isfinite(loss) and scaler.get_scale() > 1
-    if taken:
+    if math.isfinite(loss) and math.isfinite(grad_norm):
         _move(optimizer, scaler)
-    else:
-        _restore(plain, statistics, optimizer)
-        if not seeks_scale:
-            _name_not_finite(batches, losses, world)
+        scaler.update()
+        return Step(loss, int(n_clips), grad_norm)
+    _restore(plain, statistics, optimizer)
+    # Below 1 it is not the scale that makes gradients too large.
+    is_calibrating = math.isfinite(loss) and scaler.get_scale() > 1
+    if not is_calibrating:
+        _name_not_finite(batches, losses, world)
     scaler.update()
-    return Step(loss, 0 if seeks_scale else int(n_clips), grad_norm, taken)
-
-
-def _objective(model, batch: Batch, device, precision) -> tuple[torch.Tensor, torch.Tensor]:
-    """(the loss of each clip (B,), without gradient; their sum)."""
-    batch = batch.to(device)
-    with compute.autocast(device, precision):
-        logp, n_frames = log_posteriors(model, batch[0])
-    losses = ctc_losses(logp, n_frames, batch[1])
-    return losses.detach(), losses.sum()
+    return Skipped(Reason.CALIBRATING if is_calibrating else Reason.NOT_FINITE)
 
 
 def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
     """The optimiser's own step, which needs memory too: at first for what it keeps of each weight.
 
-    UserError when there is none; some of the weights may have been moved then.
+    UserError when there is none; some of the weights may have moved then.
     """
     try:
         scaler.step(optimizer)

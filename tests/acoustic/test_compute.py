@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from asr_ctc.acoustic import compute
+from asr_ctc.base import processors
 from asr_ctc.base.errors import UserError
+from asr_ctc.loading.loader import make_loader
 from tests.helpers.command import REPOSITORY
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -77,8 +79,20 @@ def test_threads_within_the_quota(tmp_path, monkeypatch, quota, expected):
     file = tmp_path / "cpu.max"
     if quota:
         file.write_text(quota + "\n")
-    monkeypatch.setattr(compute, "CGROUP_QUOTA", file)
-    assert compute._quota_cores() == expected
+    monkeypatch.setattr(processors, "CGROUP_QUOTA", file)
+    assert processors.quota_cores() == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_cores_within_affinity_and_quota(tmp_path, monkeypatch):
+    monkeypatch.setattr(processors, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
+    assert processors.n_usable_cores() == 64
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert processors.n_usable_cores() == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    assert processors.n_usable_cores() == 1
+    assert make_loader([], [], 4).num_workers == 1
 
 
 def test_saved_activations_by_hand():
@@ -108,12 +122,17 @@ def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")
 @pytest.mark.parametrize(
-    "given, n_looks", [({}, 0), ({"OMP_WAIT_POLICY": "active"}, 30_000_000_000)]
+    ("module", "given", "n_looks"),
+    [
+        ("asr_ctc.commands.main, torch", {}, 0),
+        ("asr_ctc.commands.main, torch", {"OMP_WAIT_POLICY": "active"}, 30_000_000_000),
+        ("asr_ctc.data", {}, 300_000),  # GNU's default: a library leaves it to its host
+    ],
 )
-def test_threads_wait_asleep_unless_told_otherwise(given, n_looks):
+def test_threads_of_a_command_wait_asleep_unless_told_otherwise(module, given, n_looks):
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     told = subprocess.run(
-        [sys.executable, "-c", "import asr_ctc.acoustic.compute"],
+        [sys.executable, "-c", f"import {module}"],
         env={**inherited, **given, "OMP_DISPLAY_ENV": "verbose"},
         capture_output=True,
         encoding="utf-8",

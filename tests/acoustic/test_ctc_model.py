@@ -6,8 +6,10 @@ import torchinfo
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, unpack_sequence
 
+from asr_ctc.acoustic import ctc_model
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import CTCModel, MaskedBatchNorm2d, log_posteriors
+from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d, log_posteriors
+from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 
 CHARMAP = CharMap()
@@ -69,7 +71,7 @@ def test_the_published_layers(published):
     assert all(layer.p == 0.1 for layer in published.cnn[3::4])
     assert (published.rnn.input_size, published.rnn.bidirectional) == (320, True)
     assert isinstance(published.rnn, nn.GRU) and len(published.charlin) == 1
-    assert published.n_mels == 20
+    assert published.architecture.n_mels == 20
 
 
 def test_state_dict_keys():
@@ -308,7 +310,57 @@ def test_log_posteriors():
 @pytest.mark.parametrize(("n_mels", "rnn_norm"), [(20, False), (80, False), (20, True)])
 def test_sizes_are_read_from_the_tensors(cell, n_mels, rnn_norm):
     state = make(cell, n_mels, n_layers=3, hidden=5, rnn_norm=rnn_norm).state_dict()
-    assert Architecture.of_state_dict(state) == Architecture(n_mels, 5, 3, cell, 44, rnn_norm)
+    assert Architecture.of_state_dict(state) == Architecture(
+        n_mels=n_mels,
+        nhidden_rnn=5,
+        nlayers_rnn=3,
+        cell_type=cell,
+        vocab_size=44,
+        rnn_norm=rnn_norm,
+    )
+
+
+SIZES = dict(n_mels=20, nhidden_rnn=4, nlayers_rnn=2, cell_type="GRU", vocab_size=44)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, [0, -1, 1.5, "3", None, True]) for name in SIZES if name != "cell_type"),
+        ("cell_type", ["RNN", "gru", None, 3, ["GRU"]]),
+        ("rnn_norm", [1, "yes", None]),
+    ],
+)
+def test_impossible_architectures_are_refused(name, values):
+    Architecture(**SIZES)
+    for value in values:
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            Architecture(**{**SIZES, name: value})
+
+
+def test_lengths_need_no_model():
+    """Those that the convolutions leave, found by running them."""
+    architecture, model = Architecture(**SIZES), make().double()
+    for n_frames in range(1, 20):
+        left = model.cnn(torch.zeros(1, 1, n_frames, 20).double())
+        assert architecture.output_lengths(n_frames) == left.shape[2]
+    assert architecture.output_lengths(torch.tensor([1, 16, 17])).tolist() == [1, 4, 5]
+
+
+def test_the_classic_signature_and_the_architecture_build_one_model():
+    torch.manual_seed(0)
+    classic = CTCModel(CHARMAP, 20, 4, 2, "LSTM", 0.25, 0.5, 0.75, True)
+    torch.manual_seed(0)
+    architecture = Architecture(**{**SIZES, "cell_type": "LSTM", "rnn_norm": True})
+    model = ctc_model.CTCModel(architecture, dropout=0.25, l1=0.5, l2=0.75)
+    assert classic.architecture == model.architecture == architecture
+    assert (classic.l1, classic.l2, classic.cnn[3].p) == (model.l1, model.l2, model.cnn[3].p)
+    for (name, value), (other, same) in zip(
+        classic.state_dict().items(), model.state_dict().items(), strict=True
+    ):
+        assert name == other and torch.equal(value, same)
+    assert isinstance(classic, ctc_model.CTCModel)
+    assert isinstance(model, CTCModel) and not isinstance(nn.Linear(1, 1), CTCModel)
 
 
 def test_tensors_of_another_model_are_refused():

@@ -6,16 +6,18 @@ import pickle
 import random
 import resource
 import zipfile
+from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile, load_model, newest_model, save_model
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
+from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 
 CLIP = torch.randn(40, 20, generator=torch.Generator().manual_seed(0))
@@ -66,9 +68,9 @@ def test_a_model_file_is_all_that_is_needed(path, tiny_model):
         assert torch.equal(file.state_dict[key], value)
     model = file.build_model()
     assert not model.training and torch.equal(logits(model), logits(tiny_model.build_model()))
-    processor = file.build_processor(augment=True)
-    assert (processor.nmels, processor.hop, processor.augment) == (20, 160, True)
-    assert processor.spectro_normalization == (-22.0, 12.0)
+    processor = file.build_processor(SpecAugment())
+    assert (processor.settings, processor.hop) == (tiny_model.features, 160)
+    assert (processor.normalization, processor.spec_augment) == ((-22.0, 12.0), SpecAugment())
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
@@ -78,8 +80,8 @@ def test_any_architecture_and_charset(tmp_path, cell, rnn_norm):
     model = CTCModel(charmap, 13, 5, 2, cell, 0.0, rnn_norm=rnn_norm).eval()
     file = ModelFile(
         model.state_dict(),
-        Architecture(13, 5, 2, cell, charmap.vocab_size, rnn_norm),
-        {"rate": 8_000, "win_length": 0.03, "win_step": 0.015, "nmels": 13},
+        model.architecture,
+        FeatureSettings(rate=8_000, win_length=0.03, win_step=0.015, nmels=13),
         (1.5, 2.5),
         charmap,
     )
@@ -102,6 +104,76 @@ def test_settings_of_training_are_the_callers(path):
     assert (model.cnn[3].p, model.cnn[7].p, model.l1, model.l2) == (0.4, 0.4, 0.5, 0.25)
 
 
+OLD_FILE = {
+    "format": "asr_ctc model",
+    "format_version": 1,
+    "architecture": {
+        "n_mels": 20,
+        "nhidden_rnn": 6,
+        "nlayers_rnn": 2,
+        "cell_type": "LSTM",
+        "vocab_size": 44,
+    },
+    "features": {"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": 20},
+    "normalization": [-22.0, 12.0],
+    "charmap": {
+        "symbols": list("¬ ¦',.0123456789¶❌abcdefghijklmnopqrstuvwxyz"),
+        "unknown": "❌",
+        "soschar": "¶",
+        "eoschar": "¦",
+        "lowercase": True,
+        "fold": True,
+    },
+    "scores": {"epoch": 1, "dev_cer": 0.5, "dev_wer": 1.0, "dev_loss": 2.0},
+    "origin": {"command": "python main_ctc.py train"},
+}  # as the first version wrote it
+
+
+def test_a_file_of_the_first_version_loads(tmp_path):
+    model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0).eval()
+    path = saved({**OLD_FILE, "state_dict": model.state_dict()}, tmp_path / "old.pt")
+    file = load_model(path)
+    assert file.architecture == model.architecture
+    assert file.charmap == replace(CharMap(), apostrophe=None)  # as it read apostrophes then
+    assert torch.equal(logits(file.build_model()), logits(model))
+    processor = file.build_processor()
+    assert (processor.rate, processor.n_fft, processor.hop) == (16_000, 640, 160)
+    assert processor.normalization == (-22.0, 12.0) and processor.spec_augment is None
+
+
+def test_the_first_version_reads_what_is_written_now(tmp_path):
+    """Its tables have the same keys, and it refused others; ``rnn_norm`` came later."""
+    model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0)
+    path = saved({**OLD_FILE, "state_dict": model.state_dict()}, tmp_path / "old.pt")
+    save_model(tmp_path / "new.pt", load_model(path))
+    content = content_of(tmp_path / "new.pt")
+    assert content.keys() == {*OLD_FILE, "state_dict"}
+    assert content["features"] == OLD_FILE["features"]
+    assert content["architecture"] == {**OLD_FILE["architecture"], "rnn_norm": False}
+
+
+@pytest.mark.parametrize("key", ["rate", "win_length", "win_step", "nmels"])
+def test_a_feature_setting_that_is_missing_is_not_guessed(light, key):
+    content = content_of(light)
+    del content["features"][key]
+    with pytest.raises(UserError, match=f"not a model of this program: .*{key}"):
+        load_model(saved(content, light))
+
+
+def test_layer_normalisation_with_one_layer_is_none(tmp_path):
+    """Nothing lies between one layer: the file says so, and loads."""
+    model = CTCModel(CharMap(), 20, 6, 1, "GRU", 0.0, rnn_norm=True)
+    file = ModelFile(
+        model.state_dict(),
+        model.architecture,
+        FeatureSettings(rate=16_000, win_length=0.04, win_step=0.01, nmels=20),
+        (0.0, 1.0),
+        CharMap(),
+    )
+    save_model(tmp_path / "m.pt", file)
+    assert not load_model(tmp_path / "m.pt").architecture.rnn_norm
+
+
 # --- A bare state dict of the published architecture ---------------------------------------------
 
 
@@ -111,11 +183,12 @@ def test_bare_tensors(tmp_path, cell, n_mels, n_layers, zipped):
     model = CTCModel(CharMap(), n_mels, 6, n_layers, cell, 0.1).eval()
     torch.save(model.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=zipped)
     file = load_model(tmp_path / "old.pt")
-    assert file.architecture == Architecture(n_mels, 6, n_layers, cell, 44)
+    assert file.architecture == model.architecture
     assert file.charmap == CharMap() and file.normalization == (-31, 32)
     assert "44 classes" in file.assumed and "(-31, 32)" in file.assumed
-    features = {"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": n_mels}
-    assert file.features == features
+    assert file.features == FeatureSettings(
+        rate=16_000, win_length=0.04, win_step=0.01, nmels=n_mels
+    )
     spectrograms = pack_sequence([CLIP.repeat(1, 4)[:, :n_mels]])
     with torch.no_grad():
         assert torch.equal(file.build_model()(spectrograms).data, model(spectrograms).data)
@@ -254,7 +327,7 @@ def test_parts_of_a_wrong_kind_are_refused(light, key):
 @pytest.mark.parametrize(
     ("part", "key"),
     [
-        *(("architecture", name) for name in Architecture._fields),
+        *(("architecture", f.name) for f in fields(Architecture)),
         *(("features", name) for name in ("rate", "nmels")),
         *(("charmap", name) for name in ("symbols", "lowercase", "fold")),
         *(("state_dict", name) for name in ("cnn.0.weight", "rnn.weight_hh_l0", "rnn.bias_ih_l0")),
@@ -280,7 +353,6 @@ def test_values_of_a_wrong_kind_are_refused(light, part, key):
         ("architecture", {"n_mels": 10**12}),
         ("architecture", {"cell_type": "LSTM"}),
         ("architecture", {"vocab_size": 43}),
-        ("architecture", {"rnn_norm": True}),
         ("architecture", {"extra": 1}),
         ("features", {"nmels": 13}),
         ("features", {"nmels": 19}),
@@ -297,6 +369,14 @@ def test_contradictions_are_refused(light, part, change):
     content[part] = {**content[part], **change}
     with pytest.raises(UserError, match="not a model of this program"):
         load_model(saved(content, light))
+
+
+def test_normalisation_layers_that_are_not_there_are_refused(tmp_path):
+    model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0)
+    architecture = {**OLD_FILE["architecture"], "rnn_norm": True}
+    content = {**OLD_FILE, "architecture": architecture, "state_dict": model.state_dict()}
+    with pytest.raises(UserError, match="not a model of this program: .*rnn_norm=True"):
+        load_model(saved(content, tmp_path / "old.pt"))
 
 
 @pytest.mark.parametrize("normalization", [[0.0, 0.0], [0.0, -1.0], [float("nan"), 1.0], [1.0]])

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.augment import (
     Augmentation,
@@ -23,11 +22,13 @@ from asr_ctc.audio.augment import (
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config, make_config, read_yaml
 from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.loading.batch import Clip
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import prepare_split
+from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.command import run
 from tools.toy_corpus import make_toy_corpus
@@ -350,7 +351,7 @@ def corpus(toy_root):
 def dataset(corpus, items, seed=1, **others) -> ClipDataset:
     augmentation = parse_augmentation(items)
     return ClipDataset(
-        corpus, CHARMAP, WaveformProcessor(), seed, augmentation=augmentation, **others
+        corpus, CHARMAP, WaveformProcessor(), seed=seed, augmentation=augmentation, **others
     )
 
 
@@ -402,7 +403,9 @@ def test_feasibility_is_checked_after_the_speed(toy_folder):
     (toy_folder / "train.tsv").write_text("\n".join(lines))
     corpus = prepare_split(toy_folder, "train")
     for factor, kind in [("1.0", Clip), ("0.5", Clip), ("2.0", LeftOut)]:
-        clips = dataset(corpus, [f"speed {factor}"], output_lengths=output_lengths)
+        clips = dataset(
+            corpus, [f"speed {factor}"], for_training=True, output_lengths=output_lengths
+        )
         assert isinstance(clips[0], kind)
     assert "too long for its audio" in clips[0].reason
 

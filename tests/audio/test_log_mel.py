@@ -1,11 +1,14 @@
 import math
+from dataclasses import FrozenInstanceError
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.audio.log_mel import WaveformProcessor, mel_filters, spec_augment, time_warp
+from asr_ctc.audio import log_mel
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, mel_filters, spec_augment, time_warp
+from asr_ctc.data import WaveformProcessor
 
 # Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.
 PUBLISHED_DB = [29.6854, 31.1010, 26.9646, 29.3706, 28.9349, 32.7641, 33.2911, 29.0385, 28.5572]
@@ -142,6 +145,49 @@ def test_refuses_windows_of_no_samples(sizes):
         WaveformProcessor(**sizes)
 
 
+SIZES = {"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": 20}
+
+
+def test_feature_settings_by_hand():
+    settings = FeatureSettings(rate=8_000, win_length=0.025, win_step=0.0125, nmels=13)
+    assert (settings.n_fft, settings.hop) == (200, 100)
+    assert [settings.n_frames(n) for n in (0, 99, 100, 8_000)] == [1, 1, 2, 81]
+    assert WaveformProcessor(8_000, 0.025, 0.0125, 13).settings == settings
+    with pytest.raises(FrozenInstanceError):
+        settings.nmels = 20
+    with pytest.raises(TypeError):
+        FeatureSettings(16_000, 0.04, 0.01, 20)  # what is what?
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", [0, -1, "20", None, True, [16_000], math.nan, math.inf])
+def test_impossible_feature_settings_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        FeatureSettings(**{**SIZES, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_freq_masks", -1), ("n_time_masks", -1), ("max_time_s", -0.1), ("max_warp_s", math.nan)]
+    + [("max_freq_share", 1.5), ("max_freq_share", -0.1)],
+)
+def test_impossible_masks_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        SpecAugment(**{name: value})
+
+
+def test_the_classic_settings_are_those_of_the_parts():
+    """Without ``augment`` the sizes of masks mean nothing."""
+    processor = WaveformProcessor(16_000, 0.04, 0.01, 20, True, (-20.0, 10.0), 2, 0.5, 3, 0.2, 0.05)
+    assert isinstance(processor, log_mel.WaveformProcessor)
+    assert processor.settings == FeatureSettings(**SIZES)
+    assert processor.normalization == (-20.0, 10.0)
+    assert processor.spec_augment == SpecAugment(
+        n_freq_masks=2, max_freq_share=0.5, n_time_masks=3, max_time_s=0.2, max_warp_s=0.05
+    )
+    assert WaveformProcessor(n_freq_masks=2).spec_augment is None
+
+
 # --- SpecAugment ---------------------------------------------------------------------------------
 
 
@@ -228,7 +274,15 @@ def test_augmenting_leaves_its_input_and_follows_its_generator():
 
     def draw(seed):
         generator = torch.Generator().manual_seed(seed)
-        return spec_augment(features, 1, 5, 1, 10, 0.0, generator)
+        return spec_augment(
+            features,
+            n_freq_masks=1,
+            max_freq_bins=5,
+            n_time_masks=1,
+            max_time_frames=10,
+            fill=0.0,
+            generator=generator,
+        )
 
     assert torch.equal(draw(1), draw(1)) and not torch.equal(draw(1), draw(2))
     assert torch.equal(features, before)
@@ -274,7 +328,6 @@ def test_the_warp_is_of_the_training_features_and_off_unless_asked_for():
     no_masks = {"n_freq_masks": 0, "n_time_masks": 0}
     clean = WaveformProcessor()(waveform)
     warp = WaveformProcessor(augment=True, max_warp_s=0.2, **no_masks)
-    assert warp.max_warp_frames == 20
     assert not torch.equal(warp(waveform), clean) and warp(waveform).shape == clean.shape
     assert torch.equal(WaveformProcessor(augment=True, **no_masks)(waveform), clean)
     assert torch.equal(WaveformProcessor(max_warp_s=0.2)(waveform), clean)

@@ -8,14 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic import architecture
 from asr_ctc.audio import decode as audio
-from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding import alignment, viterbi
 from asr_ctc.decoding.alignment import align_text, best_path, spell, with_times, words_of
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
+from asr_ctc.models import CTCModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap
@@ -212,9 +213,11 @@ def test_output_frames_lie_where_their_convolutions_look():
         assert clock.start_s(peak) - 0.011 <= at_s <= clock.start_s(peak + 1) + 0.011
 
 
-def test_a_model_of_other_strides_has_another_clock():
+def test_a_model_of_other_strides_has_another_clock(monkeypatch):
+    first, second = architecture.CONVOLUTIONS
+    first = first._replace(kernel_size=(5, 11), stride=(3, 2), padding=(0, 5))
+    monkeypatch.setattr(architecture, "CONVOLUTIONS", (first, second))
     model = CTCModel(CharMap(), 20, 4, 1, "GRU", 0.0)
-    model.cnn[0] = torch.nn.Conv2d(1, 32, (5, 11), stride=(3, 2), padding=(0, 5))
     # Frame 0 of the first convolution is centred on input frame 2, the next 3 further on; frame 0
     # of the second is centred on frame 0 of the first.
     assert model.output_centres == (6, 2.0)

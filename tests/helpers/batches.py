@@ -3,8 +3,8 @@
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.loading.batch import Batch
+from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 
 
@@ -16,9 +16,12 @@ def make_batch(*transcripts: list[int], n_frames: int = 30) -> Batch:
     """Clips of noise, all of ``n_frames``, with these labels."""
     generator = torch.Generator().manual_seed(0)
     features = [torch.randn(n_frames, 20, generator=generator) for _ in transcripts]
-    batch = Batch((pack_sequence(features), labels(*transcripts)))
-    batch.ids = tuple(f"clip {i}" for i in range(len(transcripts)))
-    return batch
+    return Batch(
+        pack_sequence(features),
+        labels(*transcripts),
+        ids=tuple(f"clip {i}" for i in range(len(transcripts))),
+        durations=(n_frames / 100,) * len(transcripts),
+    )
 
 
 def make_model(**penalties: float) -> CTCModel:

@@ -62,7 +62,9 @@ def run(job: dict) -> int:
             "before a step": lambda: strike(training, "train_step", count, number),
             "after a step": lambda: strike(training, "train_step", count, number, after=True),
             "in an evaluation": lambda: strike(training, "evaluate", count, number),
-            "at the end of an epoch": lambda: strike(training, "record", count, number, after=True),
+            "at the end of an epoch": lambda: strike(
+                training, "log_epoch", count, number, after=True
+            ),
             "while a file is written": lambda: write_half(count, number),
             "before a file is renamed": lambda: strike(files.os, "replace", count, number),
         }[job["moment"]]()

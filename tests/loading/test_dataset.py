@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from functools import partial
 
 import numpy as np
@@ -14,18 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.audio import decode as audio
+from asr_ctc.audio.log_mel import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import LeftOut, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.data import get_dataloaders
+from asr_ctc.data import WaveformProcessor, get_dataloaders
 from asr_ctc.loading.batch import Batch, BatchCollate, Clip
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.sampling import Draw
-from asr_ctc.loading.selection import leave_out_unlearnable, prepare_split
+from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
+from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import frames_needed, infeasible
 
@@ -95,7 +97,7 @@ def test_the_boundary_is_that_of_the_ctc_loss(labels, seed):
 
 def test_collate_by_hand():
     batch = BatchCollate()([clip("a", 3, 2), clip("b", 5, 1), clip("c", 4, 3)])
-    assert isinstance(batch, tuple) and len(batch) == 2
+    assert isinstance(batch, Batch) and len(batch) == len(list(batch)) == 2
     spectrograms, transcripts = batch
     assert isinstance(spectrograms, PackedSequence) and isinstance(transcripts, PackedSequence)
     assert spectrograms.sorted_indices is None  # sorted already
@@ -142,6 +144,16 @@ def test_batches_travel_whole():
             assert (tensor is its is None) or torch.equal(tensor, its)
     nothing = pickle.loads(pickle.dumps(BatchCollate()([LeftOut("b", "silent")])))
     assert tuple(nothing) == (None, None) and nothing.left_out == (LeftOut("b", "silent"),)
+
+
+def test_a_batch_is_a_pair_that_does_not_change():
+    batch = BatchCollate()([clip("a", 3, 2), clip("c", 4, 3)])
+    spectrograms, transcripts = batch
+    assert batch[0] is batch.spectrograms is spectrograms
+    assert batch[1] is batch.transcripts is transcripts
+    with pytest.raises(FrozenInstanceError):
+        batch.ids = ("b",)
+    assert batch.to("cpu").has_labels == batch.has_labels == (True, True)
 
 
 def test_one_tensor_of_a_batch_travels():
@@ -206,11 +218,15 @@ def test_transcripts_that_cannot_be_learnt(toy_folder, sentence, charmap, reason
     (toy_folder / "train.tsv").write_text("\n".join(lines))
     corpus = prepare_split(toy_folder, "train")
     output_lengths = CTCModel(CHARMAP, 20, 2, 1, "GRU", 0.0).output_lengths
-    dataset = ClipDataset(corpus, charmap, WaveformProcessor(), 0, output_lengths)
+    dataset = ClipDataset(
+        corpus, charmap, WaveformProcessor(), for_training=True, output_lengths=output_lengths
+    )
     assert dataset[0].clip == corpus.path(0) and reason in dataset[0].reason
     if charmap is CHARMAP:
         assert isinstance(dataset[1], Clip)
-        learnable = leave_out_unlearnable(corpus, charmap, WaveformProcessor(), output_lengths)
+        learnable = exclude_unlearnable(
+            corpus, charmap, features=WaveformProcessor().settings, output_lengths=output_lengths
+        )
         assert len(learnable) == 23 and learnable.path(0) == corpus.path(1)
         assert [clip for clip, _ in learnable.left_out] == [corpus.path(0)]
         assert reason in learnable.left_out[0].reason
@@ -225,9 +241,20 @@ def test_what_is_scored_may_be_too_long(toy_folder, train):
     assert len(dataset[0].labels) == 502
 
 
+@pytest.mark.parametrize("options", [{"for_training": True}, {"output_lengths": int}])
+def test_training_needs_output_lengths_and_nothing_else_does(train, options):
+    with pytest.raises(ValueError, match="output_lengths are needed for training"):
+        ClipDataset(train.corpus, CHARMAP, train.processor, **options)
+
+
 def test_nothing_learnable_is_refused(train):
     with pytest.raises(UserError, match="24 of 24 clips cannot be used"):
-        leave_out_unlearnable(train.corpus, CHARMAP, WaveformProcessor(), lambda n: n // 1000)
+        exclude_unlearnable(
+            train.corpus,
+            CHARMAP,
+            features=train.processor.settings,
+            output_lengths=lambda n: n // 1000,
+        )
 
 
 def test_masks_follow_from_seed_epoch_and_row(train):
@@ -237,7 +264,7 @@ def test_masks_follow_from_seed_epoch_and_row(train):
 
     def features(seed, epoch, row):
         torch.manual_seed(epoch + row)  # the global stream must not matter
-        return ClipDataset(train.corpus, CHARMAP, processor, seed)[Draw(row, epoch)].features
+        return ClipDataset(train.corpus, CHARMAP, processor, seed=seed)[Draw(row, epoch)].features
 
     assert torch.equal(features(1, 2, 3), features(1, 2, 3))
     clean = ClipDataset(train.corpus, CHARMAP, plain)[3].features
@@ -252,13 +279,13 @@ def test_bounds_choose_clips(toy_root):
     folder = toy_root / "toy-1.0" / "fr"
     durations = prepare_split(folder, "train").durations
     low, high = np.quantile(durations, [0.25, 0.75])
-    chosen = prepare_split(folder, "train", low, high)
+    chosen = prepare_split(folder, "train", min_s=low, max_s=high)
     assert 0 < len(chosen) < len(durations) == 24
     assert np.array_equal(
         np.sort(chosen.durations), np.sort(durations[(durations >= low) & (durations <= high)])
     )
     with pytest.raises(UserError, match=r"none of 24 clips lasts 60 to 70 s .*--min_duration"):
-        prepare_split(folder, "train", 60, 70)
+        prepare_split(folder, "train", min_s=60, max_s=70)
 
 
 def test_normalisation_of_all_clips_by_hand(train):
@@ -366,7 +393,7 @@ def test_get_dataloaders_result(toy_root):
     frames = torch.cat([batch[0].data for batch in train])
     assert frames.mean().item() == pytest.approx(0, abs=1e-4)
     assert frames.std().item() == pytest.approx(1, abs=1e-3)
-    normalizations = {loader.dataset.processor.spectro_normalization for loader in (train, test)}
+    normalizations = {loader.dataset.processor.normalization for loader in (train, test)}
     assert len(normalizations) == 1
     spectrograms, transcripts = next(iter(valid))
     shown = [CHARMAP.decode(labels) for labels in unpack_sequence(transcripts)]
@@ -388,9 +415,10 @@ def test_get_dataloaders_settings(toy_root):
     assert [line.split(":")[0] for line in Logger.lines] == [
         f"toy-1.0/fr {split}" for split in ("train", "dev", "test")
     ]
-    assert [loader.dataset.processor.augment for loader in small] == [True, False, False]
+    masks = [loader.dataset.processor.spec_augment for loader in small]
+    assert masks == [SpecAugment(), None, None]
     for loader in small:
-        assert loader.dataset.processor.spectro_normalization is None
+        assert loader.dataset.processor.normalization is None
         (batch,) = loader
         assert 0 < len(batch.ids) <= 8 and batch[0].data.shape[1] == 13
         assert all(1.2 <= duration <= 1.9 for duration in batch.durations)

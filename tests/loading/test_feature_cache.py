@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -22,8 +24,9 @@ from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.loading import feature_cache
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.feature_cache import RECORD, FeatureCache, fingerprint, open_caches
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import Draw
@@ -47,7 +50,7 @@ def cache(corpus, tmp_path) -> FeatureCache:
 
 
 def open_cache(folder, corpus, gb=1.0, processor=PLAIN) -> FeatureCache:
-    return open_caches(folder, gb, [corpus], processor)[0]
+    return open_caches(folder, [corpus], processor.settings, max_gb=gb)[0]
 
 
 def items(corpus, cache, processor=PLAIN) -> list:
@@ -199,25 +202,45 @@ def test_a_clip_longer_than_announced_is_not_kept(corpus, tmp_path, decoded):
     "settings", [dict(rate=8_000), dict(win_length=0.03), dict(win_step=0.02), dict(nmels=21)]
 )
 def test_each_feature_setting_has_a_cache_of_its_own(corpus, settings):
-    assert fingerprint(corpus, PLAIN) != fingerprint(corpus, WaveformProcessor(**settings))
+    other = WaveformProcessor(**settings).settings
+    assert fingerprint(corpus, PLAIN.settings) != fingerprint(corpus, other)
+
+
+def test_a_cache_keeps_its_name_from_version_to_version(corpus):
+    """What the first version named it by; else every cache would be computed again."""
+    n_frames = np.ceil(corpus.duration_s.astype(np.float64) * 16_000).astype(np.int64) // 160 + 17
+    named_by = {
+        "format": 1,
+        "corpus": corpus.fingerprint,
+        "clips": str(corpus.clips.resolve()),
+        "slots": hashlib.sha256(n_frames.tobytes()).hexdigest(),
+        "rate": 16_000,
+        "n_fft": 640,
+        "hop": 160,
+        "nmels": 20,
+        "floor": 1e-10,
+    }
+    expected = hashlib.sha256(json.dumps(named_by, sort_keys=True).encode()).hexdigest()
+    assert fingerprint(corpus, PLAIN.settings) == expected[:16]
 
 
 def test_each_corpus_has_a_cache_of_its_own(corpus, toy_folder, tmp_path):
-    prints = {fingerprint(corpus, PLAIN), fingerprint(prepare_split(toy_folder, "dev"), PLAIN)}
+    dev = prepare_split(toy_folder, "dev")
+    prints = {fingerprint(corpus, PLAIN.settings), fingerprint(dev, PLAIN.settings)}
     copy = shutil.copytree(toy_folder.parent, tmp_path / "copy") / "fr"
-    prints.add(fingerprint(prepare_split(copy, "train"), PLAIN))
+    prints.add(fingerprint(prepare_split(copy, "train"), PLAIN.settings))
     durations = corpus.duration_s + np.float32(1)
-    prints.add(fingerprint(replace(corpus, duration_s=durations), PLAIN))
+    prints.add(fingerprint(replace(corpus, duration_s=durations), PLAIN.settings))
     tsv = toy_folder / "train.tsv"
     tsv.write_text(tsv.read_text().replace("speaker1", "speaker2", 1))
-    prints.add(fingerprint(prepare_split(toy_folder, "train"), PLAIN))
+    prints.add(fingerprint(prepare_split(toy_folder, "train"), PLAIN.settings))
     assert len(prints) == 5
 
 
 def test_what_comes_after_the_features_shares_the_cache(corpus, toy_folder, tmp_path, decoded):
     items(corpus, open_cache(tmp_path / "cache", corpus))
     decoded.clear()
-    some = prepare_split(toy_folder, "train", 1.3, 1.9)
+    some = prepare_split(toy_folder, "train", min_s=1.3, max_s=1.9)
     assert 0 < len(some) < N_CLIPS
     other = WaveformProcessor(augment=True, spectro_normalization=(1.0, 2.0), n_time_masks=3)
     items(some, open_cache(tmp_path / "cache", some, processor=other), other)
@@ -376,7 +399,8 @@ def test_a_disk_that_was_full_before(corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
     with said() as lines:
-        assert open_caches(tmp_path / "cache", 1.0, [corpus, corpus], PLAIN) == [None, None]
+        caches = open_caches(tmp_path / "cache", [corpus, corpus], PLAIN.settings, max_gb=1.0)
+    assert caches == [None, None]
     assert len(warnings_of(lines)) == 1 and "nothing is kept" in lines[0]
 
 
@@ -442,7 +466,9 @@ def test_other_caches_count(corpus, toy_folder, tmp_path):
     assert "of other caches in" in lines[0] and other.limit(1e9)[0] == N_CLIPS
     dev = prepare_split(toy_folder, "dev")
     needed = open_cache(tmp_path / "sum", corpus).limit(1e9)[1]
-    train_cache, dev_cache = open_caches(tmp_path / "sum", needed / 1e9, [corpus, dev], PLAIN)
+    train_cache, dev_cache = open_caches(
+        tmp_path / "sum", [corpus, dev], PLAIN.settings, max_gb=needed / 1e9
+    )
     items(dev, dev_cache)
     assert dev_cache.n_kept() == 0  # the training split took it all
 

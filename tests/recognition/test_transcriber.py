@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from asr_ctc.acoustic.model_file import save_model
 from asr_ctc.audio import decode as audio
-from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.commands import main as cli
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding.alignment import align_text
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.greedy import greedy_decode

@@ -177,11 +177,11 @@ def test_when_one_process_is_asked_to_stop_all_stop_at_the_same_step(folder):
     words[words.index("--nthreads") + 1] = "1"
     asked = torchrun("-m", "tests.helpers.dying", *words, cwd=folder, STRIKE="SIGTERM 6")
     assert asked.returncode != 0
-    said = "stopped by SIGTERM in epoch 3, after 1 of its batches; go on with:"
+    said = "stopped by SIGTERM in epoch 3, after 2 of its batches; go on with:"
     assert said in asked.stderr, asked.stderr
     assert "another process of this run has ended" not in asked.stderr
     state = load_model(folder / "logs" / "asked" / "last.pt").training["state"]
-    assert (state["epoch"], state["n_batches"]) == (3, 1)
+    assert (state["epoch"], state["n_batches"]) == (3, 2)
 
 
 def test_fewer_clips_than_processes(folder, tmp_path):

@@ -1,11 +1,11 @@
 import json
 import math
-import os
 from dataclasses import replace
 
 import pytest
 
 from asr_ctc.config.load import Config, make_config
+from asr_ctc.training import doctor as doctor_module
 from asr_ctc.training.doctor import BLANK_STEPS, Doctor
 
 HEALTHY = {
@@ -171,7 +171,7 @@ def test_both_losses_rising_is_no_overfitting():
 
 
 def test_waiting_for_data(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(doctor_module, "n_usable_cores", lambda: 8)
     epochs = course(data_wait_share=[0.6] * 3)
     found = said_at(doctor(nthreads=2), epochs)
     assert list(found) == [1]

@@ -1,6 +1,7 @@
 """What goes wrong in a run, and what a run that goes on is given wrongly."""
 
 import math
+import signal
 import socket
 from datetime import timedelta
 
@@ -11,35 +12,35 @@ from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config
-from asr_ctc.training import distributed, resume
+from asr_ctc.training import distributed, interruption, resume
 from asr_ctc.training import loop as training
-from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.loop import train
+from asr_ctc.training.result import RunResult
 from asr_ctc.training.resume import find_start
-from asr_ctc.training.setup import setup
-from asr_ctc.training.step import train_step
+from asr_ctc.training.setup import set_up_run
+from asr_ctc.training.step import Reason, Skipped, train_step
 from tests.helpers.batches import make_batch, make_model
 from tools.toy_corpus import SMALL
 
 pytestmark = pytest.mark.usefixtures("log_everything")
 
 
-def go(root, logs, **flags) -> int:
+def go(root, logs, **flags) -> RunResult:
     """Trains in ``logs``/run."""
     where = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run"}
     config = make_config({**SMALL, "batch_size": 2, **where}, flags)
-    return train(config, ["main_ctc.py", "train"])
+    return train(config)
 
 
-def go_on(folder, **flags) -> int:
+def go_on(folder, **flags) -> RunResult:
     config = make_config({}, {"resume_from": str(folder), **flags})
-    return train(config, ["main_ctc.py", "train"])
+    return train(config)
 
 
 @pytest.fixture
 def folder(few_root, tmp_path):
     """That of a finished run."""
-    assert go(few_root, tmp_path) == 0
+    assert not go(few_root, tmp_path).interrupted
     return tmp_path / "run"
 
 
@@ -54,7 +55,9 @@ def step_of(model, batch, scaler=None, lr=0.1, **more):
     cpu = torch.device("cpu")
     scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    return train_step(model, [batch], optimizer, None, cpu, "fp32", scaler, **more)
+    return train_step(
+        model, [batch], optimizer, device=cpu, precision="fp32", scaler=scaler, **more
+    )
 
 
 def test_any_other_error_leaves_the_model_as_it_was():
@@ -87,9 +90,7 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
         raise RuntimeError(words)
 
     model.charlin.register_forward_hook(fail)
-    batch = make_batch([1])
-    batch.durations = (0.3,)
-    assert not step_of(model, batch).taken
+    assert step_of(model, make_batch([1])) == Skipped(Reason.OUT_OF_MEMORY)
     assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
 
 
@@ -100,7 +101,7 @@ def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(cli, "run_test", fail)
+    monkeypatch.setattr("asr_ctc.commands.test.run_test", fail)
     assert cli.main(["test"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: out of memory") and said.count("\n") == 1
@@ -110,7 +111,7 @@ def test_other_errors_of_torch_are_not_hidden(monkeypatch):
     def fail(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(cli, "run_test", fail)
+    monkeypatch.setattr("asr_ctc.commands.test.run_test", fail)
     with pytest.raises(RuntimeError, match="shapes"):
         cli.main(["test"])
 
@@ -130,27 +131,30 @@ def test_memory_that_the_optimiser_lacks_ends_the_run_at_the_last_save(
     assert (state["epoch"], state["n_batches"]) == (1, 0)
 
 
-def test_what_another_process_is_asked_stops_this_one_before_the_step():
+def test_what_another_process_is_asked_stops_this_one_before_the_step(
+    few_root, tmp_path, monkeypatch, caplog
+):
     class OneIsAsked(distributed.World):
         def sum(self, values, device):
-            n_clips, n_idle, n_ctrl_c, n_sigterm = values
-            return [n_clips, n_idle, n_ctrl_c, n_sigterm + 1]
+            if len(values) == len(interruption.SIGNALS):
+                n_ctrl_c, n_sigterm = values
+                return [n_ctrl_c, n_sigterm + 1]
+            return list(values)
 
-    model, before = make_model(), weights_of(make_model())
-    interruption = Interruption(is_agreed=True)
-    with pytest.raises(KeyboardInterrupt):
-        step_of(model, make_batch([1]), world=OneIsAsked(), interruption=interruption)
-    assert (interruption.name, interruption.exit_status) == ("SIGTERM", 143)
-    assert all(torch.equal(a, b) for a, b in zip(weights_of(model), before, strict=True))
+    monkeypatch.setattr(distributed, "join_processes", lambda device: OneIsAsked())
+    monkeypatch.setattr(training, "train_step", lambda *args, **how: pytest.fail("a step"))
+    result = go(few_root, tmp_path)
+    assert (result.signal, result.n_epochs, result.best) == (signal.SIGTERM, 0, None)
+    assert "stopped by SIGTERM in epoch 1, after 0 of its batches" in caplog.text
 
 
 def test_an_error_in_waiting_for_others_is_quoted(monkeypatch):
     """It may be this process's own."""
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     refused = pytest.raises(UserError, match="cannot be reached: NCCL error in: x.cpp:1, invalid")
-    with refused, distributed.others_may_end():
+    with refused, distributed.as_user_error_when_a_peer_dies():
         raise RuntimeError("NCCL error in: x.cpp:1, invalid usage\nLast error: Duplicate GPU")
-    with pytest.raises(RuntimeError, match="shapes"), distributed.others_may_end():
+    with pytest.raises(RuntimeError, match="shapes"), distributed.as_user_error_when_a_peer_dies():
         raise RuntimeError("shapes differ")
 
 
@@ -160,8 +164,9 @@ def test_the_scaler_seeks_its_scale_but_not_for_ever(caplog):
     model.charlin[0].bias.register_hook(lambda gradient: gradient * math.inf)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     done = [step_of(model, make_batch([1, 2]), scaler) for _ in range(4)]
-    assert not any(step.taken for step in done)
-    assert [step.n_clips for step in done] == [0, 0, 1, 1]  # at 4 and 2; then it counts as skipped
+    # At 4 and 2; then it is a failure.
+    assert [step.reason for step in done] == 2 * [Reason.CALIBRATING] + 2 * [Reason.NOT_FINITE]
+    assert [step.is_failure for step in done] == [False, False, True, True]
     assert caplog.text.count("step skipped: the gradient is not finite") == 2
 
 
@@ -175,7 +180,7 @@ def test_a_damaged_state_is_replaced_by_the_one_before(folder, damage, caplog):
     last.unlink()
     if damage == "cut":
         last.write_bytes(data[: len(data) // 2])
-    assert go_on(folder) == 0
+    assert not go_on(folder).interrupted
     assert f"going on from {folder / 'last.previous.pt'}" in caplog.text
     assert "going on in epoch 2, after 0 of its batches" in caplog.text
     found = load_model(last).state_dict
@@ -194,9 +199,9 @@ def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
     """Its device is its own, unless another is given now: the processes are joined for it."""
     devices = []
     monkeypatch.setattr(
-        distributed, "join", lambda device: devices.append(device) or distributed.ALONE
+        distributed, "join_processes", lambda device: devices.append(device) or distributed.ALONE
     )
-    assert go_on(folder) == 0
+    assert not go_on(folder).interrupted
     assert devices == ["cpu"]
 
 
@@ -219,7 +224,7 @@ def test_processes_that_do_not_reach_each_other_are_one_line(monkeypatch):
         with pytest.raises(
             UserError, match="torchrun started do not reach each other: .*localhost"
         ):
-            distributed.join("cpu")
+            distributed.join_processes("cpu")
 
 
 def under_torchrun(size: int = 1, restarts: int = 0) -> dict[str, str]:
@@ -232,17 +237,17 @@ def under_torchrun(size: int = 1, restarts: int = 0) -> dict[str, str]:
 
 
 def test_the_best_epochs_are_known_without_their_figures(few_root, tmp_path, caplog):
-    assert go(few_root, tmp_path, average_best=2) == 0
+    assert not go(few_root, tmp_path, average_best=2).interrupted
     assert "average of epochs 1, 2:" in caplog.text
     (tmp_path / "run" / "metrics.jsonl").unlink()
     caplog.clear()
-    assert go_on(tmp_path / "run") == 0
+    assert not go_on(tmp_path / "run").interrupted
     assert "average of epochs 1, 2:" in caplog.text
 
 
 def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
     start = find_start(make_config({}, {"resume_from": str(folder)}))
-    run = setup(start, [])
+    run = set_up_run(start)
     state = training.make_state(run, 3)
     state.scaler = torch.amp.GradScaler("cpu")
     sampler = training.make_sampler(run.train_corpus.durations, run.config.training)

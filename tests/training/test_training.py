@@ -3,6 +3,7 @@ import logging
 import math
 import os
 import re
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -12,18 +13,21 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
+from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.compute import make_scaler
-from asr_ctc.acoustic.ctc_model import CTCModel
-from asr_ctc.acoustic.loss import ctc_losses
+from asr_ctc.acoustic.loss import ctc_losses, ctc_objective
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
 from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.batch import Batch
-from asr_ctc.loading.dataset import ClipDataset, WaveformProcessor
+from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import prepare_split
+from asr_ctc.models import CTCModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import error_rates
@@ -36,7 +40,7 @@ from asr_ctc.training.loop import train
 from asr_ctc.training.overfit import overfit_one_batch
 from asr_ctc.training.resume import find_start
 from asr_ctc.training.run_list import list_runs
-from asr_ctc.training.step import train_step
+from asr_ctc.training.step import Reason, Skipped, Step, train_step
 from tests.helpers.batches import labels, make_batch, make_model
 from tools.toy_corpus import SMALL
 
@@ -45,16 +49,17 @@ pytestmark = pytest.mark.usefixtures("log_everything")
 
 
 def run(root, logs, file_values=None, **flags):
-    """Trains; returns the run's folder, the newest below ``logs``."""
+    """Trains to the end; returns the run's folder."""
     flags = {"datasetroot": str(root), "baselogdir": str(logs), **flags}
     config = make_config(SETTINGS if file_values is None else file_values, flags)
-    assert train(config, ["main_ctc.py", "train"]) == 0
-    return max(logs.iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    result = train(config, command=["main_ctc.py", "train"])
+    assert not result.interrupted
+    return result.folder
 
 
 def set_up(root, **flags):
     config = make_config(SETTINGS, {"datasetroot": str(root), **flags})
-    return runs.setup(find_start(config), ["main_ctc.py"])
+    return runs.set_up_run(find_start(config), command=["main_ctc.py"])
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +118,9 @@ def test_the_mean_loss_of_a_split_counts_what_can_be_aligned():
 def step(model, batches, optimizer, grad_clip=None):
     batches, cpu = [batches] if isinstance(batches, Batch) else batches, torch.device("cpu")
     scaler = make_scaler(cpu, "fp32")
-    return train_step(model, batches, optimizer, grad_clip, cpu, "fp32", scaler)
+    return train_step(
+        model, batches, optimizer, device=cpu, precision="fp32", scaler=scaler, grad_clip=grad_clip
+    )
 
 
 @pytest.mark.parametrize("penalties", [{}, {"l1": 1e-3, "l2": 1e-2}])
@@ -134,7 +141,7 @@ def test_a_step_by_hand(penalties, grad_clip):
 
     model = make_model(**penalties)
     done = step(model, batch, torch.optim.SGD(model.parameters(), lr=0.1), grad_clip)
-    assert done.taken and done.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert done.n_clips == 2 and done.loss == pytest.approx(loss.item(), rel=1e-5)
     assert done.grad_norm == pytest.approx(norm, rel=1e-4)  # before clipping
     for after, before, gradient in zip(
         model.parameters(), make_model().parameters(), gradients, strict=True
@@ -153,9 +160,9 @@ def test_gradients_of_several_batches_are_those_of_one():
         whole = make_batch(*clips)
         for group in groups:
             features = unpack_sequence(whole[0])[first : first + len(group)]
-            batch = Batch((pack_sequence(features), labels(*group)))
-            batch.ids, first = whole.ids[first : first + len(group)], first + len(group)
-            batches.append(batch)
+            ids = whole.ids[first : first + len(group)]
+            batches.append(Batch(pack_sequence(features), labels(*group), ids=ids))
+            first += len(group)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         done = step(model, batches, optimizer)
         grads.append([done.loss, done.grad_norm, *(p.grad for p in model.parameters())])
@@ -168,14 +175,14 @@ def test_a_step_that_is_not_finite_is_skipped(caplog):
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
     before = [p.detach().clone() for p in model.parameters()]
     done = step(model, make_batch([1, 2], [1] * 5, [2]), optimizer)  # aaaaa needs 9 frames of 8
-    assert not done.taken and done.loss == math.inf
+    assert done == Skipped(Reason.NOT_FINITE) and done.is_failure
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
     assert not optimizer.state
     assert "step skipped" in caplog.text and "clip 1 (inf)" in caplog.text
     assert "clip 0" not in caplog.text and "clip 2" not in caplog.text
 
     done = step(model, make_batch([1, 2], [2]), optimizer)
-    assert done.taken and math.isfinite(done.loss)
+    assert isinstance(done, Step) and math.isfinite(done.loss)
     assert all(p.isfinite().all() for p in model.parameters())
     assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))
 
@@ -264,14 +271,14 @@ def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
 
 def test_the_model_file_says_where_it_is_from(first, toy_root):
     file = load_model(first / "best_model.pt")
-    corpus = prepare_split(toy_root / "toy-1.0" / "fr", "train", 0.5, 5)
+    corpus = prepare_split(toy_root / "toy-1.0" / "fr", "train", min_s=0.5, max_s=5)
     assert file.origin["command"] == "python main_ctc.py train"
     assert file.origin["versions"]["torch"] == torch.__version__
     assert set(file.origin["sound"]) == {"band_hz", "speech_dbfs"}
     about = file.origin["corpus"]
     assert (about["version"], about["lang"], about["clips"]) == ("toy-1.0", "fr", len(corpus))
     assert about["train_tsv_sha256"] == corpus.fingerprint
-    assert file.features == {"rate": 16_000, "win_length": 0.04, "win_step": 0.01, "nmels": 20}
+    assert file.features == FeatureSettings(rate=16_000, win_length=0.04, win_step=0.01, nmels=20)
     plain = ClipDataset(corpus, CharMap(), WaveformProcessor())
     assert file.normalization == pytest.approx(measure_normalization(plain), rel=1e-9)
     assert file.charmap == CharMap()
@@ -367,7 +374,7 @@ def test_figures_that_are_not_finite_are_null(few_root, tmp_path, monkeypatch):
 
 def test_a_broken_evaluation_fails_before_the_first_step(few_root, tmp_path, monkeypatch):
     steps = []
-    monkeypatch.setattr(training, "train_step", lambda *args: steps.append(args))
+    monkeypatch.setattr(training, "train_step", lambda *args, **how: steps.append(args))
     monkeypatch.setattr(training, "evaluate", evaluations())
     with pytest.raises(IndexError):
         run(few_root, tmp_path)
@@ -378,15 +385,18 @@ def test_a_broken_evaluation_fails_before_the_first_step(few_root, tmp_path, mon
 def test_ctrl_c_keeps_the_best_model(few_root, tmp_path, monkeypatch, caplog, n_epochs_done):
     train_epoch, calls = training.train_epoch, []
 
-    def interrupted(*args):
+    def interrupted(*args, **how):
         calls.append(args)
         if len(calls) > n_epochs_done:
             raise KeyboardInterrupt
-        return train_epoch(*args)
+        return train_epoch(*args, **how)
 
     monkeypatch.setattr(training, "train_epoch", interrupted)
     flags = dict(datasetroot=str(few_root), baselogdir=str(tmp_path), logname="x", num_epochs=5)
-    assert train(make_config(SETTINGS, flags), ["main_ctc.py"]) == 130
+    result = train(make_config(SETTINGS, flags))
+    assert result.interrupted and result.signal == signal.SIGINT
+    assert (result.folder, result.n_epochs) == (tmp_path / "x", n_epochs_done)
+    assert (result.best is not None) == bool(n_epochs_done)
     assert (tmp_path / "x" / "best_model.pt").exists() == bool(n_epochs_done)
     assert f"--resume_from {tmp_path / 'x'}\n" in caplog.text
     if n_epochs_done:
@@ -456,7 +466,7 @@ def test_more_than_half_broken_stops(toy_folder, tmp_path, split):
 
 def test_a_split_that_breaks_while_training_stops(few_root, tmp_path, monkeypatch):
     """Such as a network drive that goes away after the normalisation was measured."""
-    monkeypatch.setattr(runs, "measure_normalization", lambda *args: (0.0, 1.0))
+    monkeypatch.setattr(runs, "measure_normalization", lambda *args, **how: (0.0, 1.0))
     monkeypatch.setattr(
         ClipDataset, "__getitem__", lambda self, draw: LeftOut(self.corpus.path(draw.row), "gone")
     )
@@ -488,12 +498,19 @@ def test_the_flags_reach_the_parts(few_root):
         l1=0.5, l2=0.75, cell_type="LSTM", nlayers_rnn=2, nhidden_rnn=5, rnn_norm=True,
     )  # fmt: skip
     model, processor = made.model, made.train.processor
-    assert (model.n_mels, model.l1, model.l2, model.cnn[3].p) == (13, 0.5, 0.75, 0.25)
+    assert (model.l1, model.l2, model.cnn[3].p) == (0.5, 0.75, 0.25)
     assert (model.rnn.mode, model.rnn.num_layers, model.rnn.hidden_size) == ("LSTM", 2, 5)
-    assert len(model.rnn_norms) == 1 and made.model_file({}).architecture.rnn_norm
-    assert (processor.nmels, processor.n_fft, processor.max_freq_bins) == (13, 800, 6)
-    assert (processor.n_time_masks, processor.augment) == (3, True)
-    assert not made.dev.processor.augment
+    assert len(model.rnn_norms) == 1
+    assert made.model_file({}).architecture == Architecture(
+        n_mels=13, nhidden_rnn=5, nlayers_rnn=2, cell_type="LSTM", vocab_size=44, rnn_norm=True
+    )
+    assert (
+        made.model_file({}).features
+        == processor.settings
+        == FeatureSettings(rate=16_000, win_length=0.05, win_step=0.01, nmels=13)
+    )
+    assert processor.spec_augment == SpecAugment(n_time_masks=3, max_freq_share=0.5)
+    assert made.dev.processor.spec_augment is None
 
 
 def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
@@ -510,6 +527,55 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
         set_up(few_root, resume_from=str(first / "best_model.pt"), nhidden_rnn=9)
     with pytest.raises(UserError, match="no model file at"):
         set_up(few_root, resume_from=str(tmp_path / "none.pt"))
+
+
+def test_settings_are_resolved_into_new_ones(first, few_root):
+    """The seed is drawn, sizes come from the model file; what was given stays as it was."""
+    flags = {"datasetroot": str(few_root), "resume_from": str(first / "best_model.pt")}
+    config = make_config({}, flags)
+    before = config.to_yaml()
+    start = find_start(config)
+    resolved = runs.resolve(start)
+    assert resolved.training.seed is not None and resolved.model.nhidden_rnn == 8
+    assert start.config.to_yaml() == before and start.config.training.seed is None
+    assert replace(resolved.training, seed=None) == config.training
+
+
+def test_the_best_epoch_is_in_the_result(few_root, tmp_path):
+    """Of a run as a library's function, without a command and where nobody has set up the log."""
+    logging.getLogger("asr_ctc").setLevel(logging.NOTSET)
+    config = make_config(SETTINGS, {"datasetroot": str(few_root), "baselogdir": str(tmp_path)})
+    result = train(config)
+    assert logging.getLogger("asr_ctc").level == logging.NOTSET
+    file = load_model(result.folder / "best_model.pt")
+    assert (result.n_epochs, result.signal, file.origin["command"]) == (2, None, "")
+    scores = {f"dev_{name}": getattr(result.best, name) for name in ("cer", "wer", "loss")}
+    assert file.scores == {"epoch": result.best.epoch, **scores}
+    assert "epoch 2/2" in (result.folder / "train.log").read_text()
+
+
+def test_a_step_minimises_the_objective_that_it_is_given():
+    batch, model = make_batch([1, 2], [2]), make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    cpu = torch.device("cpu")
+
+    def halved(model, batch):
+        return ctc_objective(model, batch) / 2
+
+    one, half = (
+        train_step(
+            model,
+            [batch],
+            optimizer,
+            device=cpu,
+            precision="fp32",
+            scaler=make_scaler(cpu, "fp32"),
+            objective=objective,
+        )
+        for objective in (ctc_objective, halved)
+    )
+    assert half.loss == pytest.approx(one.loss / 2)
+    assert half.grad_norm == pytest.approx(one.grad_norm / 2, rel=1e-4)
 
 
 def test_charsets(few_root, tmp_path, caplog):
@@ -543,7 +609,7 @@ def test_one_process_of_a_machine_indexes_the_corpus(few_root, monkeypatch, loca
 
     monkeypatch.setattr(runs, "prepare_split", prepare_split)
     config = make_config(SETTINGS, {"datasetroot": str(few_root)})
-    runs.setup(find_start(config), ["main_ctc.py"], Watched(local_rank=local_rank))
+    runs.set_up_run(find_start(config), world=Watched(local_rank=local_rank))
     indexing = ["train", "dev"]
     assert happened == (["meet", *indexing] if local_rank else [*indexing, "meet"])
 
@@ -558,7 +624,7 @@ def test_run_folders_are_never_shared(tmp_path):
     (folder / "train.log").write_text("")
     (tmp_path / "file").write_text("")
     in_the_way = make_config(SETTINGS, {"baselogdir": str(tmp_path / "file")})
-    for check in run_folder.check_run_folder, lambda config: train(config, []):  # before any work
+    for check in run_folder.check_run_folder, train:  # before any work
         with pytest.raises(UserError, match="mine holds a run already: choose another --logname"):
             check(named)
         with pytest.raises(UserError, match="--baselogdir .*file: cannot be written"):
@@ -570,15 +636,17 @@ def test_run_folders_are_never_shared(tmp_path):
 
 def overfit(root, logs, **flags):
     flags = {"datasetroot": str(root), "baselogdir": str(logs), "debug": True, **flags}
-    status = overfit_one_batch(make_config(SETTINGS, flags), ["main_ctc.py"])
-    assert not os.path.exists(logs)  # saves nothing
-    return status
+    config = make_config(SETTINGS, flags)
+    before = config.to_yaml()
+    result = overfit_one_batch(config)
+    assert not os.path.exists(logs) and config.to_yaml() == before  # saves and changes nothing
+    return result
 
 
 def test_a_batch_is_learnt_by_heart(few_root, tmp_path, caplog):
     """With all that would stand in the way, were it not switched off."""
     flags = dict(nhidden_rnn=64, batch_size=3, base_lr=3e-3, dropout=0.5, l2=1.0, weight_decay=99.0)
-    assert overfit(few_root, tmp_path / "logs", debug_steps=500, **flags) == 0
+    assert overfit(few_root, tmp_path / "logs", debug_steps=500, **flags).passed
     assert "PASSED: all 3 clips of the batch decode perfectly" in caplog.text
 
 
@@ -590,14 +658,15 @@ def test_one_batch_is_no_work_for_several_processes(few_root, tmp_path, monkeypa
 
 
 def test_one_step_is_not_enough(few_root, tmp_path, caplog):
-    assert overfit(few_root, tmp_path / "logs", debug_steps=1) == 1
+    result = overfit(few_root, tmp_path / "logs", debug_steps=1)
+    assert (result.passed, result.n_steps) == (False, 1)
     assert "FAILED: 0 of 6 clips decode perfectly after 1 steps. " in caplog.text
     assert re.search(r"after 1 steps\. \w.*--debug_steps", caplog.text)
 
 
 @pytest.mark.parametrize("base_lr", [1e-9, 1e3])
 def test_a_hopeless_learning_rate_is_diagnosed(few_root, tmp_path, caplog, base_lr):
-    assert overfit(few_root, tmp_path / "logs", debug_steps=12, base_lr=base_lr) == 1
+    assert not overfit(few_root, tmp_path / "logs", debug_steps=12, base_lr=base_lr).passed
     assert re.search(r"FAILED: .*--base_lr", caplog.text)
 
 
@@ -613,5 +682,5 @@ def test_a_hopeless_learning_rate_is_diagnosed(few_root, tmp_path, caplog, base_
 def test_the_steps_are_their_own_setting(file_values, flags, n_steps, few_root, tmp_path, caplog):
     flags = {"datasetroot": str(few_root), "baselogdir": str(tmp_path / "logs"), **flags}
     config = make_config({**SETTINGS, **file_values}, flags)
-    assert overfit_one_batch(config, ["main_ctc.py"]) == 1
+    assert not overfit_one_batch(config).passed
     assert f"clips decode perfectly after {n_steps} steps. " in caplog.text

@@ -102,22 +102,20 @@ def make_caches(config: Config, corpora, augmentation) -> list[FeatureCache | No
     return open_caches(where.cache_dir, where.cache_gb, corpora, make_processor(config))
 
 
-def take_sizes(config: Config, file: ModelFile) -> None:
-    """Sets features and sizes to those of the model whose weights a new run starts from.
+def with_sizes_of(file: ModelFile, config: Config) -> Config:
+    """The settings with features and sizes of the model whose weights a new run starts from.
 
     UserError when a typed flag contradicts the file.
     """
     from_file = {**file.features, **file.architecture._asdict()}
-    taken = {
-        name: (config.features, from_file[name]) for name in ("nmels", "win_length", "win_step")
-    }
-    for name in ("nhidden_rnn", "nlayers_rnn", "cell_type", "rnn_norm"):
-        taken[name] = (config.model, from_file[name])
+    features, sizes = "nmels win_length win_step", "nhidden_rnn nlayers_rnn cell_type rnn_norm"
+    values = {name: from_file[name] for name in f"{features} {sizes}".split()}
     problems = []
-    for name, (section, value) in taken.items():
-        if name in config.typed and getattr(section, name) != value:
-            problems.append(f"--{name} {getattr(section, name)} (the file has {value})")
-        setattr(section, name, value)
+    for section, names in ((config.features, features), (config.model, sizes)):
+        for name in names.split():
+            asked = getattr(section, name)
+            if name in config.typed and asked != values[name]:
+                problems.append(f"--{name} {asked} (the file has {values[name]})")
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
@@ -126,3 +124,4 @@ def take_sizes(config: Config, file: ModelFile) -> None:
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
+    return config.replace(**values)

@@ -1,5 +1,6 @@
 """What is wrong with a corpus, before any training: `main_ctc.py check`.
 
+corpus_check.py  all of it: the report and its files
 scan.py      decodes every clip once, in parallel, to a few numbers each
 faults.py    what is wrong with which clip; every threshold and where it comes from
 texts.py     characters, Unicode forms, what splits share

@@ -1,46 +1,39 @@
-"""The commands of main_ctc.py; the only file that prints results for a person.
-
-Heavy imports wait until a command runs, so that --help answers at once.
-"""
+"""The command line: finds the command and its settings, runs it, turns errors into a status."""
 
 import sys
+from pathlib import Path
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.align import run_align
-from asr_ctc.commands.check import run_check
-from asr_ctc.commands.compare import run_compare
-from asr_ctc.commands.info import run_info
-from asr_ctc.commands.lm import run_lm
-from asr_ctc.commands.runs import run_runs
-from asr_ctc.commands.split import run_split
-from asr_ctc.commands.test import run_test
-from asr_ctc.commands.train import run_train
-from asr_ctc.config.flags import parse
+from asr_ctc.commands import align, check, compare, info, lm, runs, split, test, train
+from asr_ctc.config.flags import Command, make_completion_parser, parse
 from asr_ctc.config.load import make_config, read_yaml
+
+MODULES = train, test, align, compare, info, runs, check, split, lm
+COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
+
+
+def program_name() -> str:
+    """How this program was called: python main_ctc.py, python -m asr_ctc, or asr-ctc."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return "python -m asr_ctc"
+    return f"python {name}" if name.endswith(".py") else name
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns its exit status: 0, 1 (a check failed), 2 (wrong use), 130."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        command, words, flags = parse(argv)
+        command, words, flags = parse(argv, COMMANDS, program_name())
+        if command is None:
+            print(completion(flags["print_completion"]))
+            return 0
         separate_standard_error()
         configure_logging()
         file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
-        config = make_config(file_values, flags, scoring=command in ("test", "align"))
-        run = {
-            "train": run_train,
-            "test": run_test,
-            "compare": run_compare,
-            "align": run_align,
-            "info": run_info,
-            "runs": run_runs,
-            "check": run_check,
-            "split": run_split,
-            "lm": run_lm,
-        }[command]
-        return run(config, words, ["main_ctc.py", *argv])
+        config = make_config(file_values, flags, names=command.names, defaults=command.defaults)
+        return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,3 +59,17 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def completion(shell: str) -> str:
+    """A script that completes this program's commands and flags in bash, zsh or tcsh."""
+    try:
+        import shtab
+    except ImportError:
+        raise UserError("--print_completion needs the package shtab: pip install shtab") from None
+    if shell not in shtab.SUPPORTED_SHELLS:
+        known = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise UserError(f"--print_completion must be one of {known}, found {shell!r}")
+    program = program_name().removeprefix("python ")
+    parser = make_completion_parser(COMMANDS, program, file=shtab.FILE, folder=shtab.DIRECTORY)
+    return shtab.complete(parser, shell)

@@ -28,10 +28,10 @@ def score_split(
     posteriors and ``method`` is its name. UserError for a column or a file that cannot be used,
     before anything is read, and when more than half of the clips cannot be.
     """
-    settings = config.scoring
+    settings, output = config.scoring, config.output
     corpus: Corpus = loader.dataset.corpus
     columns = columns_of(corpus, settings.by)
-    for path in (settings.csv, settings.html, settings.hypotheses):
+    for path in (output.csv, output.html, output.hypotheses):
         if path and not Path(path).parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
 
@@ -60,9 +60,9 @@ def score_split(
         **make_report(errors, strict, columns),
     }
     files = {
-        settings.csv: lambda: as_csv(errors, columns),
-        settings.html: lambda: as_page(report),
-        settings.hypotheses: lambda: as_jsonl(clips),
+        output.csv: lambda: as_csv(errors, columns),
+        output.html: lambda: as_page(report),
+        output.hypotheses: lambda: as_jsonl(clips),
     }
     written = [path for path in files if path]
     for path in written:
@@ -117,8 +117,8 @@ def run_score(recognizer, config) -> int:
     from asr_ctc.scoring.screen import as_text
 
     settings = beam_settings(config, recognizer)
-    corpus, n_there = split_to_read(recognizer, config, config.corpus.split)
-    loader = make_scoring_loader(recognizer, corpus, config.corpus.nthreads)
+    corpus, n_there = split_to_read(recognizer, config, config.input.split)
+    loader = make_scoring_loader(recognizer, corpus, config.runtime.nthreads)
     decode, method = greedy_decode, "greedy"
     if config.decoding.beamsearch:
         width = config.decoding.beamwidth
@@ -128,7 +128,7 @@ def run_score(recognizer, config) -> int:
     report, left_out, written = scored
     for clip, reason in left_out:
         print(f"note: {clip}: {reason}", file=sys.stderr)
-    print(split.as_json(report) if config.runs.json else as_text(report))
+    print(split.as_json(report) if config.output.json else as_text(report))
     if written:
         print(f"written: {', '.join(written)}", file=sys.stderr)
     return 0

@@ -37,13 +37,19 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
     """
     if distributed.n_processes() > 1:
         raise UserError("--debug trains in one process: start it with python, not with torchrun")
-    config.model.dropout = config.model.l1 = config.model.l2 = 0.0
-    config.training.weight_decay, config.training.scheduler = 0.0, None
-    config.features.train_augment, config.features.augment = False, []
-    config.corpus.cache_dir = None
+    config = config.replace(
+        dropout=0.0,
+        l1=0.0,
+        l2=0.0,
+        weight_decay=0.0,
+        scheduler=None,
+        train_augment=False,
+        augment=[],
+        cache_dir=None,
+    )
     n_steps = config.training.num_epochs if "num_epochs" in config.typed else DEBUG_STEPS
     run = setup(find_start(config), command)
-    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config.training), 0)
+    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, run.config), 0)
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")

@@ -15,7 +15,13 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile, features_of
-from asr_ctc.assembly.parts import make_caches, make_charmap, make_model, make_processor, take_sizes
+from asr_ctc.assembly.parts import (
+    make_caches,
+    make_charmap,
+    make_model,
+    make_processor,
+    with_sizes_of,
+)
 from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
@@ -92,16 +98,18 @@ def refuse_lost_masks(config: Config) -> None:
 def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     """Corpus, character map, normalisation and model of a run; writes no more than the caches."""
     config, training = start.config, start.config.training
-    if training.seed is None:
-        training.seed = world.from_main(lambda: random.SystemRandom().randrange(2**32))
-        log.info("seed drawn: %d", training.seed)
-    torch.manual_seed(training.seed)
+    if config.runtime.seed is None:
+        seed = world.from_main(lambda: random.SystemRandom().randrange(2**32))
+        log.info("seed drawn: %d", seed)
+        config = config.replace(seed=seed)
+    n_threads, seed = config.runtime.nthreads, config.runtime.seed
+    torch.manual_seed(seed)
     compute.use_processor()
     compute.keep_freed_memory()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(training.precision, device)
     if start.file and not start.folder:
-        take_sizes(config, start.file)
+        config = with_sizes_of(start.file, config)
     augmentation = parse_augmentation(config.features.augment)
 
     where = config.corpus
@@ -110,8 +118,8 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     bounds = where.min_duration, where.max_duration
     excluded = read_excluded(where.exclude) if where.exclude else {}
     with world.one_first():  # the others find its index
-        train = prepare_split(folder, "train", *bounds, where.nthreads, excluded=excluded, **source)
-        dev = prepare_split(folder, "dev", *bounds, where.nthreads, excluded=excluded, **source)
+        train = prepare_split(folder, "train", *bounds, n_threads, excluded=excluded, **source)
+        dev = prepare_split(folder, "dev", *bounds, n_threads, excluded=excluded, **source)
     report_excluded(where.exclude, excluded, (train, dev))
 
     if start.file and (start.folder or "charset" not in config.given):
@@ -128,7 +136,7 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
     else:
         unnormalised = ClipDataset(train, charmap, plain, cache=train_cache)
         normalization = world.from_main(
-            lambda: measure_normalization(unnormalised, where.nthreads, training.seed)
+            lambda: measure_normalization(unnormalised, n_threads, seed)
         )
     train_processor = make_processor(config, normalization, config.features.train_augment)
     origin = start.file.origin if start.folder else describe_origin(config, command, folder, train)
@@ -148,7 +156,7 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
             train,
             charmap,
             train_processor,
-            training.seed,
+            seed,
             model.output_lengths,
             augmentation,
             train_cache,

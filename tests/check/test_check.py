@@ -12,12 +12,12 @@ import pytest
 import soundfile
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.check.corpus_check import check_corpus
 from asr_ctc.check.report import suggested_batch_size
 from asr_ctc.check.scan import measure
 from asr_ctc.check.screen import as_text
 from asr_ctc.check.texts import unicode_forms
 from asr_ctc.commands import main as cli
-from asr_ctc.commands.check import check_corpus
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.exclude import leave_out_listed, read_excluded

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from asr_ctc.assembly.language_model import build_language_model, perplexity
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.lm import build_language_model, perplexity
 from asr_ctc.config.load import make_config
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import SPACE, GrowingModel

@@ -21,6 +21,7 @@ COMMAND = Command(
     summary="decide whether model B is better than model A, by a paired bootstrap",
     run=run_compare,
     words="A.jsonl B.jsonl",
+    takes_words="two files of hypotheses",
     min_words=2,
     max_words=2,
     common=("json", "case", "accents", "punctuation"),

@@ -60,6 +60,7 @@ COMMAND = Command(
     summary="describe a model file",
     run=run_info,
     words="[FILE]",
+    takes_words="one model file",
     max_words=1,
     common=("modelpath", "baselogdir"),
     examples=("info", "info logs/RUN/best_model.pt"),

@@ -28,7 +28,8 @@ class Command:
     common: tuple[str, ...]  # settings that its help shows first
     further: tuple[str, ...] = ()  # settings, or whole sections of them
     ignored: tuple[str, ...] = ()  # likewise; taken without effect, and not in its help
-    words: str = ""  # what it takes besides flags, for its usage, and how many of them
+    words: str = ""  # what it takes besides flags, for its usage
+    takes_words: str = ""  # the same for errors, such as "two files"
     min_words: int = 0
     max_words: int = 0
     details: str = ""
@@ -100,16 +101,31 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
 
 def help_of(name: str, command: Command) -> str:
     """What a setting means to a command, with its default."""
+    default = default_text(name, command)
+    return meaning_of(name, command) + (f" (default: {default})" if default else "")
+
+
+def meaning_of(name: str, command: Command) -> str:
+    return _own_help(name, command).partition(" (default: ")[0]
+
+
+def default_text(name: str, command: Command) -> str:
+    """The default as a person reads it: as its help says, else its value; empty for no value."""
+    said = _own_help(name, command).partition(" (default: ")[2]
+    if said:
+        return said.removesuffix(")")
     _, f, hint = settings()[name]
-    text = f.metadata["help_of"].get(command.name, f.metadata["help"])
     default = command.defaults.get(name, default_of(f))
-    if "(default:" in text or default in (None, []):
-        return text
     if hint is bool:
-        shown = "on" if default else "off"
-    else:
-        shown = " ".join(map(str, default)) if is_list(hint) else default
-    return f"{text} (default: {shown})"
+        return "on" if default else "off"
+    if default in (None, []):
+        return ""
+    return " ".join(map(str, default)) if is_list(hint) else str(default)
+
+
+def _own_help(name: str, command: Command) -> str:
+    metadata = settings()[name][1].metadata
+    return metadata["help_of"].get(command.name, metadata["help"])
 
 
 def value_of(name: str) -> str:
@@ -168,7 +184,7 @@ def make_main_parser(commands: Mapping[str, Command], program: str) -> argparse.
     )
     parser.add_argument(
         "--print_completion",
-        metavar="bash|zsh|tcsh",
+        metavar="bash|zsh",
         default=argparse.SUPPRESS,
         help="print a script that completes commands and flags in a shell",
     )
@@ -219,9 +235,10 @@ def parse(
     _refuse_foreign(options, command, commands)
     namespace = vars(make_parser(command, program).parse_args(options))  # --help ends here
     if not command.min_words <= len(others) <= command.max_words:
-        wrong = f"unexpected word {others[0]!r}"
-        if command.words:
-            wrong = f"{name} takes {command.words}, found {' '.join(others) or 'none'}"
+        if command.max_words:
+            wrong = f"{name} takes {command.takes_words}, found {len(others)}"
+        else:
+            wrong = f"unexpected word {others[0]!r}"
         raise UserError(f"{wrong} (see `{program} {name} --help`)")
     table, flags = settings(), {}
     for setting, value in namespace.items():

@@ -4,6 +4,7 @@ Flags win over the file, the file over the defaults. The settings themselves sta
 """
 
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Collection
@@ -29,7 +30,7 @@ from asr_ctc.config.settings import (
 
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
-NOT_SECTIONS = ("typed", "given")
+NOT_SECTIONS = ("typed", "given", "names")
 NONE_WORDS = {"", "none", "null", "~"}
 
 
@@ -39,7 +40,7 @@ class Config:
 
     ``given`` are the names of those that flags or a file set, ``typed`` of those that flags set.
     Only assembly and commands ask for them, to resolve what "not given" means; a part below gets
-    values.
+    values. ``names`` are the settings of the command that they were made for, None: all.
     """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -57,6 +58,7 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     typed: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()
+    names: tuple[str, ...] | None = None
 
     def has(self, name: str) -> bool:
         """Whether a flag or a file gave the setting: else its value is the default.
@@ -79,18 +81,27 @@ class Config:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_SECTIONS}
 
     def to_yaml(self) -> str:
-        """The settings as a file that ``--config`` reads back to the same values."""
+        """The settings as a file that ``--config`` reads back to the same values.
+
+        Those of other commands are not in it, so that it says nothing of what it does not concern,
+        such as the language model that `test` takes from a model file.
+        """
         lines = []
         for name, section in self.sections().items():
-            lines.append(f"# {name}: {section.__doc__}")
-            for f in fields(section):
-                lines.append(f"{name_of(f)}: {_yaml_scalar(getattr(section, f.name))}")
-            lines.append("")
+            used = [f for f in fields(section) if self.names is None or name_of(f) in self.names]
+            if used:
+                lines.append(f"# {name}: {section.__doc__}")
+                lines += [f"{name_of(f)}: {_yaml_scalar(getattr(section, f.name))}" for f in used]
+                lines.append("")
         return "\n".join(lines)
 
 
+@functools.cache
 def settings() -> dict[str, tuple]:
-    """{name: (section name, dataclass field, type)} of every setting, in order."""
+    """{name: (section name, dataclass field, type)} of every setting, in order.
+
+    Shared: not to be changed.
+    """
     table = {}
     for section in fields(Config):
         if section.name in NOT_SECTIONS:
@@ -208,16 +219,21 @@ def make_config(
     the file says of these is meant for training, and dropped too.
     """
     table, defaults = settings(), defaults or {}
-    problems = []
-    for name, value in {**file_values, **flag_values}.items():
-        problems += _range_problems(name, value, table[name][1].metadata)
+    problems, asked = [], {**file_values, **flag_values}
+    for name, (_, f, _) in table.items():
+        if name in asked:
+            problems += _range_problems(name, asked[name], f.metadata)
     used = {
         name: value
         for name, value in file_values.items()
         if (names is None or name in names) and name not in defaults
     }
     given = {**used, **flag_values}
-    config = Config(typed=frozenset(flag_values), given=frozenset(given))
+    config = Config(
+        typed=frozenset(flag_values),
+        given=frozenset(given),
+        names=None if names is None else tuple(names),
+    )
     config = config.replace(**{**defaults, **given})
     if problems := problems or _contradictions(config):
         raise UserError("; ".join(problems))

@@ -316,8 +316,11 @@ class InputConfig:
     )
     audiofile: list[str] = setting(
         [],
-        "recordings of any format, rate and length: files, folders, patterns such as '*.mp3'; "
-        "test also reads - (standard input)",
+        "recordings of any format, rate and length: files, folders, patterns such as '*.mp3'",
+        help_of={
+            "test": "recordings of any format, rate and length: files, folders, patterns such as "
+            "'*.mp3', or - (standard input)"
+        },
         value="FILE",
     )
     split: str = setting(
@@ -370,9 +373,8 @@ class DecodingConfig:
     )
     lm: str | None = setting(
         None,
-        "language model for the beam search: FILE.arpa, FILE.arpa.gz, or a KenLM binary, which "
-        "needs the package kenlm; none for no language model (default: the one that `lm --tune` "
-        "stored in the model file, with its weights)",
+        "language model for the beam search, FILE.arpa or FILE.arpa.gz; none for no language model "
+        "(default: the one that `lm --tune` stored in the model file, with its weights)",
         help_of={"lm": "with --tune, the language model to tune: FILE.arpa or FILE.arpa.gz"},
         value="FILE.arpa",
     )

@@ -13,7 +13,7 @@ from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import SPACE, GrowingModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.command import run
+from tests.helpers.command import call
 from tools.toy_corpus import HEADER
 
 TRAIN = ["Le chat dort.", "Le chien court !", "Où est le chat ?", "Un oiseau chante."]
@@ -121,7 +121,7 @@ def test_broken_texts(build, tmp_path):
 
 def test_the_command_says_what_it_did(root, tmp_path):
     text = text_file(tmp_path, "Le chat court.\nUn autre texte.\n")
-    done = run("lm --order 3 --out fr.arpa --datasetroot", root, "--text", text, cwd=tmp_path)
+    done = call("lm --order 3 --out fr.arpa --datasetroot", root, "--text", text, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "v-1.0/fr train: 4 sentences, 13 words"

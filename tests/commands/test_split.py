@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asr_ctc.assembly.split_files import parse_size
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands import split as splitting
+from asr_ctc.assembly import split_files as splitting
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.splitting import SPLITS, UNUSED, Clips, make_splits, sentence_keys
 from tests.helpers import command

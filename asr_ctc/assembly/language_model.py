@@ -84,7 +84,7 @@ def build_language_model(config: Config) -> Built:
         prune,
     )
     if not sum(source.n_words for source in sources):
-        raise UserError("no words to make a language model of: every sentence is empty or left out")
+        raise UserError("no words to learn from: every sentence is empty or excluded")
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
     return Built(path, model, dev, sources)
@@ -94,8 +94,8 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
     """--prune for every order: the last value stands for the higher ones too."""
     if prune[0] != 0 or sorted(prune) != list(prune) or len(prune) > order:
         raise UserError(
-            f"--prune {' '.join(map(str, prune))}: needed are at most --order {order} counts, the "
-            "first 0 (no word is left out), none less than the one before"
+            f"--prune {' '.join(map(str, prune))}: needs at most --order {order} counts, the "
+            "first 0 (no word is dropped), in ascending order"
         )
     return (*prune, *[prune[-1]] * (order - len(prune)))
 

@@ -1,7 +1,7 @@
 """Train, dev and test of one table, without shared speakers or sentences: for `split`.
 
 Clips are the edges of a graph between speakers and sentences. Each speaker and each sentence goes
-to one split; a clip whose speaker and sentence went to different ones is left out. The test split
+to one split; a clip whose speaker and sentence went to different ones is excluded. The test split
 is drawn first, then dev from what is left; train is all that neither has touched.
 """
 
@@ -83,7 +83,7 @@ def split_corpus(config: Config) -> Report:
         free &= ~rows
     clips = clips_of(corpus)
     if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
-        notes.append("no speaker is known: only sentences are kept apart")
+        notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
     if wanted.keep_test:
         split_of, reasons = extend_train(clips, free, corpus, layout, folder)
     else:
@@ -92,7 +92,7 @@ def split_corpus(config: Config) -> Report:
         split_of, reasons = make_splits(clips, free, *sizes, seed)
         for split, asked_s in zip(("test", "dev"), sizes, strict=True):
             if lacking_s(clips, split_of == SPLITS.index(split), asked_s):
-                notes.append(f"{split}: {asked_s / 3600:.2f} h asked for could not be had")
+                notes.append(f"{split}: too few clips are left for {asked_s / 3600:.2f} h")
     _refuse_empty(split_of, made, source)
 
     of_record = np.full(len(table.record) + len(table.left_out), UNUSED)
@@ -123,10 +123,10 @@ def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bo
         others = folder.glob(f"{file.stem}.*") if layout == "manifest" else ()
         for other in others:
             if other.suffix != file.suffix and other.suffix in (".tsv", ".csv", ".jsonl"):
-                raise UserError(f"{other} is there already, and {file.name} would contradict it")
+                raise UserError(f"{other} exists, and {file.name} would contradict it")
     there = [str(file) for file in files if file.exists()]
     if there and not force:
-        raise UserError(f"there already: {', '.join(there)} (--force overwrites)")
+        raise UserError(f"{', '.join(there)}: there already (--force overwrites)")
 
 
 def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> None:

@@ -63,7 +63,7 @@ def tune_language_model(config: Config) -> Tuning:
     """
     decoding = config.decoding
     if not decoding.lm:
-        raise UserError("lm --tune needs the language model: --lm FILE")
+        raise UserError("--tune needs a language model: --lm FILE")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)

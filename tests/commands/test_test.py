@@ -121,6 +121,26 @@ def test_several_files_of_any_format_rate_and_channel_count(folder, tmp_path):
     assert (stereo[0], six[0]) == pytest.approx((mono[0], mono[0]), abs=0.05)
 
 
+def test_texts_of_several_recordings_bear_their_names(folder, tmp_path):
+    samples = speak("abc def", np.random.default_rng(0))
+    for name in ("-take.wav", "b.wav"):  # as a pattern of the shell gives them
+        soundfile.write(tmp_path / name, samples, RATE_HZ)
+    (tmp_path / "c.wav").write_bytes(b"no audio")
+    words = "test --format text --modelpath", folder / MODEL, "--audiofile -take.wav b.wav c.wav"
+    finished = call(*words, cwd=tmp_path)
+    assert finished.returncode == 2
+    names = [line.split(":")[0] for line in finished.stdout.splitlines()]
+    assert names == ["-take.wav", "b.wav"]
+    assert "error: c.wav: is not audio" in finished.stderr
+    alone = call(*words[:2], "--audiofile b.wav", cwd=tmp_path)
+    assert finished.stdout.splitlines()[1] == f"b.wav: {alone.stdout}".rstrip("\n")
+
+    written = call(*words, "--out texts", cwd=tmp_path)
+    assert (written.returncode, written.stdout) == (2, "")
+    assert "written: 2 files in texts\n" in written.stderr
+    assert (tmp_path / "texts" / "b.txt").read_text() == alone.stdout
+
+
 # ------------------------------------------------------------------------------------- test --split
 
 

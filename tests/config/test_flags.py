@@ -185,6 +185,26 @@ def test_the_examples_of_a_command_are_commands(command):
         config.make_config({}, flags, names=command.names, defaults=command.defaults)
 
 
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_is_of_settings_that_train_takes(recipe):
+    values = config.read_yaml(recipe)
+    assert set(values) <= set(COMMANDS["train"].names)
+    config.make_config(values, {}, names=COMMANDS["train"].names)
+
+
+def test_the_published_commands():
+    assert parse("train --scheduler --train_augment")[2] == {
+        "scheduler": "step", "train_augment": True
+    }  # fmt: skip
+    assert parse("test --audiofile clip.mp3 --beamsearch")[2] == {
+        "audiofile": ["clip.mp3"], "beamsearch": True
+    }  # fmt: skip
+    assert parse("train --debug")[2] == {"debug": True}
+
+
 @pytest.mark.parametrize(
     "line, said",
     [

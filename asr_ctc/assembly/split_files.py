@@ -126,7 +126,7 @@ def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bo
                 raise UserError(f"{other} exists, and {file.name} would contradict it")
     there = [str(file) for file in files if file.exists()]
     if there and not force:
-        raise UserError(f"{', '.join(there)}: there already (--force overwrites)")
+        raise UserError(f"already there: {', '.join(there)} (--force overwrites)")
 
 
 def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> None:

@@ -1,13 +1,11 @@
 """`check`: what is wrong with a corpus, before any training."""
 
-from asr_ctc.commands.arguments import FIND_CORPUS, refuse_flags
+from asr_ctc.commands.arguments import FIND_CORPUS
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
 
 def run_check(config: Config, words: list[str], command: list[str]) -> int:
-    if not config.input.modelpath:
-        refuse_flags(config, ("device",), "need --modelpath")
     from asr_ctc.check.corpus_check import check_corpus
     from asr_ctc.check.screen import as_text
 

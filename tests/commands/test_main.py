@@ -77,7 +77,6 @@ def test_the_installed_command_shows_its_name(monkeypatch, capsys):
         ("test --audiofile a --split dev", "--split has no effect with --audiofile"),
         ("test --audiofile a --json", "--json has no effect with --audiofile, but --format json"),
         ("align --audiofile a --split dev", "--split has no effect with --audiofile"),
-        ("check --device cpu", "--device needs --modelpath"),
         ("split --keep_test --dev 0.2", "--dev has no effect with --keep_test"),
         ("lm --lm a.arpa", "--lm needs --tune"),
         ("lm --tune --lm a.arpa --order 3", "--order has no effect with --tune"),

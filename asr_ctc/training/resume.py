@@ -49,7 +49,7 @@ def find_start(config: Config) -> Start:
     """
     where, begun = config.training.resume_from, folder_before_restart()
     if begun and _is_saved(begun):
-        where, config = begun, make_config({}, {})
+        where, config = begun, make_config({}, {}, names=config.names)
     if where is None:
         return Start(config, begun=begun)
     path = Path(where)
@@ -100,7 +100,7 @@ def _resumed_config(config: Config, text: str, path: Path) -> Config:
             f"--resume_from {path.parent}: the run goes on as it began, which contradicts "
             f"{', '.join(problems)}; leave these out, or start a new run from best_model.pt"
         )
-    return make_config({**values, **changes}, {})
+    return make_config({**values, **changes}, {}, names=config.names)
 
 
 def restore(start: Start, state: State, sampler: DurationBatchSampler, world: World) -> None:

@@ -1,6 +1,7 @@
 """What goes wrong in a run, and what a run that goes on is given wrongly."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(cli, "run_test", fail)
+    monkeypatch.setitem(cli.COMMANDS, "test", replace(cli.COMMANDS["test"], run=fail))
     assert cli.main(["test"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: out of memory") and said.count("\n") == 1
@@ -108,7 +109,7 @@ def test_other_errors_of_torch_are_not_hidden(monkeypatch):
     def fail(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(cli, "run_test", fail)
+    monkeypatch.setitem(cli.COMMANDS, "test", replace(cli.COMMANDS["test"], run=fail))
     with pytest.raises(RuntimeError, match="shapes"):
         cli.main(["test"])
 

@@ -1,26 +1,53 @@
-# make demo   sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
-# make test   sets up everything and runs the tests
+# make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
+# make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
+# make quick    the tests that take no more than a few seconds each
+# make fuzz     tests of damaged input, with 10,000 cases each
+# make lint     style, and the form of the code
+# make wheel    a package to install, in dist/
 
 PYTHON ?= python3
-VENV   := .venv
+TORCH  ?=
+VENV   := .venv$(if $(TORCH),-$(TORCH))
 READY  := $(VENV)/ready
-RUN    := $(VENV)/bin/python
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RUN    := $(BIN)/python
+NEEDED := $(if $(TORCH),$(VENV)/)requirements.txt
 
-.PHONY: setup demo test clean
+ifneq ($(filter-out newest,$(TORCH)),)
+$(error TORCH=$(TORCH): only TORCH=newest is known)
+endif
+
+.PHONY: setup demo test quick fuzz lint wheel clean
 
 setup: $(READY)
 
 $(READY): requirements.txt requirements-dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	$(RUN) -c "import asr_ctc.decoding.beam_compiled"  # compiles it
+ifeq ($(TORCH),newest)
+	sed -e '/^torchaudio/d' -e 's/^torch==.*/torch/' requirements.txt > $(NEEDED)
+endif
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(NEEDED) -r requirements-dev.txt
+	$(RUN) -c "import asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"  # compiles them
 	touch $(READY)
 
 demo: $(READY)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" tools/demo.sh
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
 
 test: $(READY)
 	$(RUN) -m pytest -n auto --dist loadfile
 
+quick: $(READY)
+	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+
+fuzz: $(READY)
+	ASR_CTC_FUZZ=10000 $(RUN) -m pytest tests -k fuzz
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+wheel: $(READY)
+	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV)
+	rm -rf .venv .venv-newest build dist

@@ -1,7 +1,8 @@
-"""`python -m asr_ctc`: the command line."""
+"""`python -m asr_ctc` is `asr-ctc`."""
 
 import sys
 
 from asr_ctc.commands.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,7 +10,7 @@ others, and the fastest time of each counts. The log probability stands beside i
 decoder's own sum over the paths it kept, and once as minus the CTC loss of the labels it found:
 the one fair to all.
 
-With ``--lm`` the clip is decoded with these language models, ARPA files or KenLM binaries, as well.
+With ``--lm`` the clip is decoded with these language models, ARPA files, as well.
 
 Then a batch of made clips is decoded at once: compiled, and in torch on the GPU where there is one
 (the posteriors lie there, and the compiled search uses all cores), with torchaudio's

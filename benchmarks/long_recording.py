@@ -31,7 +31,7 @@ from asr_ctc.text.normalise import normalise_text
 
 PAUSE_S, LIMIT_WER, LIMIT_MB = (0.1, 1.5), 0.02, 500
 SCRIPT = (
-    "import resource, sys; from asr_ctc import cli; status = cli.main(sys.argv[1:]); "
+    "import resource, sys; from asr_ctc.commands import main; status = main.main(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr); "
     "sys.exit(status)"
 )

@@ -204,14 +204,11 @@ def _multiplier(weights: list[torch.Tensor], batch: int) -> Callable:
     bfloat16 matrix at every product, which for few rows costs as much as the product.
     """
     first = weights[0]
-    packable = first.device.type == "cpu" and first.dtype == torch.bfloat16
-    if packable and first.numel() >= PACKED_FROM and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        onednn = torch.ops.mkldnn
-        packed = [onednn._reorder_linear_weight(w.contiguous(), batch) for w in weights]
+    if first.numel() >= PACKED_FROM and (packed := _packed_for_onednn(weights, batch)):
 
         def multiply(x, out):
             for rows, matrix, result in zip(x, packed, out, strict=True):
-                result.copy_(onednn._linear_pointwise(rows, matrix, None, "none", [], ""))
+                result.copy_(_packed_product(rows, matrix))
 
         return multiply
     matrices = torch.stack([w.T for w in weights])
@@ -221,3 +218,26 @@ def _multiplier(weights: list[torch.Tensor], batch: int) -> Callable:
         out.copy_(torch.bmm(x, matrices, out=product))
 
     return multiply
+
+
+def _packed_for_onednn(weights: list[torch.Tensor], batch: int) -> list[torch.Tensor] | None:
+    """bfloat16 ``weights`` of a CPU, laid out for ``_packed_product`` with ``batch`` rows.
+
+    None for others, and where torch cannot: its operations are private, not in every build, and may
+    change. Hence one product is tried.
+    """
+    first = weights[0]
+    if first.device.type != "cpu" or first.dtype != torch.bfloat16:
+        return None
+    try:
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return None
+        packed = [torch.ops.mkldnn._reorder_linear_weight(w.contiguous(), batch) for w in weights]
+        _packed_product(first.new_zeros(batch, first.shape[1]), packed[0])
+    except (AttributeError, RuntimeError, TypeError):
+        return None
+    return packed
+
+
+def _packed_product(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, matrix, None, "none", [], "")

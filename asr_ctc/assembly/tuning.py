@@ -18,13 +18,12 @@ from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
-from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
-from asr_ctc.scoring.metrics import Scores, score
+from asr_ctc.scoring.metrics import ErrorRates, error_rates
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -37,16 +36,15 @@ class Tuning:
     """How dev is read greedily and with the best weights, and ``measure`` of it, WER or CER, with
     each weight and bonus: ``error_rates`` (weights, bonuses), all with the best ``unk_logp``.
 
-    ``path`` is the model file that now holds the language model and its weights; None for a KenLM
-    binary, which cannot be put there.
+    ``path`` is the model file that now holds the language model and its weights.
     """
 
-    path: Path | None
+    path: Path
     n_clips: int
     measure: str
     error_rates: np.ndarray
-    greedy: Scores
-    best: Scores
+    greedy: ErrorRates
+    best: ErrorRates
     lm_weight: float
     word_bonus: float
     unk_logp: float
@@ -71,11 +69,11 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
     references = [clip.reference for clip in evaluation.clips]
-    greedy = score(references, [clip.hypotheses[0].text for clip in evaluation.clips])
+    greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
 
-    def scores_with(unk_logp: float, lm_weight: float, word_bonus: float) -> Scores:
+    def rates_with(unk_logp: float, lm_weight: float, word_bonus: float) -> ErrorRates:
         fusion = fuse(
             model,
             recognizer.charmap,
@@ -88,13 +86,13 @@ def tune_language_model(config: Config) -> Tuning:
             charmap, width = recognizer.charmap, decoding.beamwidth
             return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
 
-        return score(references, list(threads.map(read, posteriors)))
+        return error_rates(references, list(threads.map(read, posteriors)), n_resamples=0)
 
     of_words = model.level == "word"
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        tried = {point: scores_with(*point) for point in bar(list(grid), "tuning", "point")}
+        tried = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point
@@ -103,13 +101,11 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
-    is_stored = isinstance(model, LanguageModel)
-    if is_stored:
-        recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
-        save_model(path, recognizer.file)
+    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+    save_model(path, recognizer.file)
     measure = "wer" if of_words else "cer"
     return Tuning(
-        path=path if is_stored else None,
+        path=path,
         n_clips=len(posteriors),
         measure=measure.upper(),
         error_rates=np.array(

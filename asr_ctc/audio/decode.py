@@ -1,25 +1,28 @@
-"""Any audio file to samples: decoding (libsndfile), one channel, one rate."""
+"""Any audio file to samples: decoding (libsndfile, else PyAV), one channel, one rate."""
 
 import contextlib
 import os
-import re
-import threading
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
-from asr_ctc.audio import mp3
+from asr_ctc.audio import containers, pyav
+from asr_ctc.audio.mixdown import Mixdown, MixdownChoice
 from asr_ctc.base.errors import AudioError
+from asr_ctc.base.quiet import quiet_decoder
 
 RATE_HZ = 16_000
 SILENCE_DBFS = -90.0
 LOUDEST = 2.0**32  # samples kept as 32-bit integers are still sound; beyond, power overflows
+RATES_HZ = 1_000, 1_000_000  # the lowest and the highest that a file may have; others are damage
 MP3_FRAME = 1152  # samples: the grain of an mp3's length
-_CUT_WAV = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED_WAV_BYTES = 0x7FFF_0000  # a writer that cannot seek back announces 2 or 4 GiB
+LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
+BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
 
 
 def load(
@@ -27,46 +30,63 @@ def load(
 ) -> np.ndarray:
     """The samples (S,) of a file: float32, mono, at ``rate`` Hz.
 
-    Mono is the mean of the channels, or the one that ``channel`` names.
+    Mono is the mean of the channels that carry sound, or the loudest where they cancel (see
+    mixdown.py), or the one that ``channel`` names. Floats that hold integers are scaled to ±1.
 
-    Any format that libsndfile reads (mp3, wav, flac, ogg...), any rate, any number of channels.
-    Raises AudioError for a file that is missing, a folder, empty, not audio, holds NaN, infinite or
-    absurd samples, or is truncated: fewer samples than its header, or ``expected_s``, announces. An
-    mp3 that holds more than its header announces, of which the decoder would not tell, is refused.
+    Any format that libsndfile reads (mp3, wav, flac, ogg...), and where PyAV is installed those
+    that it reads (m4a, webm...); any rate, any number of channels. A file that announces no length
+    is read to its end, a chained Ogg stream to its last link. Raises AudioError for a file that is
+    missing, a folder, empty, not audio, holds NaN, infinite or absurd samples, several recordings
+    put into one file, or is truncated: fewer samples than its header, or ``expected_s``, announces.
     """
-    with _opened(path) as file:
-        _refuse_more_than_announced(path, file)
-        announced, native_rate = _announced_frames(file), file.samplerate
-        try:
-            samples = file.read(dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
-            raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
-    expected = max(announced, int((expected_s or 0) * native_rate))
-    _check_length(path, len(samples), expected, native_rate)
-    return _mono(path, samples, native_rate, rate, channel)
+    with _opened(path) as decoder:
+        choice, blocks = MixdownChoice(decoder.channels), []
+        for samples in _read_blocks(path, decoder, BLOCK_SAMPLES):
+            choice.add(samples)
+            blocks.append(samples)
+        n_samples = sum(map(len, blocks))
+        _check_length(path, n_samples, decoder, expected_s)
+        mixdown = choice.mixdown(channel)
+    mono = np.concatenate([mixdown(samples) for samples in blocks])
+    return _resampled(path, mono, decoder.rate, rate)
 
 
-def blocks(path, rate: int = RATE_HZ, block_s: float = 30.0) -> Iterator[np.ndarray]:
+def blocks(
+    path, rate: int = RATE_HZ, block_s: float = 30.0, notes: list[str] | None = None
+) -> Iterator[np.ndarray]:
     """The samples that ``load`` gives, in consecutive blocks of about ``block_s`` seconds.
 
-    So a recording of any length takes no more memory than a block. AudioError as ``load``, for a
-    truncated file after its last block.
+    So a recording of any length takes no more memory than a block; one of several channels, or of
+    floats, is decoded twice, to choose the channel first. What a listener should know of how the
+    file is read is added to ``notes``. AudioError as ``load``, for a truncated file after its last
+    block.
     """
-    with _opened(path) as file:
-        _refuse_more_than_announced(path, file)
-        announced, native_rate, n_read = _announced_frames(file), file.samplerate, 0
-        resampler = soxr.ResampleStream(native_rate, rate, 1, dtype="float32")
-        while True:
-            try:
-                samples = file.read(max(1, int(block_s * native_rate)), "float32", always_2d=True)
-            except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
-                raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
-            if len(samples) == 0:
-                break
+    mixdown = _choose_mixdown(path)
+    with _opened(path) as decoder:
+        if notes is not None:
+            notes += filter(None, (decoder.note, mixdown.note))
+        n_read = n_resampled = 0
+        resampler = soxr.ResampleStream(decoder.rate, rate, 1, dtype="float32")
+        for samples in _read_blocks(path, decoder, max(1, int(block_s * decoder.rate))):
             n_read += len(samples)
-            yield resampler.resample_chunk(_mono(path, samples, rate, rate))
-        yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-    _check_length(path, n_read, announced, native_rate)
+            mono = np.ascontiguousarray(mixdown(samples), dtype=np.float32)
+            resampled = resampler.resample_chunk(mono)
+            n_resampled += len(resampled)
+            yield resampled
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        yield rest
+        n_resampled += len(rest)
+        _check_length(path, n_read if n_resampled else 0, decoder)
+
+
+def _choose_mixdown(path) -> Mixdown:
+    """The mixdown of a whole file, which is read only where there is something to choose."""
+    with _opened(path) as decoder:
+        choice = MixdownChoice(decoder.channels)
+        if decoder.channels > 1 or decoder.is_float:
+            for samples in _read_blocks(path, decoder, BLOCK_SAMPLES // decoder.channels):
+                choice.add(samples)
+        return choice.mixdown()
 
 
 def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
@@ -74,65 +94,27 @@ def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.
 
     Decodes no more than that. AudioError as ``load``, but for a truncated file.
     """
-    with _opened(path) as file:
-        native_rate = file.samplerate
-        try:
-            file.seek(min(int(start_s * native_rate), max(file.frames - 1, 0)))
-            n_samples = max(1, round(length_s * native_rate))
-            samples = file.read(n_samples, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
-            raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
+    with _opened(path, thorough=False) as decoder, _decoding(path):
+        decoder.skip(int(start_s * decoder.rate))
+        samples = decoder.read(max(1, round(length_s * decoder.rate)))
     if len(samples) == 0:
         raise AudioError(path, "holds no samples")
-    return _mono(path, samples, native_rate, rate)
-
-
-def _refuse_more_than_announced(path, file: soundfile.SoundFile) -> None:
-    if file.subtype != "MPEG_LAYER_III":
-        return
-    beyond = mp3.samples_beyond(path, file.frames)
-    if beyond > 0.02 * file.frames + 4 * MP3_FRAME:
-        raise AudioError(
-            path,
-            f"only its first {file.frames / file.samplerate:.2f} s can be decoded, "
-            f"{beyond / file.samplerate:.2f} s more are in it: several mp3 files in one? "
-            "Convert it to flac or wav first",
-        )
-
-
-def _check_length(path, n_samples: int, expected: int, rate: int) -> None:
-    """AudioError for a file without samples, and for one with fewer than it announces."""
-    if n_samples == 0:
-        raise AudioError(path, "holds no samples")
-    if n_samples < 0.98 * expected - 2 * MP3_FRAME:
-        raise AudioError(
-            path,
-            f"truncated: {n_samples / rate:.2f} s decoded of {expected / rate:.2f} s announced",
-        )
-
-
-def _mono(path, samples: np.ndarray, native_rate: int, rate: int, channel=None) -> np.ndarray:
-    """Samples (S, channels) as one channel at another rate; AudioError if they are no sound."""
-    low, high = float(samples.min()), float(samples.max())  # NaN if any sample is
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise AudioError(path, "holds NaN or infinite samples")
-    if max(-low, high) > LOUDEST:
-        raise AudioError(path, "holds samples of absurd size")
-    if channel is not None or samples.shape[1] == 1:
-        mono = samples[:, channel or 0]
-    else:
-        mono = samples.mean(axis=1)
-    if native_rate != rate:
-        mono = soxr.resample(mono, native_rate, rate)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+    _refuse_no_sound(path, samples)
+    choice = MixdownChoice(samples.shape[1])
+    choice.add(samples)
+    return _resampled(path, choice.mixdown()(samples), decoder.rate, rate)
 
 
 def duration_s(path) -> float:
-    """Length of a file in seconds, from its header alone; raises AudioError like ``load``."""
-    with _opened(path) as file:
-        if file.frames <= 0:
-            raise AudioError(path, "holds no samples")
-        return file.frames / file.samplerate
+    """Length of a file in seconds, as its header or the headers of its frames say.
+
+    Raises AudioError like ``load``. What announces no length anywhere is decoded to count it.
+    """
+    with _opened(path, thorough=False) as decoder, _decoding(path):
+        n_samples = decoder.n_samples()
+    if n_samples <= 0:
+        raise AudioError(path, "holds no samples")
+    return n_samples / decoder.rate
 
 
 def peak_dbfs(samples: np.ndarray) -> float:
@@ -146,61 +128,162 @@ def is_silent(samples: np.ndarray) -> bool:
     return peak_dbfs(samples) < SILENCE_DBFS
 
 
-def _announced_frames(file: soundfile.SoundFile) -> int:
-    """Frames that the header promises; libsndfile cuts a WAV's number to what the file holds."""
-    cut = _CUT_WAV.search(file.extra_info)
-    if cut and int(cut[2]) > 0 and int(cut[1]) < _STREAMED_WAV_BYTES:
-        return file.frames * int(cut[1]) // int(cut[2])
-    return file.frames
+def _read_blocks(path, decoder, n_samples: int) -> Iterator[np.ndarray]:
+    """Samples (n, channels) in blocks to the end; AudioError if they are no sound."""
+    while True:
+        with _decoding(path):
+            samples = decoder.read(n_samples)
+        if len(samples) == 0:
+            return
+        _refuse_no_sound(path, samples)
+        yield samples
 
 
 @contextlib.contextmanager
-def _opened(path):
+def _decoding(path):
+    try:
+        yield
+    except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
+        raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
+
+
+def _refuse_no_sound(path, samples: np.ndarray) -> None:
+    low, high = float(samples.min()), float(samples.max())  # NaN if any sample is
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise AudioError(path, "holds NaN or infinite samples")
+    if max(-low, high) > LOUDEST:
+        raise AudioError(path, "holds samples of absurd size")
+
+
+def _check_length(path, n_samples: int, decoder, expected_s: float | None = None) -> None:
+    """AudioError for a file without samples, and for one with fewer than are announced."""
+    if n_samples == 0:
+        raise AudioError(path, "holds no samples")
+    listed = int((expected_s or 0) * decoder.rate)
+    needed = max(decoder.n_announced * (1 - decoder.slack), listed * (1 - LISTED_SLACK))
+    if n_samples < needed - 2 * MP3_FRAME:
+        announced_s = max(decoder.n_announced, listed) / decoder.rate
+        raise AudioError(
+            path,
+            f"truncated: {n_samples / decoder.rate:.2f} s decoded of {announced_s:.2f} s announced",
+        )
+
+
+def _resampled(path, mono: np.ndarray, native_rate: int, rate: int) -> np.ndarray:
+    if native_rate != rate:
+        mono = soxr.resample(mono, native_rate, rate)
+        if len(mono) == 0:
+            raise AudioError(path, "holds no samples")
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+@contextlib.contextmanager
+def _opened(path, thorough: bool = True):
+    """The decoder of a file; ``thorough`` as for containers.layout."""
     path = Path(path)
     try:
-        size = path.stat().st_size
-        if path.is_dir():
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise AudioError(path, "is a folder, not an audio file")
-        if size == 0:
-            raise AudioError(path, "is empty (0 bytes)")
-        with _quiet_decoder, soundfile.SoundFile(path) as file:
-            if file.samplerate > 0 and file.channels > 0:
-                yield file
-                return
-    except soundfile.SoundFileError:
-        raise AudioError(path, "is not audio that can be decoded") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(path, "is not a file; what comes through a pipe is read as '-'")
+        with open(path, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise AudioError(path, "is empty (0 bytes)")
+            with _decoder(path, file, size, thorough) as decoder:
+                yield decoder
     except FileNotFoundError:
         raise AudioError(path, "no such file") from None
+    except ValueError as error:  # of the name
+        if "null byte" not in str(error) and "null character" not in str(error):
+            raise
+        raise AudioError(path, "is not the name of a file: it has a NUL in it") from None
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror or error})") from None
-    raise AudioError(path, "is not audio that can be decoded")
 
 
-class _QuietDecoder:
-    """Sends file descriptor 2 to nowhere while a file is decoded.
+@contextlib.contextmanager
+def _decoder(path: Path, file: BinaryIO, size: int, thorough: bool):
+    start = file.read(16)
+    kind = pyav.kind(start, path)
+    if not kind or not pyav.kind(start, Path()):
+        layout = containers.layout(file, size, thorough)
+        if layout.problem:
+            raise AudioError(path, layout.problem)
+        try:
+            decoder = SndfileDecoder(path, file, layout)
+        except (soundfile.SoundFileError, ValueError):
+            if not kind:
+                raise AudioError(path, "is not audio that can be decoded") from None
+        else:
+            with contextlib.closing(decoder):
+                yield decoder
+            return
+    with pyav.opened(path, file, kind) as decoder:
+        yield decoder
 
-    The mp3 decoder inside libsndfile writes its complaints straight to standard error, where they
-    would bury our own one-line message. Counted, so that threads can decode at the same time.
+
+class SndfileDecoder:
+    """Decodes a file with libsndfile, one link of its layout after the other.
+
+    rate (Hz), channels and is_float are those of all links. n_announced: samples of each channel
+    that the file announces; slack: the share by which that may be wrong; note: as of the layout.
     """
 
-    def __init__(self):
-        self.lock, self.users, self.saved = threading.Lock(), 0, None
+    slack = 0.0
 
-    def __enter__(self):
-        with self.lock:
-            self.users += 1
-            if self.users == 1:
-                self.saved = os.dup(2)
-                devnull = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(devnull, 2)
-                os.close(devnull)
+    def __init__(self, path: Path, file: BinaryIO, layout: containers.Layout):
+        self.file, self.links, self.note = file, layout.links or [None], layout.note
+        self.sizes: list[int] = []
+        kinds = set()
+        for link in range(len(self.links)):
+            self._open(link)
+            self.sizes.append(self.current.frames)
+            kinds.add((self.current.samplerate, self.current.channels))
+            if len(self.links) > 1:
+                self.current.close()
+        self.rate, self.channels = next(iter(kinds))
+        self.is_float = self.current.subtype in ("FLOAT", "DOUBLE")
+        if len(kinds) > 1:
+            raise AudioError(path, "holds several recordings of different rates or channels")
+        if not RATES_HZ[0] <= self.rate <= RATES_HZ[1]:
+            self.close()
+            raise AudioError(path, f"has {self.rate} samples a second: no sound, or damaged")
+        if len(self.links) > 1:
+            self._open(0)
+        self.n_announced = round(sum(self.sizes) * layout.announced_share)
 
-    def __exit__(self, *exception):
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                os.dup2(self.saved, 2)
-                os.close(self.saved)
+    def _open(self, link: int) -> None:
+        self.link, parts = link, self.links[link]
+        with quiet_decoder():
+            if parts is None:
+                self.file.seek(0)
+                self.current = soundfile.SoundFile(self.file.fileno(), closefd=False)
+            else:
+                self.current = soundfile.SoundFile(containers.JoinedParts(self.file, parts))
 
+    def close(self) -> None:
+        self.current.close()
 
-_quiet_decoder = _QuietDecoder()
+    def n_samples(self) -> int:
+        return sum(self.sizes)
+
+    def read(self, n_samples: int) -> np.ndarray:
+        """The next samples (n, channels), fewer at the end of a link, none after the last."""
+        while True:
+            with quiet_decoder():
+                samples = self.current.read(n_samples, "float32", always_2d=True)
+            if len(samples) or self.link + 1 == len(self.links):
+                return samples
+            self.close()
+            self._open(self.link + 1)
+
+    def skip(self, n_samples: int) -> None:
+        """Passes over samples, but never over the last one."""
+        while n_samples >= self.sizes[self.link] and self.link + 1 < len(self.links):
+            n_samples -= self.sizes[self.link]
+            self.close()
+            self._open(self.link + 1)
+        with quiet_decoder():
+            self.current.seek(min(n_samples, max(self.current.frames - 1, 0)))

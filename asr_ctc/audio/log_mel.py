@@ -1,11 +1,33 @@
 """From samples to log-mel spectrograms, and SpecAugment. Pure functions, and one class that holds
-the settings. The mel filters are torchaudio's, the only thing this file takes from there."""
+the settings."""
+
+import math
 
 import numpy as np
 import torch
-from torchaudio.functional import melscale_fbanks
 
 POWER_FLOOR = 1e-10  # -100 dB
+MEL_HZ, MEL_STEP = 700.0, 2595.0  # of the mel scale below
+
+
+def mel_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
+    """Triangles (n_fft // 2 + 1, n_mels) that share a power spectrum out to mel bins.
+
+    Their corners are evenly spaced on the mel scale, mel = 2595 log10(1 + Hz / 700), from 0 to half
+    of ``rate``; each rises from 0 at its neighbour's peak to 1 at its own, and falls to 0 at the
+    next. Source: Young et al., "The HTK Book", 5.4. In single precision and in the order of
+    torchaudio's ``melscale_fbanks``, so that both are equal to the bit.
+    """
+    highest_hz = float(rate // 2)
+    highest_mel = MEL_STEP * math.log10(1.0 + highest_hz / MEL_HZ)
+    corners_mel = torch.linspace(0.0, highest_mel, n_mels + 2)
+    corners_hz = MEL_HZ * (10.0 ** (corners_mel / MEL_STEP) - 1.0)
+    bins_hz = torch.linspace(0, rate // 2, n_fft // 2 + 1)
+    widths_hz = corners_hz.diff()
+    above_hz = corners_hz - bins_hz[:, None]  # (bins, corners)
+    rising = -above_hz[:, :-2] / widths_hz[:-1]
+    falling = above_hz[:, 2:] / widths_hz[1:]
+    return torch.minimum(rising, falling).clamp(min=0.0)
 
 
 def log_mel(waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor):
@@ -114,8 +136,7 @@ class WaveformProcessor:
         self.n_time_masks, self.max_time_frames = n_time_masks, round(max_time_s / win_step)
         self.max_warp_frames = round(max_warp_s / win_step)
         self.window = torch.hann_window(self.n_fft)
-        # rate // 2 is torchaudio's default, also where it is not half of the rate.
-        self.filters = melscale_fbanks(self.n_fft // 2 + 1, 0.0, float(rate // 2), nmels, rate)
+        self.filters = mel_filters(self.n_fft, nmels, rate)
 
     @property
     def min_samples(self) -> int:

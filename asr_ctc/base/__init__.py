@@ -4,5 +4,7 @@ errors.py    UserError and AudioError: what a user can cause, in one line
 files.py     files written whole or not at all; locks
 progress.py  the bar of long work
 compiled.py  numba functions whose machine code is kept, and renewed when their source changes
+report.py    results as dataclasses that become JSON
 console.py   standard error and the log of a command line
+quiet.py     what decoders write to standard error, hidden when a command asks
 """

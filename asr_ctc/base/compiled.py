@@ -7,10 +7,25 @@ from pathlib import Path
 
 import numba
 from numba.core import event
+from numba.core.options import DefaultOptions
 
 log = logging.getLogger("asr_ctc")
 
 CACHE_ERRORS = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)
+
+
+# Numba's own name for it, thus asked for; without it the functions are only slower.
+_NO_REFCOUNTS = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+
+
+def without_refcounts(function):
+    """Decorator: compiles a part of a compiled function that only borrows its arrays.
+
+    Numba counts the references to each array in a function's arguments, by atomic instructions:
+    for a tuple of twenty arrays that takes longer than a short function itself. The function may
+    neither make an array nor return one (numba refuses the former).
+    """
+    return numba.njit(**_NO_REFCOUNTS)(function)
 
 
 class _Announcer(event.Listener):

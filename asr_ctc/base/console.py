@@ -5,18 +5,20 @@ import logging
 import os
 import sys
 
+from asr_ctc.base.quiet import hide_decoder_messages
+
 
 def separate_standard_error() -> None:
-    """Gives sys.stderr a file descriptor of its own.
+    """Gives sys.stderr a file descriptor of its own, and hides what decoders write to descriptor 2.
 
-    While audio is decoded, descriptor 2 leads to nowhere (see audio.py): what bars and messages say
-    meanwhile must be seen all the same.
+    What bars and messages say meanwhile is seen all the same.
     """
     with contextlib.suppress(AttributeError, OSError, ValueError):  # none, or a stand-in
         if sys.stderr.fileno() == 2:
             own = os.dup(2)
             encoding = sys.stderr.encoding
             sys.stderr = open(own, "w", buffering=1, encoding=encoding, errors="backslashreplace")  # noqa: SIM115
+            hide_decoder_messages()
 
 
 def configure_logging() -> None:

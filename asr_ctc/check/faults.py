@@ -22,12 +22,13 @@ import math
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from asr_ctc.audio import decode as audio
-from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, Split
+from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, ScannedSplit
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 from asr_ctc.text.normalise import normalise_text
@@ -40,6 +41,11 @@ LEAST_RATE_CLIPS = 20
 TEST_LAST = ("train", "dev", "test")
 
 REFUSED, LEAVE_OUT, LISTEN = "refused", "leave out", "listen"
+ACTION_TITLES = {
+    REFUSED: "broken: training leaves them out by itself",
+    LEAVE_OUT: "better left out: exclude.txt lists them, train --exclude honours it",
+    LISTEN: "kept, but worth a look: exclude.txt holds them as comments",
+}
 
 
 class Kind(NamedTuple):
@@ -100,8 +106,12 @@ class Fault(NamedTuple):
         return KINDS[self.kind].action
 
 
-class RateLimits(NamedTuple):
-    """Characters per second of sound: the corpus's median, and what is plausible around it."""
+@dataclass(frozen=True)
+class RateLimits:
+    """Characters per second of sound: the corpus's median, and what is plausible around it.
+
+    Of too few clips the median and deviation are nan, and anything is plausible.
+    """
 
     median: float
     deviation: float  # of the natural logarithm
@@ -109,13 +119,14 @@ class RateLimits(NamedTuple):
     high: float
 
 
-Splits = dict[str, Split]
+Splits = dict[str, ScannedSplit]
 Faults = dict[tuple[str, int], Fault]
 
 
 def find_faults(
     splits: Splits,
     charmap: CharMap,
+    *,
     min_samples: int,
     output_frames: Callable,
     silent_dbfs: float,
@@ -125,7 +136,7 @@ def find_faults(
 
     ``output_frames`` maps samples to the model's output frames; ``min_samples`` is one window.
     """
-    found: Faults = {}
+    faults: Faults = {}
     for name, split in splits.items():
         for row in range(len(split)):
             fault = (
@@ -134,29 +145,29 @@ def find_faults(
                 or _cannot_be_heard(split, row, silent_dbfs)
             )
             if fault:
-                found[name, row] = Fault(name, row, split.corpus.path(row), *fault)
-    _add_duplicates(splits, found)
-    limits = rate_limits(splits, found)
+                faults[name, row] = Fault(name, row, split.corpus.path(row), *fault)
+    _add_duplicates(splits, faults)
+    limits = rate_limits(splits, faults)
     for name, split in splits.items():
-        for row in np.flatnonzero(split.looked).tolist():
-            if (name, row) not in found:
+        for row in np.flatnonzero(split.scan_mask).tolist():
+            if (name, row) not in faults:
                 fault = _is_suspect(split, row, limits, near_silent_dbfs)
                 if fault:
-                    found[name, row] = Fault(name, row, split.corpus.path(row), *fault)
+                    faults[name, row] = Fault(name, row, split.corpus.path(row), *fault)
     unread = [
         Fault(name, None, clip, "bad row", reason)
         for name, split in splits.items()
         for clip, reason in split.corpus.left_out
     ]
     order = {kind: i for i, kind in enumerate(KINDS)}
-    return sorted([*unread, *found.values()], key=lambda fault: order[fault.kind]), limits
+    return sorted([*unread, *faults.values()], key=lambda fault: order[fault.kind]), limits
 
 
-def _cannot_be_read(split: Split, row: int, min_samples: int) -> tuple[str, str] | None:
+def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[str, str] | None:
     reason = split.problems.get(row)
     if reason is None:
         n_samples = int(split.sounds["n_samples"][row])
-        if split.looked[row] and n_samples < min_samples:
+        if split.scan_mask[row] and n_samples < min_samples:
             return "too short", f"{n_samples} samples, one window is {min_samples}"
         return None
     if reason == "no such file":
@@ -165,7 +176,7 @@ def _cannot_be_read(split: Split, row: int, min_samples: int) -> tuple[str, str]
     return "truncated" if cut else "unreadable", reason
 
 
-def _cannot_be_learnt(split: Split, row: int, charmap: CharMap, output_frames: Callable):
+def _cannot_be_learnt(split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable):
     sentence = split.sentences[row]
     if not sentence.strip():
         return "empty transcript", "empty transcript"
@@ -180,31 +191,31 @@ def _cannot_be_learnt(split: Split, row: int, charmap: CharMap, output_frames: C
     return "too long", problem.removeprefix("transcript too long for its audio: ")
 
 
-def _cannot_be_heard(split: Split, row: int, silent_dbfs: float):
-    if not split.looked[row]:
+def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float):
+    if not split.scan_mask[row]:
         return None
     sound = split.sounds[row]
     level, offset = sound["level_dbfs"], abs(sound["offset"])
     if level < silent_dbfs:
         if offset > 0 and 20 * math.log10(offset) > silent_dbfs:
             return "nearly constant", f"samples stay near {sound['offset']:.2g}"
-        return "silent", _said(level)
+        return "silent", _level_text(level)
     if sound["variation_db"] < LEAST_VARIATION_DB:
         return "nearly constant", f"level varies by {sound['variation_db']:.1f} dB"
     return None
 
 
-def _said(level_dbfs: float) -> str:
+def _level_text(level_dbfs: float) -> str:
     return "no sound at all" if level_dbfs <= DIGITAL_SILENCE_DBFS else f"{level_dbfs:.1f} dBFS"
 
 
-def _is_suspect(split: Split, row: int, limits: RateLimits, near_silent_dbfs: float):
+def _is_suspect(split: ScannedSplit, row: int, limits: RateLimits, near_silent_dbfs: float):
     sound = split.sounds[row]
     rate = n_characters(split.sentences[row]) / sound["sound_s"]
     if not limits.low <= rate <= limits.high:
         return "implausible rate", f"{rate:.1f} characters/s, median {limits.median:.1f}"
     if sound["level_dbfs"] < near_silent_dbfs:
-        level = _said(sound["level_dbfs"])
+        level = _level_text(sound["level_dbfs"])
         return "near-silent", f"{level}, {sound['variation_db']:.0f} dB above its quiet parts"
     if sound["clipped_share"] >= MOST_CLIPPED_SHARE:
         return "clipped", f"{100 * sound['clipped_share']:.2g} % of the samples"
@@ -216,21 +227,21 @@ def n_characters(sentence: str) -> int:
     return len(" ".join(unicodedata.normalize("NFC", sentence).split()))
 
 
-def rates(split: Split) -> np.ndarray:
+def rates(split: ScannedSplit) -> np.ndarray:
     """Characters per second of sound of every clip (N,), NaN where nothing was heard."""
     n = np.array([n_characters(s) for s in split.sentences], dtype=np.float64)
     sound_s = split.sounds["sound_s"]
     return np.divide(n, sound_s, out=np.full(len(n), np.nan), where=(sound_s > 0) & (n > 0))
 
 
-def rate_limits(splits: Splits, found: Faults) -> RateLimits:
+def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
     """Median and 5 robust deviations (1.4826 × median absolute deviation) of the log rate.
 
     Clips with a fault do not count. With fewer than 20 clips nothing is implausible.
     """
     logs = []
     for name, split in splits.items():
-        good = np.array([(name, row) not in found for row in range(len(split))], dtype=bool)
+        good = np.array([(name, row) not in faults for row in range(len(split))], dtype=bool)
         values = rates(split)[good]
         logs.append(np.log(values[np.isfinite(values)]))
     logs = np.concatenate(logs) if logs else np.zeros(0)
@@ -244,19 +255,19 @@ def rate_limits(splits: Splits, found: Faults) -> RateLimits:
     )
 
 
-def _add_duplicates(splits: Splits, found: Faults) -> None:
+def _add_duplicates(splits: Splits, faults: Faults) -> None:
     """Names the clips with the samples of another one.
 
     One of them is kept, that of test if there is one: training must not see it. When the
     transcripts differ none of train and dev is kept, because nobody knows which is right.
     """
-    for group in same_audio(splits, found):
+    for group in same_audio(splits, faults):
         group.sort(key=lambda place: -TEST_LAST.index(place[0]))  # stable: rows stay in order
         texts = {normalise_text(splits[name].sentences[row]) for name, row in group}
-        kept = group[0]
-        for name, row in group if len(texts) > 1 and kept[0] != "test" else group[1:]:
+        original = group[0]
+        for name, row in group if len(texts) > 1 and original[0] != "test" else group[1:]:
             clip = splits[name].corpus.path(row)
-            other_name, other_row = kept if kept != (name, row) else group[1]
+            other_name, other_row = original if original != (name, row) else group[1]
             other = splits[other_name].corpus.path(other_row)
             if (name, clip) == (other_name, other):
                 fault = Fault(name, row, clip, "listed twice", f"in row {other_row + 1} already")
@@ -264,14 +275,14 @@ def _add_duplicates(splits: Splits, found: Faults) -> None:
                 reason = f"same samples as {other_name} {other}"
                 reason += ", with another transcript" if len(texts) > 1 else ""
                 fault = Fault(name, row, clip, "duplicate audio", reason)
-            found[name, row] = fault
+            faults[name, row] = fault
 
 
-def same_audio(splits: Splits, found: Faults) -> list[list[tuple[str, int]]]:
+def same_audio(splits: Splits, faults: Faults) -> list[list[tuple[str, int]]]:
     """Groups of at least two clips without a fault whose samples are the same."""
     groups = defaultdict(list)
     for name, split in splits.items():
         for row in np.flatnonzero(split.sounds["n_samples"] > 0).tolist():
-            if (name, row) not in found:
+            if (name, row) not in faults:
                 groups[int(split.sounds["digest"][row])].append((name, row))
     return [group for group in groups.values() if len(group) > 1]

@@ -1,15 +1,18 @@
-"""The findings of a check put together: one dictionary of plain values that the screen, report.json
-and the page are all made of."""
+"""The results of a check put together: what the screen, report.json and the page show."""
 
 import math
 import shlex
 from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from asr_ctc.base.report import Report, json_key
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
-from asr_ctc.check.scan import Split
+from asr_ctc.check.scan import ScannedSplit
+from asr_ctc.check.suspects import Suspects
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.text.charmap import CharMap
@@ -22,63 +25,202 @@ MOST_POINTS = 2500  # clips drawn in the scatter plot
 N_DURATION_BINS = 48
 
 
+@dataclass(frozen=True)
+class CheckSettings:
+    """The settings that the results depend on; durations in seconds, levels in dBFS."""
+
+    charset: str
+    charset_min_count: int
+    classes: int  # of the character map
+    min_duration: float
+    max_duration: float
+    silent_dbfs: float
+    near_silent_dbfs: float
+    check_clips: int | None  # decoded of each split; None for all
+    rate: RateLimits
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """A split in numbers, of clips unless they say otherwise; durations of those that have one."""
+
+    clips: int
+    bad_rows: int  # rows of its table that name no clip or have no transcript
+    decoded: int  # clips tried, see --check_clips
+    broken: int  # clips and rows that nothing can be learnt from
+    usable: int  # clips without a fault for which they had better be excluded
+    hours: float
+    speakers: int
+    shortest_s: float
+    median_s: float
+    longest_s: float
+    within_bounds: int  # usable clips between the minimum and maximum duration
+    hours_within_bounds: float
+
+
+@dataclass(frozen=True)
+class SharedContent:
+    """What splits have in common, a pair of splits an entry."""
+
+    speakers: list[texts.Overlap]
+    sentences: list[texts.Overlap]
+
+
+@dataclass(frozen=True)
+class FaultyClip:
+    split: str
+    clip: str  # path, or the row of a table
+    reason: str
+
+
+@dataclass(frozen=True)
+class FaultGroup:
+    """The clips with one kind of fault; ``action`` is refused, leave out or listen."""
+
+    meaning: str = json_key("what")
+    action: str
+    n_clips: int = json_key("n")
+    clips: list[FaultyClip]
+
+
+@dataclass(frozen=True)
+class DurationHistogram:
+    """Clips by duration: B + 1 edges in seconds, and by split the number of clips in each bin."""
+
+    edges_s: list[float]
+    clips: dict[str, list[int]]
+
+
+class RatePoint(NamedTuple):
+    """A clip by its characters per second of sound; only an implausible one has its name."""
+
+    duration_s: float
+    rate: float
+    split: str
+    clip: str | None
+
+
+@dataclass(frozen=True)
+class Plots:
+    """What the page draws, already counted."""
+
+    durations: DurationHistogram
+    rates: list[RatePoint]
+    clips_per_speaker: dict[str, list[int]]  # by split, the largest first
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """Settings that suit the corpus; None where there is nothing to go by. Durations in seconds.
+
+    ``clips_within`` and ``hours_within`` are what the durations leave of train; ``command`` is the
+    `train` that it all comes to.
+    """
+
+    charset: str
+    min_duration: float | None
+    max_duration: float | None
+    batch_size: int | None
+    clips_within: int | None
+    hours_within: float | None
+    command: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    can_train: bool
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class CheckReport(Report):
+    """Everything `check` has to say of a corpus."""
+
+    corpus: str
+    settings: CheckSettings
+    splits: dict[str, SplitSummary]
+    absent: dict[str, str]  # by split: why it cannot be read
+    shared: SharedContent
+    repeated_sentences: dict[str, texts.Repetition]  # by split
+    faults: dict[str, FaultGroup]  # by kind, of those that occur
+    alphabet: texts.Alphabet
+    unicode: texts.UnicodeForms
+    plots: Plots
+    suggestions: Suggestions
+    verdict: Verdict
+    suspects: Suspects | None  # None without a model
+
+    def to_dict(self) -> dict:
+        """As ``Report.to_dict``; without a model there is no key ``suspects``."""
+        content = super().to_dict()
+        if self.suspects is None:
+            del content["suspects"]
+        return content
+
+
 def make_report(
     config: Config,
-    name: str,
     splits: Splits,
+    *,
+    name: str,
     absent: dict[str, str],
     charmap: CharMap,
     faults: list[Fault],
     limits: RateLimits,
-) -> dict:
-    """Everything `check` has to say; ``absent`` tells of the splits that could not be read why."""
-    sentences = {split: found.sentences for split, found in splits.items()}
-    speakers = {split: set(found.speakers) for split, found in splits.items()}
-    usable = {split: _usable(split, found, faults) for split, found in splits.items()}
+    suspects: Suspects | None,
+    exclude: str,
+) -> CheckReport:
+    """The report on the corpus ``name``.
+
+    ``absent`` says of the splits that could not be read why; ``exclude`` is the path of the list
+    of clips to exclude, for the suggested command.
+    """
+    sentences = {split: scanned.sentences for split, scanned in splits.items()}
+    speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
+    usable = {split: _usable(split, scanned, faults) for split, scanned in splits.items()}
     repeated, shared_sentences = texts.repeated_sentences(sentences)
-    report = {
-        "corpus": name,
-        "settings": _settings(config, charmap, limits),
-        "splits": {
-            split: _figures(found, usable[split], _n_broken(split, found, faults), config)
-            for split, found in splits.items()
-        },
-        "absent": absent,
-        "shared": {
-            "speakers": texts.shared_speakers(speakers),
-            "sentences": shared_sentences,
-        },
-        "repeated_sentences": repeated,
-        "faults": _by_kind(faults, config, limits),
-        "alphabet": texts.alphabet(sentences, charmap, config.corpus.charset_min_count),
-        "unicode": texts.unicode_forms(sentences),
-        "plots": _plots(splits, faults),
+    settings = _settings(config, charmap, limits)
+    summaries = {
+        split: _summary(scanned, usable[split], _n_broken(split, scanned, faults), settings)
+        for split, scanned in splits.items()
     }
-    report["suggestions"] = _suggestions(config, splits, usable, report)
-    problems = _what_prevents_training(report)
-    report["verdict"] = {"can_train": not problems, "problems": problems}
-    return report
+    alphabet = texts.alphabet(sentences, charmap, settings.charset_min_count)
+    groups = _by_kind(faults, settings)
+    durations = splits["train"].durations[usable["train"]] if "train" in splits else np.zeros(0)
+    lists_clips = any(group.action != LISTEN for group in groups.values())
+    problems = _training_problems(summaries, absent, alphabet, settings)
+    return CheckReport(
+        corpus=name,
+        settings=settings,
+        splits=summaries,
+        absent=absent,
+        shared=SharedContent(texts.shared_speakers(speakers), shared_sentences),
+        repeated_sentences=repeated,
+        faults=groups,
+        alphabet=alphabet,
+        unicode=texts.unicode_forms(sentences),
+        plots=_plots(splits, faults),
+        suggestions=_suggestions(config, durations, alphabet, exclude if lists_clips else None),
+        verdict=Verdict(not problems, problems),
+        suspects=suspects,
+    )
 
 
-def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> dict:
-    return {
-        "charset": config.corpus.charset,
-        "charset_min_count": config.corpus.charset_min_count,
-        "classes": charmap.vocab_size,
-        "min_duration": config.corpus.min_duration,
-        "max_duration": config.corpus.max_duration,
-        "silent_dbfs": config.check.silent_dbfs,
-        "near_silent_dbfs": config.check.near_silent_dbfs,
-        "check_clips": config.check.check_clips,
-        "rate": {key: _finite(value) for key, value in limits._asdict().items()},
-    }
+def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> CheckSettings:
+    return CheckSettings(
+        charset=config.corpus.charset,
+        charset_min_count=config.corpus.charset_min_count,
+        classes=charmap.vocab_size,
+        min_duration=config.corpus.min_duration,
+        max_duration=config.corpus.max_duration,
+        silent_dbfs=config.check.silent_dbfs,
+        near_silent_dbfs=config.check.near_silent_dbfs,
+        check_clips=config.check.check_clips,
+        rate=limits,
+    )
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _usable(name: str, split: Split, faults: list[Fault]) -> np.ndarray:
+def _usable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
     """(N,) true for the clips of a split that can be learnt from."""
     usable = np.ones(len(split), dtype=bool)
     for fault in faults:
@@ -87,91 +229,88 @@ def _usable(name: str, split: Split, faults: list[Fault]) -> np.ndarray:
     return usable
 
 
-def _n_broken(name: str, split: Split, faults: list[Fault]) -> int:
+def _n_broken(name: str, split: ScannedSplit, faults: list[Fault]) -> int:
     """Rows and decoded clips that nothing can be learnt from; a copy is not broken."""
     return sum(
         fault.split == name
         and fault.action != LISTEN
         and fault.kind != "duplicate audio"
-        and (fault.row is None or bool(split.looked[fault.row]))
+        and (fault.row is None or bool(split.scan_mask[fault.row]))
         for fault in faults
     )
 
 
-def _figures(split: Split, usable: np.ndarray, n_broken: int, config: Config) -> dict:
-    """A split in numbers."""
+def _summary(
+    split: ScannedSplit, usable: np.ndarray, n_broken: int, settings: CheckSettings
+) -> SplitSummary:
     durations = split.durations
-    known = durations[durations > 0]
-    low, high = config.corpus.min_duration, config.corpus.max_duration
+    positive = durations[durations > 0]
+    low, high = settings.min_duration, settings.max_duration
     within = usable & (durations >= low) & (durations <= high)
-    return {
-        "clips": len(split),
-        "bad_rows": len(split.corpus.left_out),
-        "decoded": int(split.looked.sum()),
-        "broken": n_broken,
-        "usable": int(usable.sum()),
-        "hours": float(durations.sum()) / 3600,
-        "speakers": len(set(split.speakers) - {""}),
-        "shortest_s": float(known.min()) if len(known) else 0.0,
-        "median_s": float(np.median(known)) if len(known) else 0.0,
-        "longest_s": float(known.max()) if len(known) else 0.0,
-        "within_bounds": int(within.sum()),
-        "hours_within_bounds": float(durations[within].sum()) / 3600,
-    }
+    return SplitSummary(
+        clips=len(split),
+        bad_rows=len(split.corpus.left_out),
+        decoded=int(split.scan_mask.sum()),
+        broken=n_broken,
+        usable=int(usable.sum()),
+        hours=float(durations.sum()) / 3600,
+        speakers=len(set(split.speakers) - {""}),
+        shortest_s=float(positive.min()) if len(positive) else 0.0,
+        median_s=float(np.median(positive)) if len(positive) else 0.0,
+        longest_s=float(positive.max()) if len(positive) else 0.0,
+        within_bounds=int(within.sum()),
+        hours_within_bounds=float(durations[within].sum()) / 3600,
+    )
 
 
-def _by_kind(faults: list[Fault], config: Config, limits: RateLimits) -> dict:
-    """{kind: what it means, what is done, and every clip that has it}; kinds that occur."""
-    clips = {}
+def _by_kind(faults: list[Fault], settings: CheckSettings) -> dict[str, FaultGroup]:
+    clips: dict[str, list[FaultyClip]] = {}
     for fault in faults:
-        entry = {"split": fault.split, "clip": fault.clip, "reason": fault.reason}
-        clips.setdefault(fault.kind, []).append(entry)
+        clip = FaultyClip(fault.split, fault.clip, fault.reason)
+        clips.setdefault(fault.kind, []).append(clip)
     thresholds = {
-        "silent_dbfs": config.check.silent_dbfs,
-        "near_silent_dbfs": config.check.near_silent_dbfs,
-        "rate_low": limits.low,
-        "rate_high": limits.high,
+        "silent_dbfs": settings.silent_dbfs,
+        "near_silent_dbfs": settings.near_silent_dbfs,
+        "rate_low": settings.rate.low,
+        "rate_high": settings.rate.high,
     }
     return {
-        kind: {
-            "what": KINDS[kind].what.format(**thresholds),
-            "action": KINDS[kind].action,
-            "n": len(named),
-            "clips": named,
-        }
-        for kind, named in clips.items()
+        kind: FaultGroup(
+            KINDS[kind].what.format(**thresholds), KINDS[kind].action, len(group), group
+        )
+        for kind, group in clips.items()
     }
 
 
 # -------------------------------------------------------------------- suggestions and the verdict
 
 
-def _suggestions(config: Config, splits: Splits, usable: dict, report: dict) -> dict:
-    """Settings that suit the corpus; None where there is nothing to go by."""
-    characters, asked = report["alphabet"], config.corpus.charset
-    lost_share = characters["n_lost"] / max(1, characters["n_characters"])
-    suggested = {
-        "charset": "auto" if lost_share > MOST_LOST_SHARE else asked,
-        "min_duration": None,
-        "max_duration": None,
-        "batch_size": None,
-        "clips_within": None,
-        "hours_within": None,
-    }
-    durations = splits["train"].durations[usable["train"]] if "train" in splits else np.zeros(0)
+def _suggestions(
+    config: Config, durations: np.ndarray, alphabet: texts.Alphabet, exclude: str | None
+) -> Suggestions:
+    """``durations`` (N,) are those of the usable clips of train, in seconds."""
+    lost_share = alphabet.n_lost / max(1, alphabet.n_characters)
+    charset = "auto" if lost_share > MOST_LOST_SHARE else config.corpus.charset
+    low = high = batch_size = clips_within = hours_within = None
     if len(durations):
         long, longest = np.percentile(durations, LONG_PERCENTILE), durations.max()
         high = math.ceil(2 * (long if longest > LONG_FACTOR * long else longest)) / 2
         low = math.floor(10 * durations.min()) / 10
         within = durations[(durations >= low) & (durations <= high)]
-        suggested |= {
-            "min_duration": low,
-            "max_duration": high,
-            "batch_size": suggested_batch_size(len(within), high),
-            "clips_within": len(within),
-            "hours_within": float(within.sum()) / 3600,
-        }
-    return suggested
+        batch_size = suggested_batch_size(len(within), high)
+        clips_within, hours_within = len(within), float(within.sum()) / 3600
+    flags = {"min_duration": low, "max_duration": high, "batch_size": batch_size}
+    if charset != CorpusConfig().charset:
+        flags = {"charset": charset, **flags}
+    return Suggestions(
+        charset=charset,
+        min_duration=low,
+        max_duration=high,
+        batch_size=batch_size,
+        clips_within=clips_within,
+        hours_within=hours_within,
+        command=_train_command(config, {**flags, "exclude": exclude}),
+    )
 
 
 def suggested_batch_size(n_clips: int, longest_s: float) -> int:
@@ -180,19 +319,15 @@ def suggested_batch_size(n_clips: int, longest_s: float) -> int:
     return 2 ** max(2, math.floor(math.log2(max(1, most))))
 
 
-def suggested_command(config: Config, report: dict, exclude: str) -> str:
-    """The `train` that the suggestions come to."""
-    suggested, defaults = report["suggestions"], CorpusConfig()
+def _train_command(config: Config, suggested: dict) -> str:
+    """The `train` of this corpus with further flags; those that are None are not written."""
+    defaults = CorpusConfig()
     source = ("corpus", "datasetroot", "datasetversion", "case_folding")
     flags = {name: getattr(config.corpus, name) for name in source}
     flags = {name: value for name, value in flags.items() if value != getattr(defaults, name)}
     if config.corpus.corpus == "commonvoice":
         flags["lang"] = config.corpus.lang
-    if suggested["charset"] != defaults.charset:
-        flags["charset"] = suggested["charset"]
-    flags |= {name: suggested[name] for name in ("min_duration", "max_duration", "batch_size")}
-    if any(found["action"] != LISTEN for found in report["faults"].values()):
-        flags["exclude"] = exclude
+    flags |= suggested
     words = [f"--{name} {_word(value)}" for name, value in flags.items() if value is not None]
     return " ".join(["python main_ctc.py train", *words])
 
@@ -201,29 +336,32 @@ def _word(value) -> str:
     return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
 
 
-def _what_prevents_training(report: dict) -> list[str]:
+def _training_problems(
+    splits: dict[str, SplitSummary],
+    absent: dict[str, str],
+    alphabet: texts.Alphabet,
+    settings: CheckSettings,
+) -> list[str]:
+    """What prevents training; empty when nothing does."""
     problems = []
     for name in ("train", "dev"):
-        if name in report["absent"]:
-            problems.append(f"no {name} split: {report['absent'][name]}")
+        if name in absent:
+            problems.append(f"no {name} split: {absent[name]}")
             continue
-        figures = report["splits"][name]
-        n_looked = figures["decoded"] + figures["bad_rows"]
-        if 2 * figures["broken"] > n_looked:
-            problems.append(f"{name}: {figures['broken']} of {n_looked} clips are broken")
-        elif figures["within_bounds"] == 0:
-            low, high = report["settings"]["min_duration"], report["settings"]["max_duration"]
+        split = splits[name]
+        n_tried = split.decoded + split.bad_rows
+        if 2 * split.broken > n_tried:
+            problems.append(f"{name}: {split.broken} of {n_tried} clips are broken")
+        elif split.within_bounds == 0:
             problems.append(
-                f"{name}: no usable clip lasts {low:g} to {high:g} s (--min_duration, "
-                f"--max_duration); they last {figures['shortest_s']:.2f} to "
-                f"{figures['longest_s']:.2f} s"
+                f"{name}: no usable clip lasts {settings.min_duration:g} to "
+                f"{settings.max_duration:g} s (--min_duration, --max_duration); they last "
+                f"{split.shortest_s:.2f} to {split.longest_s:.2f} s"
             )
-    characters = report["alphabet"]
-    if 2 * characters["n_lost"] > characters["n_characters"]:
-        share = 100 * characters["n_lost"] / characters["n_characters"]
+    if 2 * alphabet.n_lost > alphabet.n_characters:
+        share = 100 * alphabet.n_lost / alphabet.n_characters
         problems.append(
-            f"--charset {report['settings']['charset']} has no class for {share:.0f} % of the "
-            "characters"
+            f"--charset {settings.charset} has no class for {share:.0f} % of the characters"
         )
     return problems
 
@@ -231,8 +369,7 @@ def _what_prevents_training(report: dict) -> list[str]:
 # ------------------------------------------------------------------------------------------ plots
 
 
-def _plots(splits: Splits, faults: list[Fault]) -> dict:
-    """What the page draws, already counted."""
+def _plots(splits: Splits, faults: list[Fault]) -> Plots:
     durations = {name: split.durations[split.durations > 0] for name, split in splits.items()}
     longest = max([float(d.max()) for d in durations.values() if len(d)], default=1.0)
     step = next(s for s in _nice_steps() if longest / s <= N_DURATION_BINS)
@@ -241,17 +378,16 @@ def _plots(splits: Splits, faults: list[Fault]) -> dict:
         name: Counter(speaker for speaker in split.speakers if speaker)
         for name, split in splits.items()
     }
-    return {
-        "durations": {
-            "edges_s": edges.tolist(),
-            "clips": {n: np.histogram(d, edges)[0].tolist() for n, d in durations.items()},
-        },
-        "rates": _rate_points(splits, faults),
-        "clips_per_speaker": {
+    return Plots(
+        durations=DurationHistogram(
+            edges.tolist(), {n: np.histogram(d, edges)[0].tolist() for n, d in durations.items()}
+        ),
+        rates=_rate_points(splits, faults),
+        clips_per_speaker={
             name: sorted(counts.values(), reverse=True)
             for name, counts in clips_of_speakers.items()
         },
-    }
+    )
 
 
 def _nice_steps():
@@ -259,22 +395,22 @@ def _nice_steps():
         yield from (m * 10.0**power for m in (1, 2, 2.5, 5))
 
 
-def _rate_points(splits: Splits, faults: list[Fault]) -> list:
-    """[seconds, characters per second of sound, split, clip or None]: implausible ones are named.
+def _rate_points(splits: Splits, faults: list[Fault]) -> list[RatePoint]:
+    """The clips without a fault, then the implausible ones.
 
-    At most 2,500 of the others, drawn at random, so that the page stays light.
+    At most 2,500 of the former, drawn at random, so that the page stays light.
     """
-    named = {(f.split, f.row): f for f in faults}
-    plain, odd = [], []
+    fault_of = {(f.split, f.row): f for f in faults}
+    plain, implausible = [], []
     for name, split in splits.items():
         for row, rate in enumerate(rates(split).tolist()):
-            fault = named.get((name, row))
-            point = [round(float(split.durations[row]), 2), round(rate, 2), name]
+            fault = fault_of.get((name, row))
+            point = RatePoint(round(float(split.durations[row]), 2), round(rate, 2), name, None)
             if fault and fault.kind == "implausible rate":
-                odd.append([*point, fault.clip])
+                implausible.append(point._replace(clip=fault.clip))
             elif math.isfinite(rate) and (fault is None or fault.action == LISTEN):
-                plain.append([*point, None])
+                plain.append(point)
     if len(plain) > MOST_POINTS:
-        drawn = np.random.default_rng(0).permutation(len(plain))[:MOST_POINTS]
-        plain = [plain[i] for i in np.sort(drawn)]
-    return plain + odd
+        rows = np.random.default_rng(0).permutation(len(plain))[:MOST_POINTS]
+        plain = [plain[i] for i in np.sort(rows)]
+    return plain + implausible

@@ -25,7 +25,7 @@ CHUNK_CLIPS = 16
 
 
 class Sound(NamedTuple):
-    """What is kept of a decoded clip.
+    """What a decoded clip sounds like.
 
     n_samples: at 16 kHz; 0 when the clip was not decoded
     level_dbfs: of its loudest 300 ms (see ``measure``)
@@ -82,16 +82,16 @@ def measure(samples: np.ndarray) -> Sound:
 
 
 @dataclass
-class Split:
+class ScannedSplit:
     """A split with what its clips sound like: one row of ``sounds`` (SOUND_COLUMNS) per clip.
 
-    ``problems`` says of the clips that cannot be decoded why, by row; ``looked`` (N,) which clips
-    were tried at all.
+    ``problems`` says of the clips that cannot be decoded why, by row; ``scan_mask`` (N,)
+    is true for the clips that were tried at all.
     """
 
     corpus: Corpus
     sounds: np.ndarray
-    looked: np.ndarray
+    scan_mask: np.ndarray
     problems: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -112,14 +112,16 @@ class Split:
         return np.where(decoded > 0, decoded, np.nan_to_num(self.corpus.durations))
 
 
-def scan(corpus: Corpus, n_processes: int, n_clips: int | None = None, seed: int = 0) -> Split:
+def scan(
+    corpus: Corpus, n_processes: int, n_clips: int | None = None, seed: int = 0
+) -> ScannedSplit:
     """Decodes the clips of a split, at most ``n_clips`` of them (drawn at random); with a bar."""
-    looked = np.ones(len(corpus), dtype=bool)
+    scan_mask = np.ones(len(corpus), dtype=bool)
     if n_clips is not None and n_clips < len(corpus):
-        looked[:] = False
-        looked[np.random.default_rng(seed).permutation(len(corpus))[:n_clips]] = True
-    split = Split(corpus, np.zeros(len(corpus), SOUND_COLUMNS), looked)
-    rows = np.flatnonzero(looked)
+        scan_mask[:] = False
+        scan_mask[np.random.default_rng(seed).permutation(len(corpus))[:n_clips]] = True
+    split = ScannedSplit(corpus, np.zeros(len(corpus), SOUND_COLUMNS), scan_mask)
+    rows = np.flatnonzero(scan_mask)
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
     results = _in_parallel(tasks, min(n_processes, os.cpu_count() or 1))

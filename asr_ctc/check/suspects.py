@@ -1,7 +1,7 @@
 """Which transcripts a trained model doubts: the wrong ones rise to the top of the list."""
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,23 +9,25 @@ import torch
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.assembly.splits import make_scoring_loader
 from asr_ctc.base.progress import bar
-from asr_ctc.check.scan import Split
+from asr_ctc.base.report import json_key
+from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
-from asr_ctc.scoring.metrics import score
+from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 
 
-class Suspect(NamedTuple):
+@dataclass(frozen=True)
+class Suspect:
     """A clip, its transcript, and what a model heard instead.
 
     ``gap`` is how much likelier the model's best path is than the transcript's, per character, in
     natural logarithm: 0 when they are one, infinite when the transcript is too long. ``cer`` is
-    that of what was heard, against the transcript.
+    that of what was heard, against the transcript, as a fraction.
     """
 
     clip: str
@@ -34,23 +36,40 @@ class Suspect(NamedTuple):
     gap: float
     cer: float
 
+    @property
+    def gap_text(self) -> str:
+        return f"{self.gap:.2f} a character" if math.isfinite(self.gap) else "too long"
 
-def find_suspects(recognizer: Recognizer, splits: dict[str, Split], n_threads: int) -> dict:
-    """{split: how many clips were ranked, and the most suspect 6 % of them, the worst first}."""
-    found = {}
+
+@dataclass(frozen=True)
+class SplitSuspects:
+    """How many clips of a split were ranked, and the most suspect 6 % of them, the worst first."""
+
+    n_ranked: int = json_key("ranked")
+    clips: list[Suspect]
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """What a model doubts, by split; ``model`` is the path of its file."""
+
+    model: str
+    splits: dict[str, SplitSuspects]
+
+
+def find_suspects(
+    recognizer: Recognizer, splits: dict[str, ScannedSplit], n_threads: int
+) -> dict[str, SplitSuspects]:
+    """The suspects of each split, with gap and CER to three places."""
+    suspects = {}
     for name, split in splits.items():
-        ranked = rank(judge(recognizer, split, n_threads, f"{name}: listening"))
-        n_listed = min(math.ceil(LISTED_SHARE * len(ranked)), MOST_LISTED)
-        clips = [
-            {
-                **suspect._asdict(),
-                "gap": round(suspect.gap, 3) if math.isfinite(suspect.gap) else None,
-                "cer": round(suspect.cer, 3),
-            }
-            for suspect in ranked[:n_listed]
-        ]
-        found[name] = {"ranked": len(ranked), "clips": clips}
-    return found
+        ranking = rank(judge(recognizer, split, n_threads, f"{name}: listening"))
+        n_listed = min(math.ceil(LISTED_SHARE * len(ranking)), MOST_LISTED)
+        suspects[name] = SplitSuspects(
+            len(ranking),
+            [replace(s, gap=round(s.gap, 3), cer=round(s.cer, 3)) for s in ranking[:n_listed]],
+        )
+    return suspects
 
 
 def rank(suspects: list[Suspect]) -> list[Suspect]:
@@ -61,13 +80,15 @@ def rank(suspects: list[Suspect]) -> list[Suspect]:
 
 
 @torch.inference_mode()
-def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "") -> list[Suspect]:
-    """Every clip that was looked at and can be heard, with its transcript; ``title`` of the bar.
+def judge(
+    recognizer: Recognizer, split: ScannedSplit, n_threads: int, title: str = ""
+) -> list[Suspect]:
+    """Every clip that was scanned and can be heard, with its transcript; ``title`` of the bar.
 
     Left out are clips whose transcript is empty or has characters that the model's map refuses.
     """
-    corpus = split.corpus.select(split.looked)
-    durations = split.durations[split.looked]
+    corpus = split.corpus.select(split.scan_mask)
+    durations = split.durations[split.scan_mask]
     loader = make_scoring_loader(recognizer, corpus, n_threads, durations)
     suspects = []
     for batch in bar(loader, title, "batch"):
@@ -91,7 +112,7 @@ def judge(recognizer: Recognizer, split: Split, n_threads: int, title: str = "")
 def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
     """The Suspect of log posteriors (T', V); None when the transcript holds no word."""
     ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
-    cer = score([sentence], [heard.text]).cer
+    cer = error_rates([sentence], [heard.text], n_resamples=0).cer
     if math.isnan(cer):
         return None
     labels = charmap.encode(sentence)

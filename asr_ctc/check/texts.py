@@ -2,8 +2,10 @@
 
 import unicodedata
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from itertools import combinations
 
+from asr_ctc.base.report import json_key
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.normalise import normalise_text
 
@@ -20,12 +22,75 @@ INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 Sentences = dict[str, list[str]]  # by split
 
 
-def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> dict:
-    """The characters of all splits (NFC, lower case) with their counts, and what becomes of them.
+@dataclass(frozen=True)
+class CharacterUse:
+    """A character by its Unicode name: how often it occurs, in how many sentences, the first."""
 
-    ``lost`` have no class in ``charmap``; ``folded`` are written as other characters by it;
-    ``rare`` are seen fewer than ``min_count`` times in train; ``unseen`` are in dev or test only.
+    name: str
+    count: int
+    sentences: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Folding:
+    """How often a character occurs, and the text that the character map writes instead."""
+
+    count: int
+    written: str
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The characters of all splits (NFC, lower case), and what a character map makes of them.
+
+    Dictionaries are by character, the most frequent first. ``lost`` have no class; ``folded`` are
+    written as other characters; ``rare`` are seen too seldom in train; ``unseen`` are in dev or
+    test only.
     """
+
+    n_characters: int
+    counts: dict[str, int]
+    n_lost: int
+    lost: dict[str, CharacterUse]
+    n_folded: int
+    folded: dict[str, Folding]
+    rare: dict[str, CharacterUse]
+    unseen: list[str]
+
+
+@dataclass(frozen=True)
+class UnicodeForms:
+    """Composed (NFC) and other forms of letters; variants of one mark; invisible characters."""
+
+    sentences_nfc: int  # with letters that could be decomposed, and are not
+    sentences_other: int  # not in NFC
+    mixed: bool  # both occur
+    first_other: list[str]  # the first three that are not in NFC
+    variants: dict[str, dict[str, int]]  # by mark: how often each of its forms is used
+    invisible: dict[str, int]  # by code point, such as U+200B
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """The sentences that a split has more than once, and the clips in which they are read."""
+
+    sentences: int
+    clips: int
+    most_read: list[tuple[str, int]]  # with the number of clips, at most 100
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How many speakers, or sentences, two splits share, and at most 100 of them."""
+
+    splits: tuple[str, str]
+    n: int
+    examples: list[str] = json_key("which")
+
+
+def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet:
+    """The characters of all splits; ``rare`` are seen fewer than ``min_count`` times in train."""
     counts = {name: Counter() for name in sentences}
     for name, texts in sentences.items():
         for text in texts:
@@ -33,24 +98,20 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> dict:
     total = sum(counts.values(), Counter())
     train = counts.get("train", Counter())
     lost = _lost(sentences, charmap, {c for c in total if charmap.unknown_characters(c)})
-    known = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
-    written = {c: _written(c, charmap) for c in known if not c.isspace()}
-    folded = {c: text for c, text in written.items() if text != c}
-    return {
-        "n_characters": total.total(),
-        "counts": dict(total.most_common()),
-        "n_lost": sum(lost.values()),
-        "lost": _with_sentences(lost, sentences),
-        "n_folded": sum(total[c] for c in folded),
-        "folded": {
-            c: {"count": total[c], "written": folded[c]}
-            for c in sorted(folded, key=lambda c: -total[c])
-        },
-        "rare": _with_sentences(
-            Counter({c: n for c, n in train.items() if n < min_count}), sentences
-        ),
-        "unseen": sorted(set(total) - set(train)) if train else [],
-    }
+    encodable = [c for c in total if c not in lost and not charmap.unknown_characters(c)]
+    texts_of = {c: _written(c, charmap) for c in encodable if not c.isspace()}
+    folded = {c: text for c, text in texts_of.items() if text != c}
+    rare = Counter({c: n for c, n in train.items() if n < min_count})
+    return Alphabet(
+        n_characters=total.total(),
+        counts=dict(total.most_common()),
+        n_lost=sum(lost.values()),
+        lost=_with_sentences(lost, sentences),
+        n_folded=sum(total[c] for c in folded),
+        folded={c: Folding(total[c], folded[c]) for c in sorted(folded, key=lambda c: -total[c])},
+        rare=_with_sentences(rare, sentences),
+        unseen=sorted(set(total) - set(train)) if train else [],
+    )
 
 
 def _plain(text: str) -> str:
@@ -73,8 +134,8 @@ def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter
     return lost
 
 
-def _with_sentences(counts: Counter, sentences: Sentences) -> dict:
-    """{character: count, number of sentences, the first of them}, the most frequent first."""
+def _with_sentences(counts: Counter, sentences: Sentences) -> dict[str, CharacterUse]:
+    """{character: its use in the sentences}, the most frequent first."""
     n_sentences, first = Counter(), {}
     for texts in sentences.values():
         for text in texts:
@@ -82,18 +143,12 @@ def _with_sentences(counts: Counter, sentences: Sentences) -> dict:
                 n_sentences[character] += 1
                 first.setdefault(character, text)
     return {
-        c: {
-            "name": unicodedata.name(c, "unnamed"),
-            "count": n,
-            "sentences": n_sentences[c],
-            "first": first.get(c, ""),
-        }
+        c: CharacterUse(unicodedata.name(c, "unnamed"), n, n_sentences[c], first.get(c, ""))
         for c, n in counts.most_common()
     }
 
 
-def unicode_forms(sentences: Sentences) -> dict:
-    """Composed (NFC) and other forms of letters; variants of one mark; invisible characters."""
+def unicode_forms(sentences: Sentences) -> UnicodeForms:
     texts = [text for several in sentences.values() for text in several]
     other = [text for text in texts if not unicodedata.is_normalized("NFC", text)]
     n_composed = sum(
@@ -109,14 +164,14 @@ def unicode_forms(sentences: Sentences) -> dict:
         used = {form: n for form, n in used.items() if n}
         if len(used) > 1:
             variants[mark] = used
-    return {
-        "sentences_nfc": n_composed,
-        "sentences_other": len(other),
-        "mixed": bool(other) and n_composed > 0,
-        "first_other": other[:3],
-        "variants": variants,
-        "invisible": {f"U+{ord(c):04X}": raw[c] for c in INVISIBLE if raw[c]},
-    }
+    return UnicodeForms(
+        sentences_nfc=n_composed,
+        sentences_other=len(other),
+        mixed=bool(other) and n_composed > 0,
+        first_other=other[:3],
+        variants=variants,
+        invisible={f"U+{ord(c):04X}": raw[c] for c in INVISIBLE if raw[c]},
+    )
 
 
 def _uses(form: str, raw: Counter, texts: list[str]) -> int:
@@ -125,8 +180,8 @@ def _uses(form: str, raw: Counter, texts: list[str]) -> int:
     return sum(raw[c] for c in form)
 
 
-def repeated_sentences(sentences: Sentences) -> tuple[dict, list]:
-    """(sentences read more than once in a split, sentences that two splits share).
+def repeated_sentences(sentences: Sentences) -> tuple[dict[str, Repetition], list[Overlap]]:
+    """({split: its sentences read more than once}, sentences that two splits share).
 
     Sentences are the same when they are scored the same: case, accents and punctuation aside.
     """
@@ -140,23 +195,20 @@ def repeated_sentences(sentences: Sentences) -> tuple[dict, list]:
     repeated = {}
     for name, by_key in rows.items():
         several = sorted((t for t in by_key.values() if len(t) > 1), key=len, reverse=True)
-        repeated[name] = {
-            "sentences": len(several),
-            "clips": sum(map(len, several)),
-            "most_read": [[texts[0], len(texts)] for texts in several[:N_LISTED]],
-        }
+        most_read = [(texts[0], len(texts)) for texts in several[:N_LISTED]]
+        repeated[name] = Repetition(len(several), sum(map(len, several)), most_read)
     shared = [
-        {"splits": [a, b], "n": len(keys), "which": [rows[a][k][0] for k in keys[:N_LISTED]]}
+        Overlap((a, b), len(keys), [rows[a][key][0] for key in keys[:N_LISTED]])
         for a, b in combinations(rows, 2)
         if (keys := sorted(rows[a].keys() & rows[b].keys()))
     ]
     return repeated, shared
 
 
-def shared_speakers(speakers: dict[str, set[str]]) -> list:
+def shared_speakers(speakers: dict[str, set[str]]) -> list[Overlap]:
     """Which speakers two splits share; a speaker without a name counts for nobody."""
     return [
-        {"splits": [a, b], "n": len(both), "which": both[:N_LISTED]}
+        Overlap((a, b), len(both), both[:N_LISTED])
         for a, b in combinations(speakers, 2)
         if (both := sorted((speakers[a] & speakers[b]) - {""}))
     ]

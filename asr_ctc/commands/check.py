@@ -12,7 +12,7 @@ def run_check(config: Config, words: list[str], command: list[str]) -> int:
     report, files = check_corpus(config)
     print(as_text(report))
     print("\nwritten: " + ", ".join(str(file) for file in files))
-    return 0 if report["verdict"]["can_train"] else 1
+    return 0 if report.verdict.can_train else 1
 
 
 COMMAND = Command(

@@ -5,14 +5,14 @@ from asr_ctc.config.load import Config
 
 
 def run_compare(config: Config, words: list[str], command: list[str]) -> int:
-    from asr_ctc.commands.score import as_json, what_to_keep
+    from asr_ctc.commands.score import distinctions_of
     from asr_ctc.scoring.clips import read_hypotheses
     from asr_ctc.scoring.compare import compare
     from asr_ctc.scoring.screen import comparison_as_text
 
     a, b = map(read_hypotheses, words)
-    report = compare(words, a, b, **what_to_keep(config.scoring))
-    print(as_json(report) if config.output.json else comparison_as_text(report))
+    report = compare(words, a, b, **distinctions_of(config.scoring))
+    print(report.to_json() if config.output.json else comparison_as_text(report))
     return 0
 
 

@@ -63,10 +63,7 @@ def tune(config: Config) -> int:
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
-    if tuning.path:
-        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
-    else:
-        print("not written: only a model in ARPA fits into the model file; give these flags")
+    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
     return 0
 
 

@@ -77,6 +77,8 @@ def transcribe_files(recognizer, config: Config) -> int:
         ):
             heard_s += reading.duration_s
             with progress.external_write_mode():
+                for note in reading.notes:
+                    print(f"note: {name}: {note}", file=sys.stderr)
                 if reading.error:
                     print(f"error: {name}: {reading.error.reason}", file=sys.stderr)
                     n_unusable += 1

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.load import Config, default_of, is_list, parse_value, plain_type, settings
+from asr_ctc.config.load import (
+    REMOVED,
+    Config,
+    default_of,
+    is_list,
+    parse_value,
+    plain_type,
+    settings,
+)
 
 COMMON = "common flags"
 
@@ -223,6 +231,10 @@ def parse(
     command, the flags are those of the program itself. UserError for wrong use; --help exits.
     """
     words, options = _split_words(argv, commands)
+    for option in options:
+        name = option.partition("=")[0].removeprefix("--").removeprefix("no-")
+        if option.startswith("--") and name in REMOVED:
+            raise UserError(f"--{name} is gone, leave it out: {REMOVED[name][1]}")
     if not words:
         own = vars(make_main_parser(commands, program).parse_args(_own_flags(options)))
         if not own:

@@ -5,6 +5,8 @@ Flags win over the file, the file over the defaults. The settings themselves sta
 
 import difflib
 import functools
+import importlib.resources
+import logging
 import types
 import typing
 from collections.abc import Collection
@@ -28,10 +30,21 @@ from asr_ctc.config.settings import (
     TrainingConfig,
 )
 
+log = logging.getLogger("asr_ctc")
+
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
 NOT_SECTIONS = ("typed", "given", "names")
 NONE_WORDS = {"", "none", "null", "~"}
+# Settings of earlier versions, {name: (its default, what holds now)}: files may still hold them.
+REMOVED = {
+    "optimizer": ("adamw", "the optimiser is AdamW"),
+    "momentum": (0.9, "it was for --optimizer sgd, and the optimiser is AdamW now"),
+    "histograms": (False, "tensorboard gets scores, decodings and pictures"),
+}
+REMOVED_CHOICES = {
+    ("scheduler", "exponential"): "step halves as fast; cosine falls gradually, too",
+}
 
 
 @dataclass(frozen=True)
@@ -141,6 +154,8 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
         return [parse_value(name, value, plain_type(hint)) for value in values]
     if not isinstance(raw, str):
         raise UserError(f"{name}: one value is needed, found {raw!r}")
+    if (name, raw) in REMOVED_CHOICES:
+        raise UserError(f"{name}: {raw} is gone: {REMOVED_CHOICES[name, raw]}")
     if isinstance(hint, types.UnionType):
         if raw.strip().lower() in NONE_WORDS:
             return None
@@ -160,21 +175,59 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
         raise UserError(f"{name}: {kind} is needed, found {raw!r}") from None
 
 
-def read_yaml(path) -> dict:
-    """The settings in a YAML file, {name: value}; UserError names what is wrong with it."""
+def recipes() -> dict[str, Path]:
+    """{file name: path} of the recipes that come with asr_ctc: inside it once installed, else in
+    configs/ beside it."""
+    package = Path(str(importlib.resources.files("asr_ctc")))
+    inside = package / "recipes"
+    folder = inside if inside.is_dir() else package.parent / "configs"
+    return {file.name: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def find_settings_file(path) -> Path:
+    """The file as named; where there is none, the recipe NAME.yaml or configs/NAME.yaml."""
+    file = Path(path)
+    if file.exists() or file.parent not in (Path(), Path("configs")) or file.name not in recipes():
+        return file
+    recipe = recipes()[file.name]
+    log.info("--config %s: the recipe that comes with asr_ctc, %s", path, recipe)
+    return recipe
+
+
+def is_left_over(name: str, raw) -> bool:
+    """Is it a removed setting, at the value that it has had unless somebody gave another?"""
+    if name not in REMOVED:
+        return False
+    default, _ = REMOVED[name]
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return parse_value(name, raw, type(default)) == default
+    except UserError:
+        return False
+
+
+def read_yaml(path) -> dict:
+    """The settings in a YAML file, {name: value}; UserError names what is wrong with it.
+
+    ``path`` may name a recipe that comes with asr_ctc, as in ``find_settings_file``.
+    """
+    file = find_settings_file(path)
+    try:
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise UserError(f"--config {path}: cannot be read ({reason})") from None
-    return parse_yaml(text, f"--config {path}")
+        hint = ""
+        if isinstance(error, FileNotFoundError):
+            hint = f"; recipes that come with asr_ctc: {', '.join(recipes())}"
+        raise UserError(f"--config {path}: cannot be read ({reason}){hint}") from None
+    return parse_yaml(text, f"--config {file}")
 
 
-def parse_yaml(text: str, source: str) -> dict:
+def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
     """The settings in YAML, {name: value}; every value is read by its setting's type.
 
     The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
     ``1e-4`` would be text and ``lang: no`` would be False. ``source`` names it in errors.
+    Names in ``ignored`` are passed over.
     """
     import yaml
 
@@ -190,6 +243,11 @@ def parse_yaml(text: str, source: str) -> dict:
         raise UserError(f"{source}: must hold lines of `name: value`")
     table, values, problems = settings(), {}, []
     for name, raw in content.items():
+        if name in ignored or is_left_over(name, raw):
+            continue
+        if name in REMOVED:
+            problems.append(f"{name}: {raw} is gone: {REMOVED[name][1]}")
+            continue
         if name not in table:
             near = difflib.get_close_matches(str(name), table, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -196,10 +196,6 @@ class TrainingConfig:
         1, "batches whose gradients are accumulated for one optimiser step", at_least=1
     )
     num_epochs: int = setting(50, "passes over the training split", at_least=1)
-    optimizer: str = setting(
-        "adamw", "AdamW, or SGD with Nesterov momentum", choices=("adamw", "sgd")
-    )
-    momentum: float = setting(0.9, "momentum of --optimizer sgd", at_least=0, below=1)
     base_lr: float = setting(0.0005, "learning rate; with a schedule, its maximum", above=0)
     lr_cnn: float = setting(
         1.0, "learning rate of the convolutions, as a factor of --base_lr", above=0
@@ -215,11 +211,10 @@ class TrainingConfig:
     )
     scheduler: str | None = setting(
         None,
-        "lower the learning rate: step (what --scheduler alone means) and exponential halve it "
-        "every --scheduler_step epochs, at once or gradually; plateau halves it after so many "
-        "epochs without improvement; cosine falls to 0; onecycle rises, then falls to 0 "
-        "(default: off)",
-        choices=("step", "plateau", "cosine", "onecycle", "exponential"),
+        "lower the learning rate: step (what --scheduler alone means) halves it every "
+        "--scheduler_step epochs; plateau halves it after so many epochs without improvement; "
+        "cosine falls to 0; onecycle rises, then falls to 0 (default: off)",
+        choices=("step", "plateau", "cosine", "onecycle"),
         bare="step",
     )
     scheduler_step: int = setting(
@@ -273,8 +268,10 @@ class TrainingConfig:
     save_every_s: float = setting(
         600.0, "seconds between two saves within an epoch, to resume from", at_least=0
     )
-    histograms: bool = setting(False, "write histograms of the weights to tensorboard")
     debug: bool = setting(False, "overfit one batch, to see that learning works; saves nothing")
+    debug_steps: int = setting(
+        2000, "with --debug, optimiser steps within which the batch must be learnt", at_least=1
+    )
     resume_from: str | None = setting(
         None,
         "run to resume (its folder, or its last.pt), or model file whose weights a new run "
@@ -536,7 +533,8 @@ class RuntimeConfig:
     )
     nthreads: int = setting(
         6,
-        "data loading processes, at most the machine's cores; 0 loads in the main process",
+        "data loading processes, at most the machine's cores (0 loads in the main one), and "
+        "threads that measure the lengths of the clips",
         at_least=0,
     )
     seed: int | None = setting(

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torchaudio.functional import forced_align
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
-IMPOSSIBLE = -1e30  # forced_align takes a wrong path, or crashes, where it meets -inf
 SPACE = " "
-LARGEST_LATTICE = 2_000_000_000  # frames × states; forced_align takes a byte for each
+MEMORY_LIMIT_BYTES = 2_000_000_000  # ten hours of fast speech
 REACH_S = 0.2  # how far a label reaches into the blanks around it; longer blanks hold a pause
 
 
@@ -79,44 +78,48 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
     likes and between equal neighbours where it must: Viterbi over the lattice of Graves et al.
     2006, "Connectionist temporal classification".
 
-    Raises ValueError for labels that need more frames than there are, labels out of range, NaN,
-    labels that no possible path spells, and a lattice of more than 2 · 10⁹ states.
+    Raises ValueError for labels that need more frames than there are, labels out of range, NaN and
+    +inf, labels that no possible path spells, and more than 2 GB of memory.
     """
+    from asr_ctc.decoding import (
+        viterbi,  # loading what is compiled takes a second: only where it is needed
+    )
+
     n_frames, n_classes = logp.shape
     if any(not 0 <= label < n_classes or label == blank for label in labels):
         raise ValueError(f"labels must be in 0..{n_classes - 1} and not the blank, {blank}")
-    if torch.isnan(logp).any():
-        raise ValueError("logp holds NaN; needed log probabilities")
+    if not (logp < math.inf).all():
+        raise ValueError("logp holds NaN or +inf; needed log probabilities")
     problem = unalignable(labels, n_frames)
     if problem:
         raise ValueError(problem)
-    logp = logp.float().cpu().clamp(min=IMPOSSIBLE)
-    if len(labels):
-        targets = torch.tensor([list(labels)], dtype=torch.int32)
-        path, scores = (part[0].numpy() for part in forced_align(logp[None], targets, blank=blank))
-    else:
-        path, scores = np.full(n_frames, blank), logp[:, blank].numpy()
-    total = float(scores.sum(dtype=np.float64))
-    if total <= IMPOSSIBLE:
+    frames = logp.detach().float().cpu().contiguous().numpy()
+    states, total = viterbi.best_states(
+        frames, np.array(labels, np.int64), blank, viterbi.block_length(n_frames)
+    )
+    if total == -math.inf:
         raise ValueError("the posteriors give no path of these labels a chance")
-    bounds = np.flatnonzero(np.diff(path, prepend=-1, append=-1))
-    spans = [
-        Span(int(path[start]), int(start), int(end), float(scores[start:end].mean()))
-        for start, end in pairwise(bounds)
-        if path[start] != blank
-    ]
+    classes = np.insert(np.array(labels, np.int64), 0, blank)[(states + 1) // 2 * (states % 2)]
+    starts = np.flatnonzero(np.diff(states, prepend=-1))
+    ends = np.append(starts[1:], n_frames)
+    scores = frames[np.arange(n_frames), classes].astype(np.float64)
+    means = np.add.reduceat(scores, starts) / (ends - starts)
+    columns = (column.tolist() for column in (classes[starts], starts, ends, means))
+    spans = [Span(*span) for span in zip(*columns, strict=True) if span[0] != blank]
     return Path(spans, total, n_frames)
 
 
 def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
     """Why labels have no path through so many output frames, or none that fits into memory."""
+    from asr_ctc.decoding import viterbi
+
     problem = infeasible(labels, n_frames)
-    n_states = n_frames * (2 * len(labels) + 1)
-    if problem or n_states <= LARGEST_LATTICE:
+    n_bytes = viterbi.memory_bytes(n_frames, len(labels))
+    if problem or n_bytes <= MEMORY_LIMIT_BYTES:
         return problem
     return (
-        f"{len(labels):,} characters in {n_frames:,} frames would take {n_states / 1e9:.1f} GB "
-        f"of memory, of {LARGEST_LATTICE / 1e9:g} at most: align parts of the recording"
+        f"{len(labels):,} characters in {n_frames:,} frames would take {n_bytes / 1e9:.1f} GB "
+        f"of memory, of {MEMORY_LIMIT_BYTES / 1e9:g} at most: align parts of the recording"
     )
 
 

@@ -1,18 +1,120 @@
-"""Prefix beam search, on the processor or on a device."""
+"""Prefix beam search: its settings, the search of whole clips, and of clips frame by frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from asr_ctc.decoding import beam_batched
 from asr_ctc.decoding.fusion import Fusion, no_fusion
-from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
 from asr_ctc.text.charmap import CharMap
+
+if TYPE_CHECKING:
+    from asr_ctc.decoding.beam_compiled import BeamArrays
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beam:
+    """How ``decode`` searches; ValueError for a setting out of range.
+
+    After each frame the ``width`` prefixes of the highest score go on, and a clip has at most
+    ``n_best`` hypotheses (None: as many as the beam holds). Two more cuts make the beam narrower:
+    per frame, only the ``tokens`` most likely labels extend prefixes; a prefix whose score is more
+    than ``threshold`` below the best (natural logarithm) is dropped. None cuts nothing.
+
+    ``fusion`` (``fusion.fuse`` makes it of a language model) adds to the score by which prefixes
+    are ranked. With a ``device`` all clips of a batch are decoded there at once, without a fusion;
+    None is the compiled search, on the processor.
+    """
+
+    width: int = 10
+    n_best: int | None = 10
+    tokens: int | None = None
+    threshold: float | None = None
+    device: torch.device | str | None = None
+    fusion: Fusion | None = None
+
+    def __post_init__(self):
+        least = dict(beam_width=self.width, n_best=self.n_best, beam_tokens=self.tokens)
+        for name, value in least.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; needed 1 or more")
+        if self.threshold is not None and not self.threshold >= 0:
+            raise ValueError(f"beam_threshold is {self.threshold}; needed 0 or more")
+        if self.device is not None and self.fusion is not None:
+            raise ValueError("a beam search on a device takes no fusion")
+
+    def limits(self, n_classes: int) -> tuple[int, int, int, float]:
+        """(width, n_best, tokens, threshold) as numbers, for ``n_classes``."""
+        return (
+            self.width,
+            self.width if self.n_best is None else self.n_best,
+            n_classes if self.tokens is None else self.tokens,
+            math.inf if self.threshold is None else self.threshold,
+        )
+
+
+def decode(
+    logp: torch.Tensor | np.ndarray,
+    lengths: torch.Tensor | Sequence[int],
+    charmap: CharMap,
+    beam: Beam | None = None,
+) -> list[list[Hypothesis]]:
+    """The hypotheses of each clip, best first: the greedy one, or those of a prefix beam search.
+
+    ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
+    Without a ``beam`` it is ``greedy_decode``. A beam search finds the likeliest labels, the
+    probabilities of all their paths added up and those of a language model on top. A clip has at
+    most ``min(beam.width, beam.n_best)`` hypotheses, all with different labels (two may share a
+    text, which leaves out sentence marks and outer spaces) and none of probability zero. A clip of
+    no frames gives the empty hypothesis with logp 0, one without a possible path the empty
+    hypothesis with logp -inf.
+
+    ``logp`` of a hypothesis adds up the paths that the beam kept: a lower bound on minus the CTC
+    loss of its labels, and equal to it when the beam was wide enough to drop nothing. Ties are
+    broken by rank in the beam before the frame, then by class, where staying counts as blank; on a
+    device in an order of its own. A fusion changes ``score`` alone; what it makes impossible is
+    left out.
+
+    The clips are spread over ``torch.get_num_threads()`` threads of the processor, or decoded all
+    at once on ``beam.device``.
+
+    Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
+    clip's length.
+
+    Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
+    bi-directional recurrent DNNs", algorithm 1, without its
+    re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
+    recurrent neural networks", section 7.5.
+    """
+    if beam is None:
+        return greedy_decode(logp, lengths, charmap)
+    if beam.device is not None:
+        batch = padded_batch(logp, lengths, charmap, beam.device)
+        beams = beam_batched.search(batch, charmap.blankid, *beam.limits(charmap.vocab_size))
+        return [hypotheses_of([(*path, path[1]) for path in paths], charmap) for paths in beams]
+
+    clips = frames_of_clips(logp, lengths, charmap)
+    start = start_beam(charmap, beam)
+
+    def decode_clip(frames: np.ndarray) -> list[Hypothesis]:
+        return _search(start, frames)[1]
+
+    n_threads = min(torch.get_num_threads(), len(clips))
+    if n_threads <= 1:
+        return [decode_clip(frames) for frames in clips]
+    with ThreadPoolExecutor(n_threads) as threads:
+        return list(threads.map(decode_clip, clips))
 
 
 def beam_decode(
@@ -27,90 +129,72 @@ def beam_decode(
     fusion: Fusion | None = None,
     device: torch.device | str | None = None,
 ) -> list[list[Hypothesis]]:
-    """Prefix beam search: the likeliest labels, all their paths added up, and a language model.
+    """``decode`` with a ``Beam`` of these settings; raises ValueError as both do."""
+    beam = Beam(
+        width=beam_width,
+        n_best=n_best,
+        tokens=beam_tokens,
+        threshold=beam_threshold,
+        fusion=fusion,
+        device=device,
+    )
+    return decode(logp, lengths, charmap, beam)
 
-    ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
-    After each frame the ``beam_width`` likeliest prefixes go on. Returns for each clip at most
-    ``min(beam_width, n_best)`` hypotheses, best first, all with different labels (two may share
-    a text, which leaves out sentence marks and outer spaces) and none of probability zero. A clip
-    of no frames gives the empty hypothesis with logp 0, one without a possible path the empty
-    hypothesis with logp -inf.
 
-    ``logp`` of a hypothesis adds up the paths that the beam kept: a lower bound on minus the CTC
-    loss of its labels, and equal to it when the beam was wide enough to drop nothing. Ties are
-    broken by rank in the beam before the frame, then by class, where staying counts as blank.
+@dataclass(frozen=True, eq=False)
+class BeamState:
+    """A beam search in the middle of a clip, as a value: ``advance`` makes a new one of it.
 
-    Two more cuts make the beam narrower than its width: only the ``beam_tokens`` likeliest labels
-    of a frame make new prefixes; a prefix more than ``beam_threshold`` below the best one (natural
-    logarithm) leaves the beam. None cuts nothing.
-
-    ``fusion`` (``fusion.fuse`` makes it of a language model) adds to the score by which prefixes
-    are ranked; ``logp`` stays what the frames say. What it makes impossible is left out.
-
-    The clips are spread over ``torch.get_num_threads()`` threads of the processor. With a
-    ``device`` they are decoded there instead, all at once: it takes no ``fusion``, and breaks ties
-    in an order of its own.
-
-    Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
-    clip's length, ``beam_width``, ``n_best`` or ``beam_tokens`` below 1, ``beam_threshold``
-    below 0, a ``fusion`` with a ``device``.
-
-    Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
-    bi-directional recurrent DNNs", algorithm 1, without its
-    re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
-    recurrent neural networks", section 7.5.
+    It grows by up to 56 bytes for each frame and each prefix of the beam.
     """
-    cuts = cuts_of(beam_width, n_best, beam_tokens, beam_threshold, charmap)
-    if device is not None:
-        if fusion is not None:
-            raise ValueError("a beam search on a device takes no fusion")
 
-        batch = padded_batch(logp, lengths, charmap, device)
-        beams = beam_batched.search(batch, charmap.blankid, beam_width, n_best, *cuts)
-        return [hypotheses_of([(*found, found[1]) for found in beam], charmap) for beam in beams]
-
-    from asr_ctc.decoding.beam_compiled import search  # loads the compiler
-
-    fusion = fusion or no_fusion(charmap.vocab_size)
-    clips = [np.ascontiguousarray(frames) for frames in frames_of_clips(logp, lengths, charmap)]
-
-    def decode(frames: np.ndarray) -> list[Hypothesis]:
-        labels, ends, logps, scores = search(
-            frames, charmap.blankid, beam_width, n_best, *cuts, fusion
-        )
-        found = [tuple(part.tolist()) for part in np.split(labels, ends[:-1])]
-        return hypotheses_of(zip(found, logps.tolist(), scores.tolist(), strict=True), charmap)
-
-    n_threads = min(torch.get_num_threads(), len(clips))
-    if n_threads <= 1:
-        return [decode(frames) for frames in clips]
-    with ThreadPoolExecutor(n_threads) as threads:
-        return list(threads.map(decode, clips))
+    charmap: CharMap
+    beam: Beam
+    arrays: BeamArrays
 
 
-def cuts_of(
-    beam_width: int,
-    n_best: int,
-    beam_tokens: int | None,
-    beam_threshold: float | None,
-    charmap: CharMap,
-) -> tuple[int, float]:
-    """``beam_tokens`` and ``beam_threshold`` as numbers; ValueError for a setting out of range."""
-    n_tokens = charmap.vocab_size if beam_tokens is None else beam_tokens
-    threshold = np.inf if beam_threshold is None else beam_threshold
-    for name, value in dict(beam_width=beam_width, n_best=n_best, beam_tokens=n_tokens).items():
-        if value < 1:
-            raise ValueError(f"{name} is {value}; needed 1 or more")
-    if not threshold >= 0:
-        raise ValueError(f"beam_threshold is {threshold}; needed 0 or more")
-    return n_tokens, threshold
+def start_beam(charmap: CharMap, beam: Beam) -> BeamState:
+    """The state before the first frame; ValueError for a beam with a device."""
+    from asr_ctc.decoding.beam_compiled import first_beam
+
+    if beam.device is not None:
+        raise ValueError("a beam search on a device takes whole clips only")
+    fusion = beam.fusion or no_fusion(charmap.vocab_size)
+    return BeamState(charmap, beam, first_beam(charmap.blankid, fusion))
 
 
-def hypotheses_of(
-    beam: Iterable[tuple[tuple[int, ...], float, float]], charmap: CharMap
-) -> list[Hypothesis]:
-    """(labels, logp, score) of a beam as a person reads them; the empty reading of an empty one."""
-    beam = list(beam) or [((), -np.inf, -np.inf)]
-    return [
-        Hypothesis(charmap.text(labels), labels, logp, score=score) for labels, logp, score in beam
-    ]
+def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
+    """The state after further ``frames`` (T', V), natural log probabilities.
+
+    However a clip is cut into frames, the hypotheses at its end are exactly those of ``decode``.
+    ``state`` stays as it is, and may be used again. Raises ValueError for a wrong shape, NaN or
+    values above zero.
+    """
+    if len(frames.shape) != 2:
+        raise ValueError(f"frames have shape {tuple(frames.shape)}; needed (frames, classes)")
+    (clip,) = frames_of_clips(frames[None], [len(frames)], state.charmap)
+    return _search(state, clip)[0]
+
+
+def n_best(state: BeamState) -> list[Hypothesis]:
+    """The hypotheses, best first, of the frames so far, as ``decode`` has them."""
+    return _search(state, np.zeros((0, state.charmap.vocab_size)))[1]
+
+
+def _search(state: BeamState, frames: np.ndarray) -> tuple[BeamState, list[Hypothesis]]:
+    """The state after ``frames`` (T', V) float64, and its hypotheses."""
+    from asr_ctc.decoding.beam_compiled import BeamArrays, Rows, Tree, search
+
+    charmap, beam = state.charmap, state.beam
+    tree, rows, (labels, ends, logps, scores) = search(
+        state.arrays,
+        np.ascontiguousarray(frames),
+        charmap.blankid,
+        *beam.limits(charmap.vocab_size),
+        beam.fusion or no_fusion(charmap.vocab_size),
+    )
+    labels = labels.tolist()
+    paths = [tuple(labels[start:end]) for start, end in pairwise([0, *ends.tolist()])]
+    best = zip(paths, logps.tolist(), scores.tolist(), strict=True)
+    arrays = BeamArrays(Tree(*tree), Rows(*rows))
+    return BeamState(charmap, beam, arrays), hypotheses_of(best, charmap)

@@ -9,40 +9,97 @@ A language model is fused by adding its share to the score by which prefixes are
 fusion; Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation"). It
 depends on the labels alone, so each node of the tree keeps its own. Growing a word can only lower
 the best that it may still become, hence extensions can still be given up early.
+
+A frame passes through ``_stay``, ``_bound_extensions``, ``_open_classes``, ``_extend``, ``_rank``
+and ``_advance``. Between two calls the search is a ``BeamArrays``, a value that is handed back in
+with more frames.
 """
 
 import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 
-from asr_ctc.base.compiled import compiled
+from asr_ctc.base.compiled import compiled, without_refcounts
 from asr_ctc.decoding import fusion as fusing
-from asr_ctc.decoding.fusion import CHARACTERS, NOBODY, PLAIN, WORDS, no_fusion
+from asr_ctc.decoding.fusion import CHARACTERS, PLAIN, WORDS, Fusion, no_fusion
 from asr_ctc.lm import ngrams, scoring
 from asr_ctc.lm import spelling as vocabulary
-from asr_ctc.lm.kenlm_binary import ask, begin
 from asr_ctc.lm.ngrams import EOS, UNK
 from asr_ctc.lm.scoring import NO_CHILD, find_child, score
 from asr_ctc.lm.spelling import NO_WORD
 
-SIGNATURE = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))(
-    numba.types.Array(numba.float64, 2, "C", readonly=True),
-    *(numba.int64, numba.int64, numba.int64, numba.int64, numba.float64),
-    numba.typeof(no_fusion(2)),
-)
 NEGLIGIBLE = 38.0  # exp(-38) adds nothing to 1 in float64
 
-# Columns of the prefix tree (nodes, 8) int32. ROW: where in the beam the prefix is. For the
-# language model, SPELT: its last word so far, as a node of the vocabulary's trie; STATE: the words
-# before that; END_STATE: those and the last word.
+# Columns of ``Tree.nodes``. ROW: where in the beam the prefix is. For the language model, SPELT:
+# its last word so far, as a node of the vocabulary's trie; STATE: the words before that; END_STATE:
+# those and the last word.
 PARENT, LABEL, FIRST_CHILD, NEXT_SIBLING, ROW, SPELT, STATE, END_STATE = range(8)
 ROOT, TRIE_ROOT, NONE = 0, 0, NO_CHILD
 
-# Columns of ``worth`` (nodes, 3) float64, what the language model adds to a prefix. SURE: for the
-# words that have ended; NOW: and at most for the last one, as it may go on; ENDED: and for the last
-# one if it ends here, NaN until somebody asks.
-SURE, NOW, ENDED = range(3)
+# Columns of ``Tree.lm_score``, what the language model adds to a prefix. COMPLETED: for the words
+# that have ended; BOUND: and at most for the last one, as it may go on; IF_WORD_ENDS: and for the
+# last one if it ends here, NaN until it is needed.
+COMPLETED, BOUND, IF_WORD_ENDS = range(3)
+
+
+class Tree(NamedTuple):
+    """Prefixes as nodes of a tree, M nodes; the first is the empty prefix."""
+
+    nodes: np.ndarray  # (M, 8) int32
+    lm_score: np.ndarray  # (M, 3) float64
+
+
+class Rows(NamedTuple):
+    """The N prefixes of a beam, best first; log probabilities are natural."""
+
+    node: np.ndarray  # (N,) int32: the prefix in the tree
+    p_blank: np.ndarray  # (N,) float64: log probability of its paths that end in blank
+    p_label: np.ndarray  # (N,) float64: of those that end in its last label
+    total: np.ndarray  # (N,) float64: of both
+
+
+class BeamArrays(NamedTuple):
+    """A beam search between two frames. It grows by at most the beam's width of nodes a frame."""
+
+    tree: Tree
+    rows: Rows
+
+
+class _Work(NamedTuple):
+    """What is worked out for a frame: arrays for a beam of W and V classes, made once."""
+
+    stay_blank: np.ndarray  # (W,) float64: as in Rows, of the prefixes that stay as they are
+    stay_label: np.ndarray  # (W,) float64
+    stay_total: np.ndarray  # (W,) float64
+    bound_in_word: np.ndarray  # (W,) float64: of an extension's score, if the word goes on
+    bound_at_end: np.ndarray  # (W,) float64: and if it ends
+    first_child: np.ndarray  # (W,) int32: the row of a prefix that is this one and a label
+    next_sibling: np.ndarray  # (W,) int32
+    scores: np.ndarray  # (W,) float64: the candidates for the next beam
+    codes: np.ndarray  # (W,) int64: row · V + class; the class blank is the prefix that stays
+    class_logp: np.ndarray  # (V,) float64: the classes that extend prefixes, best first
+    classes: np.ndarray  # (V,) int64
+    merged_at: np.ndarray  # (V,) int64: the last row whose extension by the class is in the beam
+
+
+@numba.njit
+def _make_work(width, n_classes):
+    return _Work(
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width),
+        np.empty(width, np.int32),
+        np.empty(width, np.int32),
+        np.empty(width),
+        np.empty(width, np.int64),
+        np.empty(n_classes),
+        np.empty(n_classes, np.int64),
+        np.empty(n_classes, np.int64),
+    )
 
 
 @numba.njit
@@ -84,14 +141,24 @@ def _heapify(scores, codes, n):
 
 
 @numba.njit
-def _append(scores, codes, n, score, code):
-    """Adds a candidate to a heap of ``n`` that has room."""
+def _offer(scores, codes, n, score, code):
+    """Puts a possible candidate into a heap of ``n``, in a full one only in place of a worse one.
+
+    Returns how many candidates the heap holds then.
+    """
+    if n == len(scores):
+        if _worse(scores[0], codes[0], score, code):
+            _sift_down(scores, codes, n, score, code, 0)
+        return n
+    if score == -np.inf:
+        return n
     place = n
     while place > 0 and _worse(score, code, scores[(place - 1) // 2], codes[(place - 1) // 2]):
         above = (place - 1) // 2
         scores[place], codes[place] = scores[above], codes[above]
         place = above
     scores[place], codes[place] = score, code
+    return n + 1
 
 
 @numba.njit
@@ -103,278 +170,355 @@ def _sort_best_first(scores, codes, n):
         _sift_down(scores, codes, end, score, code, 0)
 
 
-@numba.njit
-def _start(fusion):
-    """The language model's state at the beginning of a sentence."""
-    number = fusion.asked
-    if number == NOBODY:
-        return fusion.start
-    with numba.objmode(state="int64"):
-        state = begin(number)
-    return state
+@without_refcounts
+def _score_if_word_ends(fusion, tree, node):
+    """(what the language model adds to a prefix whose last word ends there, its state then)."""
+    spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
+    if fusion.kind != WORDS or spelt == TRIE_ROOT:
+        return tree.lm_score[node, COMPLETED], state
+    if not math.isnan(tree.lm_score[node, IF_WORD_ENDS]):
+        return tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE]
+    entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
+    word = fusion.entry_word[entry] if entry != NO_WORD else UNK
+    logp, state = score(fusion.ngrams, state, word)
+    added = fusion.unknown
+    if word != UNK:
+        added = fusion.lm_weight * logp + fusion.entry_bonus[entry]
+    elif entry != NO_WORD:
+        added = fusion.entry_value[entry]
+    return tree.lm_score[node, COMPLETED] + added, state
 
 
-@numba.njit
-def _logp(fusion, state, word):
-    """(log probability of a word of the language model, the state after it)."""
-    number = fusion.asked
-    if number == NOBODY:
-        return score(fusion.ngrams, state, word)
-    with numba.objmode(logp="float64", after="int32"):
-        logp, after = ask(number, state, word)
-    return logp, after
-
-
-@numba.njit
-def _end_word(fusion, tree, worth, node):
-    """What the language model adds to a prefix when its last word ends there; found out once."""
-    if fusion.kind != WORDS or tree[node, SPELT] == TRIE_ROOT:
-        worth[node, ENDED], tree[node, END_STATE] = worth[node, SURE], tree[node, STATE]
-    elif math.isnan(worth[node, ENDED]):
-        spelt = tree[node, SPELT]
-        entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
-        word = fusion.entry_word[entry] if entry != NO_WORD else UNK
-        logp, tree[node, END_STATE] = _logp(fusion, tree[node, STATE], word)
-        added = fusion.unknown
-        if word != UNK:
-            added = fusion.lm_weight * logp + fusion.entry_bonus[entry]
-        elif entry != NO_WORD:
-            added = fusion.entry_value[entry]
-        worth[node, ENDED] = worth[node, SURE] + added
-    return worth[node, ENDED]
-
-
-@numba.njit
-def _grow(fusion, tree, worth, node, label):
-    """(SURE, NOW, SPELT, STATE) of a prefix followed by ``label``."""
-    sure, spelt, state = worth[node, SURE], tree[node, SPELT], tree[node, STATE]
+@without_refcounts
+def _score_extension(fusion, tree, node, label):
+    """(COMPLETED, BOUND, SPELT, STATE) of a prefix followed by ``label``."""
+    completed = tree.lm_score[node, COMPLETED]
+    spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
     if fusion.kind == CHARACTERS:
         word = fusion.class_word[label]
         if word != NO_WORD:
-            logp, state = _logp(fusion, state, word)
-            sure += fusion.unknown if word == UNK else fusion.lm_weight * logp + fusion.word_bonus
-        return sure, sure, spelt, state
+            logp, state = score(fusion.ngrams, state, word)
+            completed += (
+                fusion.unknown if word == UNK else fusion.lm_weight * logp + fusion.word_bonus
+            )
+        return completed, completed, spelt, state
     if fusion.ends_word[label]:
-        ended = _end_word(fusion, tree, worth, node)
-        return ended, ended, np.int32(TRIE_ROOT), tree[node, END_STATE]
+        ended, state = _score_if_word_ends(fusion, tree, node)
+        tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = ended, state
+        return ended, ended, np.int32(TRIE_ROOT), state
     if spelt != NONE:  # a word begins so
         spelt = np.int32(find_child(fusion.trie.children, fusion.trie.label, spelt, label))
-    return sure, sure + (fusion.unknown if spelt == NONE else fusion.look[spelt]), spelt, state
+    best = fusion.unknown if spelt == NONE else fusion.best_completion[spelt]
+    return completed, completed + best, spelt, state
 
 
-@numba.njit
-def _child(tree, n_nodes, node, label):
+@without_refcounts
+def _find_or_add_child(nodes, n_nodes, node, label):
     """The node of ``node`` followed by ``label``; ``n_nodes``, made here, when it is new.
 
     A prefix that left the beam and is reached again gets its old node: its children may have
     outlived it, and a second node would let the same labels stand in the beam twice.
     """
-    child = tree[node, FIRST_CHILD]
-    while child >= 0:
-        if tree[child, LABEL] == label:
+    child = nodes[node, FIRST_CHILD]
+    while child != NONE:
+        if nodes[child, LABEL] == label:
             return child
-        child = tree[child, NEXT_SIBLING]
-    tree[n_nodes, PARENT], tree[n_nodes, LABEL] = node, label
-    tree[n_nodes, FIRST_CHILD] = tree[n_nodes, ROW] = NONE
-    tree[n_nodes, NEXT_SIBLING] = tree[node, FIRST_CHILD]
-    tree[node, FIRST_CHILD] = n_nodes
+        child = nodes[child, NEXT_SIBLING]
+    nodes[n_nodes, PARENT], nodes[n_nodes, LABEL] = node, label
+    nodes[n_nodes, FIRST_CHILD] = nodes[n_nodes, ROW] = NONE
+    nodes[n_nodes, NEXT_SIBLING] = nodes[node, FIRST_CHILD]
+    nodes[node, FIRST_CHILD] = n_nodes
     return n_nodes
 
 
-@numba.njit
-def _value(fusion, tree, worth, node, parent):
-    """Writes down what the language model makes of a new prefix."""
-    sure, now, spelt, state = _grow(fusion, tree, worth, parent, tree[node, LABEL])
-    worth[node, SURE], worth[node, NOW], worth[node, ENDED] = sure, now, np.nan
-    tree[node, SPELT], tree[node, STATE] = spelt, state
+@without_refcounts
+def _score_child(fusion, tree, node, child):
+    """Writes down what the language model adds to a new prefix, a child of ``node``."""
+    nodes, lm_score = tree
+    lm_score[child], nodes[child, SPELT], nodes[child, STATE] = 0.0, TRIE_ROOT, 0
+    if fusion.kind != PLAIN:
+        label = nodes[child, LABEL]
+        completed, bound, spelt, state = _score_extension(fusion, tree, node, label)
+        lm_score[child, COMPLETED], lm_score[child, BOUND] = completed, bound
+        lm_score[child, IF_WORD_ENDS] = np.nan
+        nodes[child, SPELT], nodes[child, STATE] = spelt, state
 
 
 @numba.njit
-def _grown(array, n_used):
-    """The array with room for as many rows again."""
-    larger = np.empty((2 * len(array), array.shape[1]), array.dtype)
+def _with_room(array, n_used, n_rows):
+    """A copy of the first ``n_used`` rows, with room for ``n_rows``."""
+    larger = np.empty((n_rows, array.shape[1]), array.dtype)
     larger[:n_used] = array[:n_used]
     return larger
 
 
 @numba.njit
-def _spell(tree, nodes):
+def _make_rows(rows, width):
+    """A copy of a beam with room for ``width`` rows."""
+    n = len(rows.node)
+    copy = Rows(np.empty(width, np.int32), np.empty(width), np.empty(width), np.empty(width))
+    copy.node[:n], copy.total[:n] = rows.node, rows.total
+    copy.p_blank[:n], copy.p_label[:n] = rows.p_blank, rows.p_label
+    return copy
+
+
+@without_refcounts
+def _stay(tree, rows, n, frame, blank, work):
+    """Makes candidates of the prefixes that stay as they are; returns how many are possible.
+
+    An extension that spells a prefix of the beam is added to that prefix.
+    """
+    nodes, lm_score = tree
+    node_of, p_blank, p_label, total = rows
+    stay_blank, stay_label, stay_total = work.stay_blank, work.stay_label, work.stay_total
+    first_child, next_sibling = work.first_child, work.next_sibling
+    scores, codes = work.scores, work.codes
+
+    first_child[:n] = NONE
+    for row in range(n):
+        label = nodes[node_of[row], LABEL]
+        stay_blank[row] = total[row] + frame[blank]
+        stay_label[row] = p_label[row] + frame[label]
+        parent = nodes[node_of[row], PARENT]
+        owner = nodes[parent, ROW] if parent != NONE else NONE
+        if owner != NONE:
+            repeats = label == nodes[parent, LABEL]
+            extended = p_blank[owner] if repeats else total[owner]
+            stay_label[row] = _logaddexp(stay_label[row], extended + frame[label])
+            next_sibling[row] = first_child[owner]
+            first_child[owner] = row
+    n_candidates = 0
+    for row in range(n):
+        stay_total[row] = _logaddexp(stay_blank[row], stay_label[row])
+        if stay_total[row] > -np.inf:
+            scores[n_candidates] = stay_total[row] + lm_score[node_of[row], BOUND]
+            codes[n_candidates] = row * len(frame) + blank
+            n_candidates += 1
+    _heapify(scores, codes, n_candidates)
+    return n_candidates
+
+
+@without_refcounts
+def _bound_extensions(fusion, tree, rows, n, work):
+    """Bounds what extensions of each prefix may score, the class's log probability aside.
+
+    Returns the highest bound.
+    """
+    nodes, lm_score = tree
+    node_of, total = rows.node, rows.total
+    bound_in_word, bound_at_end = work.bound_in_word, work.bound_at_end
+
+    highest = -np.inf
+    for row in range(n):
+        node = node_of[row]
+        gain = fusion.most_of_new_word if nodes[node, SPELT] == TRIE_ROOT else 0.0
+        bound_in_word[row] = bound_at_end[row] = total[row] + lm_score[node, BOUND] + gain
+        if fusion.kind == WORDS:
+            ended = lm_score[node, COMPLETED] + fusion.most_of_ended_word
+            if not math.isnan(lm_score[node, IF_WORD_ENDS]):
+                ended = lm_score[node, IF_WORD_ENDS]
+            bound_at_end[row] = total[row] + ended
+        highest = max(highest, bound_in_word[row], bound_at_end[row])
+    return highest
+
+
+@without_refcounts
+def _open_classes(frame, blank, highest, least, n_tokens, work):
+    """Lists the classes, best first, that may extend a prefix into the beam; returns how many."""
+    class_logp, classes = work.class_logp, work.classes
+    n_open = 0
+    for label in range(len(frame)):
+        if label != blank and frame[label] > -np.inf and highest + frame[label] >= least:
+            class_logp[n_open], classes[n_open] = frame[label], label
+            n_open += 1
+    _heapify(class_logp, classes, n_open)
+    _sort_best_first(class_logp, classes, n_open)
+    return min(n_open, n_tokens)
+
+
+@without_refcounts
+def _extend(fusion, tree, rows, n, n_open, n_candidates, work):
+    """Adds extensions of prefixes to the candidates; returns how many these are then.
+
+    Each prefix is extended until what follows could only be the worst of a full beam.
+    """
+    nodes = tree.nodes
+    node_of, p_blank, _, total = rows
+    bound_in_word, bound_at_end = work.bound_in_word, work.bound_at_end
+    first_child, next_sibling, merged_at = work.first_child, work.next_sibling, work.merged_at
+    class_logp, classes = work.class_logp, work.classes
+    scores, codes = work.scores, work.codes
+    ends_word = fusion.ends_word
+    width, n_classes = len(scores), len(merged_at)
+
+    merged_at[:] = NONE
+    for row in range(n):
+        node = node_of[row]
+        last = nodes[node, LABEL]
+        highest = max(bound_in_word[row], bound_at_end[row])
+        child = first_child[row]
+        while child != NONE:
+            merged_at[nodes[node_of[child], LABEL]] = row
+            child = next_sibling[child]
+        for place in range(n_open):
+            label, logp = classes[place], class_logp[place]
+            code = row * n_classes + label
+            if n_candidates == width:
+                if _worse(highest + logp, code, scores[0], codes[0]):
+                    break
+                bound = bound_at_end[row] if ends_word[label] else bound_in_word[row]
+                if _worse(bound + logp, code, scores[0], codes[0]):
+                    continue
+            if merged_at[label] == row:
+                continue
+            here = (p_blank[row] if label == last else total[row]) + logp
+            if fusion.kind != PLAIN:
+                here += _score_extension(fusion, tree, node, label)[1]
+            n_candidates = _offer(scores, codes, n_candidates, here, code)
+    return n_candidates
+
+
+@without_refcounts
+def _rank(scores, codes, n, threshold):
+    """Sorts the candidates, best first; returns how many are within ``threshold`` of the best."""
+    _sort_best_first(scores, codes, n)
+    while n and scores[n - 1] < scores[0] - threshold:
+        n -= 1
+    return n
+
+
+@without_refcounts
+def _advance(fusion, tree, n_nodes, rows, n, n_chosen, frame, blank, work, next_rows):
+    """Fills ``next_rows`` with the candidates chosen; returns how many nodes the tree has then."""
+    nodes = tree.nodes
+    node_of, p_blank, p_label, total = rows
+    next_node, next_p_blank, next_p_label, next_total = next_rows
+    stay_blank, stay_label, stay_total = work.stay_blank, work.stay_label, work.stay_total
+    codes = work.codes
+
+    for row in range(n):
+        nodes[node_of[row], ROW] = NONE
+    for place in range(n_chosen):
+        row, label = divmod(codes[place], len(frame))
+        node = node_of[row]
+        if label == blank:
+            next_p_blank[place], next_p_label[place] = stay_blank[row], stay_label[row]
+            next_total[place] = stay_total[row]
+        else:
+            extended = (p_blank[row] if label == nodes[node, LABEL] else total[row]) + frame[label]
+            next_p_blank[place], next_p_label[place] = -np.inf, extended
+            next_total[place] = extended
+            parent, node = node, _find_or_add_child(nodes, n_nodes, node, label)
+            if node == n_nodes:
+                n_nodes += 1
+                _score_child(fusion, tree, parent, node)
+        nodes[node, ROW] = place
+        next_node[place] = node
+    return n_nodes
+
+
+@numba.njit
+def _trace(nodes, chosen):
     """The labels of the prefixes, one after the other, and where each of them ends."""
-    ends = np.empty(len(nodes), np.int64)
+    ends = np.empty(len(chosen), np.int64)
     n_labels = 0
-    for i, node in enumerate(nodes):
+    for i, node in enumerate(chosen):
         while node != ROOT:
             n_labels += 1
-            node = tree[node, PARENT]
+            node = nodes[node, PARENT]
         ends[i] = n_labels
     labels = np.empty(n_labels, np.int64)
-    for i, node in enumerate(nodes):
+    for i, node in enumerate(chosen):
         place = ends[i]
         while node != ROOT:
             place -= 1
-            labels[place] = tree[node, LABEL]
-            node = tree[node, PARENT]
+            labels[place] = nodes[node, LABEL]
+            node = nodes[node, PARENT]
     return labels, ends
 
 
+@numba.njit
+def _list_best(fusion, tree, rows, n, n_best):
+    """(labels, ends, logps, scores) of the best prefixes, were the clip to end here."""
+    scores, codes = np.empty(n), np.empty(n, np.int64)
+    n_possible = 0
+    for row in range(n):
+        added = 0.0
+        if fusion.kind != PLAIN:
+            added, state = _score_if_word_ends(fusion, tree, rows.node[row])
+            added += fusion.lm_weight * score(fusion.ngrams, state, EOS)[0]
+        if rows.total[row] + added > -np.inf:
+            scores[n_possible], codes[n_possible] = rows.total[row] + added, row
+            n_possible += 1
+    _heapify(scores, codes, n_possible)
+    _sort_best_first(scores, codes, n_possible)
+    best = codes[: min(n_possible, n_best)]
+    labels, ends = _trace(tree.nodes, rows.node[best])
+    return labels, ends, rows.total[best], scores[: len(best)].copy()
+
+
+def first_beam(blank: int, fusion: Fusion) -> BeamArrays:
+    """The beam before the first frame: the empty prefix."""
+    nodes = np.full((1, 8), NONE, np.int32)
+    nodes[ROOT, LABEL] = blank  # the empty prefix ends in no label, so none repeats it
+    nodes[ROOT, ROW] = 0
+    nodes[ROOT, SPELT], nodes[ROOT, STATE] = TRIE_ROOT, fusion.start
+    certain, impossible = np.zeros(1), np.full(1, -np.inf)
+    rows = Rows(np.zeros(1, np.int32), certain, impossible, certain)
+    return BeamArrays(Tree(nodes, np.zeros((1, 3))), rows)
+
+
+_FUSION, _STATE = numba.typeof(no_fusion(2)), numba.typeof(first_beam(0, no_fusion(2)))
+_FRAMES = numba.types.Array(numba.float64, 2, "C", readonly=True)
+_ARRAYS = tuple(numba.types.Tuple(tuple(part)) for part in _STATE)  # cheaper to return
+_BEST = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))
+SIGNATURE = numba.types.Tuple((*_ARRAYS, _BEST))(
+    _STATE, _FRAMES, *(numba.int64,) * 4, numba.float64, _FUSION
+)
+
+
 @compiled(SIGNATURE, "the beam search", uses=(fusing, ngrams, scoring, vocabulary))
-def search(frames, blank, width, n_best, n_tokens, threshold, fusion):
-    """The ``n_best`` likeliest label sequences after ``frames`` (T', V) float64, best first.
+def search(state, frames, blank, width, n_best, n_tokens, threshold, fusion):
+    """The beam after further ``frames`` (T', V) float64, and its ``n_best`` label sequences.
 
     ``width`` prefixes go on after each frame, those of the highest score: the log probability
     plus what ``fusion`` adds. At most ``n_tokens`` classes extend a prefix, the frame's likeliest;
-    a prefix whose score is ``threshold`` below the best leaves. Returns the labels of all sequences
-    one after the other, where each of them ends in there, their natural log probabilities, and
-    their scores; nothing when every path is impossible.
+    a prefix whose score is ``threshold`` below the best leaves.
+
+    Returns the fields of the new state's tree, those of its rows (the old state stays as it is, and
+    may be used again) and, best first, the labels of all sequences one after the other, where each
+    of them ends in there, their natural log probabilities, and their scores, as if the clip ended
+    here; none when every path is impossible. The frames of a clip may come in any number of calls:
+    with the same settings in each, the last one returns what a single one would.
     """
-    n_frames, n_classes = frames.shape
+    n, n_nodes = len(state.rows.node), len(state.tree.nodes)
+    n_room = n_nodes + 2 * width
+    tree = Tree(
+        _with_room(state.tree.nodes, n_nodes, n_room),
+        _with_room(state.tree.lm_score, n_nodes, n_room),
+    )
+    rows, next_rows = _make_rows(state.rows, width), _make_rows(state.rows, width)
+    work = _make_work(width, frames.shape[1])
 
-    tree, worth = np.empty((2 * width + 1, 8), np.int32), np.empty((2 * width + 1, 3))
-    tree[ROOT], worth[ROOT] = NONE, 0.0
-    tree[ROOT, LABEL] = blank  # the empty prefix ends in no label, so none repeats it
-    tree[ROOT, ROW] = 0
-    tree[ROOT, SPELT], tree[ROOT, STATE] = TRIE_ROOT, _start(fusion)
-    n_nodes = 1
-
-    # The beam, best first: log probability of a prefix's paths that end in blank, of those that
-    # end in its last label, and of both. The next one is made in a second set of arrays.
-    n = 1
-    nodes, next_nodes = np.zeros(width, np.int32), np.empty(width, np.int32)
-    p_blank, next_p_blank = np.zeros(width), np.empty(width)
-    p_label, next_p_label = np.full(width, -np.inf), np.empty(width)
-    total, next_total = np.zeros(width), np.empty(width)
-
-    stay_blank, stay_label, stay_total = np.empty(width), np.empty(width), np.empty(width)
-    scores, codes = np.empty(width), np.empty(width, np.int64)
-    class_logps, classes = np.empty(n_classes), np.empty(n_classes, np.int64)
-    most_in_word, most_at_end = np.empty(width), np.empty(width)
-    first_child, next_sibling = np.empty(width, np.int32), np.empty(width, np.int32)  # in the beam
-    merged_at = np.full(n_classes, NONE)  # the last row whose extension by the class is in the beam
-
-    for t in range(n_frames):
+    for t in range(len(frames)):
         frame = frames[t]
+        n_candidates = _stay(tree, rows, n, frame, blank, work)
+        highest = _bound_extensions(fusion, tree, rows, n, work)
+        least = work.scores[0] if n_candidates == width else -np.inf
+        n_open = _open_classes(frame, blank, highest, least, n_tokens, work)
+        n_candidates = _extend(fusion, tree, rows, n, n_open, n_candidates, work)
+        n_chosen = _rank(work.scores, work.codes, n_candidates, threshold)
+        if n_nodes + n_chosen > len(tree.nodes):
+            n_room = 2 * len(tree.nodes)
+            tree = Tree(
+                _with_room(tree.nodes, n_nodes, n_room), _with_room(tree.lm_score, n_nodes, n_room)
+            )
+        n_nodes = _advance(fusion, tree, n_nodes, rows, n, n_chosen, frame, blank, work, next_rows)
+        rows, next_rows, n = next_rows, rows, n_chosen
 
-        # Prefixes that stay. An extension that spells a prefix of the beam is added to it.
-        first_child[:n] = NONE
-        for row in range(n):
-            label = tree[nodes[row], LABEL]
-            stay_blank[row] = total[row] + frame[blank]
-            stay_label[row] = p_label[row] + frame[label]
-            parent = tree[nodes[row], PARENT]
-            owner = tree[parent, ROW] if parent != NONE else NONE
-            if owner != NONE:
-                repeats = label == tree[parent, LABEL]
-                grown = p_blank[owner] if repeats else total[owner]
-                stay_label[row] = _logaddexp(stay_label[row], grown + frame[label])
-                next_sibling[row] = first_child[owner]
-                first_child[owner] = row
-        n_kept = 0
-        for row in range(n):
-            stay_total[row] = _logaddexp(stay_blank[row], stay_label[row])
-            if stay_total[row] > -np.inf:
-                scores[n_kept] = stay_total[row] + worth[nodes[row], NOW]
-                codes[n_kept] = row * n_classes + blank
-                n_kept += 1
-        _heapify(scores, codes, n_kept)
-
-        # The most that an extension of a prefix may score, the class's log probability aside.
-        most = -np.inf
-        for row in range(n):
-            node = nodes[row]
-            gain = fusion.most_of_new_word if tree[node, SPELT] == TRIE_ROOT else 0.0
-            most_in_word[row] = most_at_end[row] = total[row] + worth[node, NOW] + gain
-            if fusion.kind == WORDS:
-                ended = worth[node, SURE] + fusion.most_of_ended_word
-                if not math.isnan(worth[node, ENDED]):
-                    ended = worth[node, ENDED]
-                most_at_end[row] = total[row] + ended
-            most = max(most, most_in_word[row], most_at_end[row])
-
-        # Classes that extend any prefix into the beam, best first.
-        least = scores[0] if n_kept == width else -np.inf
-        n_open = 0
-        for label in range(n_classes):
-            if label != blank and frame[label] > -np.inf and most + frame[label] >= least:
-                class_logps[n_open], classes[n_open] = frame[label], label
-                n_open += 1
-        _heapify(class_logps, classes, n_open)
-        _sort_best_first(class_logps, classes, n_open)
-        n_open = min(n_open, n_tokens)
-
-        # Extensions of each prefix, until those that follow could only be the worst of a full beam.
-        merged_at[:] = NONE
-        for row in range(n):
-            node = nodes[row]
-            last = tree[node, LABEL]
-            most = max(most_in_word[row], most_at_end[row])
-            child = first_child[row]
-            while child != NONE:
-                merged_at[tree[nodes[child], LABEL]] = row
-                child = next_sibling[child]
-            for label, logp in zip(classes[:n_open], class_logps[:n_open]):  # noqa: B905  (compiled: numba knows no strict)
-                code = row * n_classes + label
-                if n_kept == width:
-                    if _worse(most + logp, code, scores[0], codes[0]):
-                        break
-                    bound = most_at_end[row] if fusion.ends_word[label] else most_in_word[row]
-                    if _worse(bound + logp, code, scores[0], codes[0]):
-                        continue
-                if merged_at[label] == row:
-                    continue
-                here = (p_blank[row] if label == last else total[row]) + logp
-                if fusion.kind != PLAIN:
-                    here += _grow(fusion, tree, worth, node, label)[1]
-                if n_kept < width:
-                    if here > -np.inf:
-                        _append(scores, codes, n_kept, here, code)
-                        n_kept += 1
-                elif _worse(scores[0], codes[0], here, code):
-                    _sift_down(scores, codes, n_kept, here, code, 0)
-
-        _sort_best_first(scores, codes, n_kept)
-        while n_kept and scores[n_kept - 1] < scores[0] - threshold:
-            n_kept -= 1
-
-        if n_nodes + n_kept > len(tree):
-            tree, worth = _grown(tree, n_nodes), _grown(worth, n_nodes)
-        for row in range(n):
-            tree[nodes[row], ROW] = NONE
-        for place in range(n_kept):
-            row, label = divmod(codes[place], n_classes)
-            node = nodes[row]
-            if label == blank:
-                next_p_blank[place], next_p_label[place] = stay_blank[row], stay_label[row]
-                next_total[place] = stay_total[row]
-            else:
-                repeats = label == tree[node, LABEL]
-                grown = (p_blank if repeats else total)[row] + frame[label]
-                next_p_blank[place], next_p_label[place] = -np.inf, grown
-                next_total[place] = grown
-                parent, node = node, _child(tree, n_nodes, node, label)
-                if node == n_nodes:
-                    n_nodes += 1
-                    worth[node], tree[node, SPELT] = 0.0, TRIE_ROOT
-                    if fusion.kind != PLAIN:
-                        _value(fusion, tree, worth, node, parent)
-            tree[node, ROW] = place
-            next_nodes[place] = node
-        n = n_kept
-        nodes, next_nodes = next_nodes, nodes
-        p_blank, next_p_blank = next_p_blank, p_blank
-        p_label, next_p_label = next_p_label, p_label
-        total, next_total = next_total, total
-
-    n_kept = 0
-    for row in range(n):
-        ended = 0.0
-        if fusion.kind != PLAIN:
-            ended = _end_word(fusion, tree, worth, nodes[row])
-            ended += fusion.lm_weight * _logp(fusion, tree[nodes[row], END_STATE], EOS)[0]
-        if total[row] + ended > -np.inf:
-            scores[n_kept], codes[n_kept] = total[row] + ended, row
-            n_kept += 1
-    _heapify(scores, codes, n_kept)
-    _sort_best_first(scores, codes, n_kept)
-    best = codes[: min(n_kept, n_best)]
-    labels, ends = _spell(tree, nodes[best])
-    return labels, ends, total[best], scores[: len(best)].copy()
+    best = _list_best(fusion, tree, rows, n, n_best)
+    return (
+        (tree.nodes[:n_nodes], tree.lm_score[:n_nodes]),
+        (rows.node[:n], rows.p_blank[:n], rows.p_label[:n], rows.total[:n]),
+        best,
+    )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from asr_ctc.decoding.beam import cuts_of, hypotheses_of
-from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.decoding.beam import Beam
+from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips
 from asr_ctc.text.charmap import CharMap
 
@@ -116,10 +116,11 @@ def reference_beam_decode(
     beam_threshold: float | None = None,
 ) -> list[list[Hypothesis]]:
     """``beam_decode`` without a language model, and slow: the search as one reads it."""
-    cuts = cuts_of(beam_width, n_best, beam_tokens, beam_threshold, charmap)
+    settings = Beam(width=beam_width, n_best=n_best, tokens=beam_tokens, threshold=beam_threshold)
+    width, n_best, *cuts = settings.limits(charmap.vocab_size)
     decoded = []
     for frames in frames_of_clips(logp, lengths, charmap):
-        beam = _prefix_beam(frames, charmap.blankid, beam_width, *cuts)
+        beam = _prefix_beam(frames, charmap.blankid, width, *cuts)
         beam = [(labels, clip_logp, clip_logp) for labels, clip_logp in beam[:n_best]]
         decoded.append(hypotheses_of(beam, charmap))
     return decoded

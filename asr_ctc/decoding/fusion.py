@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import EOS, SPECIAL_WORDS, UNK, GrowingModel, LanguageModel, Ngrams
 from asr_ctc.lm.spelling import (
     NO_WORD,
@@ -24,7 +23,6 @@ from asr_ctc.text.charmap import CharMap
 
 log = logging.getLogger("asr_ctc")
 PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of characters
-NOBODY = -1
 
 
 class Fusion(NamedTuple):
@@ -37,19 +35,21 @@ class Fusion(NamedTuple):
     kind: int
     ngrams: Ngrams
     start: int  # state at the beginning of a sentence
-    asked: int  # the KenlmModel, by its number, that is asked in place of ``ngrams``; or NOBODY
     lm_weight: float
     word_bonus: float
     unknown: float
     ends_word: np.ndarray  # (V,) bool: classes that end a word
     class_word: np.ndarray  # (V,) int32: the word of each class, in a model of characters
     trie: Trie  # the spellings of the entries
-    look: np.ndarray  # (M,) float64: the most that a word may add from each node of the trie on
+    best_completion: np.ndarray  # (M,) float64: upper bound of what a word below a trie node adds
     entry_word: np.ndarray  # (E,) int32: the word of the model, UNK for a hotword that has none
     entry_bonus: np.ndarray  # (E,) float64
     entry_value: np.ndarray  # (E,) float64: what the entry adds out of context
     most_of_new_word: float  # the most that the first letter of a word adds
     most_of_ended_word: float  # the most that a word adds when it ends
+
+    # Equal to itself alone: arrays have no truth value, and the settings that hold it are compared.
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
 
 @lru_cache
@@ -59,7 +59,7 @@ def no_fusion(n_classes: int) -> Fusion:
 
 
 def fuse(
-    model: LanguageModel | KenlmModel | None,
+    model: LanguageModel | None,
     charmap: CharMap,
     *,
     lm_weight: float = 0.5,
@@ -81,16 +81,6 @@ def fuse(
     Raises UserError for a model whose words the character map cannot spell, hotwords likewise,
     weights out of range, and a lexicon or hotwords with a model of characters.
     """
-    if isinstance(model, KenlmModel):
-        return fuse(
-            model.vocabulary,
-            charmap,
-            lm_weight=lm_weight,
-            word_bonus=word_bonus,
-            unk_logp=unk_logp,
-            lexicon=lexicon,
-            hotwords=hotwords,
-        )._replace(asked=model.number)
     if lm_weight < 0:
         raise UserError(f"--lm_weight is {lm_weight}; needed 0 or more")
     hotwords = hotwords or {}
@@ -120,7 +110,7 @@ def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwor
     logp = np.where(entry_word == UNK, unk_logp, model.unigrams[entry_word])
     entry_value = lm_weight * logp.astype(float) + entry_bonus
     unknown = -np.inf if lexicon else lm_weight * unk_logp + word_bonus
-    look = np.maximum(best_below(trie, entry_value), unknown)
+    best_completion = np.maximum(best_below(trie, entry_value), unknown)
     return _fusion(
         WORDS,
         model,
@@ -130,11 +120,11 @@ def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwor
         unknown=unknown,
         ends_word=separators(charmap),
         trie=trie,
-        look=look,
+        best_completion=best_completion,
         entry_word=entry_word,
         entry_bonus=entry_bonus,
         entry_value=entry_value,
-        most_of_new_word=max(0.0, look[0]),
+        most_of_new_word=max(0.0, best_completion[0]),
         most_of_ended_word=max(0.0, unknown, entry_bonus.max(initial=0.0)),
     )
 
@@ -170,7 +160,7 @@ def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion
         ends_word=np.zeros(n_classes, bool),
         class_word=np.full(n_classes, NO_WORD, np.int32),
         trie=make_trie([]),
-        look=np.zeros(1),
+        best_completion=np.zeros(1),
         entry_word=np.zeros(0, np.int32),
         entry_bonus=np.zeros(0),
         entry_value=np.zeros(0),
@@ -185,6 +175,5 @@ def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion
         kind=kind,
         ngrams=model.ngrams,
         start=model.start,
-        asked=NOBODY,
         **{**values, **numbers},
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from asr_ctc.text.charmap import CharMap
 
 
 class Timed(NamedTuple):
@@ -48,3 +51,13 @@ class Hypothesis:
     words: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
     characters: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
     score: float = field(default=math.nan, compare=False)
+
+
+def hypotheses_of(
+    beam: Iterable[tuple[tuple[int, ...], float, float]], charmap: CharMap
+) -> list[Hypothesis]:
+    """(labels, logp, score) of a beam with their texts; the empty hypothesis of an empty beam."""
+    beam = list(beam) or [((), -math.inf, -math.inf)]
+    return [
+        Hypothesis(charmap.text(labels), labels, logp, score=score) for labels, logp, score in beam
+    ]

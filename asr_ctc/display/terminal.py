@@ -33,3 +33,39 @@ def width_of(text: str) -> int:
 
 def several(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def spelled(text: str) -> str:
+    """What a character is written as: 'nothing' and 'space' in words."""
+    return {"": "nothing", " ": "space"}.get(text, text)
+
+
+def word_under_word(pairs: list, width: int) -> list[str]:
+    """Lines of at most ``width`` columns, if the words allow it: reference, hypothesis, marks.
+
+    S substituted, D deleted, I inserted; the line of marks is left out where all is right.
+    """
+    lines, rows, n_columns = [], [], 0
+    for reference, hypothesis in pairs:
+        columns = max(width_of(reference or ""), width_of(hypothesis or ""))
+        if rows and n_columns + columns > width - 4:
+            lines += _three_lines(rows)
+            rows, n_columns = [], 0
+        rows.append((reference, hypothesis, columns))
+        n_columns += columns + 1
+    return lines + _three_lines(rows)
+
+
+def _three_lines(rows: list[tuple]) -> list[str]:
+    references = " ".join(padded(word or "", columns) for word, _, columns in rows)
+    hypotheses = " ".join(padded(word or "", columns) for _, word, columns in rows)
+    marks = " ".join(edit_mark(*pair).ljust(columns) for *pair, columns in rows)
+    lines = [f"ref {references}", f"hyp {hypotheses}", f"    {marks}"]
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def edit_mark(reference: str | None, hypothesis: str | None) -> str:
+    """S substituted, D deleted, I inserted, nothing for what is right."""
+    if reference == hypothesis:
+        return ""
+    return "I" if reference is None else "D" if hypothesis is None else "S"

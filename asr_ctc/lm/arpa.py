@@ -103,7 +103,7 @@ class _Reader:
         except UserError:
             self.marker = b""
         if self.marker != b"\\data\\":
-            raise UserError(f"{self.path}: not an ARPA file, nor a KenLM binary: no line \\data\\")
+            raise UserError(f"{self.path}: not an ARPA file: no line \\data\\")
         counts = []
         for line in self.lines():
             match = re.fullmatch(rb"ngram\s+(\d+)\s*=\s*(\d+)", line.strip())

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.lm.kenlm_binary import KenlmModel
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.words import separates_words
@@ -74,7 +73,7 @@ def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
     return np.array(words, dtype=np.int32)
 
 
-def unspelt_words(model: LanguageModel | KenlmModel, charmap: CharMap) -> list[str]:
+def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
     """The words, or characters, of a model that the map has no classes for."""
     if model.level == "word":
         return [word for word in model.words[EOS + 1 :] if labels_of(word, charmap) is None]
@@ -83,7 +82,7 @@ def unspelt_words(model: LanguageModel | KenlmModel, charmap: CharMap) -> list[s
     return sorted(set(model.words[EOS + 1 :]) - known)
 
 
-def unspelt_note(model: LanguageModel | KenlmModel, charmap: CharMap) -> str:
+def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
     """What a person is told of the ``unspelt_words``; empty when there are none."""
     share = 100 * len(unspelt_words(model, charmap)) / max(1, len(model.words) - EOS - 1)
     if not share:

@@ -62,24 +62,29 @@ class ClipDataset(Dataset):
             raise AudioError(file, f"shorter than one window of {needed} samples")
         return samples
 
+    def augmented_waveform(self, draw: Draw) -> np.ndarray:
+        """Samples (S',) of a clip as the model hears them; AudioError when they cannot be used."""
+        samples = self.waveform(draw.row)
+        if self.augmentation is None:
+            return samples
+        random = np.random.default_rng([self.seed, draw.epoch, draw.row])
+        samples = self.augmentation(samples, self.processor.rate, random)
+        return self._long_enough(self.corpus.file(draw.row), samples)
+
     def decibels(self, draw: Draw) -> tuple[torch.Tensor, int]:
         """(log-mel (T, F) in dB, samples S) of a clip, its waveform augmented, or from the cache.
 
         AudioError when it cannot be used.
         """
-        row, file = draw.row, self.corpus.file(draw.row)
 
         def compute():
-            samples = self.waveform(row)
-            if self.augmentation is not None:
-                random = np.random.default_rng([self.seed, draw.epoch, row])
-                samples = self.augmentation(samples, self.processor.rate, random)
-                samples = self._long_enough(file, samples)
+            samples = self.augmented_waveform(draw)
             return self.processor.decibels(torch.from_numpy(samples)), len(samples)
 
         if self.cache is None:
             return compute()
-        return self.cache.get(int(self.corpus.rows[row]), file, compute)
+        row = draw.row
+        return self.cache.get(int(self.corpus.rows[row]), self.corpus.file(row), compute)
 
     def __getitem__(self, draw: int | Draw) -> Clip | LeftOut:
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)

@@ -1,5 +1,6 @@
 """A trained model that turns audio into text, in two lines of Python."""
 
+import logging
 import math
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -19,7 +20,10 @@ from asr_ctc.decoding.fusion import Fusion, fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.recognition.formats import Transcript
+from asr_ctc.recognition.recording_notes import TrainedSound
 from asr_ctc.recognition.transcriber import Transcriber
+
+log = logging.getLogger("asr_ctc")
 
 
 class Recognizer:
@@ -30,6 +34,7 @@ class Recognizer:
         self.device = compute.pick_device(device)
         self.charmap, self.processor = file.charmap, file.build_processor()
         self.model = file.build_model().to(self.device)
+        self.trained_sound = TrainedSound.from_origin(file.origin)
 
     @classmethod
     def load(cls, path, device: str = "auto") -> "Recognizer":
@@ -81,7 +86,8 @@ class Recognizer:
         language model in the model file is used, if there is one: where there is, a ``device``
         needs ``fusion=None``. Each hypothesis knows when its words and characters were said. A
         silent file gives one empty hypothesis, one of more than 20 s, which is read in pieces, a
-        single one. AudioError when the file cannot be used.
+        single one. What a person should know of the recording is logged as a warning. AudioError
+        when the file cannot be used.
         """
         decode = greedy_decode
         if beam_width is not None:
@@ -90,6 +96,8 @@ class Recognizer:
         (reading,) = Transcriber(self, decode)([path])
         if reading.error:
             raise reading.error
+        for note in reading.notes:
+            log.warning("note: %s: %s", path, note)
         return reading.hypotheses
 
     def align(self, path, text: str) -> Transcript:

@@ -2,6 +2,8 @@
 
 import contextlib
 import glob
+import logging
+import os
 import shutil
 import sys
 import tempfile
@@ -9,14 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from asr_ctc.audio import decode as audio
+from asr_ctc.audio import pyav
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
-AUDIO_ENDINGS = {
-    *(".mp3", ".wav", ".flac", ".ogg", ".oga", ".opus"),
-    *(".aif", ".aiff", ".au", ".caf", ".w64"),
-}
+log = logging.getLogger("asr_ctc")
+
+AUDIO_ENDINGS = frozenset(
+    ".mp3 .mpga .wav .bwf .rf64 .flac .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64".split()
+)
 
 
 def find_recordings(words: Sequence[str]) -> list[Path]:
@@ -24,16 +28,15 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
     '*.mp3'; each once, those of a folder or pattern in alphabetical order.
 
     '-' stands for standard input. A file that is not there is left for its reader to complain
-    about. UserError for a folder without audio and for a pattern that nothing matches.
+    about. Of a folder, recordings that cannot be read without PyAV are passed over, which a line
+    says. UserError for a folder without audio and for a pattern that nothing matches.
     """
     found: dict[Path, None] = {}
     for word in words:
         path = Path(word)
-        if path.is_dir():
-            files = sorted(f for f in path.rglob("*") if f.suffix.lower() in AUDIO_ENDINGS)
-            if not files:
-                raise UserError(f"--audiofile {word}: the folder holds no audio")
-        elif glob.has_magic(word) and not path.exists():
+        if _is_folder(path):
+            files = _recordings_below(path)
+        elif glob.has_magic(word) and not _exists(path):
             files = [Path(match) for match in sorted(glob.glob(word, recursive=True))]
             if not files:
                 raise UserError(f"--audiofile {word}: nothing matches")
@@ -41,6 +44,47 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
             files = [path]
         found |= dict.fromkeys(files)
     return list(found)
+
+
+def _recordings_below(folder: Path) -> list[Path]:
+    """The audio files below a folder, also through links to folders, each folder once."""
+    readable = AUDIO_ENDINGS | pyav.ENDINGS if pyav.is_installed() else AUDIO_ENDINGS
+    files, passed_over, seen = [], [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link leads back
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        for file in (Path(place, name) for name in names):
+            if file.suffix.lower() in readable:
+                files.append(file)
+            elif file.suffix.lower() in pyav.ENDINGS:
+                passed_over.append(file)
+    why = ""
+    if passed_over:
+        examples = ", ".join(str(file.relative_to(folder)) for file in sorted(passed_over)[:3])
+        why = (
+            f"{len(passed_over)} passed over that need another package (pip install av): "
+            f"{examples}{', ...' if len(passed_over) > 3 else ''}"
+        )
+    if not files:
+        raise UserError(f"--audiofile {folder}: the folder holds no audio{why and f'; {why}'}")
+    if why:
+        log.warning("note: %s: %s", folder, why)
+    return sorted(files)
+
+
+def _is_folder(path: Path) -> bool:
+    with contextlib.suppress(ValueError, OSError):  # a NUL in it, or too long
+        return path.is_dir()
+    return False
+
+
+def _exists(path: Path) -> bool:
+    with contextlib.suppress(ValueError, OSError):
+        return path.exists()
+    return False
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@ memory."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.recognition import pieces as segments
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.pieces import Piece
+from asr_ctc.recognition.recording_notes import RecordingNotes
 from asr_ctc.text.charmap import CharMap
 
 
@@ -42,16 +44,22 @@ class Acoustics(Protocol):
         ...
 
 
+log = logging.getLogger("asr_ctc")
+
 POOL_S = 320.0  # audio that is held to make batches of like lengths
 BATCH_S = 80.0  # audio of a batch, padding counted
 
 
 class Reading(NamedTuple):
-    """What was heard in a recording: hypotheses, best first, or the reason why there is none."""
+    """What was heard in a recording: hypotheses, best first, or the reason why there is none.
+
+    notes: lines about the recording that a person should know who reads them.
+    """
 
     hypotheses: list[Hypothesis]
     duration_s: float
     error: AudioError | None = None
+    notes: tuple[str, ...] = ()
 
     def transcript(self, name: str) -> Transcript:
         """The best hypothesis as the transcript of ``name``; the others are its alternatives."""
@@ -75,11 +83,16 @@ class _Job:
     """A recording on its way. ``waiting`` is its latest part, whose end the next piece decides."""
 
     file: Path
+    sound: RecordingNotes
+    notes: list[str] = field(default_factory=list)
     n_samples: int = 0
     waiting: _Part | None = None
     decoded: list[list[Hypothesis]] = field(default_factory=list)
     is_done: bool = False
     error: AudioError | None = None
+
+    def all_notes(self) -> list[str]:
+        return [*self.notes, *self.sound.lines()]
 
 
 class Transcriber:
@@ -109,7 +122,7 @@ class Transcriber:
         jobs: deque[_Job] = deque()
         pool: list[tuple[_Job, Piece]] = []
         for file in files:
-            job = _Job(Path(file))
+            job = self._job(file)
             jobs.append(job)
             try:
                 for piece in self._pieces(job):
@@ -129,7 +142,7 @@ class Transcriber:
 
         Frames of pauses that are in no piece are blank, for certain.
         """
-        job, blank = _Job(Path(file)), self.recognizer.charmap.blankid
+        job, blank = self._job(file), self.recognizer.charmap.blankid
         parts: list[tuple[int, torch.Tensor]] = []
         for piece in self._pieces(job):
             (logp,) = self.recognizer.batch_log_posteriors([piece.samples])
@@ -141,15 +154,22 @@ class Transcriber:
         whole[:, blank] = 0.0
         for first, logp in parts:
             whole[first : first + len(logp)] = logp
+        for note in job.all_notes():
+            log.warning("note: %s: %s", file, note)
         return whole, job.n_samples
+
+    def _job(self, file: Path) -> _Job:
+        return _Job(Path(file), RecordingNotes(self.recognizer.trained_sound, self.rate))
 
     def _pieces(self, job: _Job) -> Iterator[Piece]:
         needed = self.recognizer.processor.min_samples
-        for piece in segments.cut(audio.blocks(job.file, self.rate), self.rate, self.grain):
+        blocks = audio.blocks(job.file, self.rate, notes=job.notes)
+        for piece in segments.cut(blocks, self.rate, self.grain):
             job.n_samples = piece.first + len(piece.samples)
             if job.n_samples < needed:
                 milliseconds = 1000 * needed / self.rate
                 raise AudioError(job.file, f"is shorter than one window of {milliseconds:g} ms")
+            job.sound.add(piece.samples)
             yield piece
 
     def _hear(self, pool: list[tuple[_Job, Piece]]) -> None:
@@ -211,7 +231,7 @@ class Transcriber:
         if job.error:
             return Reading([], 0.0, job.error)
         hypotheses = job.decoded[0] if len(job.decoded) == 1 else [_joined(job.decoded)]
-        return Reading(hypotheses, job.n_samples / self.rate)
+        return Reading(hypotheses, job.n_samples / self.rate, notes=tuple(job.all_notes()))
 
 
 def _batches(rows: Sequence[int], sizes: Sequence[int], most: float) -> Iterator[list[int]]:

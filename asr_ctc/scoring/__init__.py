@@ -1,9 +1,12 @@
-"""How well a split is read, and whether one model reads it better than another.
+"""How well a model recognises a split, and whether another does better.
 
-clips.py      the clips with their errors counted; hypotheses as JSONL and CSV
-bootstrap.py  95 % intervals, and the probability that one system is better
-report.py     what `test --split` says, as one dictionary: rates, slices, confusions, examples
-compare.py    what `compare` says, likewise
-screen.py     either dictionary as text
-page.py       the report as one HTML page
+metrics.py       error rates of lists of texts, with their intervals; alignments
+bootstrap.py     95 % intervals, and the probability that one system is better
+evaluation.py    losses and hypotheses of a split
+clips.py         the clips with their errors counted; hypotheses as JSONL and CSV
+report.py        what `test --split` says: rates, slices, confusions, examples
+split_scores.py  decodes a split and makes that report
+compare.py       what `compare` says
+screen.py        either report as text
+page.py          the report of a split as one HTML page
 """

@@ -1,4 +1,4 @@
-"""Clips with what was said and what was read, their errors counted; as JSONL and as CSV."""
+"""Clips with reference and hypothesis, their errors counted; as JSONL and as CSV."""
 
 import csv
 import io
@@ -14,12 +14,14 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.scoring.evaluation import Evaluation
-from asr_ctc.scoring.metrics import Pairs, align_characters, align_words
-from asr_ctc.text.normalise import normalise_text
-
-# Columns of ClipErrors.counts, and which of them make a rate: errors over their number.
-COUNTS = ("word_errors", "words", "character_errors", "characters", "wrong", "sentences")
-RATES = {"wer": (0, 1), "cer": (2, 3), "ser": (4, 5)}
+from asr_ctc.scoring.metrics import (
+    COUNTS,
+    RATES,
+    Pairs,
+    align_characters,
+    align_words,
+    normalised,
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,12 @@ class ScoredClip:
 
 def in_corpus_order(evaluation: Evaluation, corpus: Corpus) -> list[ScoredClip]:
     """The best hypothesis of each clip, clip i being that of row i of the corpus."""
-    found = {}
+    hypotheses = {}
     for clip in evaluation.clips:  # several rows may name one clip, each with its sentence
-        found.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
+        hypotheses.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
     clips = []
     for i in range(len(corpus)):
-        best = found[corpus.path(i), corpus.sentence(i)].pop()
+        best = hypotheses[corpus.path(i), corpus.sentence(i)].pop()
         speaker = corpus.speakers[corpus.rows[i]]
         logp = best.logp if math.isfinite(best.logp) else None
         clips.append(
@@ -78,30 +80,31 @@ class ClipErrors:
         return self.counts[:, COUNTS.index("sentences")] > 0
 
 
-def count_errors(clips: Sequence[ScoredClip], **keep: bool) -> ClipErrors:
-    """Aligns every clip; ``keep`` as in ``metrics.normalise_text``."""
-    references = [normalise_text(clip.reference, **keep) for clip in clips]
-    hypotheses = [normalise_text(clip.hypothesis, **keep) for clip in clips]
+def count_errors(clips: Sequence[ScoredClip], **distinctions: bool) -> ClipErrors:
+    """Aligns every clip; ``distinctions`` are those of ``metrics.error_rates``, such as case."""
+    references = normalised([clip.reference for clip in clips], **distinctions)
+    hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
     aligned = []
     scored = [i for i, reference in enumerate(references) if reference]
     for align in (align_words, align_characters):
-        found = align([references[i] for i in scored], [hypotheses[i] for i in scored])
-        pairs_of = dict(zip(scored, found, strict=True))
+        alignments = align([references[i] for i in scored], [hypotheses[i] for i in scored])
+        pairs_of = dict(zip(scored, alignments, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
     counts = np.zeros((len(clips), len(COUNTS)), dtype=np.int64)
     for i in scored:
         for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i]), strict=True):
-            counts[i, column] = sum(said != read for said, read in pairs)
-            counts[i, column + 1] = sum(said is not None for said, _ in pairs)
+            counts[i, column] = sum(ref != hyp for ref, hyp in pairs)
+            counts[i, column + 1] = sum(ref is not None for ref, _ in pairs)
         counts[i, 4:] = references[i] != hypotheses[i], 1
     return ClipErrors(clips, *aligned, counts)
 
 
 def operations(pairs: Pairs) -> tuple[int, int, int]:
     """(substitutions, deletions, insertions) of an alignment."""
-    deleted = sum(read is None for _, read in pairs)
-    inserted = sum(said is None for said, _ in pairs)
-    return sum(said != read for said, read in pairs) - deleted - inserted, deleted, inserted
+    n_deletions = sum(hyp is None for _, hyp in pairs)
+    n_insertions = sum(ref is None for ref, _ in pairs)
+    n_errors = sum(ref != hyp for ref, hyp in pairs)
+    return n_errors - n_deletions - n_insertions, n_deletions, n_insertions
 
 
 # ------------------------------------------------------------------------------------- as files
@@ -140,13 +143,13 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     """A row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    known = list(asdict(errors.clips[0])) if errors.clips else []
-    further = {name: values for name, values in columns.items() if name not in known}
-    figures = ("substitutions", "deletions", "insertions")
+    fields = list(asdict(errors.clips[0])) if errors.clips else []
+    further = {name: values for name, values in columns.items() if name not in fields}
+    edits = ("substitutions", "deletions", "insertions")
     table.writerow(
-        [*known]
-        + ["words", *(f"word_{figure}" for figure in figures), "wer"]
-        + ["characters", *(f"character_{figure}" for figure in figures), "cer"]
+        [*fields]
+        + ["words", *(f"word_{edit}" for edit in edits), "wer"]
+        + ["characters", *(f"character_{edit}" for edit in edits), "cer"]
         + list(further)
     )
     for i, clip in enumerate(errors.clips):
@@ -155,7 +158,7 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
             (errors.words[i], RATES["wer"]),
             (errors.characters[i], RATES["cer"]),
         ):
-            n_wrong, n = errors.counts[i, wrong], errors.counts[i, total]
-            row += [n, *operations(pairs), round(n_wrong / n, 6) if n else ""]
+            n_errors, n = errors.counts[i, wrong], errors.counts[i, total]
+            row += [n, *operations(pairs), round(n_errors / n, 6) if n else ""]
         table.writerow(row + [values[i] for values in further.values()])
     return file.getvalue()

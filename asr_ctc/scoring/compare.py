@@ -1,61 +1,86 @@
-"""Is B better than A? The paired bootstrap over the clips that both have read."""
+"""Is B better than A? The paired bootstrap over the clips that both have decoded."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
-from asr_ctc.scoring.clips import RATES, ClipErrors, ScoredClip, count_errors
+from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
+from asr_ctc.scoring.metrics import RATES, Pairs, rate_of
 
-PAIRED_RATES = ("wer", "cer")
+
+@dataclass(frozen=True)
+class PairedRate:
+    """An error rate of both systems, as fractions, and the 95 % interval of ``difference``, B - A.
+
+    ``p_better`` is the probability of improvement: the share of the resamples in which B makes
+    fewer errors than A (Bisani & Ney 2004); ties count half.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_better: float
+
+
+@dataclass(frozen=True)
+class Comparison(Report):
+    """Two systems on the same clips. ``a`` and ``b`` are their names; counts are of clips."""
+
+    a: str
+    b: str
+    clips: int  # in both, with a transcript: the rates are theirs
+    empty_references: int  # in both, without
+    only_a: int
+    only_b: int
+    resamples: int
+    wer: PairedRate
+    cer: PairedRate
+    verdict: str
 
 
 def compare(
-    names: tuple[str, str], a: Sequence[ScoredClip], b: Sequence[ScoredClip], **keep: bool
-) -> dict:
-    """What tells A from B: for WER and CER both rates, their difference B - A, its interval.
+    names: tuple[str, str],
+    a: Sequence[ScoredClip],
+    b: Sequence[ScoredClip],
+    **distinctions: bool,
+) -> Comparison:
+    """What tells B from A. ``distinctions`` are those of ``metrics.error_rates``, such as case.
 
-    ``p_better`` is the probability of improvement: the share of the resamples in which B makes
-    fewer errors than A (Bisani & Ney 2004). ``keep`` as in ``metrics.normalise_text``. UserError
-    when no clip, or none with a transcript, is in both, and when a clip's references differ.
+    UserError when no clip, or none with a transcript, is in both, and when a clip's references
+    differ.
     """
     of_a, of_b = _by_key(a), _by_key(b)
     both = [key for key in of_a if key in of_b]
     if not both:
         raise UserError(f"{names[0]} and {names[1]} have no clip in common: nothing to compare")
-    errors = [count_errors([of[key] for key in both], **keep) for of in (of_a, of_b)]
+    errors = [count_errors([of[key] for key in both], **distinctions) for of in (of_a, of_b)]
     _refuse_other_references(names, *errors)
     scored = errors[0].scored
     if not scored.any():
         raise UserError(f"{names[0]}: no clip in common has a transcript: nothing to compare")
-    counts = np.hstack([system.counts[scored] for system in errors])
-    total, sums = counts.sum(axis=0), bootstrap.resampled_sums(counts)
-    width = errors[0].counts.shape[1]
-    report = {
-        "a": names[0],
-        "b": names[1],
-        "clips": int(scored.sum()),
-        "empty_references": int((~scored).sum()),
-        "only_a": len(of_a) - len(both),
-        "only_b": len(of_b) - len(both),
-        "resamples": len(sums),
-    }
-    for name in PAIRED_RATES:
-        wrong, n = RATES[name]
-        rate_a, rate_b = total[wrong] / total[n], total[width + wrong] / total[width + n]
-        # Both are over the same reference: errors compare exactly, where rates would round.
-        low, high = bootstrap.interval((sums[:, width + wrong] - sums[:, wrong]) / sums[:, n])
-        report[name] = {
-            "a": float(rate_a),
-            "b": float(rate_b),
-            "difference": float(rate_b - rate_a),
-            "low": low,
-            "high": high,
-            "p_better": bootstrap.probability_below(sums[:, width + wrong], sums[:, wrong]),
-        }
-    return report | {"verdict": _verdict(report)}
+    counts = [system.counts[scored] for system in errors]
+    sums = np.split(bootstrap.resampled_sums(np.hstack(counts)), 2, axis=1)
+    totals = [system.sum(axis=0) for system in counts]
+    wer, cer = (_paired_rate(name, totals, sums) for name in ("wer", "cer"))
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        clips=int(scored.sum()),
+        empty_references=int((~scored).sum()),
+        only_a=len(of_a) - len(both),
+        only_b=len(of_b) - len(both),
+        resamples=len(sums[0]),
+        wer=wer,
+        cer=cer,
+        verdict=_verdict(wer),
+    )
 
 
 def _by_key(clips: Sequence[ScoredClip]) -> dict[tuple[str, int], ScoredClip]:
@@ -68,10 +93,10 @@ def _refuse_other_references(names: tuple[str, str], a: ClipErrors, b: ClipError
     """References need only be the same as scored: case or punctuation may differ."""
     others = [
         (one, other)
-        for one, other, said, meant in zip(
+        for one, other, pairs, other_pairs in zip(
             a.clips, b.clips, a.characters, b.characters, strict=True
         )
-        if _reference(said) != _reference(meant)
+        if _reference(pairs) != _reference(other_pairs)
     ]
     if others:
         one, other = others[0]
@@ -82,16 +107,32 @@ def _refuse_other_references(names: tuple[str, str], a: ClipErrors, b: ClipError
         )
 
 
-def _reference(pairs) -> str:
-    return "".join(said for said, _ in pairs if said is not None)
+def _reference(pairs: Pairs) -> str:
+    return "".join(character for character, _ in pairs if character is not None)
 
 
-def _verdict(report: dict) -> str:
-    wer = report["wer"]
-    p = wer["p_better"]
-    if wer["high"] < 0:
+def _paired_rate(name: str, totals: list[np.ndarray], sums: list[np.ndarray]) -> PairedRate:
+    """A rate of RATES from the counts of A and B, in all (6,) and of the resamples (B, 6)."""
+    column, n = RATES[name]
+    rate_a, rate_b = (rate_of(total, name) for total in totals)
+    # Both are over the same reference: errors compare exactly, where rates would round.
+    errors_a, errors_b = (system[:, column] for system in sums)
+    low, high = bootstrap.interval((errors_b - errors_a) / sums[0][:, n])
+    return PairedRate(
+        a=rate_a,
+        b=rate_b,
+        difference=rate_b - rate_a,
+        low=low,
+        high=high,
+        p_better=bootstrap.probability_below(errors_b, errors_a),
+    )
+
+
+def _verdict(wer: PairedRate) -> str:
+    p = wer.p_better
+    if wer.high < 0:
         return f"B is better than A: its WER is lower, with a probability of {100 * p:.1f} %."
-    if wer["low"] > 0:
+    if wer.low > 0:
         return f"B is worse than A: its WER is higher, with a probability of {100 * (1 - p):.1f} %."
     return (
         "No difference in WER that these clips can tell: its 95 % interval holds zero "

@@ -16,7 +16,7 @@ from asr_ctc.corpus.corpus import LeftOut
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.scoring.metrics import Scores, score
+from asr_ctc.scoring.metrics import ErrorRates, error_rates
 
 
 @dataclass
@@ -64,10 +64,10 @@ class Evaluation:
         losses = [clip.loss for clip in self.clips if math.isfinite(clip.loss)]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def score(self, **keep) -> Scores:
-        """WER and CER of the best hypotheses; ``keep`` as in ``metrics.normalise_text``."""
-        best = [clip.hypotheses[0].text for clip in self.clips]
-        return score([clip.reference for clip in self.clips], best, **keep)
+    def score(self) -> ErrorRates:
+        """Error rates of the best hypotheses, without intervals."""
+        references = [clip.reference for clip in self.clips]
+        return error_rates(references, [c.hypotheses[0].text for c in self.clips], n_resamples=0)
 
 
 @torch.inference_mode()

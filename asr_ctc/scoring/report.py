@@ -1,88 +1,160 @@
-"""What `test --split` says of a split, as one dictionary that JSON can hold."""
+"""What `test --split` says of a split, as one report."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from asr_ctc.base.report import Report, json_key
 from asr_ctc.scoring import bootstrap
-from asr_ctc.scoring.clips import RATES, ClipErrors, operations
-from asr_ctc.scoring.metrics import Pairs
+from asr_ctc.scoring.clips import ClipErrors, operations
+from asr_ctc.scoring.metrics import RATES, Pairs, Rate, rate_of, rates_of
 
 DURATION_EDGES_S = (2, 4, 6, 8, 10, 15, 30)
 UNREADABLE = "not readable"
 N_EXAMPLES = 3
 N_CONFUSIONS = 10
+EXAMPLE_TITLES = {"worst": "worst clips", "median": "clips in the middle", "best": "best clips"}
+
+
+@dataclass(frozen=True)
+class SplitDecoding:
+    """How a split was decoded."""
+
+    corpus: str  # corpus and split
+    n_decoded: int = json_key("clips_read")
+    n_rows: int = json_key("clips_there")  # of the split, those outside duration bounds included
+    hours: float  # of audio, of the clips decoded
+    decoding: str  # greedy, or the beam search with its language model
+    device: str
+    unreadable: int  # clips that cannot be read or are silent: their hypothesis is empty
+    distinctions: list[str] = json_key("kept")  # of case, accents, punctuation: those scored
+    seconds: float  # that decoding took
+    real_time_factor: float | None  # seconds over the duration of the audio; None without audio
+
+
+@dataclass(frozen=True)
+class EditCounts:
+    """Words or characters of the references (``total``), and what hypotheses make of them."""
+
+    total: int
+    substituted: int
+    deleted: int
+    inserted: int
+
+
+@dataclass(frozen=True)
+class StrictRates:
+    """Rates with case, accents and punctuation scored; nan where there is nothing to score."""
+
+    wer: float
+    cer: float
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The scored clips that have one value of a column, such as gender."""
+
+    value: str
+    clips: int
+    words: int
+    wer: Rate
+    cer: Rate
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """The most frequent errors of characters, each with how often it occurs."""
+
+    substituted: list[tuple[str, str, int]]  # reference, hypothesis, times
+    deleted: list[tuple[str, int]]
+    inserted: list[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip with its words as pairs (reference, hypothesis), None where one has no word."""
+
+    id: str
+    wer: float
+    cer: float
+    words: Pairs
+
+
+@dataclass(frozen=True)
+class Examples:
+    worst: list[Example]
+    median: list[Example]
+    best: list[Example]
+
+
+@dataclass(frozen=True)
+class SplitReport(Report, SplitDecoding):
+    """The error rates of a split: in all, by slices, and by what is confused, with examples."""
+
+    clips: int  # scored: those with a transcript
+    empty_references: int  # clips without one
+    resamples: int  # of the bootstrap, for the intervals
+    wer: Rate
+    cer: Rate
+    ser: Rate
+    words: EditCounts
+    characters: EditCounts
+    strict: StrictRates
+    slices: dict[str, list[Slice]]  # by column
+    confusions: Confusions
+    examples: Examples
 
 
 def make_report(
-    errors: ClipErrors, strict: ClipErrors, columns: Mapping[str, Sequence[str]]
-) -> dict:
+    decoding: SplitDecoding,
+    errors: ClipErrors,
+    strict: ClipErrors,
+    columns: Mapping[str, Sequence[str]],
+) -> SplitReport:
     """The rates with their 95 % intervals, slices by ``columns``, confusions, examples.
 
-    ``strict`` are the same clips with case, accents and punctuation kept; ``columns`` {name: N
-    texts} say what slice each clip belongs to. A rate is None where there is nothing to score.
+    ``strict`` are the same clips with case, accents and punctuation scored; ``columns`` {name: N
+    texts} say what slice each clip belongs to.
     """
     scored = errors.scored
-    report = {
-        "clips": int(scored.sum()),
-        "empty_references": int((~scored).sum()),
-        "resamples": bootstrap.N_RESAMPLES,
-        **_rates(errors.counts[scored], RATES),
-        "words": _totals(errors.words),
-        "characters": _totals(errors.characters),
-    }
-    total = strict.counts.sum(axis=0)
-    report["strict"] = {name: _rate(total, name) for name in ("wer", "cer")}
-    report["slices"] = {name: slices(errors, name, values) for name, values in columns.items()}
-    report["confusions"] = confusions(errors.characters)
-    report["examples"] = examples(errors)
-    return report
+    strict_total = strict.counts.sum(axis=0)
+    return SplitReport(
+        **vars(decoding),
+        clips=int(scored.sum()),
+        empty_references=int((~scored).sum()),
+        resamples=bootstrap.N_RESAMPLES,
+        **rates_of(errors.counts[scored], RATES),
+        words=_edit_counts(errors.words),
+        characters=_edit_counts(errors.characters),
+        strict=StrictRates(rate_of(strict_total, "wer"), rate_of(strict_total, "cer")),
+        slices={name: slices(errors, name, values) for name, values in columns.items()},
+        confusions=confusions(errors.characters),
+        examples=examples(errors),
+    )
 
 
-def _rate(total: np.ndarray, name: str) -> float | None:
-    wrong, n = RATES[name]
-    return float(total[wrong] / total[n]) if total[n] else None
+def _edit_counts(alignments: Sequence[Pairs]) -> EditCounts:
+    total = sum(reference is not None for pairs in alignments for reference, _ in pairs)
+    edits = np.sum([operations(pairs) for pairs in alignments] or [(0, 0, 0)], axis=0)
+    return EditCounts(total, *edits.tolist())
 
 
-def _rates(counts: np.ndarray, names: Sequence[str]) -> dict[str, dict]:
-    """{name: rate, low and high}; one clip says nothing of how others vary: no interval."""
-    total = counts.sum(axis=0)
-    found = {name: {"rate": _rate(total, name), "low": None, "high": None} for name in names}
-    if len(counts) > 1:
-        sums = bootstrap.resampled_sums(counts)
-        for name, figures in found.items():
-            wrong, n = RATES[name]
-            figures["low"], figures["high"] = bootstrap.interval(sums[:, wrong] / sums[:, n])
-    return found
-
-
-def _totals(alignments: Sequence[Pairs]) -> dict[str, int]:
-    total = sum(said is not None for pairs in alignments for said, _ in pairs)
-    found = np.sum([operations(pairs) for pairs in alignments] or [(0, 0, 0)], axis=0).tolist()
-    return {"total": total} | dict(zip(("substituted", "deleted", "inserted"), found, strict=True))
-
-
-def slices(errors: ClipErrors, name: str, values: Sequence[str]) -> list[dict]:
-    """Clips, words, WER and CER of each value; durations in order, others the largest first."""
+def slices(errors: ClipErrors, name: str, values: Sequence[str]) -> list[Slice]:
+    """The slice of each value; durations in order, others the largest first."""
     scored = errors.scored
-    counts, kept = errors.counts[scored], np.array(values, dtype=object)[scored]
-    found = []
-    for value in dict.fromkeys(kept):
-        part = counts[kept == value]
-        found.append(
-            {
-                "value": value,
-                "clips": len(part),
-                "words": int(part[:, RATES["wer"][1]].sum()),
-                **_rates(part, ("wer", "cer")),
-            }
-        )
+    counts, values = errors.counts[scored], np.array(values, dtype=object)[scored]
+    parts = []
+    for value in dict.fromkeys(values):
+        part = counts[values == value]
+        n_words = int(part[:, RATES["wer"][1]].sum())
+        parts.append(Slice(value, len(part), n_words, **rates_of(part, ("wer", "cer"))))
     if name == "duration":
         order = [*_duration_names(), UNREADABLE]
-        return sorted(found, key=lambda row: order.index(row["value"]))
-    return sorted(found, key=lambda row: (-row["clips"], row["value"]))
+        return sorted(parts, key=lambda part: order.index(part.value))
+    return sorted(parts, key=lambda part: (-part.clips, part.value))
 
 
 def duration_bins(durations_s: np.ndarray) -> list[str]:
@@ -100,26 +172,18 @@ def _duration_names() -> list[str]:
     return [f"under {edges[0]} s", *between, f"{edges[-1]} s and more"]
 
 
-def confusions(alignments: Sequence[Pairs]) -> dict[str, list]:
-    """The most frequent characters substituted, deleted and inserted, as [*characters, times]."""
-    found = Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
-    kinds = {
-        "substituted": lambda said, read: said is not None and read is not None,
-        "deleted": lambda said, read: read is None,
-        "inserted": lambda said, read: said is None,
-    }
-    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
-    return {
-        kind: [
-            [*(character for character in pair if character is not None), times]
-            for pair, times in ordered
-            if belongs(*pair)
-        ][:N_CONFUSIONS]
-        for kind, belongs in kinds.items()
-    }
+def confusions(alignments: Sequence[Pairs]) -> Confusions:
+    """The ten most frequent characters substituted, deleted and inserted."""
+    times = Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
+    ordered = sorted(times.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
+    return Confusions(
+        substituted=[(*pair, n) for pair, n in ordered if None not in pair][:N_CONFUSIONS],
+        deleted=[(ref, n) for (ref, hyp), n in ordered if hyp is None][:N_CONFUSIONS],
+        inserted=[(hyp, n) for (ref, hyp), n in ordered if ref is None][:N_CONFUSIONS],
+    )
 
 
-def examples(errors: ClipErrors) -> dict[str, list[dict]]:
+def examples(errors: ClipErrors) -> Examples:
     """The worst, median and best clips by WER, then CER; of equal ones the longer is more telling.
 
     Few clips are told once each: the worst first, then the best.
@@ -127,27 +191,23 @@ def examples(errors: ClipErrors) -> dict[str, list[dict]]:
     counts = errors.counts
 
     def badness(i: int) -> tuple:
-        wrong, words, wrong_characters, characters = counts[i, :4]
-        sign = 1 if wrong_characters else -1  # of the right ones the longest is the best
-        return wrong / words, wrong_characters / characters, sign * characters
+        word_errors, words, character_errors, characters = counts[i, :4]
+        sign = 1 if character_errors else -1  # of the right ones the longest is the best
+        return word_errors / words, character_errors / characters, sign * characters
 
     ranked = sorted(np.flatnonzero(errors.scored).tolist(), key=badness, reverse=True)
     n = min(N_EXAMPLES, max(1, len(ranked) // 3))
     middle = (len(ranked) - n) // 2
-    chosen = {
-        "worst": ranked[:n],
-        "median": ranked[middle : middle + n] if len(ranked) >= 3 * n else [],
-        "best": ranked[max(n, len(ranked) - n) :][::-1],
-    }
-    return {
-        kind: [
-            {
-                "id": errors.clips[i].id,
-                "wer": _rate(counts[i], "wer"),
-                "cer": _rate(counts[i], "cer"),
-                "words": errors.words[i],
-            }
-            for i in rows
+
+    def of(rows: list[int]) -> list[Example]:
+        rates = [(rate_of(counts[i], "wer"), rate_of(counts[i], "cer")) for i in rows]
+        return [
+            Example(errors.clips[i].id, wer, cer, errors.words[i])
+            for i, (wer, cer) in zip(rows, rates, strict=True)
         ]
-        for kind, rows in chosen.items()
-    }
+
+    return Examples(
+        worst=of(ranked[:n]),
+        median=of(ranked[middle : middle + n] if len(ranked) >= 3 * n else []),
+        best=of(ranked[max(n, len(ranked) - n) :][::-1]),
+    )

@@ -6,14 +6,11 @@ then nothing here communicates.
 """
 
 import contextlib
-import ipaddress
 import logging
 import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -26,8 +23,6 @@ from asr_ctc.base.errors import UserError
 log = logging.getLogger("asr_ctc")
 
 PATIENCE = timedelta(hours=2)  # the first process may index a corpus while the others wait
-CALL = timedelta(seconds=5)  # for one try to reach the main process
-FOLDER, MEETING_PLACE = "folder of the run", "meeting place"  # keys in torchrun's store
 
 
 @dataclass(frozen=True)
@@ -102,10 +97,17 @@ ALONE = World()
 def join(device: str) -> World:
     """Joins the processes that torchrun started, with NCCL on GPUs and gloo on CPUs.
 
-    Those that are not the main one say errors only. UserError for more processes than GPUs.
+    Those that are not the main one say errors only. UserError for more processes than GPUs, for
+    processes that do not reach each other, and where torchrun has restarted this one: its store
+    still holds the addresses of dead processes, and its command line would begin the run anew.
     """
     if not dist.is_torchelastic_launched():
         return ALONE
+    if int(os.environ["TORCHELASTIC_RESTART_COUNT"]) > 0:
+        raise UserError(
+            "torchrun has restarted this process (--max_restarts), and a run does not go on that "
+            "way: start torchrun again, with `train --resume_from FOLDER`"
+        )
     world = World(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     on_gpu = device != "cpu" and torch.cuda.is_available()
     if on_gpu:
@@ -116,54 +118,16 @@ def join(device: str) -> World:
             )
         torch.cuda.set_device(world.local_rank)
     if world.size > 1 and not dist.is_initialized():
-        dist.init_process_group(
-            "nccl" if on_gpu else "gloo",
-            timeout=PATIENCE,
-            world_size=world.size,
-            rank=world.rank,
-            store=_meet(world),
-        )
+        try:
+            dist.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
+        except RuntimeError as error:
+            raise UserError(
+                "the processes that torchrun started do not reach each other: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
     if not world.is_main:
         log.setLevel(logging.ERROR)
     return world
-
-
-def _meet(world: World) -> dist.Store:
-    """A store that the main process opens and the others find through torchrun's.
-
-    torchrun's own outlives a restart: in it the processes would find the addresses of dead ones,
-    and they cannot number the restarts, which each machine counts for itself. A dead main process
-    answers nobody.
-    """
-    shared = torchrun_store()
-    if world.is_main:
-        host = _own_address()
-        store = dist.TCPStore(host, 0, world.size, True, PATIENCE, wait_for_workers=False)
-        shared.set(MEETING_PLACE, f"{host} {store.port}")
-        return store
-    for _ in range(PATIENCE // CALL):
-        host, port = shared.get(MEETING_PLACE).decode().split()
-        with contextlib.suppress(dist.DistError):  # a main process of before: ask again
-            store = dist.TCPStore(host, int(port), world.size, False, CALL, wait_for_workers=False)
-            store.set_timeout(PATIENCE)
-            return store
-    raise UserError(
-        f"the main process does not answer at {host}, port {port}: is that its address?"
-    )
-
-
-def _own_address() -> str:
-    """The address of this machine as the others see it, who know that of torchrun's store.
-
-    It is the one on the way there, for which nothing is sent, or where that does not leave the
-    machine, the store's own.
-    """
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
-    with socket.socket(family, kind) as way:
-        way.connect(place)
-        found = way.getsockname()[0]
-    return host if ipaddress.ip_address(found).is_loopback else found
 
 
 def n_processes() -> int:
@@ -196,28 +160,7 @@ def others_may_end():
             raise
         message = (
             "another process of this run has ended, as its own error says, or cannot be reached: "
-            f"{str(error).splitlines()[0]}; the last save stands: go on with --resume_from, or let "
-            "torchrun do so (--max_restarts)"
+            f"{str(error).splitlines()[0]}; the last save stands: go on with --resume_from"
         )
         log.error("%s", message)  # at once: torchrun is about to end this process too
         raise UserError(message) from None
-
-
-def torchrun_store() -> dist.Store:
-    """What the processes of this torchrun share, also with those that it starts again."""
-    store, _, _ = next(dist.rendezvous("env://", timeout=PATIENCE))
-    return store
-
-
-def remember_folder(folder: Path) -> None:
-    """Tells the folder of the run to the processes that torchrun may start again."""
-    if dist.is_torchelastic_launched():
-        torchrun_store().set(FOLDER, str(folder))
-
-
-def folder_before_restart() -> Path | None:
-    """The folder of the run that this torchrun had begun when it started the processes again."""
-    if not dist.is_torchelastic_launched():
-        return None
-    store = torchrun_store()
-    return Path(store.get(FOLDER).decode()) if store.check([FOLDER]) else None

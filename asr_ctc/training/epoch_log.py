@@ -63,9 +63,6 @@ def record(
                 "  %-5s ref %s\n        hyp %s", split, clip.reference, clip.hypotheses[0].text
             )
     add_pictures(run, writer, dev, epoch)
-    if run.config.training.histograms:
-        for name, weights in run.model.named_parameters():
-            writer.add_histogram(name, weights.detach().float().cpu(), epoch)
     writer.flush()
 
 

@@ -61,19 +61,17 @@ def train(config: Config, command: list[str]) -> int:
             refuse_lost_masks(start.config)
             world = distributed.join(start.config.runtime.device)
             at_end.callback(distributed.leave)
-            folder = start.folder or start.begun
-            if folder is None:
+            if start.folder is None:
                 check_run_folder(config)
             with distributed.others_may_end():
                 run = setup(start, command, world)
-                folder = folder or world.from_main(lambda: make_run_folder(run.config))
+                folder = start.folder or world.from_main(lambda: make_run_folder(run.config))
         finally:
             log.removeHandler(early)
         writer = None
         if world.is_main:
             at_end.enter_context(_log_to(folder / "train.log", early))
             if start.folder is None:
-                distributed.remember_folder(folder)
                 write_description(run, folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))

@@ -1,4 +1,4 @@
-"""How the weights move: optimisers, the learning rate over time, averages of weights."""
+"""How the weights move: the optimiser, the learning rate over time, averages of weights."""
 
 import logging
 
@@ -10,16 +10,16 @@ from asr_ctc.config.settings import TrainingConfig
 log = logging.getLogger("asr_ctc")
 
 
-# ---------------------------------------------------------------------------------- optimisers
+# ----------------------------------------------------------------------------------- optimiser
 
 
-def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with Nesterov momentum, over what ``freeze`` left of the model.
+def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW over what ``freeze`` left of the model.
 
     Weights decay, biases and normalisation layers do not, as is usual: decay keeps products of
     weights and inputs small, which these are not. Each parameter group carries ``part``, its part
     of the model, and ``lr_factor``, that part's share of the learning rate. AdamW without decay is
-    Adam. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization"; Sutskever et al. 2013.
+    Adam. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization".
     """
     factors = {"cnn": training.lr_cnn, "rnn": training.lr_rnn, "out": training.lr_out}
     grouped: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -36,9 +36,6 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Op
         }
         for (part, decays), parameters in grouped.items()
     ]
-    if training.optimizer == "sgd":
-        momentum = training.momentum
-        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=True)
     return torch.optim.AdamW(groups, fused=True)
 
 

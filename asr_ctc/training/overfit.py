@@ -25,15 +25,15 @@ from asr_ctc.training.step import train_step
 
 log = logging.getLogger("asr_ctc")
 
-DEBUG_STEPS, DEBUG_CHECK_EVERY = 2000, 10
+DEBUG_CHECK_EVERY = 10
 
 
 def overfit_one_batch(config: Config, command: list[str]) -> int:
     """`main_ctc.py train --debug`: status 0 once one batch is decoded perfectly, 1 if it never is.
 
     Dropout, penalties, weight decay, masks and the scheduler are off, so that nothing stands
-    between the model and the batch. Up to 2,000 steps, or --num_epochs when it is typed. UserError
-    when torchrun started several processes, each of which would do the same.
+    between the model and the batch. UserError when torchrun started several processes, each of
+    which would do the same.
     """
     if distributed.n_processes() > 1:
         raise UserError("--debug trains in one process: start it with python, not with torchrun")
@@ -47,7 +47,9 @@ def overfit_one_batch(config: Config, command: list[str]) -> int:
         augment=[],
         cache_dir=None,
     )
-    n_steps = config.training.num_epochs if "num_epochs" in config.typed else DEBUG_STEPS
+    n_steps = config.training.debug_steps
+    if "num_epochs" in config.typed and "debug_steps" not in config.given:
+        n_steps = config.training.num_epochs  # what typed the number of steps before
     run = setup(find_start(config), command)
     batches = make_loader(run.train, make_sampler(run.train_corpus.durations, run.config), 0)
     batch = next((batch for batch in batches if batch.ids), None)
@@ -122,15 +124,15 @@ def diagnose(losses: list[float], decoded: list[list[Hypothesis]]) -> str:
     if not math.isfinite(last):
         return "The loss is not finite: lower --base_lr, or set --grad_clip."
     if len(losses) < DEBUG_CHECK_EVERY:
-        return "So few steps tell nothing: give more (--num_epochs)."
+        return "So few steps tell nothing: give more (--debug_steps)."
     if last > 0.9 * first:
         return f"The loss did not fall ({first:.3f} to {last:.3f}): lower or raise --base_lr."
     if all(not hyps[0].labels for hyps in decoded):
         return (
             f"Only blanks are predicted yet (loss {first:.3f} to {last:.3f}), the usual first "
-            "stage: more steps (--num_epochs), or a higher --base_lr."
+            "stage: more steps (--debug_steps), or a higher --base_lr."
         )
     return (
         f"The loss fell from {first:.3f} to {last:.3f} but not far enough: more steps "
-        "(--num_epochs), another --base_lr, or a larger model."
+        "(--debug_steps), another --base_lr, or a larger model."
     )

@@ -14,7 +14,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
 from asr_ctc.loading.sampling import DurationBatchSampler
-from asr_ctc.training.distributed import World, folder_before_restart
+from asr_ctc.training.distributed import World
 from asr_ctc.training.state import EpochSums, State
 
 log = logging.getLogger("asr_ctc")
@@ -22,40 +22,34 @@ log = logging.getLogger("asr_ctc")
 LAST, PREVIOUS = "last.pt", "last.previous.pt"
 # What changes no step but, by the number of them, the learning rate of some schedules.
 CHANGEABLE = {
-    "num_epochs", "early_stopping", "save_every_s", "histograms",
+    "num_epochs", "early_stopping", "save_every_s",
     "datasetroot", "nthreads", "index_dir", "cache_dir", "cache_gb", "device",
 }  # fmt: skip
+REMOVED = {"momentum", "histograms"}  # settings of earlier versions, likewise
 ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
 
 class Start(NamedTuple):
-    """What a run starts with: a ``file`` unless all is new; a resumed one has its ``folder``, too.
-
-    ``begun`` is the folder of a run that had not been saved yet when torchrun started it again.
-    """
+    """What a run starts with: a ``file`` unless all is new; if resumed, its ``folder`` too."""
 
     config: Config
     file: ModelFile | None = None
     folder: Path | None = None
-    begun: Path | None = None
 
 
 def find_start(config: Config) -> Start:
     """What ``--resume_from`` names, and the settings that hold then.
 
-    torchrun's restart resumes the run that it had begun, or begins it again when it was not saved.
     UserError for a folder without a usable last.pt and for settings that contradict the run's, by
     name.
     """
-    where, begun = config.training.resume_from, folder_before_restart()
-    if begun and _is_saved(begun):
-        where, config = begun, make_config({}, {}, names=config.names)
+    where = config.training.resume_from
     if where is None:
-        return Start(config, begun=begun)
+        return Start(config)
     path = Path(where)
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
-        return Start(config, file, begun=begun)
+        return Start(config, file)
     if not (path.parent / "config.yaml").exists():
         raise UserError(
             f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "
@@ -86,7 +80,14 @@ def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
 
 def _resumed_config(config: Config, text: str, path: Path) -> Config:
     """The run's settings, with what may change as given now."""
-    values, changes, problems = parse_yaml(text, str(path)), {}, []
+    try:
+        values = parse_yaml(text, str(path), ignored=REMOVED)
+    except UserError as error:
+        raise UserError(
+            f"--resume_from {error}; the run cannot go on here, but a new one can start from its "
+            "best_model.pt"
+        ) from None
+    changes, problems = {}, []
     for name in sorted(config.given - ELSEWHERE):
         section, f, _ = settings()[name]
         value = getattr(getattr(config, section), f.name)

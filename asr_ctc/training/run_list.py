@@ -5,78 +5,93 @@ import json
 import math
 import os
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import is_taken
+from asr_ctc.base.report import Report, json_key
 from asr_ctc.config import load as settings_of
 from asr_ctc.training.best_epochs import Best
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
 UNCOMPARED = ("logname", "baselogdir")
-FIGURES = ("epoch", "dev_cer", "dev_wer", "dev_loss")
+METRICS = ("epoch", "dev_cer", "dev_wer", "dev_loss")
 
 
-@dataclass
-class ListedRun:
-    """A run as its folder tells it. ``best`` are the figures of its best epoch.
+@dataclass(frozen=True)
+class RunSummary(Report):
+    """A run as its folder tells it.
 
     ``state``: running, finished (all epochs, or stopped early as it was told to), stopped, or
-    broken (its settings cannot be read). ``notes`` say what is wrong with the folder.
+    broken (its settings cannot be read). ``best`` are the metrics of its best epoch, as
+    metrics.jsonl has them, nan where they were not finite.
     """
 
-    name: str
-    started: float
-    state: str = "broken"
-    epochs: int = 0
-    num_epochs: int | None = None
-    best: dict | None = None
-    settings: dict = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    name: str = json_key("run")
+    state: str
+    epochs: int  # finished
+    num_epochs: int | None  # of the settings
+    best: dict[str, float] | None
+    settings: dict[str, object]
+    notes: list[str]  # what is wrong with the folder
 
 
-def list_runs(base) -> list[ListedRun]:
+def list_runs(base) -> list[RunSummary]:
     """The runs below a folder, the last started one last; UserError when there are none."""
     base = Path(base)
-    found = []
+    run_folders = []
     for path, folders, files in os.walk(base):
         folders[:] = [name for name in folders if not name.startswith(".")]
         is_run = "config.yaml" in files or "metrics.jsonl" in files
         if is_run:
             folders.clear()  # what a run keeps in folders of its own is no run
         if is_run or (not folders and Path(path) != base):
-            found.append(read_run(base, Path(path)))
-    if not found:
+            run_folders.append(Path(path))
+    if not run_folders:
         raise UserError(
             f"no runs below {base}: start one with `python main_ctc.py train`, or name the folder "
             "that holds them with --baselogdir"
         )
-    return sorted(found, key=lambda run: (run.started, run.name))
+    run_folders.sort(key=lambda folder: (_start_time(folder), str(folder.relative_to(base))))
+    return [read_run(base, folder) for folder in run_folders]
 
 
-def read_run(base: Path, folder: Path) -> ListedRun:
-    """A run from its config.yaml and metrics.jsonl; what cannot be read becomes a note."""
+def _start_time(folder: Path) -> float:
     settings_file = folder / "config.yaml"
-    dated = settings_file if settings_file.exists() else folder
-    run = ListedRun(str(folder.relative_to(base)), dated.stat().st_mtime)
-    best = Best()
+    return (settings_file if settings_file.exists() else folder).stat().st_mtime
+
+
+def read_run(base: Path, folder: Path) -> RunSummary:
+    """A run from its config.yaml and metrics.jsonl; what cannot be read becomes a note."""
+    settings, notes = {}, []
+    best, num_epochs = Best(), None
     try:
-        run.settings = _read_settings(settings_file)
-        best = Best(run.settings["best_by"], run.settings["early_stopping"])
-        run.num_epochs = run.settings["num_epochs"]
+        settings = _read_settings(folder / "config.yaml")
+        best = Best(settings["best_by"], settings["early_stopping"])
+        num_epochs = settings["num_epochs"]
     except UserError as error:
-        run.notes.append(str(error))
-    for figures in _read_figures(folder / "metrics.jsonl", run.notes):
-        run.epochs = figures["epoch"]
-        if best.update(figures):
-            run.best = figures
-    if run.num_epochs is not None:
-        is_finished = run.epochs >= run.num_epochs or best.should_stop
-        run.state = "finished" if is_finished else "stopped"
+        notes.append(str(error))
+    epochs, best_metrics = 0, None
+    for metrics in _read_metrics(folder / "metrics.jsonl", notes):
+        epochs = metrics["epoch"]
+        if best.update(metrics):
+            best_metrics = metrics
+    state = "broken"
+    if num_epochs is not None:
+        is_finished = epochs >= num_epochs or best.should_stop
+        state = "finished" if is_finished else "stopped"
     if is_taken(folder / "train.log"):
-        run.state = "running"
-    return run
+        state = "running"
+    return RunSummary(
+        name=str(folder.relative_to(base)),
+        state=state,
+        epochs=epochs,
+        num_epochs=num_epochs,
+        best=best_metrics,
+        settings=settings,
+        notes=notes,
+    )
 
 
 def _read_settings(path: Path) -> dict:
@@ -98,6 +113,8 @@ def _read_settings(path: Path) -> dict:
     table = settings_of.settings()
     values = {name: settings_of.default_of(f) for name, (_, f, _) in table.items()}
     for name, raw in content.items():
+        if settings_of.is_left_over(name, raw):
+            continue
         values[name] = raw
         if name in table:
             _, f, hint = table[name]
@@ -111,10 +128,10 @@ def _read_settings(path: Path) -> dict:
     return values
 
 
-def _read_figures(path: Path, notes: list[str]) -> list[dict]:
-    """The figures of each epoch, in order; lines that are none are counted in ``notes``.
+def _read_metrics(path: Path, notes: list[str]) -> list[dict]:
+    """The metrics of each epoch, in order; lines that are none are counted in ``notes``.
 
-    A figure that was not finite is null in the file and NaN here. The last line may be cut off: its
+    A metric that was not finite is null in the file and NaN here. The last line may be cut off: its
     process was killed while it wrote. An epoch that a resumed run did again counts as it was done
     last.
     """
@@ -128,10 +145,10 @@ def _read_figures(path: Path, notes: list[str]) -> list[dict]:
     epochs, n_broken = {}, 0
     for line in lines:
         try:
-            read = json.loads(line).items()
-            figures = {name: math.nan if value is None else value for name, value in read}
-            epoch, *_ = [figures[name] + 0.0 for name in FIGURES]  # TypeError where one is a text
-            epochs[int(epoch)] = figures
+            content = json.loads(line).items()
+            metrics = {name: math.nan if value is None else value for name, value in content}
+            epoch, *_ = [metrics[name] + 0.0 for name in METRICS]  # TypeError where one is a text
+            epochs[int(epoch)] = metrics
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
             n_broken += 1
     if n_broken:
@@ -139,27 +156,27 @@ def _read_figures(path: Path, notes: list[str]) -> list[dict]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def differing(runs: list[ListedRun]) -> list[str]:
+def differing(runs: list[RunSummary]) -> list[str]:
     """The settings that are not the same in all runs whose settings are known."""
-    known = [run.settings for run in runs if run.settings]
-    names = dict.fromkeys(name for settings in known for name in settings)
+    all_settings = [run.settings for run in runs if run.settings]
+    names = dict.fromkeys(name for settings in all_settings for name in settings)
     return [
         name
         for name in names
         if name not in UNCOMPARED
-        and any(settings.get(name) != known[0].get(name) for settings in known)
+        and any(settings.get(name) != all_settings[0].get(name) for settings in all_settings)
     ]
 
 
-def as_table(runs: list[ListedRun]) -> str:
-    """A line of figures for each run, and below it the settings that set it apart."""
+def as_table(runs: list[RunSummary]) -> str:
+    """A line of metrics for each run, and below it the settings that set it apart."""
     width = min(NAME_WIDTH, max(len("run"), *(len(run.name) for run in runs)))
     names = differing(runs)
     lines = [_row(width, "run", "state", "epochs", "best", "CER %", "WER %", "loss")]
     for run in runs:
         best = ["-"] * 4
         if run.best:
-            epoch, cer, wer, loss = (run.best[name] for name in FIGURES)
+            epoch, cer, wer, loss = (run.best[name] for name in METRICS)
             best = [str(epoch), f"{100 * cer:.2f}", f"{100 * wer:.2f}", f"{loss:.4f}"]
         epochs = f"{run.epochs}/{run.num_epochs or '?'}"
         name = run.name
@@ -168,8 +185,8 @@ def as_table(runs: list[ListedRun]) -> str:
             name = ""
         lines.append(_row(width, name, run.state, epochs, *best))
         if run.settings:
-            told = ", ".join(f"{name} {_shown(run.settings.get(name))}" for name in names)
-            lines += _indented(told)
+            values = ", ".join(f"{name} {_words(run.settings.get(name))}" for name in names)
+            lines += _indented(values)
         for note in run.notes:
             lines += _indented(f"note: {note}")
     return "\n".join(lines)
@@ -187,7 +204,7 @@ def _indented(text: str) -> list[str]:
     )
 
 
-def _shown(value) -> str:
+def _words(value) -> str:
     if value is None or value == []:
         return "none"
     if isinstance(value, bool):
@@ -195,23 +212,11 @@ def _shown(value) -> str:
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def as_json(runs: list[ListedRun]) -> str:
-    """The same for scripts; a figure that is not a number is null."""
+def as_json(runs: list[RunSummary]) -> str:
+    """A list of the runs, each with the settings that set it apart."""
     names = differing(runs)
-    told = [
-        {
-            "run": run.name,
-            "state": run.state,
-            "epochs": run.epochs,
-            "num_epochs": run.num_epochs,
-            "best": run.best and {name: _finite(value) for name, value in run.best.items()},
-            "settings": {name: run.settings.get(name) for name in names if run.settings},
-            "notes": run.notes,
-        }
+    reports = [
+        replace(run, settings={name: run.settings.get(name) for name in names if run.settings})
         for run in runs
     ]
-    return json.dumps(told, indent=2, ensure_ascii=False)
-
-
-def _finite(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps([report.to_dict() for report in reports], indent=2, ensure_ascii=False)

@@ -90,11 +90,11 @@ def rate(
 ) -> float:
     """Share of ``--base_lr`` at a step of an epoch (both from 0) after so many plateaus.
 
-    step, exponential: halved every ``scheduler_step`` epochs, at once or gradually. plateau: halved
-    ``n_halvings`` times. cosine: from 1 to 0 (Loshchilov & Hutter 2017, "SGDR", without restarts).
-    Without one of them: 1. These rise linearly at first, over ``warmup_steps``. onecycle: from 1/25
-    up to 1 over ``warmup_steps``, else 30 % of all steps, then down to 0, both along a cosine
-    (Smith & Topin 2019, "Super-convergence", without its cycle of the momentum).
+    step: halved every ``scheduler_step`` epochs. plateau: halved ``n_halvings`` times. cosine: from
+    1 to 0 (Loshchilov & Hutter 2017, "SGDR", without restarts). Without one of them: 1. These rise
+    linearly at first, over ``warmup_steps``. onecycle: from 1/25 up to 1 over ``warmup_steps``,
+    else 30 % of all steps, then down to 0, both along a cosine (Smith & Topin 2019,
+    "Super-convergence", without its cycle of the momentum).
     """
     kind, warmup = training.scheduler, training.warmup_steps
     n_steps = training.num_epochs * steps_per_epoch
@@ -106,8 +106,6 @@ def rate(
     share = 1.0
     if kind == "step":
         share = 0.5 ** (epoch // training.scheduler_step)
-    elif kind == "exponential":
-        share = 0.5 ** (step / steps_per_epoch / training.scheduler_step)
     elif kind == "plateau":
         share = 0.5**n_halvings
     elif kind == "cosine":

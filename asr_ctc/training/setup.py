@@ -31,6 +31,7 @@ from asr_ctc.corpus.exclude import read_excluded, report_excluded
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import leave_out_unlearnable, prepare_split
+from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.optimiser import freeze
@@ -145,6 +146,17 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
             f"--resume_from {start.folder}: {train.name} has changed since the run began: start a "
             "new run from best_model.pt"
         )
+    train_set = ClipDataset(
+        train,
+        charmap,
+        train_processor,
+        seed,
+        model.output_lengths,
+        augmentation,
+        train_cache,
+    )
+    if not start.folder:
+        origin["sound"] = world.from_main(lambda: measure_trained_sound(train_set, n_threads, seed))
     run = Run(
         config,
         world,
@@ -152,15 +164,7 @@ def setup(start: Start, command: list[str], world: World = ALONE) -> Run:
         precision,
         charmap,
         normalization,
-        ClipDataset(
-            train,
-            charmap,
-            train_processor,
-            seed,
-            model.output_lengths,
-            augmentation,
-            train_cache,
-        ),
+        train_set,
         ClipDataset(dev, charmap, make_processor(config, normalization), cache=dev_cache),
         model.to(device),
         origin,

@@ -113,7 +113,7 @@ def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
 def test_threads_wait_asleep_unless_told_otherwise(given, n_looks):
     inherited = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     told = subprocess.run(
-        [sys.executable, "-c", "import asr_ctc.compute"],
+        [sys.executable, "-c", "import asr_ctc.acoustic.compute"],
         env={**inherited, **given, "OMP_DISPLAY_ENV": "verbose"},
         capture_output=True,
         encoding="utf-8",

@@ -162,11 +162,10 @@ def test_half_precision_is_near(cell):
         assert nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
 
 
-@pytest.mark.skipif(
-    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 here"
-)
 def test_packed_weights_multiply_alike(monkeypatch):
     rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
+    if recurrent._packed_for_onednn([rnn.weight_hh_l0.detach()], 3) is None:
+        pytest.skip("oneDNN has no bfloat16 here")
     x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
     plain = results(run_padded, rnn, x, lengths)
     monkeypatch.setattr(recurrent, "PACKED_FROM", 0)
@@ -174,3 +173,19 @@ def test_packed_weights_multiply_alike(monkeypatch):
     for a, b in zip(packed, plain, strict=True):
         a, b = a.float().flatten(), b.float().flatten()
         assert nn.functional.cosine_similarity(a, b, dim=0) > 0.999
+
+
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
+def test_a_torch_without_the_private_operations_multiplies_as_for_small_weights(monkeypatch, error):
+    rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
+    x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
+    plain = results(run_padded, rnn, x, lengths)
+
+    class NoOperations:
+        def __getattr__(self, name):
+            raise error(f"no such operation: {name}")
+
+    monkeypatch.setattr(torch.ops, "mkldnn", NoOperations(), raising=False)
+    monkeypatch.setattr(recurrent, "PACKED_FROM", 0)
+    for a, b in zip(results(run_padded, rnn, x, lengths), plain, strict=True):
+        assert torch.equal(a, b)

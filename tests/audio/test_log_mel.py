@@ -1,10 +1,11 @@
+import math
+
 import pytest
 import torch
-import torchaudio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.audio.log_mel import WaveformProcessor, spec_augment, time_warp
+from asr_ctc.audio.log_mel import WaveformProcessor, mel_filters, spec_augment, time_warp
 
 # Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.
 PUBLISHED_DB = [29.6854, 31.1010, 26.9646, 29.3706, 28.9349, 32.7641, 33.2911, 29.0385, 28.5572]
@@ -17,6 +18,7 @@ def noise(*shape, seed=0):
 
 def torchaudio_db(waveforms, rate, n_fft, hop, nmels):
     """(T, B, F) of waveforms (S, B), by torchaudio with its defaults."""
+    torchaudio = pytest.importorskip("torchaudio")
     mel = torchaudio.transforms.MelSpectrogram(rate, n_fft=n_fft, hop_length=hop, n_mels=nmels)
     to_db = torchaudio.transforms.AmplitudeToDB(top_db=None)
     return to_db(mel(waveforms.T)).permute(2, 0, 1)
@@ -51,6 +53,30 @@ def test_all_values_are_torchaudios(settings, theirs, scale):
     expected = torchaudio_db(waveforms, *theirs)
     assert features.shape == expected.shape and features.dtype == torch.float32
     assert (features - expected).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 16_001, 44_100])
+@pytest.mark.parametrize("n_fft", [200, 441, 640, 2_048])
+@pytest.mark.parametrize("n_mels", [1, 20, 40, 80])
+@pytest.mark.filterwarnings("ignore:At least one mel filterbank has all zero values")
+def test_mel_filters_are_torchaudios_to_the_bit(rate, n_fft, n_mels):
+    functional = pytest.importorskip("torchaudio.functional")
+    theirs = functional.melscale_fbanks(n_fft // 2 + 1, 0.0, float(rate // 2), n_mels, rate)
+    assert torch.equal(mel_filters(n_fft, n_mels, rate), theirs)
+
+
+def test_mel_filters_by_hand():
+    """Two filters of 16 kHz have corners at 0, 946.7, 2840.0 (1 kHz is 999.99 mel) and 3 thirds."""
+    mels = [2595 * math.log10(1 + 8_000 / 700) * third / 3 for third in range(4)]
+    low, first, second, high = (700 * (10 ** (mel / 2595) - 1) for mel in mels)
+    filters = mel_filters(160, 2, 16_000)  # a bin for every 100 Hz
+    assert filters.shape == (81, 2)
+    for k, (rising, falling) in enumerate(filters.tolist()):
+        hz = 100 * k
+        up, down = (hz - low) / (first - low), (second - hz) / (second - first)
+        assert rising == pytest.approx(max(0, min(up, down)), abs=1e-5)
+        up, down = (hz - first) / (second - first), (high - hz) / (high - second)
+        assert falling == pytest.approx(max(0, min(up, down)), abs=1e-5)
 
 
 def test_silence_is_finite():

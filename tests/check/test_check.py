@@ -13,10 +13,10 @@ import soundfile
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.check.corpus_check import check_corpus
-from asr_ctc.check.report import suggested_batch_size
+from asr_ctc.check.report import CheckReport, Verdict, suggested_batch_size
 from asr_ctc.check.scan import measure
 from asr_ctc.check.screen import as_text
-from asr_ctc.check.texts import unicode_forms
+from asr_ctc.check.texts import Overlap, unicode_forms
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
@@ -140,22 +140,22 @@ def broken(tmp_path_factory):
     return root, faults, report, out
 
 
-def accused(report: dict) -> list[tuple]:
+def accused(report: CheckReport) -> list[tuple]:
     return [
-        ((c["split"], c["clip"]), kind)
-        for kind, found in report["faults"].items()
-        for c in found["clips"]
+        ((clip.split, clip.clip), kind)
+        for kind, group in report.faults.items()
+        for clip in group.clips
     ]
 
 
 def test_a_clean_corpus_is_not_accused_of_anything(toy_root, tmp_path):
     report, files = check_corpus(configuration(toy_root, out=str(tmp_path)))
-    assert report["verdict"] == {"can_train": True, "problems": []}
-    assert report["faults"] == {} and report["shared"] == {"speakers": [], "sentences": []}
-    assert report["unicode"]["variants"] == {} and not report["unicode"]["mixed"]
+    assert report.verdict == Verdict(can_train=True, problems=[])
+    assert report.faults == {} and report.shared.speakers == report.shared.sentences == []
+    assert report.unicode.variants == {} and not report.unicode.mixed
     assert [file.name for file in files] == ["report.html", "report.json", "exclude.txt"]
     assert read_excluded(tmp_path / "exclude.txt") == {}
-    assert "--exclude" not in report["suggestions"]["command"]
+    assert "--exclude" not in report.suggestions.command
 
 
 def test_every_fault_is_found_and_named_once_and_nothing_else(broken):
@@ -167,7 +167,7 @@ def test_every_fault_is_found_and_named_once_and_nothing_else(broken):
 
 def test_reasons_say_what_was_found(broken):
     _, _, report, _ = broken
-    reasons = {c["clip"]: c["reason"] for f in report["faults"].values() for c in f["clips"]}
+    reasons = {c.clip: c.reason for group in report.faults.values() for c in group.clips}
     assert reasons["toy_train_0.mp3"] == "no such file"
     assert reasons["toy_train_3.wav"].startswith("truncated: 0.62 s decoded of ")
     assert reasons["toy_train_4.wav"] == "no sound at all"
@@ -182,37 +182,35 @@ def test_reasons_say_what_was_found(broken):
 
 def test_what_splits_share_and_repeat(broken):
     _, _, report, _ = broken
-    assert report["shared"]["speakers"] == [
-        {"splits": ["train", "test"], "n": 1, "which": ["speaker0-test"]}
-    ]
-    shared = {tuple(pair["splits"]): pair["n"] for pair in report["shared"]["sentences"]}
+    assert report.shared.speakers == [Overlap(("train", "test"), 1, ["speaker0-test"])]
+    shared = {overlap.splits: overlap.n for overlap in report.shared.sentences}
     assert shared == {("train", "dev"): 1, ("train", "test"): 1}
-    assert report["repeated_sentences"]["train"]["sentences"] == 2
-    assert report["repeated_sentences"]["train"]["clips"] == 4
+    assert report.repeated_sentences["train"].sentences == 2
+    assert report.repeated_sentences["train"].clips == 4
 
 
 def test_the_alphabet_and_its_forms(broken):
     _, _, report, _ = broken
-    alphabet, forms = report["alphabet"], report["unicode"]
-    assert {c: f["count"] for c, f in alphabet["lost"].items()} == {"☃": 1}
-    assert alphabet["lost"]["☃"]["name"] == "SNOWMAN"
-    assert "☃" in alphabet["lost"]["☃"]["first"]
-    assert {c: f["written"] for c, f in alphabet["folded"].items()} == {"é": "e", "’": "'"}
-    assert alphabet["counts"]["é"] == 2  # both forms are one letter
-    assert set(alphabet["rare"]) == {"é", "☃", "’", "'"}
-    assert (forms["sentences_other"], forms["sentences_nfc"], forms["mixed"]) == (1, 1, True)
-    assert forms["variants"] == {"apostrophe": {"'": 1, "’": 1}}
+    alphabet, forms = report.alphabet, report.unicode
+    assert {c: use.count for c, use in alphabet.lost.items()} == {"☃": 1}
+    assert alphabet.lost["☃"].name == "SNOWMAN"
+    assert "☃" in alphabet.lost["☃"].first
+    assert {c: f.written for c, f in alphabet.folded.items()} == {"é": "e", "’": "'"}
+    assert alphabet.counts["é"] == 2  # both forms are one letter
+    assert set(alphabet.rare) == {"é", "☃", "’", "'"}
+    assert (forms.sentences_other, forms.sentences_nfc, forms.mixed) == (1, 1, True)
+    assert forms.variants == {"apostrophe": {"'": 1, "’": 1}}
 
 
 def test_figures_of_the_splits(broken):
     _, faults, report, _ = broken
     kinds = Counter(kind for (split, _), kind in faults.items() if split == "train")
     kept = kinds["near-silent"] + kinds["clipped"] + kinds["implausible rate"]
-    train = report["splits"]["train"]
-    assert (train["clips"], train["bad_rows"], train["speakers"]) == (39, 1, 4)
-    assert train["usable"] == 39 - (kinds.total() - kinds["bad row"] - kept)
-    assert train["broken"] == kinds.total() - kinds["duplicate audio"] - kept
-    assert report["verdict"]["can_train"]
+    train = report.splits["train"]
+    assert (train.clips, train.bad_rows, train.speakers) == (39, 1, 4)
+    assert train.usable == 39 - (kinds.total() - kinds["bad row"] - kept)
+    assert train.broken == kinds.total() - kinds["duplicate audio"] - kept
+    assert report.verdict.can_train
 
 
 def test_the_list_holds_the_clips_of_train_and_dev_and_comments_those_to_listen_to(broken):
@@ -227,7 +225,7 @@ def test_the_list_holds_the_clips_of_train_and_dev_and_comments_those_to_listen_
 
 def test_the_json_is_the_report(broken):
     _, _, report, out = broken
-    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report
+    assert json.loads((out / "report.json").read_text(encoding="utf-8")) == report.to_dict()
 
 
 class Page(HTMLParser):
@@ -269,7 +267,7 @@ def test_the_page_is_whole_and_loads_nothing(broken):
     assert "http" not in text and "url(" not in text and "@import" not in text
     for _, clip in faults:
         assert clip in page.text
-    assert "☃" in page.text and report["corpus"] in page.text
+    assert "☃" in page.text and report.corpus in page.text
 
 
 def test_markup_in_a_transcript_is_text(toy_folder, tmp_path):
@@ -371,9 +369,9 @@ def test_wrong_use_is_refused_before_anything_is_read(toy_root, tmp_path, capsys
 
 def verdict(folder: Path, out: Path, **flags) -> list[str]:
     report, _ = check_corpus(configuration(folder.parents[1], out=str(out), **flags))
-    assert report["verdict"]["can_train"] == (not report["verdict"]["problems"])
-    assert as_text(report) and json.loads((out / "report.json").read_text()) == report
-    return report["verdict"]["problems"]
+    assert report.verdict.can_train == (not report.verdict.problems)
+    assert as_text(report) and json.loads((out / "report.json").read_text()) == report.to_dict()
+    return report.verdict.problems
 
 
 def test_training_is_impossible_without_a_clip_within_the_bounds(toy_folder, tmp_path):
@@ -416,18 +414,29 @@ def test_a_corpus_in_another_layout(toy_folder, tmp_path):
     rows.clip(2).unlink()
     (toy_folder / "test.tsv").unlink()
     report, _ = check_corpus(configuration(toy_folder, out=str(tmp_path), corpus="manifest"))
-    assert report["corpus"] == "fr" and report["verdict"]["can_train"]
-    assert report["splits"]["train"]["speakers"] == 0 and report["shared"]["speakers"] == []
+    assert report.corpus == "fr" and report.verdict.can_train
+    assert report.splits["train"].speakers == 0 and report.shared.speakers == []
     assert accused(report) == [(("dev", "clips/toy_dev_2.mp3"), "missing")]
-    command = report["suggestions"]["command"]
+    command = report.suggestions.command
     assert "train --corpus manifest --datasetroot" in command and "--lang" not in command
+
+
+def test_a_clip_that_is_listed_twice_is_not_on_the_list(toy_folder, tmp_path):
+    """Excluding it would take the first row, too."""
+    rows = Rows(toy_folder, "train")
+    for column in ("path", "sentence"):
+        rows.set(5, column, rows.get(2, column))
+    rows.save()
+    report, _ = check_corpus(configuration(toy_folder.parents[1], out=str(tmp_path)))
+    assert accused(report) == [(("train", "toy_train_2.mp3"), "listed twice")]
+    assert "toy_train_2.mp3" not in (tmp_path / "exclude.txt").read_text(encoding="utf-8")
 
 
 def test_a_sample_is_decoded_when_asked_for(toy_folder, tmp_path):
     (toy_folder / "clips/toy_train_3.mp3").unlink()
     report, _ = check_corpus(configuration(toy_folder.parents[1], out=str(tmp_path), check_clips=5))
-    assert report["splits"]["train"]["decoded"] == 5
-    assert report["splits"]["train"]["clips"] == 24
+    assert report.splits["train"].decoded == 5
+    assert report.splits["train"].clips == 24
     assert "5 of them decoded (--check_clips)" in as_text(report)
     assert "5 of 24 clips decoded" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
@@ -488,13 +497,13 @@ def test_ticks_are_round(low, high, log, ticks):
 
 
 def test_a_mark_typed_in_one_way_has_no_variants():
-    assert unicode_forms({"train": ["l'eau", "d'or - «oui»"]})["variants"] == {}
+    assert unicode_forms({"train": ["l'eau", "d'or - «oui»"]}).variants == {}
     forms = unicode_forms({"train": ["a…", "b...", "c\u00a0d e", "f\u200bg"]})
-    assert forms["variants"] == {
+    assert forms.variants == {
         "space": {" ": 1, "\u00a0": 1},
         "ellipsis": {"...": 1, "…": 1},
     }
-    assert forms["invisible"] == {"U+200B": 1}
+    assert forms.invisible == {"U+200B": 1}
 
 
 # ------------------------------------------------------------------------------ French Common Voice
@@ -524,14 +533,14 @@ def test_the_silent_clips_of_french_common_voice_are_found_and_no_good_one(tmp_p
         configuration(tmp_path, out=str(tmp_path / "out"), max_duration=11, min_duration=1)
     )
     found = {
-        kind: {c["clip"][16:-4] for c in found["clips"] if c["split"] == "train"}
-        for kind, found in report["faults"].items()
+        kind: {clip.clip[16:-4] for clip in group.clips if clip.split == "train"}
+        for kind, group in report.faults.items()
         if kind not in ("implausible rate", "duplicate audio", "clipped")
     }
     assert found == {"silent": set(SILENT), "near-silent": set(NEAR_SILENT)}
-    n_others = sum(found["n"] for kind, found in report["faults"].items() if "silent" not in kind)
+    n_others = sum(group.n_clips for kind, group in report.faults.items() if "silent" not in kind)
     assert n_others <= 3
-    assert report["verdict"]["can_train"]
+    assert report.verdict.can_train
     assert {f"common_voice_fr_{n}.mp3" for n in SILENT} <= set(
         read_excluded(tmp_path / "out/exclude.txt")
     )

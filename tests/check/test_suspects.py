@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -85,8 +86,8 @@ def test_every_clip_of_a_split_is_judged_but_the_broken(toy_folder, tiny_model):
     by_clip = {corpus.path(i): corpus.sentence(i) for i in range(len(corpus))}
     assert all(s.sentence == by_clip[s.clip] and s.gap > 0 for s in suspects)
     found = find_suspects(recognizer, {"dev": split}, 0)["dev"]
-    assert found["ranked"] == 5 and len(found["clips"]) == math.ceil(LISTED_SHARE * 5) == 1
-    assert found["clips"][0]["clip"] == rank(suspects)[0].clip
+    assert found.n_ranked == 5 and len(found.clips) == math.ceil(LISTED_SHARE * 5) == 1
+    assert found.clips[0].clip == rank(suspects)[0].clip
 
 
 def test_check_shows_them_on_the_screen_in_the_report_and_on_the_page(
@@ -112,3 +113,19 @@ def test_check_shows_them_on_the_screen_in_the_report_and_on_the_page(
     assert cli.main(words.split()) == 0
     assert "doubt" not in capsys.readouterr().out
     assert "suspects" not in json.loads((tmp_path / "r" / "report.json").read_text())
+
+
+def test_a_transcript_too_long_for_its_audio_is_said_to_be_so_wherever_it_is_shown(
+    toy_folder, tiny_model, tmp_path, capsys
+):
+    table = toy_folder / "dev.tsv"
+    lines = table.read_text().split("\n")
+    lines[1] = lines[1].replace(lines[1].split("\t")[3], "ab" * 300)
+    table.write_text("\n".join(lines))
+    save_model(tmp_path / "m.pt", tiny_model)
+    words = f"check --datasetroot {toy_folder.parents[1]} --nthreads 0 --device cpu"
+    cli.main([*words.split(), "--out", str(tmp_path), "--modelpath", str(tmp_path / "m.pt")])
+    assert re.search(r"toy_dev_0\.mp3  CER \d+%, too long\n", capsys.readouterr().out)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["suspects"]["splits"]["dev"]["clips"][0]["gap"] is None
+    assert "<td>too long</td>" in (tmp_path / "report.html").read_text()

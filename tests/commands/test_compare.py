@@ -8,7 +8,7 @@ import pytest
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
 from asr_ctc.scoring.clips import ScoredClip, as_jsonl
-from asr_ctc.scoring.compare import compare
+from asr_ctc.scoring.compare import PairedRate, compare
 from asr_ctc.scoring.screen import comparison_as_text
 
 NAMES = ("a.jsonl", "b.jsonl")
@@ -21,26 +21,26 @@ def clips_of(read, said="oui", first=0):
 def test_a_system_against_itself_is_no_better():
     clips = clips_of(["oui", "non", "oui"])
     report = compare(NAMES, clips, clips)
-    assert report["wer"] | {"a": 0, "b": 0} == {
-        "a": 0, "b": 0, "difference": 0.0, "low": 0.0, "high": 0.0, "p_better": 0.5
-    }  # fmt: skip
-    assert report["verdict"].startswith("No difference in WER that these clips can tell")
+    rate = report.wer.a
+    assert report.wer == PairedRate(a=rate, b=rate, difference=0.0, low=0.0, high=0.0, p_better=0.5)
+    assert rate == pytest.approx(1 / 3)
+    assert report.verdict.startswith("No difference in WER that these clips can tell")
 
 
 def test_fewer_errors_on_every_clip_are_better_for_certain():
     report = compare(NAMES, clips_of(["non"] * 4), clips_of(["oui"] * 4))
-    assert (report["wer"]["a"], report["wer"]["b"], report["wer"]["difference"]) == (1, 0, -1)
-    assert (report["wer"]["low"], report["wer"]["high"], report["wer"]["p_better"]) == (-1, -1, 1)
-    assert report["verdict"].startswith("B is better than A")
+    assert (report.wer.a, report.wer.b, report.wer.difference) == (1, 0, -1)
+    assert (report.wer.low, report.wer.high, report.wer.p_better) == (-1, -1, 1)
+    assert report.verdict.startswith("B is better than A")
     swapped = compare(NAMES, clips_of(["oui"] * 4), clips_of(["non"] * 4))
-    assert swapped["verdict"].startswith("B is worse than A")
+    assert swapped.verdict.startswith("B is worse than A")
 
 
 def test_probability_of_improvement_by_hand():
     # B is right in one clip more of two: no gain only where that clip is never drawn (1/4, a tie).
     report = compare(NAMES, clips_of(["non", "non"]), clips_of(["oui", "non"]))
-    assert report["wer"]["p_better"] == pytest.approx(3 / 4 + 1 / 8, abs=0.015)
-    assert (report["wer"]["low"], report["wer"]["high"]) == (-1.0, 0.0)
+    assert report.wer.p_better == pytest.approx(3 / 4 + 1 / 8, abs=0.015)
+    assert (report.wer.low, report.wer.high) == (-1.0, 0.0)
 
 
 def test_pairing_tells_what_two_intervals_apart_would_not():
@@ -51,14 +51,14 @@ def test_pairing_tells_what_two_intervals_apart_would_not():
         for i, clip in enumerate(a)
     ]
     report = compare(NAMES, a, b)
-    assert (report["wer"]["a"], report["wer"]["b"]) == (0.5, 0.465)
-    assert report["wer"]["high"] < 0
+    assert (report.wer.a, report.wer.b) == (0.5, 0.465)
+    assert report.wer.high < 0
 
 
 def test_clips_of_one_file_only_are_counted_and_left_out():
     a, b = clips_of(["oui"] * 3), clips_of(["non"] * 4, first=2)
     report = compare(NAMES, a, b)
-    assert (report["clips"], report["only_a"], report["only_b"]) == (1, 2, 3)
+    assert (report.clips, report.only_a, report.only_b) == (1, 2, 3)
     text = comparison_as_text(report)
     assert "1 clips in both; 2 only in A: left out; 3 only in B: left out" in text
 
@@ -66,16 +66,16 @@ def test_clips_of_one_file_only_are_counted_and_left_out():
 def test_rows_that_name_one_clip_twice_pair_in_order():
     a = [ScoredClip("x", "un", "un"), ScoredClip("x", "deux", "un")]
     report = compare(NAMES, a, [ScoredClip("x", "un", "un"), ScoredClip("x", "deux", "deux")])
-    assert (report["clips"], report["wer"]["a"], report["wer"]["b"]) == (2, 0.5, 0.0)
+    assert (report.clips, report.wer.a, report.wer.b) == (2, 0.5, 0.0)
 
 
 def test_other_references_are_refused_but_not_other_case_or_marks():
     a, b = clips_of(["oui"] * 2), clips_of(["oui"] * 2, said="Oui !")
-    assert compare(NAMES, a, b)["wer"]["b"] == 0
+    assert compare(NAMES, a, b).wer.b == 0
     with pytest.raises(
         UserError, match="different references for 2 of 2 clips .the first: 0: 'oui'"
     ):
-        compare(NAMES, a, b, keep_punctuation=True)
+        compare(NAMES, a, b, punctuation=True)
     with pytest.raises(UserError, match="different references for 2 of 2"):
         compare(NAMES, a, clips_of(["oui"] * 2, said=""))
 

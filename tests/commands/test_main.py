@@ -135,10 +135,10 @@ def test_completion_of_an_unknown_shell_is_refused(tmp_path, monkeypatch):
 def test_messages_are_seen_while_the_decoder_is_silenced(tmp_path):
     code = (
         "import os, sys\n"
-        "from asr_ctc.audio import decode as audio\n"
+        "from asr_ctc.base import quiet\n"
         "from asr_ctc.base import console\n"
         "console.separate_standard_error()\n"
-        "with audio._quiet_decoder: os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
+        "with quiet.quiet_decoder(): os.write(2, b'decoder'); print('bar', file=sys.stderr)\n"
         "os.write(2, b'after')"
     )
     finished = subprocess.run(

@@ -69,7 +69,7 @@ def test_debug_says_when_a_batch_is_learnt_by_heart(folder):
 
 
 def test_debug_explains_a_batch_that_is_not_learnt(folder):
-    finished = run(f"train --debug {SMALL} --num_epochs 1", cwd=folder)
+    finished = run(f"train --debug {SMALL} --debug_steps 1", cwd=folder)
     assert finished.returncode == 1
     assert "FAILED: 0 of 8 clips decode perfectly after 1 steps. So few steps" in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -1,6 +1,5 @@
 """`lm --tune`, and the language model in the model file that it leaves."""
 
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.assembly import tuning as tune
 from asr_ctc.assembly.decoder import fusion_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands import main as cli
 from asr_ctc.commands.info import run_info
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding.beam import beam_decode
@@ -20,14 +18,12 @@ from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import count_windows
-from asr_ctc.lm.kenlm_binary import COUNTS_OFFSET, MAGIC
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.ngrams import SPECIAL_WORDS
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.text.charmap import CharMap
-from tests.helpers import fake_kenlm
 from tests.helpers.command import call
 
 WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
@@ -224,25 +220,6 @@ def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stor
     assert tuning.lm_weight == 0.75
     assert (tuning.best.wer, tuning.best.cer) == (3 / 4, 3 / 17)
     assert tuning.error_rates.min() == 2 / 4
-
-
-def test_a_kenlm_binary_is_tuned_but_fits_into_no_model_file(
-    heard, tmp_path, tiny_model, stored, monkeypatch, capsys
-):
-    path, flags = tmp_path / "model.pt", "lm --tune --unk_logp -8 --modelpath"
-    save_model(path, tiny_model)
-    before = path.read_bytes()
-    write_arpa(tmp_path / "le.arpa", stored.model)
-    (tmp_path / "le.bin").write_bytes(
-        MAGIC.ljust(COUNTS_OFFSET + 8, b"\0") + "\0".join(["", *stored.model.words, ""]).encode()
-    )
-    monkeypatch.setitem(sys.modules, "kenlm", fake_kenlm)
-    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.bin")]) == 0
-    binary = capsys.readouterr().out.splitlines()
-    assert "not written: only a model in ARPA fits" in binary[-1]
-    assert path.read_bytes() == before
-    assert cli.main([*flags.split(), str(path), "--lm", str(tmp_path / "le.arpa")]) == 0
-    assert capsys.readouterr().out.splitlines()[:-1] == binary[:-1]
 
 
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):

@@ -206,6 +206,22 @@ def test_the_published_commands():
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--optimizer sgd", "^--optimizer is gone, leave it out: the optimiser is AdamW$"),
+        ("--optimizer=adamw", "^--optimizer is gone"),
+        ("--momentum 0.5", "^--momentum is gone"),
+        ("--histograms", "^--histograms is gone"),
+        ("--no-histograms", "^--histograms is gone"),
+        ("--scheduler exponential", "^--scheduler: exponential is gone: step halves as fast"),
+    ],
+)
+def test_removed_flags_are_refused_by_name(words, message):
+    with pytest.raises(UserError, match=message):
+        parse(f"train --debug {words}")
+
+
+@pytest.mark.parametrize(
     "line, said",
     [
         ("info --batch_size 3 m.pt", "--batch_size is a flag of train; `info` has none such"),

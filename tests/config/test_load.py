@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from asr_ctc.base.errors import UserError
 from asr_ctc.config import load as settings_of
 from asr_ctc.config.load import Config, make_config, parse_value, read_yaml, settings
+from tests.helpers.command import REPOSITORY
 
 TABLE = settings()
 KNOWN = """
@@ -167,11 +168,72 @@ def test_files_that_are_refused(yaml, text, message):
         yaml(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "optimizer: adamw", "optimizer: 'adamw'", "momentum: 0.9", "momentum: 0.90",
+        "histograms: false", "histograms: off",
+    ],
+)  # fmt: skip
+def test_removed_settings_at_their_default_are_passed_over(yaml, text):
+    assert yaml(f"{text}\nnmels: 40") == {"nmels": 40}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: sgd", "optimizer: sgd is gone: the optimiser is AdamW"),
+        ("momentum: 0.5", "momentum: 0.5 is gone: it was for --optimizer sgd"),
+        ("momentum: much", "momentum: much is gone"),
+        ("momentum: [0.9]", r"momentum: \['0.9'\] is gone"),
+        ("histograms: true", "histograms: true is gone: tensorboard gets"),
+        ("scheduler: exponential", "scheduler: exponential is gone: step halves as fast"),
+        ("optimizer: sgd\nscheduler: exponential", "optimizer: .*; scheduler: exponential is gone"),
+    ],
+)
+def test_removed_settings_at_another_value_are_refused(yaml, text, message):
+    with pytest.raises(UserError, match=f"^--config .*c.yaml: {message}"):
+        yaml(text)
+
+
+def test_what_is_removed_is_no_setting():
+    assert not settings_of.REMOVED.keys() & TABLE.keys()
+    for name, choice in settings_of.REMOVED_CHOICES:
+        assert choice not in TABLE[name][1].metadata["choices"]
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(UserError, match="none.yaml: cannot be read .No such file"):
         read_yaml(tmp_path / "none.yaml")
     with pytest.raises(UserError, match="cannot be read .Is a directory"):
         read_yaml(tmp_path)
+
+
+@pytest.mark.parametrize("named", ["digits.yaml", "configs/digits.yaml"])
+def test_a_recipe_is_found_from_any_folder(tmp_path, monkeypatch, log_everything, caplog, named):
+    monkeypatch.chdir(tmp_path)
+    recipe = REPOSITORY / "configs/digits.yaml"
+    assert read_yaml(named) == read_yaml(recipe)
+    (told,) = caplog.messages
+    assert told == f"--config {named}: the recipe that comes with asr_ctc, {recipe}"
+
+
+@pytest.mark.parametrize("named", ["digits.yaml", "configs/digits.yaml"])
+def test_ones_own_file_of_that_name_comes_first(
+    tmp_path, monkeypatch, log_everything, caplog, named
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / named).parent.mkdir(exist_ok=True)
+    (tmp_path / named).write_text("nmels: 7\n")
+    assert read_yaml(named) == {"nmels": 7} and caplog.messages == []
+
+
+@pytest.mark.parametrize("named", ["digit.yaml", "recipes/digits.yaml", "../configs/digits.yaml"])
+def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, monkeypatch, named):
+    monkeypatch.chdir(tmp_path)
+    listed = "commonvoice_fr.yaml, commonvoice_fr_small.yaml, demo.yaml, digits.yaml, overfit.yaml"
+    with pytest.raises(UserError, match=f"No such file.*; recipes .* asr_ctc: {listed}$"):
+        read_yaml(named)
 
 
 @given(st.fixed_dictionaries({}, optional={name: possible(name) for name in TABLE}))

@@ -12,7 +12,7 @@ from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
-from asr_ctc.decoding import alignment
+from asr_ctc.decoding import alignment, viterbi
 from asr_ctc.decoding.alignment import align_text, best_path, spell, with_times, words_of
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
@@ -119,14 +119,19 @@ def test_labels_out_of_range_are_refused(labels):
         best_path(posteriors("aaaa"), labels)
 
 
-def test_nan_is_refused():
-    with pytest.raises(ValueError, match="NaN"):
-        best_path(torch.full((4, 4), math.nan), [1])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_log_probability_is_refused(value):
+    logp = posteriors("aaaa")
+    logp[2, 3] = value
+    with pytest.raises(ValueError, match="logp holds NaN or .inf"):
+        best_path(logp, [1])
 
 
 def test_no_labels_are_all_blanks():
     path = best_path(posteriors("---"), [])
     assert path.spans == [] and path.logp == pytest.approx(3 * math.log(0.9), abs=1e-5)
+    with pytest.raises(ValueError, match="no path of these labels a chance"):
+        best_path(torch.full((3, 4), -math.inf), [])
 
 
 # --------------------------------------------------------------------------------- words and labels
@@ -302,10 +307,22 @@ def test_files_that_cannot_be_aligned_are_named(recognizer, tmp_path):
         recognizer.align(tmp_path / "silent.wav", "ab")
 
 
-def test_a_lattice_larger_than_memory_is_refused_before_it_is_made():
-    logp = torch.full((100_000, 3), -math.log(3))
-    with pytest.raises(ValueError, match=r"20,000 characters in 100,000 frames would take 4.0 GB"):
-        best_path(logp, [1, 2] * 10_000)
+def test_what_needs_more_memory_than_the_limit_is_refused_before_it_is_made(monkeypatch):
+    logp, labels = torch.full((1_000, 3), -math.log(3)), [1, 2] * 100
+    n_bytes = 8 * 2 * 201 * 8 + 128**2  # the scores before each of 8 blocks, and one block
+    monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes)
+    assert len(best_path(logp, labels).spans) == 200
+    monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes - 1)
+    monkeypatch.setattr(viterbi, "best_states", lambda *_: pytest.fail("it was made"))
+    with pytest.raises(ValueError, match="200 characters in 1,000 frames would take 0.0 GB"):
+        best_path(logp, labels)
+
+
+def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
+    assert alignment.unalignable([1, 2] * 250_000, 900_000) is None
+    message = alignment.unalignable([1, 2] * 2_500_000, 9_000_000)
+    assert message.startswith("5,000,000 characters in 9,000,000 frames would take 60.1 GB of mem")
+    assert message.endswith("of 2 at most: align parts of the recording")
 
 
 @pytest.mark.parametrize("duration_s", [1.7, 43.21])  # in one piece, and in several
@@ -316,11 +333,11 @@ def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
     noise = 0.1 * np.random.default_rng(0).standard_normal(int(duration_s * rate))
     soundfile.write(tmp_path / "a.wav", noise, rate)
     logp, _ = Transcriber(recognizer, greedy_decode).log_posteriors(tmp_path / "a.wav")
-    n_states = (2 * len(CharMap().encode("ab c")) + 1) * len(logp)
-    monkeypatch.setattr(alignment, "LARGEST_LATTICE", n_states)
+    n_bytes = viterbi.memory_bytes(len(logp), len(CharMap().encode("ab c")))
+    monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes)
     assert len(recognizer.align(tmp_path / "a.wav", "ab c").words) == 2
 
-    monkeypatch.setattr(alignment, "LARGEST_LATTICE", n_states - 1)
+    monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes - 1)
     monkeypatch.setattr(recognizer, "batch_log_posteriors", lambda *_: pytest.fail("it has run"))
     for text, said in {
         "ab c": f"6 characters in {len(logp):,} frames would take",
@@ -329,7 +346,7 @@ def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
     }.items():
         with pytest.raises(UserError, match=f"a.wav: .*{said}"):
             recognizer.align(tmp_path / "a.wav", text)
-    monkeypatch.setattr(alignment, "LARGEST_LATTICE", 10**9)
+    monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", 10**9)
     needed = f"too long for its audio: {2 + 5 * len(logp)} output frames needed of {len(logp)}"
     with pytest.raises(UserError, match=needed):
         recognizer.align(tmp_path / "a.wav", "abcde" * len(logp))

@@ -72,7 +72,7 @@ def textbook_beam(frames, beam_width):
     Returns the beam as (string, probability), best first, and how often a prefix came back into
     the beam while a child of it had stayed there.
     """
-    symbols = "-abcde"
+    symbols = "-abcde"[: frames.shape[1]]
     beam = {"": (1.0, 0.0)}
     once_in_beam = {""}
     n_returns = 0

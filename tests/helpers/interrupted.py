@@ -1,9 +1,10 @@
 """Trains again and again in processes that are killed at chosen moments. For tests.
 
-`python -m tests.helpers.interrupted JOBS.json` forks a process for each job, {"argv": words of main_ctc.py,
-"moment": where to count, "count": when to strike there, "signal": with what}, so that torch is
-imported once, and prints the exit statuses (negative: killed by that signal) as JSON. The first job
-is a run of its own; the others are one run, and none is begun when it has come to its end.
+`python -m tests.helpers.interrupted JOBS.json` forks a process for each job, {"argv": words of
+main_ctc.py, "moment": where to count, "count": when to strike there, "signal": with what}, so that
+torch is imported once, and prints the exit statuses (negative: killed by that signal) as JSON. The
+first job is a run of its own; the others are one run, and none is begun when it has come to its
+end.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa, write_arpa
 from asr_ctc.lm.ngrams import EMPTY, EOS, SPACE, UNK, GrowingModel
+from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.scoring import score, score_sentence, score_word, score_words
 from asr_ctc.lm.spelling import (
     NO_WORD,
@@ -330,3 +332,25 @@ def test_characters_as_words():
     with pytest.raises(UserError, match="2 of the 3 words"):
         character_words(model_of("a", "я", "ю"), charmap)
     assert model_of("a", "bc").level == "word"
+
+
+@pytest.mark.parametrize("name", ["words.probing.bin", "words.trie.bin"])
+def test_a_kenlm_binary_is_refused_whatever_its_name(tmp_path, name):
+    binary = (Path(__file__).parents[1] / "data" / "kenlm" / name).read_bytes()
+    (tmp_path / "m.arpa").write_bytes(binary)
+    with pytest.raises(UserError, match="m.arpa: a KenLM binary.* use the ARPA file") as caught:
+        read_language_model(tmp_path / "m.arpa")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_arpa_file_is_read_whatever_its_name(tmp_path):
+    (tmp_path / "m.bin").write_bytes(gzip.compress(ARPA.encode()))
+    assert read_language_model(tmp_path / "m.bin").counts == read_arpa(arpa(tmp_path, ARPA)).counts
+
+
+def test_files_that_hold_no_language_model_or_are_not_there(tmp_path):
+    (tmp_path / "m.bin").write_bytes(b"neither")
+    with pytest.raises(UserError, match="m.bin: not an ARPA file"):
+        read_language_model(tmp_path / "m.bin")
+    with pytest.raises(UserError, match="absent.bin: cannot be read"):
+        read_language_model(tmp_path / "absent.bin")

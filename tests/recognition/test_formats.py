@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from asr_ctc.recognition.formats import (
     CUE_S,
     FORMATS,
     LINE_CHARACTERS,
+    PAUSE_S,
     Transcript,
     as_ctm,
     as_json,
@@ -155,6 +157,8 @@ def test_subtitles_hold_every_word_once_in_short_lines(drawn):
     for cue in lines:
         assert len(cue.text) <= LINE_CHARACTERS
         assert cue.units[-1].end_s - cue.units[0].start_s <= max(CUE_S, 2)
+        for unit, following in pairwise(cue.units):
+            assert following.start_s - unit.end_s <= PAUSE_S
     starts = [cue.units[0].start_s for cue in lines]
     assert starts == sorted(starts)
 

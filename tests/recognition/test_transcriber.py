@@ -40,6 +40,7 @@ class ToneReader:
         self.processor = WaveformProcessor()
         self.charmap = CharMap.from_symbols(LETTERS + " ")
         self.batches: list[int] = []
+        self.trained_sound = None
         time = np.arange(GRAIN) / RATE_HZ
         frequencies_hz = 250 * 1.45 ** np.arange(len(LETTERS))
         self.waves = np.exp(-2j * np.pi * frequencies_hz[:, None] * time) / GRAIN

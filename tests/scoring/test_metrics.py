@@ -1,12 +1,14 @@
 import itertools
+import json
 import math
 import unicodedata
 
+import jiwer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.scoring.metrics import score
+from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.normalise import normalise_text
 
 KEEPS = ("keep_case", "keep_accents", "keep_punctuation")
@@ -89,17 +91,17 @@ def test_normalise_ignores_composition(text, keep):
     assert normalise_text(decomposed, **keep) == normalise_text(text, **keep)
 
 
-def test_score_by_hand():
+def test_rates_by_hand():
     references = ["Le chat dort.", "Peut-être", "un deux trois"]
     hypotheses = ["le chien dort", "peut etre", "un trois quatre cinq"]
-    scores = score(references, hypotheses)
+    rates = error_rates(references, hypotheses)
     # chat → chien is one; deux → trois, trois → quatre, + cinq (or - deux, + quatre, + cinq) three.
-    assert scores.n_words == 3 + 2 + 3
-    errors = scores.word_substitutions + scores.word_deletions + scores.word_insertions
+    assert rates.n_words == 3 + 2 + 3
+    errors = rates.word_substitutions + rates.word_deletions + rates.word_insertions
     assert errors == 1 + 3
-    assert scores.wer == pytest.approx(4 / 8)
-    assert scores.ser == pytest.approx(2 / 3)
-    assert (scores.n_clips, scores.n_empty_references) == (3, 0)
+    assert rates.wer == pytest.approx(4 / 8)
+    assert rates.ser == pytest.approx(2 / 3)
+    assert (rates.n_clips, rates.n_empty_references) == (3, 0)
 
 
 @pytest.mark.parametrize(
@@ -116,57 +118,110 @@ def test_score_by_hand():
     ],
 )
 def test_counts_by_hand(reference, hypothesis, words, chars):
-    scores = score([reference], [hypothesis])
+    rates = error_rates([reference], [hypothesis])
     n_words, *word_errors = words
     n_chars, *char_errors = chars
-    assert scores.n_words == n_words
-    assert scores.n_chars == n_chars
+    assert rates.n_words == n_words
+    assert rates.n_chars == n_chars
     assert word_errors == [
-        scores.word_substitutions,
-        scores.word_deletions,
-        scores.word_insertions,
+        rates.word_substitutions,
+        rates.word_deletions,
+        rates.word_insertions,
     ]
     assert char_errors == [
-        scores.char_substitutions,
-        scores.char_deletions,
-        scores.char_insertions,
+        rates.char_substitutions,
+        rates.char_deletions,
+        rates.char_insertions,
     ]
-    assert scores.wer == pytest.approx(sum(word_errors) / n_words)
-    assert scores.cer == pytest.approx(sum(char_errors) / n_chars)
-    assert scores.ser == (reference != hypothesis)
+    assert rates.wer == pytest.approx(sum(word_errors) / n_words)
+    assert rates.cer == pytest.approx(sum(char_errors) / n_chars)
+    assert rates.ser == (reference != hypothesis)
 
 
 def test_errors_are_summed_before_they_are_divided():
-    scores = score(["a b c d e f g h i", "a"], ["a b c d e f g h i", "b"])
-    assert scores.wer == pytest.approx(1 / 10)
+    rates = error_rates(["a b c d e f g h i", "a"], ["a b c d e f g h i", "b"])
+    assert rates.wer == pytest.approx(1 / 10)
 
 
 def test_empty_references_are_counted_apart():
-    scores = score(["ab cd", "...", "ef", ""], ["ab cd", "ghost words", "eg", ""])
-    assert (scores.n_clips, scores.n_empty_references) == (2, 2)
-    assert (scores.wer, scores.cer, scores.ser) == pytest.approx((1 / 3, 1 / 7, 1 / 2))
-    assert (scores.n_words, scores.word_insertions, scores.char_insertions) == (3, 0, 0)
+    rates = error_rates(["ab cd", "...", "ef", ""], ["ab cd", "ghost words", "eg", ""])
+    assert (rates.n_clips, rates.n_empty_references) == (2, 2)
+    assert (rates.wer, rates.cer, rates.ser) == pytest.approx((1 / 3, 1 / 7, 1 / 2))
+    assert (rates.n_words, rates.word_insertions, rates.char_insertions) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("references", [[], ["", "?"]])
 def test_nothing_to_score(references):
-    scores = score(references, ["a"] * len(references))
-    assert all(math.isnan(rate) for rate in (scores.wer, scores.cer, scores.ser))
-    assert (scores.n_clips, scores.n_empty_references) == (0, len(references))
-    assert (scores.n_words, scores.n_chars) == (0, 0)
+    rates = error_rates(references, ["a"] * len(references))
+    assert all(math.isnan(rate) for rate in (rates.wer, rates.cer, rates.ser))
+    assert (rates.n_clips, rates.n_empty_references) == (0, len(references))
+    assert (rates.n_words, rates.n_chars) == (0, 0)
 
 
-def test_score_passes_on_what_to_keep():
-    for kept in itertools.product([False, True], repeat=3):
-        keep = dict(zip(KEEPS, kept, strict=True))
-        case, accents, punctuation = kept
+def test_differences_count_where_they_are_asked_for():
+    for case, accents, punctuation in itertools.product([False, True], repeat=3):
+        keep = {"case": case, "accents": accents, "punctuation": punctuation}
         substitutions = (case or accents) + accents  # É and é
-        scores = score(["Été."], ["ete"], **keep)
-        assert (scores.char_substitutions, scores.char_deletions) == (substitutions, punctuation)
-        scores = score(["ete"], ["Été."], **keep)
-        assert (scores.char_substitutions, scores.char_insertions) == (substitutions, punctuation)
+        rates = error_rates(["Été."], ["ete"], **keep)
+        assert (rates.char_substitutions, rates.char_deletions) == (substitutions, punctuation)
+        rates = error_rates(["ete"], ["Été."], **keep)
+        assert (rates.char_substitutions, rates.char_insertions) == (substitutions, punctuation)
 
 
 def test_refuses_unequal_numbers():
     with pytest.raises(ValueError, match="2 references and 1 hypotheses"):
-        score(["a", "b"], ["a"])
+        error_rates(["a", "b"], ["a"])
+
+
+@pytest.mark.parametrize("texts", [("abc", ["a", "b", "c"]), (["abc"], "a"), ("abc", "abd")])
+def test_refuses_a_text_for_a_list_of_texts(texts):
+    with pytest.raises(ValueError, match="lists of texts"):
+        error_rates(*texts)
+
+
+words = st.lists(st.sampled_from("abc"), max_size=5).map(" ".join)
+
+
+@given(st.lists(st.tuples(words, words), max_size=6))
+def test_rates_and_counts_are_those_of_jiwer(pairs):
+    references, hypotheses = [ref for ref, _ in pairs], [hyp for _, hyp in pairs]
+    rates = error_rates(references, hypotheses, n_resamples=0)
+    scored = [pair for pair in pairs if pair[0]]
+    assert (rates.n_clips, rates.n_empty_references) == (len(scored), len(pairs) - len(scored))
+    if scored:
+        output = jiwer.process_words(*map(list, zip(*scored, strict=True)))
+        assert rates.wer == output.wer
+        assert rates.n_words == output.hits + output.substitutions + output.deletions
+        assert rates.word_substitutions == output.substitutions
+        assert rates.word_deletions == output.deletions
+        assert rates.word_insertions == output.insertions
+        assert rates.cer == jiwer.cer(*map(list, zip(*scored, strict=True)))
+
+
+def test_intervals_are_those_of_the_report():
+    references, hypotheses = ["a b", "c d e", "", "f"], ["a b", "c x e", "y", "f f"]
+    rates = error_rates(references, hypotheses)
+    # 2 words of 2, 3 and 1, with 0, 1 and 1 errors: every resample of three clips, by hand.
+    errors = {0: (0, 2), 1: (1, 3), 2: (1, 1)}
+    resamples = [
+        sum(errors[i][0] for i in rows) / sum(errors[i][1] for i in rows)
+        for rows in itertools.product(range(3), repeat=3)
+    ]
+    assert rates.wer == pytest.approx(2 / 6)
+    low, high = rates.wer_interval
+    assert low == min(resamples) == 0 and high == max(resamples) == 1
+    assert rates.ser_interval == (0, 1) and rates.cer_interval[0] == 0
+
+
+def test_one_clip_and_no_resamples_have_no_interval():
+    assert error_rates(["a", ""], ["b", "c"]).wer_interval is None
+    assert error_rates(["a", "b"], ["b", "c"], n_resamples=0).cer_interval is None
+    assert error_rates(["a", "b"], ["b", "c"]).cer_interval == (1, 1)
+
+
+def test_rates_become_json():
+    rates = error_rates(["a b"], ["a"])
+    content = json.loads(rates.to_json())
+    assert content == rates.to_dict()
+    assert (content["version"], content["wer"], content["n_words"]) == (1, 0.5, 2)
+    assert error_rates([], []).to_dict()["wer"] is None

@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.score import columns_of
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.display.terminal import width_of
+from asr_ctc.display.terminal import width_of, word_under_word
 from asr_ctc.scoring import bootstrap, metrics
 from asr_ctc.scoring.clips import (
-    COUNTS,
     ScoredClip,
     as_csv,
     as_jsonl,
@@ -28,9 +26,20 @@ from asr_ctc.scoring.clips import (
     read_hypotheses,
 )
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
+from asr_ctc.scoring.metrics import COUNTS, Rate
 from asr_ctc.scoring.page import as_page
-from asr_ctc.scoring.report import confusions, duration_bins, examples, make_report, slices
-from asr_ctc.scoring.screen import as_text, word_under_word
+from asr_ctc.scoring.report import (
+    Confusions,
+    EditCounts,
+    SplitDecoding,
+    confusions,
+    duration_bins,
+    examples,
+    make_report,
+    slices,
+)
+from asr_ctc.scoring.screen import as_text
+from asr_ctc.scoring.split_scores import columns_of
 
 SAID = ["Le chat dort.", "un deux trois", "", "bonjour"]
 READ = ["la chat noir dort", "un deux trois", "quoi", ""]
@@ -43,10 +52,19 @@ def clips_of(references=SAID, hypotheses=READ):
 
 
 def full_report(errors, columns=None):
-    """A report with what ``score_split`` adds to it."""
-    told = dict(corpus="toy test", clips_read=4, clips_there=5, hours=0.01, decoding="greedy")
-    told |= dict(device="cpu", unreadable=1, kept=["case"], seconds=3.6, real_time_factor=0.1)
-    return told | make_report(errors, errors, columns or {})
+    decoding = SplitDecoding(
+        corpus="toy test",
+        n_decoded=4,
+        n_rows=5,
+        hours=0.01,
+        decoding="greedy",
+        device="cpu",
+        unreadable=1,
+        distinctions=["case"],
+        seconds=3.6,
+        real_time_factor=0.1,
+    )
+    return make_report(decoding, errors, errors, columns or {})
 
 
 # ------------------------------------------------------------------------------ errors of clips
@@ -71,16 +89,15 @@ def test_errors_of_each_clip_by_hand():
 
 def test_case_accents_and_punctuation_count_when_kept():
     clips = clips_of(["L'Été."], ["l'ete"])
-    kept = {"keep_case": True, "keep_accents": True, "keep_punctuation": True}
     assert count_errors(clips).counts[0, 2] == 0
-    assert count_errors(clips, **kept).counts[0, 2] == 4
+    assert count_errors(clips, case=True, accents=True, punctuation=True).counts[0, 2] == 4
 
 
 @given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
-def test_errors_of_clips_add_up_to_the_scores(pairs):
+def test_errors_of_clips_add_up_to_the_rates(pairs):
     references, hypotheses = zip(*pairs, strict=True)
     total = count_errors(clips_of(references, hypotheses)).counts.sum(axis=0).tolist()
-    scores = metrics.score(references, hypotheses)
+    scores = metrics.error_rates(references, hypotheses, n_resamples=0)
     words = scores.word_substitutions + scores.word_deletions + scores.word_insertions
     chars = scores.char_substitutions + scores.char_deletions + scores.char_insertions
     assert total[:5] == [words, scores.n_words, chars, scores.n_chars, total[4]]
@@ -135,25 +152,32 @@ def test_ties_count_half():
 
 
 def test_report_by_hand():
-    report = make_report(*[count_errors(clips_of())] * 2, {})
-    assert (report["clips"], report["empty_references"]) == (3, 1)
-    assert report["wer"]["rate"] == pytest.approx(3 / 7)
-    assert report["cer"]["rate"] == pytest.approx(13 / 32)
-    assert report["ser"]["rate"] == pytest.approx(2 / 3)
-    assert 0 <= report["wer"]["low"] <= report["wer"]["rate"] <= report["wer"]["high"] <= 1
-    assert report["words"] == {"total": 7, "substituted": 1, "deleted": 1, "inserted": 1}
-    json.dumps(report, allow_nan=False)
+    report = full_report(count_errors(clips_of()))
+    assert (report.clips, report.empty_references) == (3, 1)
+    assert report.wer.rate == pytest.approx(3 / 7)
+    assert report.cer.rate == pytest.approx(13 / 32)
+    assert report.ser.rate == pytest.approx(2 / 3)
+    assert 0 <= report.wer.low <= report.wer.rate <= report.wer.high <= 1
+    assert report.words == EditCounts(total=7, substituted=1, deleted=1, inserted=1)
+    assert json.loads(report.to_json()) == report.to_dict()
+
+
+def test_intervals_are_those_of_error_rates():
+    report, rates = full_report(count_errors(clips_of())), metrics.error_rates(SAID, READ)
+    for name in ("wer", "cer", "ser"):
+        rate = Rate(getattr(rates, name), *getattr(rates, f"{name}_interval"))
+        assert getattr(report, name) == rate
 
 
 def test_slices_by_hand():
     errors = count_errors(clips_of())
     found = slices(errors, "gender", ["f", "m", "f", "m"])
-    assert [(row["value"], row["clips"], row["words"]) for row in found] == [
+    assert [(part.value, part.clips, part.words) for part in found] == [
         ("m", 2, 4),
         ("f", 1, 3),
     ]
-    assert [row["wer"]["rate"] for row in found] == [1 / 4, 2 / 3]
-    assert found[1]["wer"] == {"rate": 2 / 3, "low": None, "high": None}  # of one clip
+    assert [part.wer.rate for part in found] == [1 / 4, 2 / 3]
+    assert found[1].wer == Rate(2 / 3, low=None, high=None)  # of one clip
 
 
 def test_slices_by_duration_come_in_order():
@@ -162,45 +186,43 @@ def test_slices_by_duration_come_in_order():
         "30 s and more", "2 to 4 s", "under 2 s", "not readable", "30 s and more", "10 to 15 s"
     ]  # fmt: skip
     errors = count_errors(clips_of(["a"] * 6, ["a"] * 6))
-    assert [row["value"] for row in slices(errors, "duration", names)] == [
+    assert [part.value for part in slices(errors, "duration", names)] == [
         "under 2 s", "2 to 4 s", "10 to 15 s", "30 s and more", "not readable"
     ]  # fmt: skip
 
 
 def test_confusions_by_hand():
     alignments = metrics.align_characters(["aba", "aa", "c d"], ["xbx", "a", "c dé"])
-    assert confusions(alignments) == {
-        "substituted": [["a", "x", 2]],
-        "deleted": [["a", 1]],
-        "inserted": [["é", 1]],
-    }
+    assert confusions(alignments) == Confusions(
+        substituted=[("a", "x", 2)], deleted=[("a", 1)], inserted=[("é", 1)]
+    )
 
 
 def test_examples_are_the_worst_the_median_and_the_best():
     said = [" ".join("abcdefghij")] * 11
     read = [text[: 2 * n] for n, text in enumerate(said)]  # n of 10 words are right
     found = examples(count_errors(clips_of(said, read)))
-    ids = {kind: [clip["id"] for clip in clips] for kind, clips in found.items()}
+    ids = {kind: [clip.id for clip in clips] for kind, clips in vars(found).items()}
     assert ids == {
         "worst": ["0.mp3", "1.mp3", "2.mp3"],
         "median": ["4.mp3", "5.mp3", "6.mp3"],
         "best": ["10.mp3", "9.mp3", "8.mp3"],
     }
-    assert found["worst"][1]["wer"] == pytest.approx(9 / 10)
+    assert found.worst[1].wer == pytest.approx(9 / 10)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_few_clips_are_told_once_each(n):
     found = examples(count_errors(clips_of(["a b"] * n, ["a"] * n)))
-    told = [clip["id"] for clips in found.values() for clip in clips]
-    assert len(told) == len(set(told)) and found["worst"]
+    told = [clip.id for clips in vars(found).values() for clip in clips]
+    assert len(told) == len(set(told)) and found.worst
 
 
 @pytest.mark.parametrize("said", [[], ["", "?"]])
 def test_nothing_to_score_is_said_so(said):
     errors = count_errors(clips_of(said, ["a"] * len(said)))
     report = full_report(errors, {"duration": ["under 2 s"] * len(said)})
-    assert report["wer"] == {"rate": None, "low": None, "high": None}
+    assert report.to_dict()["wer"] == {"rate": None, "low": None, "high": None}
     assert "there is nothing to score" in as_text(report)
     assert "There is nothing to score." in as_page(report)
 
@@ -222,6 +244,15 @@ def test_text_of_a_report():
     assert "real-time factor 0.100: 3.6 s for 36 s of audio" in lines
     assert "(empty)      1       3   0.00 %" in "\n".join(lines)
     assert "female       2       4  75.00 %" in "\n".join(lines)
+
+
+def test_many_slices_are_counted_on_the_screen_and_all_in_json():
+    errors = count_errors(clips_of(["a"] * 14, ["b"] * 14))
+    report = full_report(errors, {"speaker": [f"s{i:02}" for i in range(14)]})
+    text = as_text(report)
+    assert "s11 " in text and "s12 " not in text
+    assert "and 2 more (--json and --html have all)" in text
+    assert len(report.to_dict()["slices"]["speaker"]) == 14 and "s13" in as_page(report)
 
 
 def test_words_stand_under_words_in_lines_that_fit():

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -83,8 +84,8 @@ def test_what_is_scored_is_the_model_that_is_kept(folder):
     assert file.scores["dev_loss"] == pytest.approx(alone.loss, rel=1e-6)
 
 
-def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(folder):
-    """Without restarts, the error says what to do; with one, the run ends as a straight one."""
+def test_a_dying_process_ends_the_others_and_the_run_goes_on_from_the_last_save(folder):
+    """The error says what to do; the run that goes on ends as a straight one."""
     words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--scheduler", "cosine"]
     dying = ["-m", "tests.helpers.dying", *words, "--logname"]
     left = torchrun(*dying, "left", cwd=folder, STRIKE="SIGKILL 6")
@@ -97,16 +98,15 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     state = load_model(folder / "logs" / "left" / "last.pt").training["state"]
     assert (state["epoch"], state["n_batches"]) == (3, 1)  # all that was done before the sixth step
 
-    restarted = torchrun(
-        *dying, "restarted", cwd=folder, options=["--max_restarts=1"], STRIKE="SIGKILL 6"
-    )
-    assert restarted.returncode == 0, restarted.stderr
-    assert "going on in epoch" in restarted.stderr
+    shutil.copytree(folder / "logs" / "left", folder / "logs" / "resumed")
+    resumed = torchrun(str(MAIN), "train", "--resume_from", "logs/resumed", cwd=folder)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "going on in epoch 3, after 1 of its batches" in resumed.stderr
     straight = torchrun(str(MAIN), *words, "--logname", "straight", cwd=folder)
     assert straight.returncode == 0, straight.stderr
-    a, b = (load_model(folder / "logs" / name / "last.pt") for name in ("straight", "restarted"))
+    a, b = (load_model(folder / "logs" / name / "last.pt") for name in ("straight", "resumed"))
     assert all(torch.equal(a.state_dict[name], b.state_dict[name]) for name in a.state_dict)
-    assert losses(folder, "straight") == losses(folder, "restarted")
+    assert losses(folder, "straight") == losses(folder, "resumed")
 
     # Another number of processes: the epoch that was left is begun again.
     alone = run("train --resume_from logs/left", cwd=folder)
@@ -118,31 +118,57 @@ def test_a_dying_process_ends_the_others_and_is_restarted_from_the_last_save(fol
     assert figures(folder, "left", "lr") == pytest.approx(figures(folder, "straight", "lr"))
 
 
-def test_a_death_on_one_of_two_machines_restarts_both(folder):
-    """Two agents of torchrun, as on two machines: each counts its restarts for itself."""
+def test_a_restart_of_torchrun_is_refused(folder):
+    """Its store has the addresses of dead processes, and the command line begins a new run."""
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4"]
+    before = set((folder / "logs").iterdir())
+    restarted = torchrun(
+        "-m",
+        "tests.helpers.dying",
+        *words,
+        cwd=folder,
+        options=["--max_restarts=1"],
+        STRIKE="SIGKILL 6",
+    )
+    assert restarted.returncode != 0
+    assert restarted.stderr.count("error: torchrun has restarted this process") == 2
+    assert len(set((folder / "logs").iterdir()) - before) == 1
+
+
+def on_two_machines(*words, cwd: Path, **extra: str) -> tuple[list[int], str]:
+    """(exit statuses, all that was said) of two agents of torchrun, as on two machines."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1",
-        "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--max_restarts=1",
-        "-m", "tests.helpers.dying", *COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two",
+        "--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", *words,
     ]  # fmt: skip
-    variables = environment(PYTHONPATH=str(REPOSITORY), STRIKE="SIGKILL 6")
-    logs = [folder / "first.log", folder / "second.log"]
+    variables = environment(PYTHONPATH=str(REPOSITORY), **extra)
+    logs = [cwd / "first.log", cwd / "second.log"]
     agents = []
     try:
         for log in logs:
             with log.open("w") as out:
-                options = dict(cwd=folder, env=variables, stdout=out, stderr=subprocess.STDOUT)
+                options = dict(cwd=cwd, env=variables, stdout=out, stderr=subprocess.STDOUT)
                 agents.append(subprocess.Popen(command, **options))
         statuses = [agent.wait() for agent in agents]
     finally:
         for agent in agents:
             agent.kill()
-    said = [log.read_text(encoding="utf-8") for log in logs]
+    return statuses, "".join(log.read_text(encoding="utf-8") for log in logs)
+
+
+def test_a_death_on_one_of_two_machines_ends_both_and_the_run_goes_on(folder):
+    words = [*COMMON, "--batch_size", "4", "--num_epochs", "4", "--logname", "two"]
+    statuses, said = on_two_machines(
+        "-m", "tests.helpers.dying", *words, cwd=folder, STRIKE="SIGKILL 6"
+    )
+    assert all(statuses), said
+    assert "the last save stands: go on with --resume_from" in said
+    statuses, said = on_two_machines(str(MAIN), "train", "--resume_from", "logs/two", cwd=folder)
     assert statuses == [0, 0], said
-    assert "going on in epoch 3" in "".join(said)
+    assert "going on in epoch 3" in said
     assert len(losses(folder, "two")) == 4
 
 

@@ -1,7 +1,9 @@
 """What goes wrong in a run, and what a run that goes on is given wrongly."""
 
 import math
+import socket
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from asr_ctc.training import distributed, resume
 from asr_ctc.training import loop as training
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.loop import train
-from asr_ctc.training.resume import Start, find_start
+from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import setup
 from asr_ctc.training.step import train_step
 from tests.helpers.batches import make_batch, make_model
@@ -199,37 +201,35 @@ def test_a_run_goes_on_where_it_was_even_if_there_is_a_gpu(folder, monkeypatch):
     assert devices == ["cpu"]
 
 
-@pytest.fixture
-def under_torchrun(monkeypatch):
-    """As the only process that torchrun has started, for the first time or again."""
-    store = torch.distributed.HashStore()
-    monkeypatch.setattr(distributed, "torchrun_store", lambda: store)
-    monkeypatch.setattr(torch.distributed, "is_torchelastic_launched", lambda: True)
-    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}.items():
+def test_a_restart_of_torchrun_is_refused_before_any_work(few_root, tmp_path, monkeypatch):
+    """It would begin the run anew, in another folder."""
+    for name, value in under_torchrun(restarts=1).items():
         monkeypatch.setenv(name, value)
-
-
-def test_a_restart_goes_on_with_the_run_of_its_own_torchrun(folder, tmp_path, under_torchrun):
-    """Not with an older run of the same command line."""
-    config = make_config({}, {"baselogdir": str(tmp_path), "logname": "run"})
-    assert find_start(config) == Start(config)  # the first start of all
-    distributed.remember_folder(tmp_path / "begun")
-    assert find_start(config) == Start(config, begun=tmp_path / "begun")
-    distributed.remember_folder(folder)
-    assert find_start(config).folder == folder
-
-
-def test_a_restart_begins_again_what_was_not_saved_yet(
-    few_root, tmp_path, under_torchrun, monkeypatch
-):
-    def die(*args):
-        raise ZeroDivisionError
-
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(training, "try_evaluation", die)
+    with pytest.raises(UserError, match="torchrun has restarted this .*--resume_from FOLDER"):
         go(few_root, tmp_path)
-    assert go(few_root, tmp_path) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_that_do_not_reach_each_other_are_one_line(monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("localhost", 0))  # and nobody listens there
+        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(closed.getsockname()[1])}
+        for name, value in {**under_torchrun(size=2), **address}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(distributed, "PATIENCE", timedelta(seconds=1))
+        with pytest.raises(
+            UserError, match="torchrun started do not reach each other: .*localhost"
+        ):
+            distributed.join("cpu")
+
+
+def under_torchrun(size: int = 1, restarts: int = 0) -> dict[str, str]:
+    """What torchrun tells the last of ``size`` processes."""
+    return {
+        "TORCHELASTIC_RUN_ID": "1", "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "TORCHELASTIC_RESTART_COUNT": str(restarts), "WORLD_SIZE": str(size),
+        "RANK": str(size - 1), "LOCAL_RANK": str(size - 1),
+    }  # fmt: skip
 
 
 def test_the_best_epochs_are_known_without_their_figures(few_root, tmp_path, caplog):

@@ -36,8 +36,7 @@ COMMON = """
 """.split()
 KINDS = {
     "cached": "--cache_dir cache --ema 0.9 --scheduler plateau --scheduler_step 1",
-    "augmented": "--optimizer sgd --batch_size 2 --accumulate 2 --scheduler onecycle "
-    "--average_best 2",
+    "augmented": "--batch_size 2 --accumulate 2 --scheduler onecycle --average_best 2",
 }
 
 
@@ -173,13 +172,13 @@ def test_a_longer_run_is_the_same_as_one_that_was_lengthened(toy_root, folder, t
 
 
 def test_flags_that_contradict_the_run_are_refused_by_name(toy_root, folder, tmp_path):
-    flags = dict(nhidden_rnn=9, nmels=40, charset="auto", base_lr=0.1, optimizer="sgd", nthreads=1)
+    flags = dict(nhidden_rnn=9, nmels=40, charset="auto", base_lr=0.1, l2=1.0, nthreads=1)
     with pytest.raises(UserError) as refused:
         go(toy_root, tmp_path, resume_from=str(folder), **flags)
     for words in (
         "--nhidden_rnn 9 (the run has 8)", "--nmels 40 (the run has 20)",
         "--charset auto (the run has default)", "--base_lr 0.1 (the run has 0.0005)",
-        "--optimizer sgd (the run has adamw)",
+        "--l2 1.0 (the run has 0.0)",
     ):  # fmt: skip
         assert words in str(refused.value)
     assert "--nthreads" not in str(refused.value)
@@ -262,11 +261,46 @@ def test_a_run_older_than_a_setting_has_its_default(tiny_model, tmp_path):
         find_start(make_config(given, {"rnn_norm": True}))
 
 
+REMOVED = "optimizer: 'adamw'\nmomentum: 0.9\nhistograms: false\n"
+
+
+def written_by_an_earlier_version(folder: Path, **values: str) -> None:
+    """Puts settings that are removed now into a run's config.yaml and last.pt."""
+    removed = REMOVED
+    for name, value in values.items():
+        removed = re.sub(f"{name}: .*", f"{name}: {value}", removed)
+    file = load_model(folder / "last.pt")
+    file.training["config"] += removed
+    save_model(folder / "last.pt", file)
+    (folder / "config.yaml").write_text(file.training["config"])
+
+
+def test_a_run_of_an_earlier_version_goes_on_as_one_of_this(toy_root, folder, tmp_path, caplog):
+    other = shutil.copytree(folder, tmp_path / "other" / "run")
+    written_by_an_earlier_version(folder, histograms="true")  # which changed no step
+    for run in folder, other:
+        go(toy_root, run.parent, resume_from=str(run), num_epochs=3)
+    assert_equal(
+        content_of(folder / "last.pt")["state_dict"], content_of(other / "last.pt")["state_dict"]
+    )
+    again = load_model(folder / "last.pt").training["config"]
+    assert "optimizer" not in again and "histograms" not in again
+    assert not {record.levelname for record in caplog.records} & {"WARNING", "ERROR"}
+
+
+def test_a_run_that_needs_what_is_removed_is_refused(folder):
+    written_by_an_earlier_version(folder, optimizer="sgd")
+    with pytest.raises(
+        UserError, match="--resume_from .*last.pt: optimizer: sgd is gone: .*; the run cannot go on"
+    ):
+        find_start(make_config({}, {"resume_from": str(folder)}))
+
+
 # --- What goes wrong in a step --------------------------------------------------------------------
 
 
 def test_ten_steps_in_a_row_that_are_not_finite_end_the_run(toy_root, tmp_path, caplog):
-    flags = dict(batch_size=2, num_epochs=9, base_lr=1e30, optimizer="sgd", warmup_steps=0)
+    flags = dict(batch_size=2, num_epochs=9, base_lr=1e30, warmup_steps=0)
     with pytest.raises(UserError, match="10 steps in a row were skipped, in epoch 1"):
         go(toy_root, tmp_path, **flags)
     assert re.search(

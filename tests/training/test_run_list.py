@@ -65,7 +65,7 @@ def test_the_state_of_a_run(tmp_path, settings, n_epochs, state):
 
 def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
     log = make_run(tmp_path, "a", [figures(1, 0.5)], num_epochs=1) / "train.log"
-    code = "import sys; from asr_ctc.files import take; f = open(sys.argv[1], 'ab'); "
+    code = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'ab'); "
     code += "print(take(f), flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     words = [sys.executable, "-c", code, str(log)]
@@ -78,7 +78,7 @@ def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
 
 TAKE_AND_SAY_WHAT_IS_WAITED_FOR = """
 import fcntl, sys
-from asr_ctc import files
+from asr_ctc.base import files
 
 def lock(file, kind, *which):
     try:
@@ -226,6 +226,7 @@ def test_json_is_valid_whatever_the_figures(tmp_path):
 
     told = json.loads(as_json(list_runs(tmp_path)), parse_constant=refuse)
     by_name = {run["run"]: run for run in told}
+    assert [run["version"] for run in told] == [1, 1, 1]
     assert by_name["a"]["best"] == {**figures(1, None, loss=None)}
     assert by_name["a"]["settings"] == {"augment": ["é"], "seed": 1}
     assert by_name["b"]["best"] is None and by_name["b"]["state"] == "stopped"

@@ -26,7 +26,7 @@ from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
-from asr_ctc.scoring.metrics import score
+from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training import loop as training
 from asr_ctc.training import run_folder
@@ -248,13 +248,6 @@ def test_tensorboard(first):
     assert sound.sample_rate == 16_000 and sound.encoded_audio_string.startswith(b"RIFF")
 
 
-def test_histograms_on_request(few_root, tmp_path):
-    events = EventAccumulator(str(run(few_root, tmp_path, num_epochs=1, histograms=True)))
-    events.Reload()
-    names = events.Tags()["histograms"]
-    assert "cnn.0.weight" in names and "rnn.weight_hh_l0_reverse" in names
-
-
 def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
     best = min(metrics_of(first), key=lambda row: (row["dev_cer"], row["dev_loss"]))
     file = load_model(first / "best_model.pt")
@@ -265,7 +258,7 @@ def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
     dev = prepare_split(toy_root / "toy-1.0" / "fr", "dev")
     recognizer = Recognizer.load(first / "best_model.pt", "cpu")
     hypotheses = [recognizer.transcribe(dev.file(i))[0].text for i in range(len(dev))]
-    scores = score([dev.sentence(i) for i in range(len(dev))], hypotheses)
+    scores = error_rates([dev.sentence(i) for i in range(len(dev))], hypotheses)
     assert (scores.cer, scores.wer) == (best["dev_cer"], best["dev_wer"])
 
 
@@ -584,7 +577,7 @@ def overfit(root, logs, **flags):
 def test_a_batch_is_learnt_by_heart(few_root, tmp_path, caplog):
     """With all that would stand in the way, were it not switched off."""
     flags = dict(nhidden_rnn=64, batch_size=3, base_lr=3e-3, dropout=0.5, l2=1.0, weight_decay=99.0)
-    assert overfit(few_root, tmp_path / "logs", num_epochs=500, **flags) == 0
+    assert overfit(few_root, tmp_path / "logs", debug_steps=500, **flags) == 0
     assert "PASSED: all 3 clips of the batch decode perfectly" in caplog.text
 
 
@@ -592,26 +585,32 @@ def test_one_batch_is_no_work_for_several_processes(few_root, tmp_path, monkeypa
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="--debug trains in one process: start it with python"):
-        overfit(few_root, tmp_path / "logs", num_epochs=1)
+        overfit(few_root, tmp_path / "logs", debug_steps=1)
 
 
 def test_one_step_is_not_enough(few_root, tmp_path, caplog):
-    assert overfit(few_root, tmp_path / "logs", num_epochs=1) == 1
+    assert overfit(few_root, tmp_path / "logs", debug_steps=1) == 1
     assert "FAILED: 0 of 6 clips decode perfectly after 1 steps. " in caplog.text
-    assert re.search(r"after 1 steps\. \w.*--num_epochs", caplog.text)
+    assert re.search(r"after 1 steps\. \w.*--debug_steps", caplog.text)
 
 
 @pytest.mark.parametrize("base_lr", [1e-9, 1e3])
 def test_a_hopeless_learning_rate_is_diagnosed(few_root, tmp_path, caplog, base_lr):
-    assert overfit(few_root, tmp_path / "logs", num_epochs=12, base_lr=base_lr) == 1
+    assert overfit(few_root, tmp_path / "logs", debug_steps=12, base_lr=base_lr) == 1
     assert re.search(r"FAILED: .*--base_lr", caplog.text)
 
 
-def test_the_steps_are_2000_unless_typed(few_root, tmp_path, monkeypatch):
-    from asr_ctc.training import overfit as module
-
-    monkeypatch.setattr(module, "DEBUG_STEPS", 3)
-    steps, take = [], module.train_step
-    monkeypatch.setattr(module, "train_step", lambda *args: steps.append(0) or take(*args))
-    overfit(few_root, tmp_path / "logs")  # in SETTINGS, as in a file, num_epochs is for training
-    assert len(steps) == 3
+@pytest.mark.parametrize(
+    ("file_values", "flags", "n_steps"),
+    [
+        ({"num_epochs": 2, "debug_steps": 3}, {}, 3),
+        ({"num_epochs": 2}, {"debug_steps": 4}, 4),
+        ({"debug_steps": 3}, {"num_epochs": 2}, 3),
+        ({}, {"num_epochs": 2}, 2),  # the flag of before
+    ],
+)
+def test_the_steps_are_their_own_setting(file_values, flags, n_steps, few_root, tmp_path, caplog):
+    flags = {"datasetroot": str(few_root), "baselogdir": str(tmp_path / "logs"), **flags}
+    config = make_config({**SETTINGS, **file_values}, flags)
+    assert overfit_one_batch(config, ["main_ctc.py"]) == 1
+    assert f"clips decode perfectly after {n_steps} steps. " in caplog.text

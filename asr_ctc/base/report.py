@@ -1,0 +1,47 @@
+"""Results as frozen dataclasses that become JSON; docs/report-format.md has every key."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import field, fields, is_dataclass
+from typing import Any, ClassVar
+
+
+class Report:
+    """What every report has: a version and its form as JSON. Reports are frozen dataclasses.
+
+    ``version`` grows when a key is renamed or removed, or changes its meaning; a new key is no
+    new version.
+    """
+
+    version: ClassVar[int] = 1
+
+    def to_dict(self) -> dict:
+        """The report as ``plain`` values, with its version."""
+        return {"version": self.version, **plain(self)}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def json_key(name: str) -> Any:
+    """A field of a dataclass that is called ``name`` in JSON."""
+    return field(metadata={"json": name})
+
+
+def plain(value: Any) -> Any:
+    """``value`` of what JSON can hold: dataclasses and mappings as dict, sequences as list.
+
+    A number that is not finite becomes None: JSON has no word for it.
+    """
+    if is_dataclass(value):
+        return {
+            f.metadata.get("json", f.name): plain(getattr(value, f.name)) for f in fields(value)
+        }
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

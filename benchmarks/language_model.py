@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
-from asr_ctc.commands.lm import full_prune, read_text
+from asr_ctc.assembly.language_model import full_prune, read_text
 from asr_ctc.lm.arpa import read_arpa, write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate

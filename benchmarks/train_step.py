@@ -137,13 +137,15 @@ class Ours:
 
 
 def make_config(arguments, n_layers: int, hidden: int) -> Config:
-    config = Config()
-    config.features.nmels = arguments.nmels
-    config.model.nlayers_rnn, config.model.nhidden_rnn = n_layers, hidden
-    config.model.dropout = DROPOUT
-    config.training.base_lr, config.training.grad_clip = LEARNING_RATE, GRAD_CLIP
-    config.training.precision = arguments.precision
-    return config
+    return Config().replace(
+        nmels=arguments.nmels,
+        nlayers_rnn=n_layers,
+        nhidden_rnn=hidden,
+        dropout=DROPOUT,
+        base_lr=LEARNING_RATE,
+        grad_clip=GRAD_CLIP,
+        precision=arguments.precision,
+    )
 
 
 def load_clips(arguments) -> list:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from asr_ctc.acoustic.architecture import Architecture
@@ -140,8 +140,4 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
-    return replace(
-        config,
-        features=replace(config.features, **features),
-        model=replace(config.model, **model),
-    )
+    return config.replace(**features, **model)

@@ -19,33 +19,32 @@ CLIPS_AT_A_TIME = 16
 
 
 def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[Corpus, int]:
-    """(a split with all its clips, unless duration bounds are typed; how many rows it has).
+    """(a split, within the duration bounds; how many rows it has).
 
-    Where no flag says so it is of the corpus that the model was trained on, when that is here.
+    Unless a flag or a file says otherwise, it is of the corpus that the model was trained on, if
+    that is here.
     UserError as ``find_corpus`` and ``prepare_split``.
     """
     where, trained_on = config.corpus, recognizer.file.origin.get("corpus", {})
     lang, layout = where.lang, where.corpus
-    if "lang" not in config.given:
+    if not config.has("lang"):
         lang = trained_on.get("lang", lang)
-    if "corpus" not in config.given:
+    if not config.has("corpus"):
         layout = trained_on.get("layout", layout)
     folder = None
-    if layout == "commonvoice" and "datasetversion" not in config.given:
-        with contextlib.suppress(UserError):  # it is not here: the newest is scored
+    if layout == "commonvoice" and not config.has("datasetversion"):
+        with contextlib.suppress(UserError):  # it is not here: the newest is taken
             folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
     everything = prepare_split(
         folder,
         split,
-        n_threads=where.nthreads,
+        n_threads=config.runtime.nthreads,
         keep_broken=True,
         layout=layout,
         index_dir=index.folder(where.index_dir),
     )
-    low = where.min_duration if "min_duration" in config.typed else 0.0
-    high = where.max_duration if "max_duration" in config.typed else float("inf")
-    corpus = between_or_refuse(everything, low, high, keep_broken=True)
+    corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
     return corpus, len(everything) + len(everything.left_out)
 
 

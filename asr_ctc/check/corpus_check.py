@@ -33,11 +33,11 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         settings.datasetroot, settings.datasetversion, settings.lang, settings.corpus
     )
     name = corpus_name(folder, settings.corpus)
-    out = _make_folder(config.check.out or f"check-{name.replace('/', '-')}")
+    out = _make_folder(config.output.out or f"check-{name.replace('/', '-')}")
     corpora, absent = _read_splits(folder, config)
     charmap = _make_charmap(config, corpora.get("train"))
     splits = {
-        split: scan(corpus, settings.nthreads, config.check.check_clips)
+        split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
     }
     processor = make_processor(config)
@@ -59,7 +59,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         charmap=charmap,
         faults=faults,
         limits=limits,
-        suspects=_suspects(splits, config) if config.decoding.modelpath else None,
+        suspects=_suspects(splits, config) if config.input.modelpath else None,
         exclude=str(exclude),
     )
     files = {
@@ -92,7 +92,7 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
             absent[split] = str(error)
             continue
         with contextlib.suppress(UserError):  # most clips cannot be opened: all will be named
-            n_threads = config.corpus.nthreads
+            n_threads = config.runtime.nthreads
             corpora[split] = with_durations(corpora[split], n_threads, keep_broken=True)
     return corpora, absent
 
@@ -109,10 +109,10 @@ def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
 
 def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:
     """What the model of --modelpath doubts."""
-    path = config.decoding.modelpath
+    path = config.input.modelpath
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
-    return Suspects(str(path), find_suspects(recognizer, splits, config.corpus.nthreads))
+    return Suspects(str(path), find_suspects(recognizer, splits, config.runtime.nthreads))
 
 
 def exclude_list(report: CheckReport) -> str:

@@ -2,23 +2,27 @@
 
 import logging
 import sys
+from pathlib import Path
 
-from asr_ctc.assembly.decoder import load_recognizer
 from asr_ctc.base.errors import UserError
+from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.config.flags import Command
+from asr_ctc.config.load import Config
 
 
-def run_align(config, words, command) -> int:
-    """Writes when the words of known texts were said; what cannot be aligned is named, counted.
-
-    The one file of --audiofile with --text must be aligned: else the exit status is 2.
-    """
+def run_align(config: Config, words: list[str], command: list[str]) -> int:
+    """Writes start and end of the words of known texts; the exit status is 2 if one has failed."""
+    if config.input.audiofile:
+        names = "split", "min_duration", "max_duration"
+        refuse_flags(config, names, "have no effect with --audiofile")
+    from asr_ctc.assembly.decoder import load_recognizer
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import TranscriptWriter, text_beside
 
     recognizer = load_recognizer(config)
     texts, n_skipped = texts_to_align(recognizer, config), 0
     recordings = [str(path) for path, _ in texts]
-    writer = TranscriptWriter(config.decoding.format, config.check.out, recordings)
+    writer = TranscriptWriter(config.output.format, config.output.out, recordings)
     for path, text in bar(texts, "aligning", "clip"):
         try:
             writer.write(recognizer.align(path, text_beside(path) if text is None else text))
@@ -27,19 +31,20 @@ def run_align(config, words, command) -> int:
                 raise
             logging.getLogger("asr_ctc").warning("skipped: %s", error)
             n_skipped += 1
+    writer.report()
     if n_skipped:
         print(
             f"{len(texts) - n_skipped} of {len(texts)} aligned, {n_skipped} skipped",
             file=sys.stderr,
         )
-    return 2 if n_skipped == len(texts) else 0
+    return 2 if n_skipped else 0
 
 
-def texts_to_align(recognizer, config) -> list[tuple]:
+def texts_to_align(recognizer, config: Config) -> list[tuple[Path, str | None]]:
     """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
     from asr_ctc.recognition.recordings import find_recordings
 
-    text, recordings = config.lm.text, find_recordings(config.decoding.audiofile)
+    text, recordings = config.input.text, find_recordings(config.input.audiofile)
     if "-" in map(str, recordings):
         raise UserError("--audiofile -: align reads files, not standard input")
     if text and len(recordings) != 1:
@@ -48,5 +53,21 @@ def texts_to_align(recognizer, config) -> list[tuple]:
         return [(path, " ".join(text) if text else None) for path in recordings]
     from asr_ctc.assembly.splits import split_to_read
 
-    corpus, _ = split_to_read(recognizer, config, config.corpus.split)
+    corpus, _ = split_to_read(recognizer, config, config.input.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]
+
+
+COMMAND = Command(
+    name="align",
+    summary="align a known text with its audio: start and end of every word",
+    run=run_align,
+    common=("audiofile", "text", "split", "modelpath", "format", "out"),
+    further=(*FIND_CORPUS, "min_duration", "max_duration", "baselogdir", "device", "nthreads"),
+    ignored=OF_MODEL_FILE,
+    defaults=EVERY_CLIP,
+    examples=(
+        'align --audiofile clip.mp3 --text "what was said" --format srt',
+        "align --audiofile recordings --format textgrid --out aligned",
+        "align --split dev --format ctm",
+    ),
+)

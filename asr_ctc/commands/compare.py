@@ -1,7 +1,10 @@
 """`compare`: whether one model is better than another."""
 
+from asr_ctc.config.flags import Command
+from asr_ctc.config.load import Config
 
-def run_compare(config, words, command) -> int:
+
+def run_compare(config: Config, words: list[str], command: list[str]) -> int:
     from asr_ctc.commands.score import distinctions_of
     from asr_ctc.scoring.clips import read_hypotheses
     from asr_ctc.scoring.compare import compare
@@ -9,5 +12,19 @@ def run_compare(config, words, command) -> int:
 
     a, b = map(read_hypotheses, words)
     report = compare(words, a, b, **distinctions_of(config.scoring))
-    print(report.to_json() if config.runs.json else comparison_as_text(report))
+    print(report.to_json() if config.output.json else comparison_as_text(report))
     return 0
+
+
+COMMAND = Command(
+    name="compare",
+    summary="decide whether model B is better than model A, by a paired bootstrap",
+    run=run_compare,
+    words="A.jsonl B.jsonl",
+    takes_words="two files of hypotheses",
+    min_words=2,
+    max_words=2,
+    common=("json", "case", "accents", "punctuation"),
+    details="A.jsonl and B.jsonl are the files of `test --hypotheses` for the same split.",
+    examples=("compare a.jsonl b.jsonl", "compare a.jsonl b.jsonl --punctuation --json"),
+)

@@ -1,15 +1,18 @@
 """`info`: what a model file holds."""
 
+from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
+from asr_ctc.config.flags import Command
+from asr_ctc.config.load import Config
 
 
-def run_info(config, words, command) -> int:
+def run_info(config: Config, words: list[str], command: list[str]) -> int:
+    if words and config.typed & {"modelpath", "baselogdir"}:
+        raise UserError(f"info {words[0]}: names the file; leave out --modelpath and --baselogdir")
     from asr_ctc.acoustic.model_file import load_model, newest_model
     from asr_ctc.base.printable import all_shown
 
-    path = (
-        words[0] if words else config.decoding.modelpath or newest_model(config.training.baselogdir)
-    )
+    path = words[0] if words else config.input.modelpath or newest_model(config.logs.baselogdir)
     file = load_model(path)
     shape, f, symbols = file.architecture, file.features, file.charmap.symbols
     n_params = sum(p.numel() for p in file.build_model().parameters())
@@ -52,3 +55,15 @@ def _score(name: str, value) -> str:
         is_rate = name.endswith(("cer", "wer"))
         return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"
     return f"{name} {value}"
+
+
+COMMAND = Command(
+    name="info",
+    summary="describe a model file",
+    run=run_info,
+    words="[FILE]",
+    takes_words="one model file",
+    max_words=1,
+    common=("modelpath", "baselogdir"),
+    examples=("info", "info logs/RUN/best_model.pt"),
+)

@@ -1,188 +1,29 @@
-"""The command `lm`: a language model of the training transcripts and of any text."""
+"""`lm`: a language model of the training transcripts and of any text, and its weights."""
 
-import gzip
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice
-from pathlib import Path
-
-import numpy as np
-
-from asr_ctc.acoustic.model_file import load_model
-from asr_ctc.assembly.parts import make_charmap
-from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import Lines
-from asr_ctc.base.progress import bar
-from asr_ctc.commands.tune import tune_lm
+from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
+from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
-from asr_ctc.corpus import index
-from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
-from asr_ctc.corpus.splitting import sentence_keys
-from asr_ctc.lm.arpa import write_arpa
-from asr_ctc.lm.counting import Numbering, count_windows
-from asr_ctc.lm.kneser_ney import estimate
-from asr_ctc.lm.ngrams import UNK, LanguageModel
-from asr_ctc.lm.scoring import score_sentence
-from asr_ctc.lm.spelling import words_of
-from asr_ctc.text.charmap import CharMap
 
-SENTENCES_AT_A_TIME = 1 << 14
-MOST_LINE_BYTES = 1 << 24
-HELD_OUT = ("dev", "test")
+OF_TUNING = (
+    *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
+    *("baselogdir", "device", "nthreads"),
+)
+OF_CHARSET = "charset", "case_folding", "charset_min_count"
+OF_ESTIMATION = "text", "out", "order", "level", "prune", *OF_CHARSET
 
 
-@dataclass
-class Source:
-    """A text that a model was made of; ``n_left_out`` sentences of it are in dev or test."""
-
-    name: str
-    n_sentences: int = 0
-    n_words: int = 0
-    n_left_out: int = 0
-
-
-@dataclass(frozen=True)
-class Perplexity:
-    """How well a model knows a text: e to the mean of -log p over known words and ends."""
-
-    value: float
-    n_words: int
-    n_unknown: int
-
-
-@dataclass
-class Built:
-    """What `lm` made, for the report."""
-
-    path: Path
-    model: LanguageModel
-    dev: Perplexity
-    sources: list[Source] = field(default_factory=list)
-
-
-def build_language_model(config: Config) -> Built:
-    """Reads, counts, estimates and writes; UserError for what cannot be read, written or learnt."""
-    where, settings = config.corpus, config.lm
-    path = _output(config)
-    prune = full_prune(settings.prune, settings.order)
-    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
-    index_dir = index.folder(where.index_dir)
-    train, *held_out = (
-        load_split(folder, split, where.corpus, index_dir) for split in ("train", *HELD_OUT)
-    )
-    if config.decoding.modelpath:
-        charmap = load_model(config.decoding.modelpath).charmap
-    else:
-        charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
-
-    forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
-    numbering = Numbering(charmap, settings.level)
-    sources = [Source(train.name), *(Source(str(file)) for file in settings.text)]
-    sentences = _numbered(sources, train, settings.text, forbidden, numbering)
-    model = estimate(
-        count_windows(sentences, settings.order, prune),
-        settings.order,
-        list(numbering.ids),
-        prune,
-    )
-    if not sum(source.n_words for source in sources):
-        raise UserError("no words to make a language model of: every sentence is empty or left out")
-    write_arpa(path, model)
-    dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    return Built(path, model, dev, sources)
-
-
-def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
-    """--prune for every order: the last value stands for the higher ones too."""
-    if prune[0] != 0 or sorted(prune) != list(prune) or len(prune) > order:
-        raise UserError(
-            f"--prune {' '.join(map(str, prune))}: needed are at most --order {order} counts, the "
-            "first 0 (no word is left out), none less than the one before"
-        )
-    return (*prune, *[prune[-1]] * (order - len(prune)))
-
-
-def perplexity(model: LanguageModel, sentences, charmap: CharMap, level: str) -> Perplexity:
-    total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
-    for sentence in sentences:
-        words = words_of(sentence, charmap, level)
-        known = np.array([*(model.ids.get(word, UNK) != UNK for word in words), True])
-        total += float(score_sentence(model, words)[known].sum())
-        n_scored += int(known.sum())
-        n_words += len(words)
-        n_unknown += len(known) - int(known.sum())
-    return Perplexity(float(np.exp(-total / n_scored)), n_words, n_unknown)
-
-
-def _output(config: Config) -> Path:
-    path = Path(config.check.out or f"{config.corpus.lang}.arpa")
-    if not path.name.endswith((".arpa", ".arpa.gz")):
-        raise UserError(f"--out {path}: the name of a language model ends in .arpa or .arpa.gz")
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}")
-    return path
-
-
-def _numbered(
-    sources: list[Source],
-    train: Corpus,
-    files: list[str],
-    forbidden: np.ndarray,
-    numbering: Numbering,
-) -> Iterator[list[int]]:
-    """The words of every sentence that dev and test do not have; the sources are told."""
-    texts = [_pieces(train.all_sentences()), *map(read_text, files)]
-    for source, pieces in zip(sources, texts, strict=True):
-        for piece in pieces:
-            piece = [sentence for sentence in piece if sentence.strip()]
-            allowed = ~np.isin(sentence_keys(piece), forbidden)
-            source.n_left_out += len(piece) - int(allowed.sum())
-            for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
-                if is_allowed:
-                    ids = numbering.sentence(sentence)
-                    source.n_sentences += 1
-                    source.n_words += len(ids)
-                    yield ids
-
-
-def _pieces(sentences: Iterator[str]) -> Iterator[list[str]]:
-    while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        yield piece
-
-
-def read_text(path) -> Iterator[list[str]]:
-    """The lines of a UTF-8 text, plain or gzip-compressed, many at a time, with a bar."""
-    n_lines = 0
-    try:
-        n_megabytes = Path(path).stat().st_size // 10**6
-        with (
-            open(path, "rb") as raw,
-            bar(None, f"reading {Path(path).name}", "MB", n_megabytes) as progress,
-        ):
-            is_gzip = raw.read(2) == b"\x1f\x8b"
-            raw.seek(0)
-            file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
-            in_pieces = Lines(path, file, MOST_LINE_BYTES)
-            while lines := in_pieces.take(SENTENCES_AT_A_TIME):
-                try:
-                    text = b"\n".join(lines).decode("utf-8-sig" if n_lines == 0 else "utf-8")
-                except UnicodeDecodeError as error:
-                    n_lines += error.object[: error.start].count(b"\n") + 1
-                    raise UserError(f"{path}: line {n_lines} is not UTF-8 text") from None
-                n_lines += len(lines)
-                yield text.split("\n")
-                progress.update(raw.tell() // 10**6 - progress.n)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path}: damaged or truncated gzip file ({error})") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def run_lm(config, words, command) -> int:
+def run_lm(config: Config, words: list[str], command: list[str]) -> int:
     if config.lm.tune:
-        return tune_lm(config)
-    from asr_ctc.commands.lm import build_language_model
+        refuse_flags(config, OF_ESTIMATION, "have no effect with --tune")
+        return tune(config)
+    refuse_flags(config, OF_TUNING, "need --tune")
+    if config.input.modelpath:
+        refuse_flags(config, OF_CHARSET, "have no effect with --modelpath")
+    return estimate(config)
+
+
+def estimate(config: Config) -> int:
+    from asr_ctc.assembly.language_model import build_language_model
 
     built = build_language_model(config)
     unit = "characters" if config.lm.level == "char" else "words"
@@ -200,3 +41,45 @@ def run_lm(config, words, command) -> int:
     )
     print(f"written: {built.path}")
     return 0
+
+
+def tune(config: Config) -> int:
+    from asr_ctc.assembly.tuning import LM_WEIGHTS, WORD_BONUSES, tune_language_model
+
+    tuning = tune_language_model(config)
+    if tuning.note:
+        print(tuning.note)
+    greedy, best = tuning.greedy, tuning.best
+    print(
+        f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
+        f"CER {100 * greedy.cer:.2f} %"
+    )
+    print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
+    print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
+    for weight, row in zip(LM_WEIGHTS, tuning.error_rates, strict=True):
+        print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
+    print(
+        f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "
+        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
+        f"--unk_logp {tuning.unk_logp:g}"
+    )
+    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    return 0
+
+
+COMMAND = Command(
+    name="lm",
+    summary="estimate an n-gram language model; with --tune, find its weights",
+    run=run_lm,
+    common=("datasetroot", "lang", "text", "order", "out", "tune", "lm", "modelpath"),
+    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_TUNING),
+    defaults=EVERY_CLIP,
+    details="Learns from the training transcripts and from --text FILE...\n"
+    "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"
+    "`test --beamsearch` finds them.",
+    examples=(
+        "lm --lang fr --order 3 --out fr.arpa",
+        "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
+        "lm --tune --lm fr.arpa --lang fr",
+    ),
+)

@@ -1,16 +1,25 @@
-"""The commands of main_ctc.py; the only file that prints results for a person.
+"""The command line: finds the command and its settings, runs it, turns errors into a status."""
 
-Heavy imports wait until a command runs, so that --help answers at once.
-"""
-
-import importlib
 import sys
+from pathlib import Path
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line, with_safe_streams
-from asr_ctc.config.flags import parse
+from asr_ctc.commands import align, check, compare, info, lm, runs, split, test, train
+from asr_ctc.config.flags import Command, make_completion_parser, parse
 from asr_ctc.config.load import make_config, read_yaml
+
+MODULES = train, test, align, compare, info, runs, check, split, lm
+COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
+
+
+def program_name() -> str:
+    """How this program was called: python main_ctc.py, python -m asr_ctc, or asr-ctc."""
+    name = Path(sys.argv[0]).name
+    if name == "__main__.py":
+        return "python -m asr_ctc"
+    return f"python {name}" if name.endswith(".py") else name
 
 
 @with_safe_streams
@@ -18,13 +27,15 @@ def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns its exit status: 0, 1 (a check failed), 2 (wrong use), 130."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        command, words, flags = parse(argv)
+        command, words, flags = parse(argv, COMMANDS, program_name())
+        if command is None:
+            print(completion(flags["print_completion"]))
+            return 0
         separate_standard_error()
         configure_logging()
         file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
-        config = make_config(file_values, flags, scoring=command in ("test", "align"))
-        module = importlib.import_module(f"asr_ctc.commands.{command}")
-        return getattr(module, f"run_{command}")(config, words, ["main_ctc.py", *argv])
+        config = make_config(file_values, flags, names=command.names, defaults=command.defaults)
+        return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -50,3 +61,17 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+
+
+def completion(shell: str) -> str:
+    """A script that completes this program's commands and flags in bash, zsh or tcsh."""
+    try:
+        import shtab
+    except ImportError:
+        raise UserError("--print_completion needs the package shtab: pip install shtab") from None
+    if shell not in shtab.SUPPORTED_SHELLS:
+        known = ", ".join(shtab.SUPPORTED_SHELLS)
+        raise UserError(f"--print_completion must be one of {known}, found {shell!r}")
+    program = program_name().removeprefix("python ")
+    parser = make_completion_parser(COMMANDS, program, file=shtab.FILE, folder=shtab.DIRECTORY)
+    return shtab.complete(parser, shell)

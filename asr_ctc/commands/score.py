@@ -7,7 +7,7 @@ from asr_ctc.assembly.decoder import beam_settings
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
-from asr_ctc.config.settings import ScoringConfig
+from asr_ctc.config.settings import OutputConfig, ScoringConfig
 
 
 def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
@@ -29,7 +29,7 @@ def beam_method(config, stored) -> str:
 
 
 def run_score(recognizer, config) -> int:
-    """How well a split is recognised, over every clip unless duration bounds are typed."""
+    """How well a split is recognised, over every clip within the duration bounds."""
     from functools import partial
 
     from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
@@ -39,9 +39,9 @@ def run_score(recognizer, config) -> int:
     from asr_ctc.scoring.split_scores import columns_of, score_split
 
     beam = beam_settings(config, recognizer)
-    corpus, n_rows = split_to_read(recognizer, config, config.corpus.split)
+    corpus, n_rows = split_to_read(recognizer, config, config.input.split)
     columns = columns_of(corpus, config.scoring.by)
-    refuse_missing_folders(config.scoring)
+    refuse_missing_folders(config.output)
     decode, decoding = greedy_decode, "greedy"
     if config.decoding.beamsearch:
         width = config.decoding.beamwidth
@@ -49,38 +49,38 @@ def run_score(recognizer, config) -> int:
         decoding = beam_method(config, recognizer.file.language_model)
     scores = score_split(
         recognizer,
-        make_scoring_loader(recognizer, corpus, config.corpus.nthreads),
+        make_scoring_loader(recognizer, corpus, config.runtime.nthreads),
         n_rows=n_rows,
         decode=decode,
         decoding=decoding,
         columns=columns,
         **distinctions_of(config.scoring),
     )
-    paths = write_files(scores, columns, config.scoring)
+    paths = write_files(scores, columns, config.output)
     for clip, reason in scores.excluded:
         print(f"note: {one_line(f'{clip}: {reason}')}", file=sys.stderr)
-    print(scores.report.to_json() if config.runs.json else as_text(scores.report))
+    print(scores.report.to_json() if config.output.json else as_text(scores.report))
     if paths:
         print(f"written: {one_line(', '.join(paths))}", file=sys.stderr)
     return 0
 
 
-def refuse_missing_folders(settings: ScoringConfig) -> None:
+def refuse_missing_folders(output: OutputConfig) -> None:
     """UserError when a file that is to be written has no folder: before any work is done."""
-    for path in (settings.csv, settings.html, settings.hypotheses):
+    for path in (output.csv, output.html, output.hypotheses):
         if path and not Path(path).parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
 
 
-def write_files(scores, columns: dict[str, list[str]], settings: ScoringConfig) -> list[str]:
+def write_files(scores, columns: dict[str, list[str]], output: OutputConfig) -> list[str]:
     """Writes the files that the settings name; returns their paths."""
     from asr_ctc.scoring.clips import as_csv, as_jsonl
     from asr_ctc.scoring.page import as_page
 
     texts = {
-        settings.csv: lambda: as_csv(scores.errors, columns),
-        settings.html: lambda: as_page(scores.report),
-        settings.hypotheses: lambda: as_jsonl(scores.errors.clips),
+        output.csv: lambda: as_csv(scores.errors, columns),
+        output.html: lambda: as_page(scores.report),
+        output.hypotheses: lambda: as_jsonl(scores.errors.clips),
     }
     paths = [path for path in texts if path]
     for path in paths:

@@ -2,24 +2,46 @@
 
 import sys
 
-from asr_ctc.assembly.decoder import beam_settings, load_recognizer
 from asr_ctc.base.printable import one_line
-from asr_ctc.commands.score import run_score
+from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.config.flags import Command
+from asr_ctc.config.load import Config
+
+BEAM = (
+    *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
+    *("lm", "lm_weight", "word_bonus", "unk_logp", "lexicon", "hotwords"),
+)
+OF_RECORDINGS = "format", "out", "n_best"
+OF_SCORES = (
+    *("split", "by", "csv", "html", "hypotheses", "min_duration", "max_duration"),
+    *("case", "accents", "punctuation"),
+)
 
 
-def run_test(config, words, command) -> int:
+def run_test(config: Config, words: list[str], command: list[str]) -> int:
+    if not config.decoding.beamsearch:
+        refuse_flags(config, BEAM, "need --beamsearch")
+    if config.input.audiofile:
+        refuse_flags(config, OF_SCORES, "have no effect with --audiofile")
+        refuse_flags(config, ("json",), "have no effect with --audiofile, but --format json")
+    else:
+        refuse_flags(config, OF_RECORDINGS, "need --audiofile")
+    from asr_ctc.assembly.decoder import load_recognizer
+    from asr_ctc.commands.score import run_score
+
     recognizer = load_recognizer(config)
-    if config.decoding.audiofile:
+    if config.input.audiofile:
         return transcribe_files(recognizer, config)
     return run_score(recognizer, config)
 
 
-def transcribe_files(recognizer, config) -> int:
-    """What --audiofile says: a table of readings, or a --format; an unusable one is named."""
+def transcribe_files(recognizer, config: Config) -> int:
+    """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
     import time
     from contextlib import ExitStack
     from functools import partial
 
+    from asr_ctc.assembly.decoder import beam_settings
     from asr_ctc.base.progress import bar
     from asr_ctc.decoding.beam import beam_decode
     from asr_ctc.decoding.greedy import greedy_decode
@@ -36,10 +58,10 @@ def transcribe_files(recognizer, config) -> int:
     if decoding.beamsearch:
         n_best = decoding.n_best or decoding.beamwidth
         decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=n_best, **settings)
-    names = [str(path) for path in find_recordings(decoding.audiofile)]
+    names = [str(path) for path in find_recordings(config.input.audiofile)]
     writer = None
-    if decoding.format or config.check.out:
-        writer = TranscriptWriter(decoding.format or "text", config.check.out, names)
+    if config.output.format or config.output.out:
+        writer = TranscriptWriter(config.output.format or "text", config.output.out, names)
     n_unusable, started_s = 0, time.monotonic()
     with ExitStack() as stack:
         files = [stack.enter_context(standard_input()) if n == "-" else n for n in names]
@@ -66,7 +88,9 @@ def transcribe_files(recognizer, config) -> int:
                     writer.write(reading.transcript(name))
                 else:
                     fused = settings.get("fusion") is not None
-                    print_readings(reading.hypotheses, name if len(names) > 1 else "", fused)
+                    print_hypotheses(reading.hypotheses, name if len(names) > 1 else "", fused)
+    if writer:
+        writer.report()
     if len(names) > 1:
         taken_s = time.monotonic() - started_s
         print(
@@ -77,15 +101,36 @@ def transcribe_files(recognizer, config) -> int:
     return 2 if n_unusable else 0
 
 
-def print_readings(hypotheses, name: str, fused: bool) -> None:
-    """The table of a recording's readings; with a language model their scores too."""
+def print_hypotheses(hypotheses, name: str, fused: bool) -> None:
+    """The table of a recording's hypotheses; with a language model their scores too."""
     if name:
         print(name)
     print("   Score    Log prob    Sequence" if fused else "Log prob    Sequence")
-    # Readings that differ in sentence marks only are one to a person: the likeliest is shown.
+    # Hypotheses that differ in sentence marks only are one to a person: the likeliest is shown.
     shown = set()
     for hypothesis in hypotheses:
         if hypothesis.text not in shown:
             score = f"{hypothesis.score:8.2f}    " if fused else ""
             print(f"{score}{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
         shown.add(hypothesis.text)
+
+
+COMMAND = Command(
+    name="test",
+    summary="transcribe recordings (--audiofile), or score a split of a corpus (--split)",
+    run=run_test,
+    common=("audiofile", "split", "modelpath", "beamsearch", "beamwidth", "lm", "format", "by"),
+    further=(
+        *FIND_CORPUS,
+        *("min_duration", "max_duration", "out", "json", "csv", "html", "hypotheses"),
+        *("decoding", "scoring", "baselogdir", "device", "nthreads"),
+    ),
+    ignored=OF_MODEL_FILE,
+    defaults=EVERY_CLIP,
+    details="Without --audiofile, prints WER and CER of --split, by default of the test split.",
+    examples=(
+        "test --audiofile clip.mp3 --beamsearch",
+        "test --audiofile recordings --format srt --out subtitles",
+        "test --split test --by gender age --html scores.html",
+    ),
+)

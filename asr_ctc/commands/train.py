@@ -1,8 +1,16 @@
 """`train`: a model from a corpus."""
 
+import os.path
 
-def run_train(config, words, command) -> int:
+from asr_ctc.base.errors import UserError
+from asr_ctc.commands.arguments import FIND_CORPUS
+from asr_ctc.config.flags import Command
+from asr_ctc.config.load import Config
+
+
+def run_train(config: Config, words: list[str], command: list[str]) -> int:
     """Exit status 0; 1 when --debug fails; 130 after Ctrl-C, 143 after SIGTERM, as shells count."""
+    refuse_logname_outside(config.logs.logname)
     if config.training.debug:
         from asr_ctc.training.overfit import overfit_one_batch
 
@@ -13,3 +21,35 @@ def run_train(config, words, command) -> int:
 
         result, status = train(config, command=command), 0
     return status if result.signal is None else 128 + result.signal
+
+
+def refuse_logname_outside(name: str | None) -> None:
+    """UserError unless the run's folder lies below --baselogdir."""
+    path = os.path.normpath(name or "run")
+    if os.path.isabs(path) or path.split(os.sep)[0] in (os.curdir, os.pardir):
+        raise UserError(
+            f"--logname {name}: must name a folder below --baselogdir; --baselogdir may be anywhere"
+        )
+
+
+COMMAND = Command(
+    name="train",
+    summary="train a model on a corpus (--debug: see that one batch can be overfitted)",
+    run=run_train,
+    common=(
+        *("datasetroot", "lang", "num_epochs", "batch_size", "base_lr", "scheduler"),
+        *("train_augment", "debug", "resume_from"),
+    ),
+    further=(
+        *FIND_CORPUS,
+        *("min_duration", "max_duration", "charset", "case_folding", "charset_min_count"),
+        *("exclude", "cache_dir", "cache_gb"),
+        *("features", "model", "training", "logs", "runtime"),
+    ),
+    examples=(
+        "train --scheduler --train_augment",
+        "train --config configs/commonvoice_fr_small.yaml --lang fr",
+        "train --debug --batch_size 16",
+        "train --resume_from logs/RUN",
+    ),
+)

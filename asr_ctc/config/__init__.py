@@ -2,5 +2,5 @@
 
 settings.py  every setting once, with its default, bounds and help
 load.py      all settings together: checked, read from YAML, written as YAML
-flags.py     the command line
+flags.py     a command's flags: parser and help
 """

@@ -1,6 +1,12 @@
-"""The command line: every setting as a flag, one command, and its other words."""
+"""The command line: a parser for each command, made of the settings that it takes.
+
+A ``Command`` says which settings it takes; each command's stands in its file in commands/.
+"""
 
 import argparse
+import os.path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import (
@@ -13,84 +19,149 @@ from asr_ctc.config.load import (
     settings,
 )
 
-COMMANDS = {
-    "train": "train a model on a corpus (--debug: see that one batch can be overfitted)",
-    "test": "transcribe --audiofile FILE..., or score a --split of a corpus",
-    "compare": "say whether B is better than A: `compare A.jsonl B.jsonl`, of test --hypotheses",
-    "align": "say when each word of a known --text, of .txt files or of a --split was said",
-    "info": "say what a model file is: `info FILE`",
-    "runs": "list the runs below --baselogdir: settings that differ, best scores (--json)",
-    "check": "say what is wrong with a corpus, before any training",
-    "split": "make train, dev and test of one table (--from), sharing no speaker, no sentence",
-    "lm": "make an n-gram language model of the training transcripts and --text FILE...; "
-    "--tune finds its weights",
-}
-EXAMPLES = """examples:
-  python main_ctc.py check --lang fr
-  python main_ctc.py train --scheduler --train_augment
-  python main_ctc.py train --debug --batch_size 16
-  python main_ctc.py test --audiofile clip.mp3 --beamsearch
-  python main_ctc.py test --split test --by gender age --html scores.html
-  python main_ctc.py align --audiofile clip.mp3 --text "what was said" --format srt
-  python main_ctc.py info logs/RUN/best_model.pt"""
+COMMON = "common flags"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: its part of the command line, and the function that runs it.
+
+    ``run`` gets the settings, the words that belong to no flag, and the whole command line; it
+    returns the exit status.
+    """
+
+    name: str
+    summary: str  # its line in the list of commands
+    run: Callable[[Config, list[str], list[str]], int]
+    common: tuple[str, ...]  # settings that its help shows first
+    further: tuple[str, ...] = ()  # settings, or whole sections of them
+    ignored: tuple[str, ...] = ()  # likewise; taken without effect, and not in its help
+    words: str = ""  # what it takes besides flags, for its usage
+    takes_words: str = ""  # the same for errors, such as "two files"
+    min_words: int = 0
+    max_words: int = 0
+    details: str = ""
+    examples: tuple[str, ...] = ()  # without the program's name
+    defaults: Mapping[str, object] = field(default_factory=dict)  # see make_config
+
+    @property
+    def names(self) -> list[str]:
+        """The settings that it takes, the common ones first."""
+        return list(dict.fromkeys([*self.common, *expand(self.further)]))
+
+    def takes(self, name: str) -> bool:
+        return name in self.names or name in expand(self.ignored)
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Settings in place of the sections that hold them; a setting's own name stands for itself."""
+    table = settings()
+    sections: dict[str, list[str]] = {}
+    for name, (section, _, _) in table.items():
+        sections.setdefault(section, []).append(name)
+    return [n for name in names for n in ([name] if name in table else sections[name])]
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise UserError(f"{message} (see `python main_ctc.py --help`)")
+        raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Every setting as a flag, made of the dataclasses in settings.py."""
-    commands = "\n".join(f"  {name:7} {what}" for name, what in COMMANDS.items())
+def make_parser(command: Command, program: str) -> argparse.ArgumentParser:
+    """The flags of one command, the common ones in a group of their own."""
+    examples = "\n".join(f"  {program} {example}" for example in command.examples)
     parser = _Parser(
-        prog="main_ctc.py",
-        usage="python main_ctc.py COMMAND [flags]",
-        description=f"Speech recognition with CTC, from scratch.\n\ncommands:\n{commands}",
-        epilog=EXAMPLES,
+        prog=f"{program} {command.name}",
+        usage=" ".join(f"{program} {command.name} {command.words} [flags]".split()),
+        description="\n\n".join(filter(None, (command.summary, command.details))),
+        epilog=f"examples:\n{examples}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        add_help=False,
     )
-    parser.add_argument(
-        "--config",
-        metavar="FILE.yaml",
-        default=argparse.SUPPRESS,
-        help="settings to start from; flags win over them",
-    )
-    groups = {}
-    for name, (section, field, hint) in settings().items():
-        if section not in groups:
-            section_class = type(getattr(Config(), section))
-            groups[section] = parser.add_argument_group(section, section_class.__doc__)
-        _add_flag(groups[section], name, field, hint)
+    _fill(parser, command)
     return parser
 
 
-def _add_flag(group, name: str, field, hint) -> None:
-    default = default_of(field)
-    help_line = field.metadata["help"].replace("%", "%%")
+def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
+    table = settings()
+    group = parser.add_argument_group(COMMON)
+    group.add_argument("-h", "--help", action="help", help="show this help and exit")
+    group.add_argument(
+        "--config",
+        metavar="FILE.yaml",
+        default=argparse.SUPPRESS,
+        help="settings to start from, of this and other commands; flags win over them",
+    )
+    for name in command.common:
+        _add_flag(group, name, command)
+    groups = {}
+    for name in table:  # in the order of the settings
+        section = table[name][0]
+        if name in command.names and name not in command.common:
+            if section not in groups:
+                section_class = type(getattr(Config(), section))
+                groups[section] = parser.add_argument_group(section, section_class.__doc__)
+            _add_flag(groups[section], name, command)
+    for name in expand(command.ignored):
+        _add_flag(parser, name, command, hidden=True)
+
+
+def help_of(name: str, command: Command) -> str:
+    """What a setting means to a command, with its default."""
+    default = default_text(name, command)
+    return meaning_of(name, command) + (f" (default: {default})" if default else "")
+
+
+def meaning_of(name: str, command: Command) -> str:
+    return _own_help(name, command).partition(" (default: ")[0]
+
+
+def default_text(name: str, command: Command) -> str:
+    """The default as a person reads it: as its help says, else its value; empty for no value."""
+    said = _own_help(name, command).partition(" (default: ")[2]
+    if said:
+        return said.removesuffix(")")
+    _, f, hint = settings()[name]
+    default = command.defaults.get(name, default_of(f))
     if hint is bool:
-        help_line += f" (default: {'on' if default else 'off'})"
+        return "on" if default else "off"
+    if default in (None, []):
+        return ""
+    return " ".join(map(str, default)) if is_list(hint) else str(default)
+
+
+def _own_help(name: str, command: Command) -> str:
+    metadata = settings()[name][1].metadata
+    return metadata["help_of"].get(command.name, metadata["help"])
+
+
+def value_of(name: str) -> str:
+    """How help writes the value of a flag."""
+    _, f, hint = settings()[name]
+    choices = "|".join(f.metadata["choices"] or ())
+    plain = {int: "N", float: "X", str: name.upper()}
+    return choices or f.metadata["value"] or plain.get(plain_type(hint), "")
+
+
+def _add_flag(group, name: str, command: Command, hidden: bool = False) -> None:
+    _, f, hint = settings()[name]
+    text = argparse.SUPPRESS if hidden else help_of(name, command).replace("%", "%%")
+    if hint is bool:
         group.add_argument(
             f"--{name}",
             action=argparse.BooleanOptionalAction,
             default=argparse.SUPPRESS,
-            help=help_line,
+            help=text,
         )
         return
-    if default not in (None, []):
-        help_line += f" (default: {default})"
-    kind = plain_type(hint)
-    metavar = (
-        "|".join(field.metadata["choices"] or ()) or {int: "N", float: "X", str: name.upper()}[kind]
-    )
-    bare = field.metadata["bare"]
+    bare = f.metadata["bare"]
     several = "+" if is_list(hint) else None
     group.add_argument(
         f"--{name}",
-        metavar=metavar,
+        metavar=value_of(name),
         default=argparse.SUPPRESS,
-        help=help_line,
+        help=text,
         nargs="?" if bare else several,
         const=bare,
         action="extend" if several else "store",
@@ -100,90 +171,159 @@ def _add_flag(group, name: str, field, hint) -> None:
             f"--no-{name}",
             dest=name,
             default=argparse.SUPPRESS,
-            help=f"the same as --{name} none",
+            help=argparse.SUPPRESS if hidden else f"the same as --{name} none",
             action="store_const",
             const="none",
         )
 
 
-def parse(argv: list[str]) -> tuple[str, list[str], dict]:
+def make_main_parser(commands: Mapping[str, Command], program: str) -> argparse.ArgumentParser:
+    """The list of commands, and the flags that need none."""
+    lines = "\n".join(f"  {name:8} {command.summary}" for name, command in commands.items())
+    examples = "\n".join(f"  {program} {c.examples[0]}" for c in commands.values() if c.examples)
+    parser = _Parser(
+        prog=program,
+        usage=f"{program} COMMAND [flags]",
+        description="Speech recognition with CTC, from scratch.\n\n"
+        f"commands:\n{lines}\n\n`{program} COMMAND --help` shows the flags of a command.",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--print_completion",
+        metavar="bash|zsh",
+        default=argparse.SUPPRESS,
+        help="print a script that completes commands and flags in a shell",
+    )
+    return parser
+
+
+def make_completion_parser(
+    commands: Mapping[str, Command], program: str, *, file: dict, folder: dict
+) -> argparse.ArgumentParser:
+    """All commands with their flags, as the package shtab takes them.
+
+    ``file`` and ``folder`` are how shtab completes the name of one.
+    """
+    parser, table = argparse.ArgumentParser(prog=program), settings()
+    parsers = parser.add_subparsers()
+    for name, command in commands.items():
+        below = parsers.add_parser(name, help=command.summary, add_help=False)
+        _fill(below, command)
+        for action in below._actions:
+            if action.dest in table:
+                action.choices = table[action.dest][1].metadata["choices"]
+            if "FILE" in str(action.metavar):
+                action.complete = file
+            elif action.metavar == "FOLDER":
+                action.complete = folder
+    return parser
+
+
+def parse(
+    argv: list[str], commands: Mapping[str, Command], program: str = "python main_ctc.py"
+) -> tuple[Command | None, list[str], dict]:
     """(command, its other words, {setting: value}) of a command line.
 
     The command may stand anywhere, also behind a list: a list flag takes at least one value, then
-    ends at the first word that is a command, unless the command was given already.
+    ends at the first word that is a command, unless the command was given already. Without a
+    command, the flags are those of the program itself. UserError for wrong use; --help exits.
     """
-    parser = make_parser()
-    words, options = _split_words(argv)
+    words, options = _split_words(argv, commands)
     for option in options:
         name = option.partition("=")[0].removeprefix("--").removeprefix("no-")
         if option.startswith("--") and name in REMOVED:
             raise UserError(f"--{name} is gone, leave it out: {REMOVED[name][1]}")
-    namespace = vars(parser.parse_args(options))  # --help ends here
     if not words:
-        raise UserError(f"a command is needed: {', '.join(COMMANDS)} (see --help)")
-    command, *others = words
-    if command not in COMMANDS:
-        raise UserError(f"unknown command {command!r}: {', '.join(COMMANDS)} (see --help)")
-    if command == "info":
-        if len(others) > 1:
-            raise UserError(f"info takes one model file, found {' '.join(others)}")
-    elif command == "compare":
-        if len(others) != 2:
-            raise UserError(f"compare takes two files of hypotheses, found {len(others)}")
-    elif others:
-        raise UserError(f"unexpected word {others[0]!r} (see `python main_ctc.py --help`)")
-    table = settings()
-    flags = {}
-    for name, value in namespace.items():
-        if name == "config" or isinstance(value, bool):
-            flags[name] = value
+        own = vars(make_main_parser(commands, program).parse_args(_own_flags(options)))
+        if not own:
+            raise UserError(f"a command is needed: {', '.join(commands)} (see `{program} --help`)")
+        return None, [], own
+    name, *others = words
+    if name not in commands:
+        raise UserError(f"unknown command {name!r}: {', '.join(commands)} (see `{program} --help`)")
+    command = commands[name]
+    _refuse_foreign(options, command, commands)
+    namespace = vars(make_parser(command, program).parse_args(options))  # --help ends here
+    if not command.min_words <= len(others) <= command.max_words:
+        if command.max_words:
+            wrong = f"{name} takes {command.takes_words}, found {len(others)}"
+        else:
+            wrong = f"unexpected word {others[0]!r}"
+        raise UserError(f"{wrong} (see `{program} {name} --help`)")
+    table, flags = settings(), {}
+    for setting, value in namespace.items():
+        if setting == "config" or isinstance(value, bool):
+            flags[setting] = value
             continue
         try:
-            _, field, hint = table[name]
-            flags[name] = parse_value(name, value, hint, field.metadata["bare"])
+            _, f, hint = table[setting]
+            flags[setting] = parse_value(setting, value, hint, f.metadata["bare"])
         except UserError as error:
             raise UserError(f"--{error}") from None
     return command, others, flags
 
 
-def _split_words(argv: list[str]) -> tuple[list[str], list[str]]:
-    """(words that belong to no flag, the command first; the flags with their values)."""
+def _own_flags(options: list[str]) -> list[str]:
+    own = "-h", "--help", "--print_completion"
+    return [option for option in options if option.partition("=")[0] in own]
+
+
+def _refuse_foreign(options: list[str], command: Command, commands: Mapping) -> None:
+    """UserError for a flag of other commands, which it names, and for one of none."""
+    table = settings()
+    for option in options:
+        flag = option.partition("=")[0]
+        name = flag.removeprefix("--").removeprefix("no-")
+        if name in table and not command.takes(name):
+            theirs = [other.name for other in commands.values() if name in other.names]
+            has = f"`{command.name}` has none such"
+            raise UserError(f"{flag} is a flag of {_listed(theirs)}; {has}")
+        if name not in table and os.path.exists(option):
+            raise UserError(f"{option} is no flag; for the file of that name, write ./{option}")
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _split_words(argv: list[str], commands: Mapping) -> tuple[list[str], list[str]]:
+    """(words that belong to no flag, the command first; the flags, each value as --flag=value).
+
+    All flags but -h begin with two dashes, so that the value of one may begin with a dash, such as
+    a file that a pattern of the shell found.
+    """
     table = settings()
     takes_many = {f"--{n}" for n, (_, _, hint) in table.items() if is_list(hint)}
     may_take_one = {f"--{n}" for n, (_, field, _) in table.items() if field.metadata["bare"]}
     switches = {f"--{n}" for n, (_, _, hint) in table.items() if hint is bool}
-    takes_one = {"--config", *(f"--{n}" for n in table)} - takes_many - may_take_one - switches
+    takes_one = {f"--{n}" for n in table} - takes_many - may_take_one - switches
+    takes_one |= {"--config", "--print_completion"}
     words, options, open_flag, n_taken = [], [], None, 0
     for word in argv:
-        if word.startswith("-") and word != "-" and not _is_number(word):
-            open_flag, _, value = word.partition("=")
-            n_taken = 1 if value else 0
+        ends_list = word in commands and not words
+        if word.startswith("--") or word == "-h":
+            open_flag, equals, _ = word.partition("=")
+            n_taken = len(equals)
             options.append(word)
         elif (
             open_flag in takes_one
             and n_taken == 0
             or open_flag in may_take_one
             and n_taken == 0
-            and not _ends_list(word, words)
+            and not ends_list
+            or open_flag in takes_many
+            and (n_taken == 0 or not ends_list)
         ):
-            options.append(word)
-            n_taken = 1
-        elif open_flag in takes_many and (n_taken == 0 or not _ends_list(word, words)):
-            options.append(word)
+            if n_taken == 0:
+                options.pop()
+            options.append(f"{open_flag}={word}")
             n_taken += 1
+        elif word.startswith("-") and word != "-":
+            open_flag = None
+            options.append(word)  # of no flag: the parser refuses it
         else:
             words.append(word)
             open_flag = None
     return words, options
-
-
-def _ends_list(word: str, words: list[str]) -> bool:
-    return word in COMMANDS and not words
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -4,12 +4,13 @@ Flags win over the file, the file over the defaults. The settings themselves sta
 """
 
 import difflib
+import functools
 import importlib.resources
 import logging
 import types
 import typing
 from collections.abc import Collection
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
@@ -18,9 +19,11 @@ from asr_ctc.config.settings import (
     CorpusConfig,
     DecodingConfig,
     FeaturesConfig,
+    InputConfig,
     LanguageModelConfig,
+    LogsConfig,
     ModelConfig,
-    RunsConfig,
+    OutputConfig,
     RuntimeConfig,
     ScoringConfig,
     SplitConfig,
@@ -31,7 +34,7 @@ log = logging.getLogger("asr_ctc")
 
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
-NOT_SECTIONS = ("typed", "given")
+NOT_SECTIONS = ("typed", "given", "names")
 NONE_WORDS = {"", "none", "null", "~"}
 # Settings of earlier versions, {name: (its default, what holds now)}: files may still hold them.
 REMOVED = {
@@ -44,40 +47,74 @@ REMOVED_CHOICES = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Config:
-    """All settings, one section per concern, and which were typed as flags, or given at all."""
+    """All settings, one section per concern.
+
+    ``given`` are the names of those that flags or a file set, ``typed`` of those that flags set.
+    Only assembly and commands ask for them, to resolve what "not given" means; a part below gets
+    values. ``names`` are the settings of the command that they were made for, None: all.
+    """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    logs: LogsConfig = field(default_factory=LogsConfig)
+    input: InputConfig = field(default_factory=InputConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
-    runs: RunsConfig = field(default_factory=RunsConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     typed: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()
+    names: tuple[str, ...] | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether a flag or a file gave the setting: else its value is the default.
+
+        For assembly, which resolves defaults that follow from a model file or a corpus.
+        """
+        return name in self.given
+
+    def replace(self, **values) -> "Config":
+        """A copy with other values of settings, by their names: ``config.replace(seed=1)``."""
+        table, changes = settings(), {}
+        for name, value in values.items():
+            section, f, _ = table[name]
+            changes.setdefault(section, {})[f.name] = value
+        return replace(
+            self, **{name: replace(getattr(self, name), **of) for name, of in changes.items()}
+        )
 
     def sections(self) -> dict:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_SECTIONS}
 
     def to_yaml(self) -> str:
-        """The settings as a file that ``--config`` reads back to the same values."""
+        """The settings as a file that ``--config`` reads back to the same values.
+
+        Those of other commands are not in it, so that it says nothing of what it does not concern,
+        such as the language model that `test` takes from a model file.
+        """
         lines = []
         for name, section in self.sections().items():
-            lines.append(f"# {name}: {section.__doc__}")
-            for f in fields(section):
-                lines.append(f"{name_of(f)}: {_yaml_scalar(getattr(section, f.name))}")
-            lines.append("")
+            used = [f for f in fields(section) if self.names is None or name_of(f) in self.names]
+            if used:
+                lines.append(f"# {name}: {section.__doc__}")
+                lines += [f"{name_of(f)}: {_yaml_scalar(getattr(section, f.name))}" for f in used]
+                lines.append("")
         return "\n".join(lines)
 
 
+@functools.cache
 def settings() -> dict[str, tuple]:
-    """{name: (section name, dataclass field, type)} of every setting, in order."""
+    """{name: (section name, dataclass field, type)} of every setting, in order.
+
+    Shared: not to be changed.
+    """
     table = {}
     for section in fields(Config):
         if section.name in NOT_SECTIONS:
@@ -226,20 +263,44 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
     return values
 
 
-def make_config(file_values: dict, flag_values: dict, scoring: bool = False) -> Config:
+def make_config(
+    file_values: dict,
+    flag_values: dict,
+    *,
+    names: Collection[str] | None = None,
+    defaults: dict | None = None,
+) -> Config:
     """Defaults, then the file, then the flags; one UserError names every impossible value.
 
-    ``scoring`` uses duration bounds only when they are typed, so only then can they contradict.
+    ``names`` are the settings that the command takes (None: all): the file may hold those of other
+    commands, which are checked and dropped. ``defaults`` {name: value} are the command's own; what
+    the file says of these is meant for training, and dropped too.
     """
-    table, given = settings(), {**file_values, **flag_values}
-    config = Config(typed=frozenset(flag_values), given=frozenset(given))
-    for name, value in given.items():
-        setattr(getattr(config, table[name][0]), table[name][1].name, value)
+    table, defaults = settings(), defaults or {}
+    problems, asked = [], {**file_values, **flag_values}
+    for name, (_, f, _) in table.items():
+        if name in asked:
+            problems += _range_problems(name, asked[name], f.metadata)
+    used = {
+        name: value
+        for name, value in file_values.items()
+        if (names is None or name in names) and name not in defaults
+    }
+    given = {**used, **flag_values}
+    config = Config(
+        typed=frozenset(flag_values),
+        given=frozenset(given),
+        names=None if names is None else tuple(names),
+    )
+    config = config.replace(**{**defaults, **given})
+    if problems := problems or _contradictions(config):
+        raise UserError("; ".join(problems))
+    return config
+
+
+def _contradictions(config: Config) -> list[str]:
     problems = []
-    for name, (section, f, _) in table.items():
-        problems += _range_problems(name, getattr(getattr(config, section), f.name), f.metadata)
-    bounds_used = not scoring or {"min_duration", "max_duration"} <= config.typed
-    if bounds_used and config.corpus.min_duration > config.corpus.max_duration:
+    if config.corpus.min_duration > config.corpus.max_duration:
         problems.append(
             f"--min_duration {config.corpus.min_duration:g} is greater than "
             f"--max_duration {config.corpus.max_duration:g}"
@@ -248,9 +309,7 @@ def make_config(file_values: dict, flag_values: dict, scoring: bool = False) -> 
         problems.append("--silent_dbfs is greater than --near_silent_dbfs")
     if config.features.win_step > config.features.win_length:
         problems.append("--win_step is greater than --win_length: samples would be skipped")
-    if problems:
-        raise UserError("; ".join(problems))
-    return config
+    return problems
 
 
 def _range_problems(name: str, value, bounds) -> list[str]:

@@ -1,8 +1,8 @@
 """Every setting of the project, once: flags, defaults, help, and the keys of the YAML files.
 
 A setting is a field of one of the dataclasses below. The command line makes ``--name`` of it, a
-YAML file takes ``name: value``, and ``--help`` prints its help line. Nothing here imports torch, so
-that ``--help`` answers at once.
+YAML file takes ``name: value``, and ``--help`` prints its help line. Which commands take it stands
+in commands/. Nothing here imports torch, so that ``--help`` answers at once.
 """
 
 from dataclasses import dataclass, field
@@ -12,6 +12,8 @@ def setting(
     default,
     help,
     *,
+    help_of=None,
+    value=None,
     choices=None,
     bare=None,
     at_least=None,
@@ -21,10 +23,14 @@ def setting(
 ):
     """A dataclass field with what the command line and the checks need to know about it.
 
-    ``bare`` is the value of a flag typed without one; true in a YAML file means it, false None.
+    ``help_of`` {command: help} is for a setting that means something else to some commands.
+    ``value`` stands for its value in the help, such as FILE. ``bare`` is the value of a flag typed
+    without one; true in a YAML file means it, false None.
     """
     metadata = dict(
         help=help,
+        help_of=help_of or {},
+        value=value,
         choices=choices,
         bare=bare,
         at_least=at_least,
@@ -37,139 +43,160 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
-@dataclass
+@dataclass(frozen=True)
 class CorpusConfig:
     """where the speech is and which clips are used"""
 
     datasetroot: str | None = setting(
-        None, "folder that holds VERSION/LANG/train.tsv (default: $COMMONVOICE_ROOT, else ./data)"
+        None,
+        "folder that holds the corpus, such as VERSION/LANG/train.tsv "
+        "(default: $COMMONVOICE_ROOT, else ./data)",
+        value="FOLDER",
     )
     corpus: str = setting(
         "commonvoice",
-        "how the corpus lies on the disk; all but commonvoice lie in the root itself, or in "
-        "ROOT/VERSION: librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi "
-        "(train/wav.scp...), manifest ({train,dev,test}.{tsv,csv,jsonl} with path, sentence and "
-        "perhaps speaker, duration)",
+        "corpus layout. Common Voice: ROOT/VERSION/LANG; the others: ROOT or ROOT/VERSION, with "
+        "librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi (train/wav.scp...) "
+        "or manifest ({train,dev,test}.{tsv,csv,jsonl} with the columns path, sentence and, if "
+        "known, speaker, duration)",
         choices=("commonvoice", "librispeech", "ljspeech", "kaldi", "manifest"),
     )
     datasetversion: str | None = setting(
         None,
-        "corpus version below the root, 'v15.0' also finds cv-corpus-15.0-*; `test` prefers the "
-        "one that the model was trained on "
+        "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
         "(default: the newest that has the language)",
+        help_of=dict.fromkeys(
+            ("test", "align"),
+            "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
+            "(default: the one that the model was trained on, else the newest)",
+        ),
+        value="VERSION",
     )
-    lang: str = setting("fr", "language folder of the corpus")
-    split: str = setting(
-        "test", "split that `test` scores and `align` aligns: the name of a TSV file without .tsv"
+    lang: str = setting(
+        "fr",
+        "language folder of the corpus",
+        help_of=dict.fromkeys(
+            ("test", "align"), "language folder of the corpus (default: the model's, else fr)"
+        ),
     )
     min_duration: float = setting(
-        1.0, "shortest clip used, in seconds; `test` uses all unless typed", at_least=0
+        1.0,
+        "minimum clip length in seconds",
+        help_of=dict.fromkeys(
+            ("test", "align", "lm"),
+            "minimum clip length in seconds; one in a --config file is ignored (default: none)",
+        ),
+        at_least=0,
     )
     max_duration: float = setting(
-        5.0, "longest clip used, in seconds; `test` uses all unless typed", above=0
+        5.0,
+        "maximum clip length in seconds",
+        help_of=dict.fromkeys(
+            ("test", "align", "lm"),
+            "maximum clip length in seconds; one in a --config file is ignored (default: none)",
+        ),
+        above=0,
     )
     charset: str = setting(
         "default",
-        "character map: 'default' (44 classes for Latin letters), 'auto' (from the "
-        "training transcripts) or a FILE.json",
+        "character map: 'default' (44 classes for Latin letters), 'auto' (from the training "
+        "transcripts) or a FILE.json",
+        value="default|auto|FILE.json",
     )
     case_folding: str = setting(
         "default",
-        "lower case of --charset default and auto: turkish makes ı of I and i of İ; german keeps "
-        "ä ö ü ß letters of their own",
+        "lower case of --charset default and auto: turkish maps I to ı and İ to i; german keeps "
+        "ä ö ü ß as letters of their own",
         choices=("default", "turkish", "german"),
     )
     charset_min_count: int = setting(
         5, "with --charset auto, characters seen fewer times become the unknown class", at_least=1
     )
     exclude: str | None = setting(
-        None, "file of clips that `train` leaves out, one per line, as `check` writes it"
-    )
-    nthreads: int = setting(
-        6,
-        "data loading processes, at most the machine's cores (0 loads in the main one), and "
-        "threads that measure the lengths of the clips",
-        at_least=0,
+        None,
+        "file of clips to exclude from training, one per line, as `check` writes it",
+        value="FILE",
     )
     index_dir: str | None = setting(
         None,
-        "folder that keeps the lengths of the clips and what else is found out about a corpus once "
+        "folder that keeps the clip lengths and other facts about a corpus, found once "
         "(default: $XDG_CACHE_HOME/asr_ctc, else ~/.cache/asr_ctc)",
+        value="FOLDER",
     )
     cache_dir: str | None = setting(
         None,
         "folder that keeps the log-mel features, so that each clip is decoded once; runs may share "
         "it (default: nothing is kept)",
+        value="FOLDER",
     )
     cache_gb: float = setting(
-        20.0, "largest size of what --cache_dir holds, in GB; more clips are computed", at_least=0
+        20.0, "maximum size of --cache_dir in GB; further clips are computed each time", at_least=0
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class FeaturesConfig:
     """from samples to log-mel spectrograms"""
 
     nmels: int = setting(20, "number of mel bins", at_least=1, at_most=256)
-    win_length: float = setting(0.04, "analysis window, in seconds", at_least=0.001, at_most=1)
+    win_length: float = setting(0.04, "analysis window in seconds", at_least=0.001, at_most=1)
     win_step: float = setting(
-        0.01, "step between windows (hop length), in seconds", at_least=0.001, at_most=1
+        0.01, "step between windows (hop length) in seconds", at_least=0.001, at_most=1
     )
     train_augment: bool = setting(False, "mask training spectrograms (SpecAugment)")
-    n_freq_masks: int = setting(1, "SpecAugment: masks in frequency per clip", at_least=0)
+    n_freq_masks: int = setting(1, "SpecAugment: frequency masks per clip", at_least=0)
     max_freq_share: float = setting(
         0.25,
-        "SpecAugment: widest mask in frequency, as a share of the mel bins",
+        "SpecAugment: maximum width of a frequency mask, as a share of the mel bins",
         at_least=0,
         at_most=1,
     )
-    n_time_masks: int = setting(1, "SpecAugment: masks in time per clip", at_least=0)
-    max_time_s: float = setting(0.1, "SpecAugment: longest mask in time, in seconds", at_least=0)
+    n_time_masks: int = setting(1, "SpecAugment: time masks per clip", at_least=0)
+    max_time_s: float = setting(
+        0.1, "SpecAugment: maximum length of a time mask in seconds", at_least=0
+    )
     max_warp_s: float = setting(
-        0.0, "SpecAugment: farthest shift of the time warp, in seconds; 0 is none", at_least=0
+        0.0, "SpecAugment: maximum shift of the time warp in seconds; 0 switches it off", at_least=0
     )
     augment: list[str] = setting(
         [],
         "change training waveforms, in this order, each with a probability p (else 1): any of "
         "'speed 0.9 1.0 1.1' 'gain -6 6 p=0.5' 'noise FOLDER 5 20 p=0.3' (SNR in dB) "
         "'reverb FOLDER p=0.2' (impulse responses) 'band 300 3400 p=0.1' (Hz); or none",
+        value="CHANGE",
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelConfig:
     """the acoustic model: convolutions, recurrent layers, linear layer"""
 
     nlayers_rnn: int = setting(4, "recurrent layers", at_least=1)
     nhidden_rnn: int = setting(1024, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
-    rnn_norm: bool = setting(
-        False, "layer normalisation of what goes from one recurrent layer to the next"
-    )
+    rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")
     dropout: float = setting(0.1, "dropout probability after each convolution", at_least=0, below=1)
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainingConfig:
     """the optimisation"""
 
     batch_size: int = setting(128, "clips per batch", at_least=1)
     batch_seconds: float | None = setting(
         None,
-        "seconds of audio per batch, padding counted, in place of --batch_size "
+        "seconds of audio per batch, padding included, in place of --batch_size "
         "(default: batches by clips)",
         above=0,
     )
-    sortagrad: bool = setting(False, "take the first epoch from short clips to long ones")
+    sortagrad: bool = setting(False, "order the first epoch from short to long clips")
     accumulate: int = setting(
-        1, "batches whose gradients are added up for one optimiser step", at_least=1
+        1, "batches whose gradients are accumulated for one optimiser step", at_least=1
     )
     num_epochs: int = setting(50, "passes over the training split", at_least=1)
-    base_lr: float = setting(
-        0.0005, "learning rate; the highest one where it changes during training", above=0
-    )
+    base_lr: float = setting(0.0005, "learning rate; with a schedule, its maximum", above=0)
     lr_cnn: float = setting(
         1.0, "learning rate of the convolutions, as a factor of --base_lr", above=0
     )
@@ -180,7 +207,7 @@ class TrainingConfig:
         1.0, "learning rate of the output layer, as a factor of --base_lr", above=0
     )
     freeze: list[str] = setting(
-        [], "parts of the model that learn nothing, such as cnn", choices=("cnn", "rnn")
+        [], "parts of the model to freeze: their weights stay as they are", choices=("cnn", "rnn")
     )
     scheduler: str | None = setting(
         None,
@@ -204,46 +231,39 @@ class TrainingConfig:
     )
     weight_decay: float = setting(
         0.01,
-        "weight decay, which spares biases and normalisation; 0 makes AdamW plain Adam",
+        "weight decay of all but biases and normalization; 0 makes AdamW plain Adam",
         at_least=0,
     )
     grad_clip: float | None = setting(
-        None, "largest norm of the gradient (default: no clipping)", above=0
+        None, "clip the gradient to this norm (default: no clipping)", above=0
     )
     ema: float | None = setting(
         None,
-        "score and keep an average of the weights over the last steps, about 1 / (1 - EMA) of "
-        "them, such as 0.999 (default: the weights themselves)",
+        "score and keep an exponential moving average of the weights with this decay, such as "
+        "0.999: about the last 1 / (1 - EMA) steps (default: the weights themselves)",
         above=0,
         below=1,
     )
     best_by: str = setting(
-        "cer", "dev figure that says which epoch is the best", choices=("cer", "wer", "loss")
+        "cer", "dev metric that selects the best epoch", choices=("cer", "wer", "loss")
     )
     average_best: int | None = setting(
         None,
-        "at the end, average the weights of the best so many epochs (default: no averaging)",
+        "after training, average the weights of the N best epochs (default: no averaging)",
         at_least=2,
     )
     early_stopping: int | None = setting(
         None,
-        "stop after so many epochs without improvement (default: train all --num_epochs)",
+        "stop after N epochs without improvement (default: train all --num_epochs)",
         at_least=1,
     )
     precision: str = setting(
         "auto",
-        "arithmetic of the model; auto takes bf16, or fp16 on older GPUs, where the processor "
-        "gains by it",
+        "arithmetic of the model; auto selects bf16, or fp16 on older GPUs, where it is faster",
         choices=("auto", "fp32", "bf16", "fp16"),
     )
-    seed: int | None = setting(
-        None,
-        "seed of all randomness (default: drawn, and written down)",
-        at_least=0,
-        at_most=2**32 - 1,
-    )
     sync_batchnorm: bool = setting(
-        False, "under torchrun, normalise over the batches of all processes, not each over its own"
+        False, "under torchrun, normalise over the batches of all processes together"
     )
     save_every_s: float = setting(
         600.0, "seconds between two saves within an epoch, to resume from", at_least=0
@@ -252,175 +272,275 @@ class TrainingConfig:
     debug_steps: int = setting(
         2000, "with --debug, optimiser steps within which the batch must be learnt", at_least=1
     )
-    baselogdir: str = setting("./logs", "folder that holds the runs")
-    logname: str | None = setting(None, "name of the run's folder (default: a new one is made up)")
     resume_from: str | None = setting(
         None,
-        "run to go on with (its folder, or its last.pt), or model file whose weights a new run "
+        "run to resume (its folder, or its last.pt), or model file whose weights a new run "
         "starts from",
+        value="RUN|FILE",
     )
 
 
-@dataclass
-class DecodingConfig:
-    """from a trained model to text"""
+@dataclass(frozen=True)
+class LogsConfig:
+    """where the runs are"""
+
+    baselogdir: str = setting(
+        "./logs",
+        "folder that holds the runs",
+        value="FOLDER",
+    )
+    logname: str | None = setting(
+        None,
+        "name of the run's folder below --baselogdir (default: a new name)",
+        value="NAME",
+    )
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """the model, and what it is applied to"""
 
     modelpath: str | None = setting(
         None,
-        "model file (default: the newest best_model.pt below --baselogdir); `check` ranks clips "
-        "by how much it doubts their transcripts (there the default is none)",
+        "model file (default: the newest best_model.pt below --baselogdir)",
+        help_of={
+            "check": "model file: ranks the clips by how well their transcripts fit "
+            "(default: no ranking)",
+            "lm": "model file whose character map spells the words; with --tune, the model to "
+            "tune for (default: --charset; with --tune, the newest below --baselogdir)",
+        },
+        value="FILE.pt",
     )
     audiofile: list[str] = setting(
         [],
-        "audio files to transcribe or align, of any format, rate and length; folders, patterns "
-        "such as '*.mp3', and for test - (standard input)",
+        "recordings of any format, rate and length: files, folders, patterns such as '*.mp3'",
+        help_of={
+            "test": "recordings of any format, rate and length: files, folders, patterns such as "
+            "'*.mp3', or - (standard input)"
+        },
+        value="FILE",
     )
-    format: str | None = setting(
-        None,
-        "what `test --audiofile` and `align` write (default: a table of readings; for align, json, "
-        "or jsonl of several recordings)",
-        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid"),
+    split: str = setting(
+        "test",
+        "split of the corpus: the name of its TSV file without .tsv",
+        help_of={
+            "test": "without --audiofile, split of the corpus to score: the name of its TSV file "
+            "without .tsv",
+            "align": "without --audiofile, split of the corpus to align: the name of its TSV file "
+            "without .tsv",
+        },
+        value="NAME",
     )
+    text: list[str] = setting(
+        [],
+        "texts",
+        help_of={
+            "lm": "text files to learn from, one sentence per line, plain or .gz; sentences of "
+            "dev and test are excluded",
+            "align": "the words spoken in the one --audiofile (default: those of the .txt beside "
+            "each file)",
+        },
+    )
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """from log posteriors to text"""
+
     beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
     beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)
     n_best: int | None = setting(
-        None, "readings of a clip that the beam search shows (default: all it has kept)", at_least=1
+        None, "hypotheses to show per recording (default: --beamwidth)", at_least=1
     )
     beam_tokens: int | None = setting(
         None,
-        "only so many labels of a frame, the likeliest, make new prefixes (default: all)",
+        "per frame, extend prefixes by the N most likely labels only (default: all)",
         at_least=1,
     )
     beam_threshold: float | None = setting(
         None,
-        "prefixes so far below the best one leave the beam, in natural logarithm (default: none)",
+        "drop prefixes whose log score is more than this below the best (default: none)",
         at_least=0,
     )
     beam_device: str = setting(
         "cpu",
-        "where the beam search runs: on all cores of the cpu, compiled; or on a GPU (cuda), all "
-        "clips of a batch at once, without a language model",
+        "where the beam search runs: cpu, compiled, on all cores; cuda, all clips of a batch at "
+        "once, without a language model",
         choices=("cpu", "cuda"),
     )
     lm: str | None = setting(
         None,
-        "language model for the beam search, FILE.arpa or FILE.arpa.gz; with the weights below, "
-        "not those that `lm --tune` left in the model file (default: what it left there, with its "
-        "weights; none leaves that out)",
+        "language model for the beam search, FILE.arpa or FILE.arpa.gz; none for no language model "
+        "(default: the one that `lm --tune` stored in the model file, with its weights)",
+        help_of={"lm": "with --tune, the language model to tune: FILE.arpa or FILE.arpa.gz"},
+        value="FILE.arpa",
     )
     lm_weight: float = setting(
-        0.5, "factor of the language model's log probability in the score of a reading", at_least=0
+        0.5,
+        "factor of the language model's log probability in the score (default: 0.5, or what "
+        "`lm --tune` stored with the language model)",
+        at_least=0,
     )
     word_bonus: float = setting(
-        0.0, "added to the score for each word (each character, by a model of characters)"
+        0.0,
+        "added to the score for each word, or each character of a character language model "
+        "(default: 0, or what `lm --tune` stored)",
     )
     unk_logp: float = setting(
         -10.0,
-        "log probability, natural, of a word that the language model does not know",
+        "natural log probability of a word that the language model does not know (default: -10, "
+        "or what `lm --tune` stored)",
+        help_of={
+            "lm": "with --tune, natural log probability of unknown words (default: -10, -20 and "
+            "-30 are tried)"
+        },
         at_most=0,
     )
-    lexicon: bool = setting(False, "only words that the language model knows, and --hotwords")
+    lexicon: bool = setting(False, "allow only words of the language model, and --hotwords")
     hotwords: list[str] = setting(
-        [], "words to favour, as WORD:WEIGHT; the weight is added to the score for each"
+        [],
+        "words to favour, as WORD:WEIGHT; the weight is added to the score for each",
+        value="WORD:WEIGHT",
     )
 
 
-@dataclass
-class CheckConfig:
-    """what `check` looks for and where it writes"""
+@dataclass(frozen=True)
+class OutputConfig:
+    """what is written, and where"""
 
     out: str | None = setting(
         None,
-        "where to write: `check` the folder of its report (default: ./check-VERSION-LANG), `lm` "
-        "the file .arpa or .arpa.gz (default: ./LANG.arpa), `align` and `test --audiofile` a "
-        "folder for a file of each recording (default: to the screen)",
+        "folder to write one file per recording to (default: print)",
+        help_of={
+            "check": "folder of the report (default: ./check-VERSION-LANG)",
+            "lm": "language model to write, .arpa or .arpa.gz (default: ./LANG.arpa)",
+        },
+        value="FOLDER",
     )
-    check_clips: int | None = setting(
+    format: str | None = setting(
         None,
-        "decode at most so many clips of each split, drawn at random (default: all)",
-        at_least=1,
+        "format of the transcripts (default: a table of hypotheses)",
+        help_of={
+            "align": "format of the aligned transcripts (default: json, or jsonl if several are "
+            "printed)"
+        },
+        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid"),
+    )
+    json: bool = setting(False, "print JSON, for scripts, in place of tables")
+    csv: str | None = setting(
+        None,
+        "file.csv to write: one row per scored clip",
+        value="FILE.csv",
+    )
+    html: str | None = setting(
+        None,
+        "file.html to write: a page with all scores",
+        value="FILE.html",
+    )
+    hypotheses: str | None = setting(
+        None,
+        "file.jsonl to write: reference and hypothesis of each clip, for `compare`",
+        value="FILE.jsonl",
+    )
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """what `check` looks for"""
+
+    check_clips: int | None = setting(
+        None, "decode at most N clips of each split, drawn at random (default: all)", at_least=1
     )
     silent_dbfs: float = setting(
-        -60.0, "a clip is silent when its loudest 300 ms lie below, in dBFS", at_most=0
+        -60.0, "a clip is silent if its loudest 300 ms are below this level in dBFS", at_most=0
     )
-    near_silent_dbfs: float = setting(-43.0, "and near-silent below this level, in dBFS", at_most=0)
+    near_silent_dbfs: float = setting(
+        -43.0, "a clip is near-silent if its loudest 300 ms are below this level", at_most=0
+    )
 
 
-@dataclass
+@dataclass(frozen=True)
 class SplitConfig:
-    """how `split` makes train, dev and test; the draw follows from --seed (here 0 unless typed)"""
+    """how `split` makes train, dev and test"""
 
     from_: str | None = setting(
         None,
-        "the table to split, without its ending (default: validated; metadata with --corpus "
-        "ljspeech; all with --corpus manifest)",
+        "table to split, without its ending (default: validated; metadata with --corpus ljspeech; "
+        "all with --corpus manifest)",
+        value="TABLE",
     )
-    dev: str = setting("0.1", "size of dev: a share below 1, or hours such as 2h")
-    test: str = setting("0.1", "size of test, likewise")
+    dev: str = setting(
+        "0.1",
+        "size of dev: a share below 1, or hours such as 2h",
+        value="SIZE",
+    )
+    test: str = setting(
+        "0.1",
+        "size of test: a share below 1, or hours such as 2h",
+        value="SIZE",
+    )
     keep_test: bool = setting(
-        False, "keep dev and test as they are; make train of all that shares nothing with them"
+        False, "keep dev and test; make train of all clips that share nothing with them"
     )
-    force: bool = setting(False, "overwrite the splits that are there")
+    force: bool = setting(False, "overwrite existing splits")
 
 
-@dataclass
+@dataclass(frozen=True)
 class LanguageModelConfig:
-    """what `lm` learns from the training transcripts and from --text"""
+    """how `lm` estimates a language model"""
 
-    text: list[str] = setting(
-        [],
-        "lm: text files, a sentence per line, plain or .gz; sentences of dev and test are left "
-        "out. align: the words said in the one --audiofile (default: those of the .txt beside each "
-        "file; without --audiofile, those of --split)",
-    )
     order: int = setting(4, "words in the longest n-grams", at_least=1, at_most=10)
     level: str = setting(
         "word",
-        "what the n-grams are made of; char suits languages that write no spaces",
+        "unit of the n-grams; char suits languages written without spaces",
         choices=("word", "char"),
     )
     prune: list[int] = setting(
         [0],
-        "leave out n-grams seen so often or less, a count for each order from 1 on, the last for "
-        "the higher orders too, such as 0 0 1; a text too large for memory needs it",
+        "drop n-grams seen at most N times; one N per order, the last one for all higher orders "
+        "(0 0 1). Needed for texts that exceed memory",
     )
     tune: bool = setting(
         False,
-        "find the weights of --lm with which --modelpath reads dev best (WER + CER), and put "
-        "them with the language model into the model file",
+        "find the weights of --lm with the lowest WER + CER on dev, and store them with the "
+        "language model in the model file",
     )
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScoringConfig:
-    """what `test --split` tells and keeps, and how `compare` scores"""
+    """how transcripts are scored"""
 
     by: list[str] = setting(
         ["duration"],
         "slice the scores by: duration, speaker, or columns of the split's table, such as gender "
         "age accents",
+        value="COLUMN",
     )
     case: bool = setting(False, "score upper and lower case as different")
-    accents: bool = setting(False, "score letters with accents as different from those without")
+    accents: bool = setting(False, "score letters with and without accents as different")
     punctuation: bool = setting(False, "score punctuation too")
-    csv: str | None = setting(None, "table of the scored clips to write, a row per clip")
-    html: str | None = setting(None, "page with all scores to write")
-    hypotheses: str | None = setting(
-        None, "file.jsonl to write, what was said and what was read in each clip, for `compare`"
-    )
 
 
-@dataclass
-class RunsConfig:
-    """what `runs`, `test --split` and `compare` print"""
-
-    json: bool = setting(False, "print JSON, for scripts, in place of tables")
-
-
-@dataclass
+@dataclass(frozen=True)
 class RuntimeConfig:
     """the machine"""
 
     device: str = setting(
-        "auto", "where to compute; auto is cuda where there is one", choices=("auto", "cpu", "cuda")
+        "auto",
+        "where to compute; auto is cuda if there is one, else cpu",
+        choices=("auto", "cpu", "cuda"),
+    )
+    nthreads: int = setting(
+        6,
+        "data loading processes, at most the machine's cores (0 loads in the main one), and "
+        "threads that measure the lengths of the clips",
+        at_least=0,
+    )
+    seed: int | None = setting(
+        None,
+        "seed of all randomness (default: drawn, and written down)",
+        help_of={"split": "seed of the draw (default: 0)"},
+        at_least=0,
+        at_most=2**32 - 1,
     )

@@ -126,7 +126,8 @@ class TranscriptWriter:
     """Writes the transcripts of some recordings: to a file each in the folder ``out``, else to
     standard output, one after the other.
 
-    Without a name, the format is json, or jsonl where several go to standard output. UserError for
+    Without a name, the format is json, or jsonl where several go to standard output. There each
+    text of several has the name of its recording before it: "NAME: text". UserError for
     a format that cannot hold several recordings, for two that would become one file, and for a
     folder that cannot be made.
     """
@@ -134,7 +135,8 @@ class TranscriptWriter:
     def __init__(self, format_name: str | None, out: str | None, recordings: Sequence[str]):
         several = len(recordings) > 1
         name = format_name or ("jsonl" if several and out is None else "json")
-        self.format, self.folder = FORMATS[name], None
+        self.format, self.folder, self.files = FORMATS[name], None, []
+        self.names_each = name == "text" and several
         if out is None:
             if several and not self.format.joinable:
                 raise UserError(
@@ -163,9 +165,18 @@ class TranscriptWriter:
     def write(self, transcript: Transcript) -> None:
         text = self.format.write(transcript)
         if self.folder is None:
-            print(text, end="", flush=True)
+            name = f"{transcript.audio}: " if self.names_each else ""
+            print(f"{name}{text}", end="", flush=True)
         else:
             text = self.format.header + text
+            file = self._file(transcript.audio)
             # A name of a file may hold bytes that are no text.
-            content = text.encode("utf-8", "backslashreplace")
-            write_atomically(self._file(transcript.audio), content)
+            write_atomically(file, text.encode("utf-8", "backslashreplace"))
+            self.files.append(file)
+
+    def report(self) -> None:
+        """Says on standard error which files were written."""
+        if self.folder is not None:
+            what = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
+            where = "" if len(self.files) == 1 else f" in {self.folder}"
+            print(f"written: {what}{where}", file=sys.stderr)

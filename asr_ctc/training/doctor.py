@@ -170,8 +170,9 @@ class Doctor:
             return None
         n_cores = n_usable_cores()
         remedies = []
-        if corpus.nthreads < n_cores:
-            remedies.append(f"raise --nthreads (now {corpus.nthreads}, on {n_cores} cores)")
+        n_threads = self.config.runtime.nthreads
+        if n_threads < n_cores:
+            remedies.append(f"raise --nthreads (now {n_threads}, on {n_cores} cores)")
         if can_cache and corpus.cache_dir is None:
             remedies.append("keep the features with --cache_dir FOLDER")
         remedies = remedies or ["put the clips on a faster disk"]

@@ -22,7 +22,6 @@ from asr_ctc.base.files import remove_unfinished, take
 from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import TrainingConfig
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import make_loader
@@ -128,10 +127,10 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
 def fit(run: Run, start: Start, *, folder: Path, writer: SummaryWriter | None) -> RunResult:
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
-    sampler = make_sampler(run.train_corpus.durations, training, world)
-    n_threads, on_gpu = run.config.corpus.nthreads, run.device.type == "cuda"
+    sampler = make_sampler(run.train_corpus.durations, run.config, world)
+    n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
     loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
-    dev_batches = make_sampler(run.dev.corpus.durations, training, world, shuffle=False)
+    dev_batches = make_sampler(run.dev.corpus.durations, run.config, world, shuffle=False)
     dev_loader = make_loader(run.dev, dev_batches, n_threads, pin_memory=on_gpu)
     state = make_state(run, math.ceil(len(sampler) / training.accumulate))
     restore(start, state, sampler, world)
@@ -269,7 +268,7 @@ def train_epoch(
             fetched = time.perf_counter()
             with saver.interruption.postponed():
                 saver.interrupt_together()
-                seed_step(training.seed, state, world)
+                seed_step(run.config.runtime.seed, state, world)
                 is_first = state.epoch == 1 and state.n_batches == 0
                 with report_activations(run, group) if is_first else contextlib.nullcontext():
                     step = train_step(
@@ -435,14 +434,15 @@ def diagnose_skipping(state: State) -> str:
 
 
 def make_sampler(
-    durations, training: TrainingConfig, world: World = ALONE, *, shuffle: bool = True
+    durations, config: Config, world: World = ALONE, *, shuffle: bool = True
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
+    training = config.training
     try:
         return DurationBatchSampler(
             durations,
             training.batch_size,
-            seed=training.seed,
+            seed=config.runtime.seed,
             shuffle=shuffle,
             batch_seconds=training.batch_seconds,
             sortagrad=training.sortagrad,

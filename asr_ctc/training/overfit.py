@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from dataclasses import replace
 
 import torch
 from torch.nn.utils.rnn import pad_packed_sequence
@@ -44,7 +43,7 @@ def overfit_one_batch(config: Config) -> OverfitResult:
         n_steps = config.training.num_epochs  # what typed the number of steps before
     run = set_up_run(find_start(without_regularisation(config)))
     config = run.config
-    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config.training), 0)
+    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config), 0)
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")
@@ -109,12 +108,15 @@ def overfit_one_batch(config: Config) -> OverfitResult:
 
 def without_regularisation(config: Config) -> Config:
     """The settings with nothing that keeps a model from learning a batch by heart."""
-    return replace(
-        config,
-        corpus=replace(config.corpus, cache_dir=None),
-        features=replace(config.features, train_augment=False, augment=[]),
-        model=replace(config.model, dropout=0.0, l1=0.0, l2=0.0),
-        training=replace(config.training, weight_decay=0.0, scheduler=None),
+    return config.replace(
+        cache_dir=None,
+        train_augment=False,
+        augment=[],
+        dropout=0.0,
+        l1=0.0,
+        l2=0.0,
+        weight_decay=0.0,
+        scheduler=None,
     )
 
 

@@ -97,7 +97,7 @@ def _resumed_config(config: Config, text: str, path: Path) -> Config:
             f"--resume_from {path.parent}: the run goes on as it began, which contradicts "
             f"{', '.join(problems)}; leave these out, or start a new run from best_model.pt"
         )
-    return make_config({**values, **changes}, {})
+    return make_config({**values, **changes}, {}, names=config.names)
 
 
 def restore(start: Start, state: State, sampler: DurationBatchSampler, world: World) -> None:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 def check_run_folder(config: Config) -> None:
     """UserError, before any work, when the folder of the run is in use or cannot be made."""
-    base, name = Path(config.training.baselogdir), config.training.logname
+    base, name = Path(config.logs.baselogdir), config.logs.logname
     if name is not None and (base / name).is_dir() and any((base / name).iterdir()):
         raise UserError(f"{base / name} holds a run already: choose another --logname")
     try:
@@ -31,8 +31,8 @@ def check_run_folder(config: Config) -> None:
 
 def make_run_folder(config: Config) -> Path:
     """A new folder for the run: the one asked for, else one with a name of its own."""
-    base = Path(config.training.baselogdir)
-    shape, name = config.model, config.training.logname
+    base = Path(config.logs.baselogdir)
+    shape, name = config.model, config.logs.logname
     try:
         if name is not None:
             (base / name).mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def repeatable(run: Run) -> Config:
         folder = run.train_corpus.folder
         root, version = str(folder.parent.parent), folder.parent.name
         corpus = replace(corpus, datasetroot=root, datasetversion=version)
-    return replace(config, corpus=corpus, training=replace(config.training, logname=None))
+    return replace(config, corpus=corpus, logs=replace(config.logs, logname=None))
 
 
 def write_description(run: Run, folder: Path) -> None:

@@ -5,7 +5,7 @@ import platform
 import random
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 
 import torch
@@ -109,7 +109,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     augmentation = parse_augmentation(config.features.augment)
     train, dev = load_splits(config, world)
     charmap = choose_charmap(start, config, train)
-    torch.manual_seed(config.training.seed)
+    torch.manual_seed(config.runtime.seed)
     model = make_model(config, charmap, start.file)
     freeze(model, config.training.freeze)
     train_set, dev_set = make_datasets(
@@ -139,10 +139,10 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
 def resolve(start: Start, world: World = ALONE) -> Config:
     """The settings of a run, with what they leave open: the seed, and the sizes of a model file."""
     config = start.config
-    if config.training.seed is None:
+    if config.runtime.seed is None:
         seed = world.broadcast_from_main(lambda: random.SystemRandom().randrange(2**32))
         log.info("seed drawn: %d", seed)
-        config = replace(config, training=replace(config.training, seed=seed))
+        config = config.replace(seed=seed)
     if start.file and not start.folder:
         config = with_sizes_of(start.file, config)
     return config
@@ -156,7 +156,7 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     options = {
         "min_s": where.min_duration,
         "max_s": where.max_duration,
-        "n_threads": where.nthreads,
+        "n_threads": config.runtime.nthreads,
         "excluded": excluded,
         "layout": where.corpus,
         "index_dir": index.folder(where.index_dir),
@@ -191,7 +191,7 @@ def make_datasets(
     ``normalization`` is measured on the training split when it is None.
     """
     train, dev = corpora
-    seed, n_threads = config.training.seed, config.corpus.nthreads
+    seed, n_threads = config.runtime.seed, config.runtime.nthreads
     train = exclude_unlearnable(
         train, charmap, features=make_features(config), output_lengths=output_lengths
     )
@@ -249,7 +249,7 @@ def find_origin(
         if config.training.debug:  # nothing is kept
             return origin
         origin["sound"] = world.broadcast_from_main(
-            lambda: measure_trained_sound(dataset, config.corpus.nthreads, config.training.seed)
+            lambda: measure_trained_sound(dataset, config.runtime.nthreads, config.runtime.seed)
         )
         return origin
     origin = start.file.origin

@@ -44,8 +44,9 @@ def test_a_file_and_its_text(place, capsys):
 def test_a_folder_in_each_format(place, capsys):
     (place / "in" / "deep" / "b.txt").write_text("abc")
     for name, ending in [("textgrid", "TextGrid"), ("srt", "srt"), ("ctm", "ctm")]:
-        status, out, _ = align(capsys, "--audiofile", "in", "--format", name, "--out", "o/p")
+        status, out, err = align(capsys, "--audiofile", "in", "--format", name, "--out", "o/p")
         assert (status, out) == (0, "")
+        assert err.endswith("written: 2 files in o/p\n")
         assert {f.name for f in (place / "o/p").glob(f"*.{ending}")} == {
             f"a.{ending}",
             f"b.{ending}",
@@ -53,6 +54,11 @@ def test_a_folder_in_each_format(place, capsys):
     assert "Abc, de." in (place / "o/p/a.srt").read_text()
     status, out, _ = align(capsys, "--audiofile", "in")
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["Abc, de.", "abc"]
+    status, out, _ = align(capsys, "--audiofile", "in", "--format", "text")
+    assert (status, out) == (0, "in/a.mp3: Abc, de.\nin/deep/b.mp3: abc\n")
+    status, out, err = align(capsys, "--audiofile", "in/a.mp3", "--format", "text", "--out", "o")
+    assert (status, out) == (0, "") and err.endswith("written: o/a.txt\n")
+    assert (place / "o/a.txt").read_text() == "Abc, de.\n"
 
 
 def test_what_cannot_be_aligned_in_a_folder_is_named_and_counted(place, capsys):
@@ -61,7 +67,7 @@ def test_what_cannot_be_aligned_in_a_folder_is_named_and_counted(place, capsys):
     shutil.copy("in/a.mp3", "in/d.mp3")
     (place / "in" / "d.txt").write_text("ab" * 300)
     status, out, err = align(capsys, "--audiofile", "in", "--format", "tsv")
-    assert status == 0
+    assert status == 2
     assert [line.split("\t")[0] for line in out.splitlines()] == ["audio", "in/a.mp3", "in/a.mp3"]
     assert "skipped: in/c.mp3: is not audio" in err
     assert "skipped: in/d.mp3: cannot be aligned: transcript too long for its audio: 602 " in err
@@ -76,7 +82,7 @@ def test_a_split(place, capsys):
     table.write_text("\n".join(lines))
     words = "--datasetroot root --lang fr --split dev --nthreads 0".split()
     status, out, err = align(capsys, *words)
-    assert status == 0
+    assert status == 2
     said = [line.split("\t")[3] for line in lines[1:7] if "中" not in line]
     assert [json.loads(line)["text"] for line in out.splitlines()] == said
     assert "toy_dev_1.mp3: the model has no class for these characters of the text: 中" in err

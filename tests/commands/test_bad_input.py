@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from asr_ctc.acoustic.model_file import load_model
-from tests.helpers.command import SMALL, read_until, run, start, train_small
+from tests.helpers.command import SMALL, call, read_until, run, start, train_small
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
 MODEL = "logs/small/best_model.pt"
@@ -53,7 +53,7 @@ def assert_refused(finished, *said: str) -> None:
         ("", "a command is needed: train, test, "),
         ("transcribe", "unknown command 'transcribe'"),
         ("train now", "unexpected word 'now'"),
-        ("info a.pt b.pt", "info takes one model file, found a.pt b.pt"),
+        ("info a.pt b.pt", "info takes one model file, found 2"),
         ("train --epochs 3", "unrecognized arguments: --epochs"),
         ("test --audiofile", "--audiofile: expected at least one argument"),
         ("train --nmels -3", "--nmels must be at least 1, found -3"),
@@ -94,7 +94,7 @@ def assert_refused(finished, *said: str) -> None:
     ],
 )
 def test_impossible_command_lines(tmp_path, words, said):
-    assert_refused(run(words, cwd=tmp_path), said)
+    assert_refused(call(words, cwd=tmp_path), said)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_impossible_command_lines(tmp_path, words, said):
 )
 def test_impossible_settings_files(tmp_path, text, said):
     (tmp_path / "settings.yaml").write_text(text + "\n")
-    assert_refused(run("train --config settings.yaml", cwd=tmp_path), said)
+    assert_refused(call("train --config settings.yaml", cwd=tmp_path), said)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_cuda_asked_for_and_absent(folder, words):
 )
 def test_files_that_training_cannot_use(folder, words, said):
     (folder / "odd.json").write_text('{"symbols": "abc", "colour": 1}')
-    assert_refused(run(f"train {SMALL}", words, cwd=folder), said)
+    assert_refused(call(f"train {SMALL}", words, cwd=folder), said)
 
 
 # --------------------------------------------------------------------------------------- the corpus
@@ -152,13 +152,13 @@ def test_files_that_training_cannot_use(folder, words, said):
     ],
 )
 def test_a_missing_part_of_a_corpus_is_named_with_the_way_to_get_one(folder, words, looked_for):
-    assert_refused(run(words, cwd=folder), looked_for, "make demo")
+    assert_refused(call(words, cwd=folder), looked_for, "make demo")
 
 
 @pytest.mark.parametrize("missing", ["train.tsv", "dev.tsv", "clips"])
 def test_a_corpus_without_a_file_that_training_needs(corpus, missing):
     (corpus / missing).rename(corpus / "elsewhere")
-    finished = run(f"train {SMALL} --datasetroot damaged", cwd=corpus.parents[2])
+    finished = call(f"train {SMALL} --datasetroot damaged", cwd=corpus.parents[2])
     assert_refused(finished, f"looked for {'the folder ' * (missing == 'clips')}", "make demo")
     assert f"damaged/toy-1.0/fr/{missing}" in finished.stderr
 
@@ -181,7 +181,7 @@ HEADER = "client_id\tpath\tsentence\n"
 )
 def test_a_tsv_that_cannot_be_used(corpus, content, said):
     (corpus / "train.tsv").write_bytes(content)
-    finished = run(f"train {SMALL} --datasetroot damaged", cwd=corpus.parents[2])
+    finished = call(f"train {SMALL} --datasetroot damaged", cwd=corpus.parents[2])
     assert_refused(finished, said, "train" if b"x\nx" in content else "fr/train.tsv")
 
 
@@ -200,7 +200,7 @@ def test_quotes_line_ends_and_a_bom_swallow_no_row(folder, corpus):
     text = "\r\n".join(lines) + "\r\n"
     (corpus / "test.tsv").write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8"))
     words = "test --nthreads 0 --modelpath", folder / MODEL, "--datasetroot damaged"
-    finished = run(*words, cwd=corpus.parents[2])
+    finished = call(*words, cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert f"{len(lines) - 1} of {len(lines) - 1} clips scored" in finished.stdout
     assert "1 clips have an empty transcript: not in the rates" in finished.stdout
@@ -212,7 +212,7 @@ def test_a_row_with_too_few_columns_is_left_out_and_named(folder, corpus):
     lines[2] = "speaker\ttoy_test_1.mp3"
     (corpus / "test.tsv").write_text("\n".join(lines))
     words = "test --nthreads 0 --modelpath", folder / MODEL, "--datasetroot damaged"
-    finished = run(*words, cwd=corpus.parents[2])
+    finished = call(*words, cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert "5 of 6 clips scored" in finished.stdout
     assert "note: test.tsv line 3: 2 columns, 13 needed" in finished.stderr
@@ -269,7 +269,7 @@ def test_broken_clips_of_a_scored_split_count_as_empty_hypotheses(folder, corpus
     for i, how in enumerate(["missing", "truncated", "silent"]):
         break_clip(corpus / f"clips/toy_test_{i}.mp3", how)
     words = "test --nthreads 0 --modelpath", folder / MODEL, "--datasetroot damaged"
-    finished = run(*words, cwd=corpus.parents[2])
+    finished = call(*words, cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     assert "6 of 6 clips scored" in finished.stdout
@@ -287,12 +287,12 @@ def test_more_than_half_of_a_split_broken_stops_the_run(folder, tmp_path, comman
     words = {"train": f"train {SMALL} --min_duration 0", "test": "test --nthreads 0"}[command]
     words += " --datasetroot damaged"
     model = ["--modelpath", folder / MODEL] if command == "test" else []
-    finished = run(words, *model, cwd=tmp_path)
+    finished = call(words, *model, cwd=tmp_path)
     assert_refused(finished, f"toy-1.0/fr {command}: 3 of 5 clips cannot be used", BROKEN[how])
 
 
 def test_no_clip_between_the_bounds(folder):
-    finished = run("train --min_duration 50 --max_duration 60", cwd=folder)
+    finished = call("train --min_duration 50 --max_duration 60", cwd=folder)
     assert_refused(finished, "none of 24 clips lasts 50 to 60 s", "--min_duration")
 
 
@@ -310,7 +310,7 @@ def test_audio_files_that_cannot_be_used_do_not_stop_the_others(folder, tmp_path
     said |= {"short.wav": "is shorter than one window of 40 ms"}
     names = [*said, "silent.mp3", "good.wav"]
     paths = [tmp_path / name for name in names]
-    finished = run("test --audiofile", *paths, "--modelpath", folder / MODEL, cwd=tmp_path)
+    finished = call("test --audiofile", *paths, "--modelpath", folder / MODEL, cwd=tmp_path)
     assert finished.returncode == 2
     errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == len(said)
@@ -383,7 +383,7 @@ def bad_model(how: str, path: Path, good: Path) -> None:
 def test_a_model_file_that_cannot_be_used(folder, tmp_path, how, said):
     bad_model(how, tmp_path / "bad.pt", folder / MODEL)
     words = "info bad.pt" if how in ("list", "lacking") else "test --modelpath bad.pt"
-    finished = run(words, cwd=tmp_path)
+    finished = call(words, cwd=tmp_path)
     assert_refused(finished, "bad.pt", said)
     assert len(finished.stderr.splitlines()) == 1
     assert not (tmp_path / "was_run").exists()
@@ -392,7 +392,7 @@ def test_a_model_file_that_cannot_be_used(folder, tmp_path, how, said):
 @pytest.mark.parametrize("words", ["test --audiofile a.mp3", "test --baselogdir runs", "info"])
 def test_no_model_to_be_found(tmp_path, words):
     where = "runs" if "runs" in words else "./logs"
-    assert_refused(run(words, cwd=tmp_path), f"no best_model.pt below {where}", "--modelpath")
+    assert_refused(call(words, cwd=tmp_path), f"no best_model.pt below {where}", "--modelpath")
 
 
 # -------------------------------------------------------------------------------- a disk that fills

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr_ctc.assembly import split_files as splitting
+from asr_ctc.assembly.split_files import parse_size
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands import split as splitting
-from asr_ctc.commands.split import parse_size
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.splitting import SPLITS, UNUSED, Clips, make_splits, sentence_keys
 from tests.helpers import command
@@ -216,7 +216,7 @@ def test_a_table_is_split(folder, split):
     assert lines["validated.tsv"][0] == "200"
     n_rows = {name: len(read(folder, name)[1]) for name in SPLITS}
     assert {name: int(lines[name][0]) for name in SPLITS} == n_rows
-    n_left_out = sum(int(cells[0]) for name, cells in lines.items() if name.startswith("left out"))
+    n_left_out = sum(int(cells[0]) for name, cells in lines.items() if name.startswith("excluded"))
     assert sum(n_rows.values()) + n_left_out == 200
     hours = {name: float(cells[1]) for name, cells in lines.items()}
     assert hours["test"] == pytest.approx(0.2 * hours["validated.tsv"], abs=0.01)
@@ -287,7 +287,7 @@ def test_unusable_rows_are_in_no_split(folder, split):
         "row that cannot be read", "clip that cannot be opened", "empty transcript",
         "clip listed before",
     ):  # fmt: skip
-        assert table_of(output)[f"left out: {reason}"][0] == "1"
+        assert table_of(output)[f"excluded: {reason}"][0] == "1"
     rows = sum((read(folder, name)[1] for name in SPLITS), [])
     assert not set(odd) & set(rows) and len(rows) == len(set(rows))
     assert_disjoint(folder)

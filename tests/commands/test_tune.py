@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.assembly import tuning as tune
 from asr_ctc.assembly.decoder import fusion_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands import tune
 from asr_ctc.commands.info import run_info
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding.beam import beam_decode
@@ -24,7 +24,7 @@ from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.command import run
+from tests.helpers.command import call
 
 WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
 
@@ -108,13 +108,18 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
     def scores(fusion):
         return [h.score for h in beam_decode(frames[None], [12], charmap, 5, fusion=fusion)[0]]
 
-    def of(**flags):
-        return fusion_of(make_config({}, flags), charmap, stored)
+    def of(file=None, **flags):
+        return fusion_of(make_config(file or {}, flags), charmap, stored)
 
     assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
     heavier = {**WEIGHTS, "lm_weight": 2.0}
     assert scores(of(lm_weight=2.0)) == scores(fuse(stored.model, charmap, **heavier))
-    assert of(lm=None) is None
+    # Flags win over a file, the file over the model file, that over the defaults.
+    file = {"lm_weight": 2.0}
+    assert of(file).lm_weight == 2.0 and of(file).word_bonus == WEIGHTS["word_bonus"]
+    assert of(file, lm_weight=3.0).lm_weight == 3.0
+    assert of({"lm_weight": 0.5}).lm_weight == 0.5  # given, although it is the default
+    assert of(lm=None) is None and of({"lm": None}) is None
     defaults = dict(lm_weight=0.5, word_bonus=0.0, unk_logp=-10.0)
     expected = scores(fuse(other, charmap, **defaults))
     assert scores(of(lm=str(tmp_path / "other.arpa"))) == pytest.approx(expected, abs=1e-4)
@@ -252,9 +257,9 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     path = tmp_path / "logs" / "run" / "best_model.pt"
     path.parent.mkdir(parents=True)
     save_model(path, tiny_model)
-    made = run("lm --out toy.arpa --order 3 --datasetroot", toy_root, cwd=tmp_path)
+    made = call("lm --out toy.arpa --order 3 --datasetroot", toy_root, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    tuned = run("lm --tune --lm toy.arpa --nthreads 0 --datasetroot", toy_root, cwd=tmp_path)
+    tuned = call("lm --tune --lm toy.arpa --nthreads 0 --datasetroot", toy_root, cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     lines = tuned.stdout.splitlines()
     assert lines[0].startswith("6 clips of dev, greedy: WER ")
@@ -262,7 +267,7 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     assert [len(line.split("|")) for line in lines[2:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
     assert lines[-2].startswith("best: WER ")
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
-    scored = run(split, toy_root, cwd=tmp_path)
+    scored = call(split, toy_root, cwd=tmp_path)
     assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout
     assert f"WER {float(lines[-2].split()[2]):6.2f} %" in scored.stdout
     run_info(make_config({}, {}), [str(path)], [])

@@ -95,12 +95,12 @@ def test_sections_and_names_are_told_apart():
 
 
 def test_lists_are_not_shared():
-    Config().decoding.audiofile.append("a.mp3")
-    assert Config().decoding.audiofile == []
+    Config().input.audiofile.append("a.mp3")
+    assert Config().input.audiofile == []
 
 
 def test_torch_is_not_imported():
-    code = "import sys, asr_ctc.config.load, asr_ctc.commands.main; print('torch' in sys.modules)"
+    code = "import sys, asr_ctc.commands.main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -238,10 +238,7 @@ def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, mon
 
 @given(st.fixed_dictionaries({}, optional={name: possible(name) for name in TABLE}))
 def test_yaml_round_trip(tmp_path_factory, values):
-    config = Config()
-    for name, value in values.items():
-        section, f, _ = TABLE[name]
-        setattr(getattr(config, section), f.name, value)
+    config = Config().replace(**values)
     path = tmp_path_factory.mktemp("yaml") / "config.yaml"
     path.write_bytes(config.to_yaml().encode())
     again = read_yaml(path)
@@ -324,10 +321,36 @@ def test_contradictions():
         make_config({}, {"win_step": 0.05})
 
 
-def test_scoring_minds_typed_bounds_only():
-    make_config({}, {"min_duration": 6.0}, scoring=True)
+def test_a_command_has_defaults_that_only_flags_change():
+    own = {"min_duration": 0.0, "max_duration": math.inf}
+    from_file = make_config({"min_duration": 2.0, "max_duration": 3.0}, {}, defaults=own)
+    assert (from_file.corpus.min_duration, from_file.corpus.max_duration) == (0.0, math.inf)
+    assert not from_file.has("min_duration")
+    typed = make_config({"max_duration": 3.0}, {"min_duration": 6.0}, defaults=own)
+    assert (typed.corpus.min_duration, typed.corpus.max_duration) == (6.0, math.inf)
     with pytest.raises(UserError, match="--min_duration 6 is greater"):
-        make_config({}, {"min_duration": 6.0, "max_duration": 5.0}, scoring=True)
+        make_config({}, {"min_duration": 6.0, "max_duration": 5.0}, defaults=own)
+
+
+def test_a_file_may_hold_settings_of_other_commands_which_are_checked_and_dropped():
+    config = make_config({"beamwidth": 50, "nmels": 40}, {}, names=["nmels"])
+    assert (config.decoding.beamwidth, config.features.nmels) == (10, 40)
+    assert config.given == {"nmels"}
+    with pytest.raises(UserError, match="--beamwidth must be at least 1, found 0"):
+        make_config({"beamwidth": 0}, {}, names=["nmels"])
+
+
+def test_settings_do_not_change_and_copies_do():
+    config = Config()
+    other = config.replace(seed=3, nmels=40)
+    assert (other.runtime.seed, other.features.nmels, config.runtime.seed) == (3, 40, None)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.runtime.seed = 4
+
+
+def test_has_means_given_by_a_flag_or_a_file():
+    config = make_config({"nmels": 20}, {"lang": "fr"})  # the defaults, yet given
+    assert config.has("nmels") and config.has("lang") and not config.has("seed")
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
-"""Runs main_ctc.py as a user does: in a process of its own, somewhere else. For tests."""
+"""Runs main_ctc.py as a user does, in a process of its own or in this one. For tests."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+from asr_ctc.commands.main import main
 from tools.toy_corpus import make_toy_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -23,13 +27,13 @@ def environment(**extra: str) -> dict[str, str]:
 def _arguments(words: tuple) -> list[str]:
     """Strings are split at spaces; paths, which may hold some, are not."""
     split = [word.split() if isinstance(word, str) else [str(word)] for word in words]
-    return [sys.executable, str(MAIN), *(word for several in split for word in several)]
+    return [word for several in split for word in several]
 
 
 def run(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
     """`python main_ctc.py WORDS` in the folder ``cwd``; ``extra`` are environment variables."""
     return subprocess.run(
-        _arguments(words),
+        [sys.executable, str(MAIN), *_arguments(words)],
         cwd=cwd,
         env=environment(**extra),
         capture_output=True,
@@ -37,10 +41,29 @@ def run(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
     )
 
 
+def call(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
+    """Like ``run``, but in this process, which is faster by the time that torch is loaded in."""
+    output, errors, before = io.StringIO(), io.StringIO(), os.getcwd()
+    with (
+        mock.patch.dict(os.environ, environment(**extra), clear=True),
+        mock.patch.object(sys, "argv", ["main_ctc.py"]),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+    ):
+        os.chdir(cwd)
+        try:
+            status = main(_arguments(words))
+        except SystemExit as ended:  # of --help
+            status = ended.code
+        finally:
+            os.chdir(before)
+    return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
+
+
 def start(*words, cwd) -> subprocess.Popen:
     """Like ``run``, but still running, at the head of a process group as under a terminal."""
     return subprocess.Popen(
-        _arguments(words),
+        [sys.executable, str(MAIN), *_arguments(words)],
         cwd=cwd,
         env=environment(),
         stdout=subprocess.DEVNULL,

@@ -3,6 +3,7 @@
 import math
 import signal
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -101,7 +102,7 @@ def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr("asr_ctc.commands.test.run_test", fail)
+    monkeypatch.setitem(cli.COMMANDS, "test", replace(cli.COMMANDS["test"], run=fail))
     assert cli.main(["test"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: out of memory") and said.count("\n") == 1
@@ -111,7 +112,7 @@ def test_other_errors_of_torch_are_not_hidden(monkeypatch):
     def fail(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr("asr_ctc.commands.test.run_test", fail)
+    monkeypatch.setitem(cli.COMMANDS, "test", replace(cli.COMMANDS["test"], run=fail))
     with pytest.raises(RuntimeError, match="shapes"):
         cli.main(["test"])
 
@@ -250,7 +251,7 @@ def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
     run = set_up_run(start)
     state = training.make_state(run, 3)
     state.scaler = torch.amp.GradScaler("cpu")
-    sampler = training.make_sampler(run.train_corpus.durations, run.config.training)
+    sampler = training.make_sampler(run.train_corpus.durations, run.config)
     resume.restore(start, state, sampler, run.world)
     assert state.epoch == 3 and state.scaler.get_scale() == 65536.0
 

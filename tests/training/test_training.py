@@ -536,8 +536,8 @@ def test_settings_are_resolved_into_new_ones(first, few_root):
     before = config.to_yaml()
     start = find_start(config)
     resolved = runs.resolve(start)
-    assert resolved.training.seed is not None and resolved.model.nhidden_rnn == 8
-    assert start.config.to_yaml() == before and start.config.training.seed is None
+    assert resolved.runtime.seed is not None and resolved.model.nhidden_rnn == 8
+    assert start.config.to_yaml() == before and start.config.runtime.seed is None
     assert replace(resolved.training, seed=None) == config.training
 
 

@@ -1,4 +1,4 @@
-"""The command `lm --tune`: the weights of a language model that suit a model best, on dev."""
+"""The weights of a language model that suit a model best, on dev: for `lm --tune`."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -61,8 +61,8 @@ def tune_language_model(config: Config) -> Tuning:
     """
     decoding = config.decoding
     if not decoding.lm:
-        raise UserError("lm --tune needs the language model: --lm FILE")
-    path = Path(decoding.modelpath or newest_model(config.training.baselogdir))
+        raise UserError("--tune needs a language model: --lm FILE")
+    path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
     model = read_language_model(decoding.lm)
@@ -91,7 +91,7 @@ def tune_language_model(config: Config) -> Tuning:
         return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
 
     of_words = model.level == "word"
-    unk_logps = UNK_LOGPS if of_words and "unk_logp" not in config.given else (decoding.unk_logp,)
+    unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         tried = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
@@ -137,7 +137,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     corpus, _ = split_to_read(recognizer, config, "dev")
     evaluation = evaluate(
         recognizer.model,
-        make_scoring_loader(recognizer, corpus, config.corpus.nthreads),
+        make_scoring_loader(recognizer, corpus, config.runtime.nthreads),
         recognizer.device,
         decode=keep_and_decode,
         progress="posteriors of dev",
@@ -145,27 +145,3 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
     n_missing = len(evaluation.clips) - len(posteriors)
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing
-
-
-def tune_lm(config) -> int:
-    from asr_ctc.commands.tune import LM_WEIGHTS, WORD_BONUSES, tune_language_model
-
-    tuning = tune_language_model(config)
-    if tuning.note:
-        print(tuning.note)
-    greedy, best = tuning.greedy, tuning.best
-    print(
-        f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
-        f"CER {100 * greedy.cer:.2f} %"
-    )
-    print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
-    print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
-    for weight, row in zip(LM_WEIGHTS, tuning.error_rates, strict=True):
-        print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
-    print(
-        f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "
-        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
-        f"--unk_logp {tuning.unk_logp:g}"
-    )
-    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
-    return 0

@@ -1,0 +1,178 @@
+"""A language model of the training transcripts and of any text: for `lm`."""
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import Lines
+from asr_ctc.base.progress import bar
+from asr_ctc.config.load import Config
+from asr_ctc.corpus import index
+from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
+from asr_ctc.corpus.splitting import sentence_keys
+from asr_ctc.lm.arpa import write_arpa
+from asr_ctc.lm.counting import Numbering, count_windows
+from asr_ctc.lm.kneser_ney import estimate
+from asr_ctc.lm.ngrams import UNK, LanguageModel
+from asr_ctc.lm.scoring import score_sentence
+from asr_ctc.lm.spelling import words_of
+from asr_ctc.text.charmap import CharMap
+
+SENTENCES_AT_A_TIME = 1 << 14
+MOST_LINE_BYTES = 1 << 24
+HELD_OUT = ("dev", "test")
+
+
+@dataclass
+class Source:
+    """A text that a model was made of; ``n_left_out`` sentences of it are in dev or test."""
+
+    name: str
+    n_sentences: int = 0
+    n_words: int = 0
+    n_left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a model knows a text: e to the mean of -log p over known words and ends."""
+
+    value: float
+    n_words: int
+    n_unknown: int
+
+
+@dataclass
+class Built:
+    """What `lm` made, for the report."""
+
+    path: Path
+    model: LanguageModel
+    dev: Perplexity
+    sources: list[Source] = field(default_factory=list)
+
+
+def build_language_model(config: Config) -> Built:
+    """Reads, counts, estimates and writes; UserError for what cannot be read, written or learnt."""
+    where, settings = config.corpus, config.lm
+    path = _output(config)
+    prune = full_prune(settings.prune, settings.order)
+    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
+    index_dir = index.folder(where.index_dir)
+    train, *held_out = (
+        load_split(folder, split, where.corpus, index_dir) for split in ("train", *HELD_OUT)
+    )
+    if config.input.modelpath:
+        charmap = load_model(config.input.modelpath).charmap
+    else:
+        charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
+
+    forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
+    numbering = Numbering(charmap, settings.level)
+    sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
+    sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
+    model = estimate(
+        count_windows(sentences, settings.order, prune),
+        settings.order,
+        list(numbering.ids),
+        prune,
+    )
+    if not sum(source.n_words for source in sources):
+        raise UserError("no words to learn from: every sentence is empty or excluded")
+    write_arpa(path, model)
+    dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
+    return Built(path, model, dev, sources)
+
+
+def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
+    """--prune for every order: the last value stands for the higher ones too."""
+    if prune[0] != 0 or sorted(prune) != list(prune) or len(prune) > order:
+        raise UserError(
+            f"--prune {' '.join(map(str, prune))}: needs at most --order {order} counts, the "
+            "first 0 (no word is dropped), in ascending order"
+        )
+    return (*prune, *[prune[-1]] * (order - len(prune)))
+
+
+def perplexity(model: LanguageModel, sentences, charmap: CharMap, level: str) -> Perplexity:
+    total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
+    for sentence in sentences:
+        words = words_of(sentence, charmap, level)
+        known = np.array([*(model.ids.get(word, UNK) != UNK for word in words), True])
+        total += float(score_sentence(model, words)[known].sum())
+        n_scored += int(known.sum())
+        n_words += len(words)
+        n_unknown += len(known) - int(known.sum())
+    return Perplexity(float(np.exp(-total / n_scored)), n_words, n_unknown)
+
+
+def _output(config: Config) -> Path:
+    path = Path(config.output.out or f"{config.corpus.lang}.arpa")
+    if not path.name.endswith((".arpa", ".arpa.gz")):
+        raise UserError(f"--out {path}: the name of a language model ends in .arpa or .arpa.gz")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}")
+    return path
+
+
+def _numbered(
+    sources: list[Source],
+    train: Corpus,
+    files: list[str],
+    forbidden: np.ndarray,
+    numbering: Numbering,
+) -> Iterator[list[int]]:
+    """The words of every sentence that dev and test do not have; the sources are told."""
+    texts = [_pieces(train.all_sentences()), *map(read_text, files)]
+    for source, pieces in zip(sources, texts, strict=True):
+        for piece in pieces:
+            piece = [sentence for sentence in piece if sentence.strip()]
+            allowed = ~np.isin(sentence_keys(piece), forbidden)
+            source.n_left_out += len(piece) - int(allowed.sum())
+            for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
+                if is_allowed:
+                    ids = numbering.sentence(sentence)
+                    source.n_sentences += 1
+                    source.n_words += len(ids)
+                    yield ids
+
+
+def _pieces(sentences: Iterator[str]) -> Iterator[list[str]]:
+    while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
+        yield piece
+
+
+def read_text(path) -> Iterator[list[str]]:
+    """The lines of a UTF-8 text, plain or gzip-compressed, many at a time, with a bar."""
+    n_lines = 0
+    try:
+        n_megabytes = Path(path).stat().st_size // 10**6
+        with (
+            open(path, "rb") as raw,
+            bar(None, f"reading {Path(path).name}", "MB", n_megabytes) as progress,
+        ):
+            is_gzip = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
+            in_pieces = Lines(path, file, MOST_LINE_BYTES)
+            while lines := in_pieces.take(SENTENCES_AT_A_TIME):
+                try:
+                    text = b"\n".join(lines).decode("utf-8-sig" if n_lines == 0 else "utf-8")
+                except UnicodeDecodeError as error:
+                    n_lines += error.object[: error.start].count(b"\n") + 1
+                    raise UserError(f"{path}: line {n_lines} is not UTF-8 text") from None
+                n_lines += len(lines)
+                yield text.split("\n")
+                progress.update(raw.tell() // 10**6 - progress.n)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UserError(f"{path}: damaged or truncated gzip file ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

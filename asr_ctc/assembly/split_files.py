@@ -1,0 +1,181 @@
+"""Train, dev and test of one table, without shared speakers or sentences: for `split`.
+
+Clips are the edges of a graph between speakers and sentences. Each speaker and each sentence goes
+to one split; a clip whose speaker and sentence went to different ones is excluded. The test split
+is drawn first, then dev from what is left; train is all that neither has touched.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import write_atomically
+from asr_ctc.config.load import Config
+from asr_ctc.corpus import index
+from asr_ctc.corpus.columns import line_blocks
+from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
+from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.layouts import LAYOUTS, csv_records, find_manifest, read_table
+from asr_ctc.corpus.splitting import (
+    SPLITS,
+    UNUSED,
+    Clips,
+    clips_of,
+    extend_train,
+    find_unusable,
+    lacking_s,
+    make_splits,
+)
+
+
+class Size(NamedTuple):
+    """Clips, hours and known speakers."""
+
+    clips: int
+    hours: float
+    speakers: int
+
+
+@dataclass
+class Report:
+    """What ``split_corpus`` did; ``left_out`` says why which clips are in no split."""
+
+    source: Path
+    whole: Size
+    splits: dict[str, Size]
+    left_out: dict[str, Size]
+    notes: list[str]
+    files: list[Path]
+
+
+def split_corpus(config: Config) -> Report:
+    """Writes train, dev and test (with ``--keep_test`` train alone) beside the table they are of.
+
+    UserError for a corpus or a size that cannot be had, and, without ``--force``, for files that
+    are there already; nothing is written then.
+    """
+    where, wanted = config.corpus, config.split
+    layout = where.corpus
+    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, layout)
+    if LAYOUTS[layout].whole is None:
+        raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
+    name = Path(wanted.from_ or LAYOUTS[layout].whole).stem
+    if name in SPLITS:
+        raise UserError(f"--from {name}: would overwrite itself; give the file another name")
+    table = read_table(layout, folder, name)
+    source = table_file(layout, folder, name)
+    made = ("train",) if wanted.keep_test else SPLITS
+    files = [source.with_name(f"{split}{source.suffix}") for split in made]
+    _refuse_to_overwrite(layout, folder, files, wanted.force)
+
+    corpus = corpus_of(table, folder, name, layout, index.folder(where.index_dir))
+    corpus = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
+    unusable, notes = find_unusable(corpus), []
+    free = np.ones(len(corpus), dtype=bool)
+    for rows in unusable.values():
+        free &= ~rows
+    clips = clips_of(corpus)
+    if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
+        notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
+    if wanted.keep_test:
+        split_of, reasons = extend_train(clips, free, corpus, layout, folder)
+    else:
+        sizes = [parse_size(flag, getattr(wanted, flag), clips, free) for flag in ("test", "dev")]
+        seed = config.runtime.seed or 0
+        split_of, reasons = make_splits(clips, free, *sizes, seed)
+        for split, asked_s in zip(("test", "dev"), sizes, strict=True):
+            if lacking_s(clips, split_of == SPLITS.index(split), asked_s):
+                notes.append(f"{split}: too few clips are left for {asked_s / 3600:.2f} h")
+    _refuse_empty(split_of, made, source)
+
+    of_record = np.full(len(table.record) + len(table.left_out), UNUSED)
+    of_record[table.record] = split_of
+    header, records = records_of(layout, source)
+    texts = {split: bytearray(header) for split in made}
+    for split, record in zip(of_record.tolist(), records, strict=True):
+        if split != UNUSED:
+            texts[SPLITS[split]] += record
+    for split, file in zip(made, files, strict=True):
+        write_atomically(file, texts[split])
+    left_out = {"row that cannot be read": Size(len(table.left_out), 0.0, 0)}
+    left_out |= {why: _size(corpus, rows) for why, rows in {**unusable, **reasons}.items()}
+    splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in made}
+    everything = np.ones(len(corpus), dtype=bool)
+    return Report(source, _size(corpus, everything), splits, left_out, notes, files)
+
+
+def _size(corpus: Corpus, chosen: np.ndarray) -> Size:
+    speakers = set(corpus.speakers.codes[chosen].tolist())
+    n_known = sum(corpus.speakers.names[code] != "" for code in speakers)
+    seconds = corpus.duration_s[chosen].sum(dtype=np.float64)
+    return Size(int(np.count_nonzero(chosen)), float(seconds) / 3600, n_known)
+
+
+def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bool) -> None:
+    for file in files:
+        others = folder.glob(f"{file.stem}.*") if layout == "manifest" else ()
+        for other in others:
+            if other.suffix != file.suffix and other.suffix in (".tsv", ".csv", ".jsonl"):
+                raise UserError(f"{other} exists, and {file.name} would contradict it")
+    there = [str(file) for file in files if file.exists()]
+    if there and not force:
+        raise UserError(f"already there: {', '.join(there)} (--force overwrites)")
+
+
+def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> None:
+    empty = [split for split in made if not (split_of == SPLITS.index(split)).any()]
+    if empty:
+        raise UserError(
+            f"{source}: no clip is left for {' and '.join(empty)}: there are too few speakers or "
+            "sentences to keep the splits apart at these sizes"
+        )
+
+
+# ------------------------------------------------------------------------------ the clips
+
+
+def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
+    """Seconds of a split: a share below 1 of the free clips, or hours such as '2h' or '0.5h'."""
+    total_s = clips.seconds[free].sum()
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h?)", text.strip())
+    if not match or float(match[1]) == 0 or (not match[2] and float(match[1]) >= 1):
+        raise UserError(f"--{flag} must be a share below 1 or hours such as 2h, found {text!r}")
+    size_s = float(match[1]) * (3600 if match[2] else total_s)
+    if size_s >= total_s:
+        raise UserError(f"--{flag} {text}: there are only {total_s / 3600:.2f} h in all")
+    return size_s
+
+
+# -------------------------------------------------------------------------- who goes where
+
+
+# ------------------------------------------------------------------------------ the files
+
+
+def table_file(layout: str, folder: Path, name: str) -> Path:
+    if layout == "manifest":
+        return find_manifest(folder, name)
+    return folder / f"{name}.{'tsv' if layout == 'commonvoice' else 'csv'}"
+
+
+def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
+    """(header line, or nothing; the records) of a table as they are written, line ends included."""
+    if layout == "manifest" and file.suffix == ".csv":
+        records = (_csv_line(record).encode() for record in csv_records(file))
+        return next(records), records
+    blocks = line_blocks(file)
+    records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
+    return next(records) if file.suffix == ".tsv" else b"", records
+
+
+def _csv_line(record: list[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(record)
+    return text.getvalue()

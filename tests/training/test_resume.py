@@ -15,14 +15,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from asr_ctc.acoustic import loss
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.training import step
 from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
-from asr_ctc.training.setup import setup
+from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
 from tools.toy_corpus import SMALL, make_toy_corpus
 
@@ -147,7 +147,7 @@ def go(root: Path, logs: Path, **flags) -> Path:
     """Trains in ``logs``/run, or goes on with what ``resume_from`` names."""
     flags = {"datasetroot": str(root), "baselogdir": str(logs), "logname": "run", **flags}
     file_values = {} if "resume_from" in flags else SMALL
-    assert train(make_config(file_values, flags), ["main_ctc.py", "train"]) == 0
+    assert not train(make_config(file_values, flags)).interrupted
     return logs / "run"
 
 
@@ -206,8 +206,8 @@ def test_a_folder_without_last_pt(toy_root, tmp_path):
 
 def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
     """The lock is that of a process, so another one holds it here."""
-    hold = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'a'); "
-    hold += "print(take(f), flush=True); sys.stdin.read()"
+    hold = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'a')"
+    hold += "; print(take(f)); sys.stdout.flush(); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(folder / "train.log")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as other:
@@ -229,7 +229,7 @@ def test_transfer_keeps_all_but_the_output_layer_for_another_map(
         SMALL, {"datasetroot": str(toy_root), "charset": "auto", "charset_min_count": 1,
                 "resume_from": str(source)}
     )  # fmt: skip
-    made = setup(find_start(config), ["main_ctc.py"])
+    made = set_up_run(find_start(config))
     assert "another character map than the file's, 12 classes for its 44" in caplog.text
     before, after = load_model(source).state_dict, made.model.state_dict()
     for name, weights in before.items():
@@ -244,7 +244,7 @@ def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
     """Its normalisation, too; the rest learns."""
     flags = dict(logname=None, freeze=["cnn"], resume_from=str(finished / "best_model.pt"))
     config = {**SMALL, "datasetroot": str(toy_root), "baselogdir": str(tmp_path), "num_epochs": 1}
-    assert train(make_config(config, flags), ["main_ctc.py"]) == 0
+    assert not train(make_config(config, flags)).interrupted
     (new,) = tmp_path.glob("*/best_model.pt")
     before, after = load_model(finished / "best_model.pt").state_dict, load_model(new).state_dict
     for name, weights in before.items():
@@ -333,7 +333,7 @@ def test_a_skipped_step_leaves_the_statistics_as_they_were(toy_root, tmp_path, m
 def test_a_batch_that_needs_too_much_memory_is_named_and_skipped(
     toy_root, tmp_path, monkeypatch, caplog
 ):
-    losses, calls = step.ctc_losses, []
+    losses, calls = loss.ctc_losses, []
 
     def short_of_memory(*args):
         calls.append(args)
@@ -341,7 +341,7 @@ def test_a_batch_that_needs_too_much_memory_is_named_and_skipped(
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return losses(*args)
 
-    monkeypatch.setattr(step, "ctc_losses", short_of_memory)
+    monkeypatch.setattr(loss, "ctc_losses", short_of_memory)
     folder = go(toy_root, tmp_path)
     assert re.search(r"out of memory on a batch of 8 clips, padded to \d\.\d s each", caplog.text)
     assert "--batch_seconds below" in caplog.text

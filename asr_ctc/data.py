@@ -5,7 +5,7 @@ WaveformProcessor  here                   samples to log-mel spectrograms, SpecA
                                           audio/log_mel.py with its settings as keywords
 BatchCollate       loading/batch.py       clips to a pair of PackedSequences
 ClipDataset        loading/dataset.py     clip i of a corpus
-make_loader        loading/loader.py      batches made by worker processes
+make_loader        here                   batches of like durations, made by worker processes
 get_dataloaders    here                   all of it for a Common Voice corpus
 """
 
@@ -16,9 +16,10 @@ from asr_ctc.audio import log_mel
 from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus
+from asr_ctc.corpus.durations import with_durations
+from asr_ctc.loading import loader
 from asr_ctc.loading.batch import BatchCollate
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.loading.selection import prepare_split
@@ -70,6 +71,33 @@ class WaveformProcessor(log_mel.WaveformProcessor):
         )
 
 
+def make_loader(
+    dataset: ClipDataset,
+    *,
+    batch_size: int = 16,
+    batch_seconds: float | None = None,
+    shuffle: bool = True,
+    seed: int = 0,
+    n_workers: int = 4,
+    pin_memory: bool = False,
+) -> DataLoader:
+    """Batches of clips of like duration: ``for spectrograms, transcripts in make_loader(dataset)``.
+
+    ``batch_seconds`` bounds a batch by seconds of audio, padding counted, in place of
+    ``batch_size``. Everything follows from the seed and the epoch, whatever ``n_workers`` is. The
+    durations are measured first where the corpus does not list them. UserError when more than half
+    of the clips cannot be opened.
+    """
+    corpus = dataset.corpus
+    durations = corpus.durations
+    if np.isnan(durations).any():
+        durations = with_durations(corpus, n_workers, keep_broken=True).durations
+    batches = DurationBatchSampler(
+        durations, batch_size, seed=seed, shuffle=shuffle, batch_seconds=batch_seconds
+    )
+    return loader.make_loader(dataset, batches, n_workers, pin_memory=pin_memory)
+
+
 def get_dataloaders(
     commonvoice_root: str,
     commonvoice_version: str | None,
@@ -114,7 +142,7 @@ def get_dataloaders(
         )
         dataset = ClipDataset(corpus, charmap, processor)
         sampler = DurationBatchSampler(corpus.durations, batch_size, shuffle=split == "train")
-        loaders.append(make_loader(dataset, sampler, n_threads, pin_memory=cuda))
+        loaders.append(loader.make_loader(dataset, sampler, n_threads, pin_memory=cuda))
         if logger is not None:
             logger.info("%s: %d clips, %.2f h", corpus.name, len(corpus), corpus.hours)
     return tuple(loaders)

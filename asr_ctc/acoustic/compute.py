@@ -13,9 +13,6 @@ AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
 # of the heap from which it is handed back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# oneDNN keeps compiled code and scratch memory, some MB, for each length that a batch ever had. Of
-# its 1,024 places these are plenty: lengths seldom come twice, and compiling takes little time.
-PRIMITIVES_KEPT = "128"
 OUT_OF_MEMORY = (
     "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
     "can't allocate memory", "not enough memory", "Cannot allocate memory",
@@ -79,13 +76,11 @@ def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 
 
 def use_processor() -> None:
-    """Sets threads and oneDNN for long work on the CPU. Call once, at the start of a command.
+    """Sets the threads of this process for long work. Call once, at the start of a command.
 
     As many threads as there are physical cores for this process, but no more than a container's
-    quota pays for; OMP_NUM_THREADS wins. What oneDNN keeps is bounded;
-    ONEDNN_PRIMITIVE_CACHE_CAPACITY wins.
+    quota pays for; OMP_NUM_THREADS wins.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES_KEPT)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), quota_cores()))
 

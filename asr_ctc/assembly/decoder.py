@@ -4,64 +4,59 @@ Of the language model's weights, flags win over a --config file, the file over t
 model file with its language model, and these over the defaults.
 """
 
-import logging
+import contextlib
 import math
 import sys
+from dataclasses import replace
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config, settings
-from asr_ctc.decoding.fusion import Fusion, fuse
-from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.decoding.beam import DEFAULT_WEIGHTS, Beam
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.text.charmap import CharMap
 
-log = logging.getLogger("asr_ctc")
+WEIGHTS = tuple(DEFAULT_WEIGHTS)
 
 
-def fusion_of(config: Config, charmap: CharMap, stored: StoredModel | None = None) -> Fusion | None:
-    """What the settings ask for; None without a language model and without hotwords.
+def make_beam(config: Config, stored: StoredModel | None = None) -> Beam | None:
+    """The decoder that the settings ask for; None is greedy decoding.
 
-    ``stored`` is the model file's own, used unless a flag or a file names another, or none.
-    UserError as in ``read_language_model`` and ``fuse``.
+    ``stored`` is the language model in the model file. UserError for settings that contradict.
     """
     decoding = config.decoding
-    model = read_language_model(decoding.lm) if decoding.lm else None
-    if uses_stored(config, stored):
-        model = stored.model
-    weights = weights_of(config, stored)
-    if not (model or decoding.hotwords or decoding.lexicon):
+    if not decoding.beamsearch:
         return None
-    hotwords = dict(_hotword(text, charmap) for text in decoding.hotwords)
-    fusion = fuse(model, charmap, lexicon=decoding.lexicon, hotwords=hotwords, **weights)
-    if model and (note := unspelt_note(model, charmap)):
-        log.warning("%s", note)
-    return fusion
+    weights = {name: getattr(decoding, name) if config.has(name) else None for name in WEIGHTS}
+    beam = Beam(
+        width=decoding.beamwidth,
+        n_best=decoding.n_best,
+        tokens=decoding.beam_tokens,
+        threshold=decoding.beam_threshold,
+        lm=decoding.lm,
+        stored_lm=not config.has("lm"),
+        lexicon=decoding.lexicon,
+        hotwords=dict(map(parse_hotword, decoding.hotwords)),
+        **weights,
+    )
+    if decoding.beam_device == "cpu":
+        return beam
+    if beam.lm or beam.hotwords or beam.lexicon or beam.uses(stored):
+        raise UserError(
+            "--beam_device cuda takes no language model and no hotwords: omit them (--lm none "
+            "for that of the model file), or use --beam_device cpu"
+        )
+    from asr_ctc.acoustic import compute
+
+    device = compute.pick_device("cuda", "--beam_device")
+    return replace(beam, stored_lm=False, device=device)
 
 
-def weights_of(config: Config, stored: StoredModel | None) -> dict[str, float]:
-    """lm_weight, word_bonus and unk_logp as ``fusion_of`` takes them."""
-    names = "lm_weight", "word_bonus", "unk_logp"
-    weights = {name: getattr(config.decoding, name) for name in names}
-    if uses_stored(config, stored):
-        weights |= {n: value for n, value in stored.weights.items() if not config.has(n)}
-    return weights
-
-
-def uses_stored(config: Config, stored: StoredModel | None) -> bool:
-    """Whether the language model in the model file is the one to use."""
-    return stored is not None and not config.has("lm")
-
-
-def _hotword(text: str, charmap: CharMap) -> tuple[str, float]:
-    """(word, weight) of WORD:WEIGHT, the word as the character map writes it."""
+def parse_hotword(text: str) -> tuple[str, float]:
+    """(word, weight) of WORD:WEIGHT."""
     word, _, weight = text.rpartition(":")
-    try:
+    with contextlib.suppress(ValueError):
         if word and math.isfinite(float(weight)):
-            return charmap.normalise(word), float(weight)
-    except ValueError:
-        pass
+            return word, float(weight)
     raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
 
 
@@ -96,27 +91,3 @@ def note_ignored(config: Config) -> None:
             f"note: {', '.join(ignored)} {verb} ignored: the model file determines it",
             file=sys.stderr,
         )
-
-
-def beam_settings(config: Config, recognizer) -> dict:
-    """What ``beam_decode`` takes beside the beam's width; reads the language model."""
-    decoding = config.decoding
-    if not decoding.beamsearch:
-        return {}
-    from asr_ctc.acoustic import compute
-
-    fusion = fusion_of(config, recognizer.charmap, recognizer.file.language_model)
-    device = None  # compiled, on the processor
-    if decoding.beam_device == "cuda":
-        if fusion is not None:
-            raise UserError(
-                "--beam_device cuda takes no language model and no hotwords: omit them (--lm none "
-                "for that of the model file), or use --beam_device cpu"
-            )
-        device = compute.pick_device("cuda", "--beam_device")
-    return dict(
-        beam_tokens=decoding.beam_tokens,
-        beam_threshold=decoding.beam_threshold,
-        fusion=fusion,
-        device=device,
-    )

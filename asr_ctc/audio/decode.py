@@ -1,6 +1,7 @@
 """Any audio file to samples: decoding (libsndfile, else PyAV), one channel, one rate."""
 
 import contextlib
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -89,6 +90,32 @@ def _choose_mixdown(path) -> Mixdown:
         return choice.mixdown()
 
 
+def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np.ndarray:
+    """Samples in memory as ``load`` gives those of a file: (S,), float32, mono, at ``rate`` Hz.
+
+    ``samples`` is (S,) or (S, channels), floats within ±1 or integers of full scale. Raises
+    ValueError for another shape or type, no samples, NaN, and a rate that is no sound.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2) or samples.size == 0:
+        raise ValueError(f"samples have shape {samples.shape}; needed (S,) or (S, channels)")
+    if not RATES_HZ[0] <= native_rate <= RATES_HZ[1]:
+        raise ValueError(f"rate is {native_rate}; needed {RATES_HZ[0]:,} to {RATES_HZ[1]:,} Hz")
+    if samples.dtype.kind == "i":
+        samples = samples / -float(np.iinfo(samples.dtype).min)
+    elif samples.dtype.kind != "f":
+        raise ValueError(f"samples are {samples.dtype}; needed floats or signed integers")
+    samples = samples.astype(np.float32).reshape(len(samples), -1)
+    if not np.isfinite(samples).all():
+        raise ValueError("samples hold NaN or infinity")
+    choice = MixdownChoice(samples.shape[1])
+    choice.add(samples)
+    mono = choice.mixdown()(samples)
+    if native_rate != rate:
+        mono = soxr.resample(mono, native_rate, rate)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
 def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
     """As ``load``, of the ``length_s`` seconds from ``start_s`` on, or of what there is of them.
 
@@ -159,7 +186,8 @@ def _check_length(path, n_samples: int, decoder, expected_s: float | None = None
     """AudioError for a file without samples, and for one with fewer than are announced."""
     if n_samples == 0:
         raise AudioError(path, "holds no samples")
-    listed = int((expected_s or 0) * decoder.rate)
+    is_listed = expected_s is not None and math.isfinite(expected_s)
+    listed = int(expected_s * decoder.rate) if is_listed else 0
     needed = max(decoder.n_announced * (1 - decoder.slack), listed * (1 - LISTED_SLACK))
     if n_samples < needed - 2 * MP3_FRAME:
         announced_s = max(decoder.n_announced, listed) / decoder.rate

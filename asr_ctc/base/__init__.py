@@ -1,6 +1,7 @@
 """What every other package may use.
 
 errors.py      UserError and AudioError: what a user can cause, in one line
+version.py     the version of asr_ctc
 files.py       files written whole or not at all; locks
 progress.py    the bar of long work
 compiled.py    numba functions whose machine code is kept, and renewed when their source changes

@@ -1,13 +1,20 @@
 """`test --split`: error rates of a split, and the files that were asked for."""
 
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from asr_ctc.assembly.decoder import beam_settings
+from asr_ctc.assembly.decoder import make_beam
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.settings import OutputConfig, ScoringConfig
+
+if TYPE_CHECKING:
+    from asr_ctc.decoding.beam import Beam
+    from asr_ctc.lm.stored import StoredModel
 
 
 def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
@@ -19,40 +26,35 @@ def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
     }
 
 
-def beam_method(config, stored) -> str:
-    from asr_ctc.assembly.decoder import uses_stored, weights_of
-
-    name = stored.name if uses_stored(config, stored) else config.decoding.lm
-    method = f"beam search of {config.decoding.beamwidth}"
-    weights = [f"{key} {value:g}" for key, value in weights_of(config, stored).items()]
+def name_of_decoder(beam: "Beam | None", stored: "StoredModel | None") -> str:
+    """The decoder in words, for the report."""
+    if beam is None:
+        return "greedy"
+    method = f"beam search of {beam.width}"
+    name = stored.name if stored is not None and beam.uses(stored) else beam.lm
+    weights = [f"{key} {value:g}" for key, value in beam.weights(stored).items()]
     return f"{method} with {name} ({', '.join(weights)})" if name else method
 
 
 def run_score(recognizer, config) -> int:
     """How well a split is recognised, over every clip within the duration bounds."""
-    from functools import partial
-
     from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
-    from asr_ctc.decoding.beam import beam_decode
-    from asr_ctc.decoding.greedy import greedy_decode
+    from asr_ctc.decoding.beam import decode
     from asr_ctc.scoring.screen import as_text
     from asr_ctc.scoring.split_scores import columns_of, score_split
 
-    beam = beam_settings(config, recognizer)
+    stored = recognizer.file.language_model
+    beam = make_beam(config, stored)
+    decoder = recognizer.prepare(beam and replace(beam, n_best=1))
     corpus, n_rows = split_to_read(recognizer, config, config.input.split)
     columns = columns_of(corpus, config.scoring.by)
     refuse_missing_folders(config.output)
-    decode, decoding = greedy_decode, "greedy"
-    if config.decoding.beamsearch:
-        width = config.decoding.beamwidth
-        decode = partial(beam_decode, beam_width=width, n_best=1, **beam)
-        decoding = beam_method(config, recognizer.file.language_model)
     scores = score_split(
         recognizer,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),
         n_rows=n_rows,
-        decode=decode,
-        decoding=decoding,
+        decode=partial(decode, beam=decoder),
+        decoding=name_of_decoder(beam, stored),
         columns=columns,
         **distinctions_of(config.scoring),
     )

@@ -1,11 +1,21 @@
 """`test`: text from audio files, or the scores of a split."""
 
 import sys
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from asr_ctc.base.errors import AudioError
 from asr_ctc.base.printable import one_line
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+
+if TYPE_CHECKING:
+    from asr_ctc.decoding.hypothesis import Hypothesis
+    from asr_ctc.recognition.formats import Transcript
+    from asr_ctc.recognition.recognizer import Recognizer
 
 BEAM = (
     *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
@@ -35,84 +45,73 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
     return run_score(recognizer, config)
 
 
-def transcribe_files(recognizer, config: Config) -> int:
+def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
     """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
-    import time
-    from contextlib import ExitStack
-    from functools import partial
-
-    from asr_ctc.assembly.decoder import beam_settings
+    from asr_ctc.assembly.decoder import make_beam
     from asr_ctc.base.progress import bar
-    from asr_ctc.decoding.beam import beam_decode
-    from asr_ctc.decoding.greedy import greedy_decode
     from asr_ctc.recognition.recordings import (
         TranscriptWriter,
         find_recordings,
         seconds_of,
         standard_input,
     )
-    from asr_ctc.recognition.transcriber import Transcriber
 
-    decoding, decode = config.decoding, greedy_decode
-    settings = beam_settings(config, recognizer)
-    if decoding.beamsearch:
-        n_best = decoding.n_best or decoding.beamwidth
-        decode = partial(beam_decode, beam_width=decoding.beamwidth, n_best=n_best, **settings)
+    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
     names = [str(path) for path in find_recordings(config.input.audiofile)]
     writer = None
     if config.output.format or config.output.out:
         writer = TranscriptWriter(config.output.format or "text", config.output.out, names)
-    n_unusable, started_s = 0, time.monotonic()
+    n_unusable, transcribed_s, started_s = 0, 0.0, time.monotonic()
     with ExitStack() as stack:
         files = [stack.enter_context(standard_input()) if n == "-" else n for n in names]
         progress = stack.enter_context(bar(None, "transcribing", "s", seconds_of(files)))
 
-        def on_heard(seconds: float) -> None:
+        def on_progress(seconds: float) -> None:
             progress.update(seconds)
             speed = progress.n / (time.monotonic() - started_s)
             progress.set_postfix_str(f"{speed:.0f} times real time")
 
-        heard_s = 0.0
-        for name, reading in zip(
-            names, Transcriber(recognizer, decode, on_heard)(files), strict=True
-        ):
-            heard_s += reading.duration_s
+        transcripts = recognizer.transcribe_many(files, decoder=decoder, on_progress=on_progress)
+        for name, (_, transcript) in zip(names, transcripts, strict=True):
             with progress.external_write_mode():
-                for note in reading.notes:
-                    print(f"note: {name}: {note}", file=sys.stderr)
-                if reading.error:
-                    reason = one_line(f"{name}: {reading.error.reason}")
+                if isinstance(transcript, AudioError):
+                    reason = one_line(f"{name}: {transcript.reason}")
                     print(f"error: {reason}", file=sys.stderr)
                     n_unusable += 1
-                elif writer:
-                    writer.write(reading.transcript(name))
+                    continue
+                transcribed_s += transcript.duration_s
+                for note in transcript.notes:
+                    print(f"note: {one_line(f'{name}: {note}')}", file=sys.stderr)
+                if writer:
+                    writer.write(replace(transcript, audio=name))
                 else:
-                    fused = settings.get("fusion") is not None
-                    print_hypotheses(reading.hypotheses, name if len(names) > 1 else "", fused)
+                    fused = decoder is not None and decoder.fusion is not None
+                    print_hypotheses(transcript, name if len(names) > 1 else "", fused)
     if writer:
         writer.report()
     if len(names) > 1:
         taken_s = time.monotonic() - started_s
         print(
-            f"{len(names) - n_unusable} of {len(names)} recordings, {heard_s:.0f} s, transcribed "
-            f"in {taken_s:.1f} s: {heard_s / taken_s:.0f} times real time",
+            f"{len(names) - n_unusable} of {len(names)} recordings, {transcribed_s:.0f} s, "
+            f"transcribed in {taken_s:.1f} s: {transcribed_s / taken_s:.0f} times real time",
             file=sys.stderr,
         )
     return 2 if n_unusable else 0
 
 
-def print_hypotheses(hypotheses, name: str, fused: bool) -> None:
+def print_hypotheses(transcript: "Transcript", name: str, fused: bool) -> None:
     """The table of a recording's hypotheses; with a language model their scores too."""
     if name:
-        print(name)
+        print(one_line(name))
     print("   Score    Log prob    Sequence" if fused else "Log prob    Sequence")
-    # Hypotheses that differ in sentence marks only are one to a person: the likeliest is shown.
-    shown = set()
+    # Hypotheses that differ in sentence marks only look alike: the most likely one is printed.
+    printed = set()
+    hypotheses: list[Transcript | Hypothesis] = [transcript, *transcript.alternatives]
     for hypothesis in hypotheses:
-        if hypothesis.text not in shown:
+        if hypothesis.text not in printed:
             score = f"{hypothesis.score:8.2f}    " if fused else ""
             print(f"{score}{hypothesis.logp:8.2f}    {hypothesis.text}", flush=True)
-        shown.add(hypothesis.text)
+        printed.add(hypothesis.text)
 
 
 COMMAND = Command(

@@ -37,6 +37,13 @@ class Corpus:
     layout: str = "commonvoice"
     split: str = ""
 
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike[str], split: str = "train", *, layout: str = "commonvoice"
+    ) -> "Corpus":
+        """A split of the corpus in a folder (ROOT/VERSION/LANG); UserError as ``load_split``."""
+        return load_split(Path(folder), split, layout)
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from asr_ctc.decoding import beam_batched
-from asr_ctc.decoding.fusion import Fusion, no_fusion
+from asr_ctc.decoding.fusion import Fusion, fuse, no_fusion
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
+from asr_ctc.lm.ngrams import LanguageModel
+from asr_ctc.lm.read import read_language_model
+from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.beam_compiled import BeamArrays
+
+log = logging.getLogger(__name__)
+
+DEFAULT_WEIGHTS = {"lm_weight": 0.5, "word_bonus": 0.0, "unk_logp": -10.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +42,26 @@ class Beam:
     per frame, only the ``tokens`` most likely labels extend prefixes; a prefix whose score is more
     than ``threshold`` below the best (natural logarithm) is dropped. None cuts nothing.
 
-    ``fusion`` (``fusion.fuse`` makes it of a language model) adds to the score by which prefixes
-    are ranked. With a ``device`` all clips of a batch are decoded there at once, without a fusion;
-    None is the compiled search, on the processor.
+    A language model adds to the score by which prefixes are ranked: ``lm``, an ARPA file or a model
+    in memory, else that of the model file, unless ``stored_lm`` is False. Its weights are those
+    given, else those stored with it, else ``DEFAULT_WEIGHTS``. ``hotwords`` {word: weight} are
+    favoured; with ``lexicon`` only known words and hotwords are possible. See ``fusion.fuse``.
+
+    With a ``device`` all clips of a batch are decoded there at once, without a language model; None
+    is the compiled search, on the processor. ``fusion`` is what ``prepared`` makes of all this.
     """
 
     width: int = 10
     n_best: int | None = 10
     tokens: int | None = None
     threshold: float | None = None
+    lm: str | PathLike[str] | LanguageModel | None = None
+    stored_lm: bool = True
+    lm_weight: float | None = None
+    word_bonus: float | None = None
+    unk_logp: float | None = None
+    lexicon: bool = False
+    hotwords: Mapping[str, float] | None = None
     device: torch.device | str | None = None
     fusion: Fusion | None = None
 
@@ -53,6 +74,40 @@ class Beam:
             raise ValueError(f"beam_threshold is {self.threshold}; needed 0 or more")
         if self.device is not None and self.fusion is not None:
             raise ValueError("a beam search on a device takes no fusion")
+
+    def uses(self, stored: StoredModel | None) -> bool:
+        """Whether the language model is the one that is ``stored`` in the model file."""
+        return stored is not None and self.stored_lm and self.lm is None
+
+    def weights(self, stored: StoredModel | None = None) -> dict[str, float]:
+        """lm_weight, word_bonus and unk_logp of the language model that is used."""
+        weights = dict(DEFAULT_WEIGHTS)
+        if stored is not None and self.uses(stored):
+            weights |= stored.weights
+        given = {name: getattr(self, name) for name in weights}
+        return weights | {name: value for name, value in given.items() if value is not None}
+
+    def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Beam:
+        """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
+
+        Warns of words that the characters cannot spell. UserError as in ``read_language_model`` and
+        ``fuse``; ValueError for a language model or hotwords with a ``device``.
+        """
+        if self.fusion is not None:
+            return self
+        if isinstance(self.lm, LanguageModel):
+            model: LanguageModel | None = self.lm
+        elif self.lm is not None:
+            model = read_language_model(self.lm)
+        else:
+            model = stored.model if stored is not None and self.uses(stored) else None
+        if model is None and not self.hotwords and not self.lexicon:
+            return self
+        words = {charmap.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
+        fusion = fuse(model, charmap, lexicon=self.lexicon, hotwords=words, **self.weights(stored))
+        if model is not None and (note := unspelt_note(model, charmap)):
+            log.warning("%s", note)
+        return replace(self, fusion=fusion)
 
     def limits(self, n_classes: int) -> tuple[int, int, int, float]:
         """(width, n_best, tokens, threshold) as numbers, for ``n_classes``."""
@@ -99,6 +154,7 @@ def decode(
     """
     if beam is None:
         return greedy_decode(logp, lengths, charmap)
+    beam = beam.prepared(charmap)
     if beam.device is not None:
         batch = padded_batch(logp, lengths, charmap, beam.device)
         beams = beam_batched.search(batch, charmap.blankid, *beam.limits(charmap.vocab_size))
@@ -159,6 +215,7 @@ def start_beam(charmap: CharMap, beam: Beam) -> BeamState:
 
     if beam.device is not None:
         raise ValueError("a beam search on a device takes whole clips only")
+    beam = beam.prepared(charmap)
     fusion = beam.fusion or no_fusion(charmap.vocab_size)
     return BeamState(charmap, beam, first_beam(charmap.blankid, fusion))
 

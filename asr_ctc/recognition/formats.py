@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from asr_ctc.base.printable import without_controls
 
 if TYPE_CHECKING:
-    from asr_ctc.decoding.hypothesis import Timed
+    from asr_ctc.decoding.hypothesis import Hypothesis, Timed
 
 LINE_CHARACTERS, CUE_S = 42, 7.0  # a line that fits a screen, and the time that one may stand
 PAUSE_S = 1.0  # between words: a new subtitle
@@ -24,8 +24,10 @@ PAUSE_S = 1.0  # between words: a new subtitle
 class Transcript:
     """A recording and what was said in it.
 
-    ``logp`` is the natural log probability of ``text`` as its decoder or aligner gives it;
-    ``alternatives`` are other readings, (text, logp), best first.
+    ``logp`` is the natural log probability of ``text`` as its decoder or aligner gives it,
+    ``score`` that and what a language model added, ``labels`` its classes without blanks.
+    ``alternatives`` are the other hypotheses, best first. ``notes`` say what a listener should
+    know of the recording, such as a level far from that of the training.
     """
 
     audio: str
@@ -34,7 +36,19 @@ class Transcript:
     logp: float
     words: Sequence[Timed]
     characters: Sequence[Timed]
-    alternatives: Sequence[tuple[str, float]] = ()
+    alternatives: Sequence[Hypothesis] = ()
+    score: float = math.nan
+    labels: tuple[int, ...] = ()
+    notes: Sequence[str] = ()
+
+    def to(self, format: str) -> str:
+        """The transcript as text, json, jsonl, tsv, ctm, srt, vtt or textgrid, headers included.
+
+        ValueError for another format.
+        """
+        if format not in FORMATS:
+            raise ValueError(f"format is {format!r}; needed one of {', '.join(FORMATS)}")
+        return FORMATS[format].header + FORMATS[format].write(self)
 
 
 class Cue(NamedTuple):
@@ -75,7 +89,7 @@ def _plain(transcript: Transcript) -> dict:
     }
     if transcript.alternatives:
         content["alternatives"] = [
-            {"text": text, "logp": round(logp, 3)} for text, logp in transcript.alternatives
+            {"text": other.text, "logp": round(other.logp, 3)} for other in transcript.alternatives
         ]
     return content
 

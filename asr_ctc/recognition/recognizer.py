@@ -1,9 +1,17 @@
 """A trained model that turns audio into text, in two lines of Python."""
 
+from __future__ import annotations
+
+import contextlib
 import logging
 import math
-from collections.abc import Sequence
-from functools import cached_property, partial
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -15,19 +23,28 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.decoding.alignment import align_text, spell_to_align
-from asr_ctc.decoding.beam import beam_decode
-from asr_ctc.decoding.fusion import Fusion, fuse
+from asr_ctc.decoding.beam import Beam, decode
 from asr_ctc.decoding.greedy import greedy_decode
-from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
+from asr_ctc.decoding.hypothesis import FrameClock
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.recording_notes import TrainedSound
-from asr_ctc.recognition.transcriber import Transcriber
+from asr_ctc.recognition.transcriber import Recording, Samples, Transcriber
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
+
+Audio = str | PathLike[str] | np.ndarray | torch.Tensor | BinaryIO
 
 
 class Recognizer:
-    """``Recognizer.load("best_model.pt").transcribe("clip.mp3")`` gives hypotheses, best first."""
+    """A model file, ready to transcribe and to align.
+
+        asr = Recognizer.load("best_model.pt")
+        print(asr.transcribe("clip.mp3").text)
+
+    Audio is a path, samples (S,) or (S, channels) with their ``rate`` in Hz, or a binary file
+    object. Several threads may use one recognizer at once: it changes nothing of itself but which
+    language model was read last, and nothing of its host (signals, environment, random states).
+    """
 
     def __init__(self, file: ModelFile, device: str = "auto"):
         self.file = file
@@ -35,38 +52,51 @@ class Recognizer:
         self.charmap, self.processor = file.charmap, file.build_processor()
         self.model = file.build_model().to(self.device)
         self.trained_sound = TrainedSound.from_origin(file.origin)
+        self._prepared: tuple[Beam, Beam] | None = None
 
     @classmethod
-    def load(cls, path, device: str = "auto") -> "Recognizer":
+    def load(cls, path: str | PathLike[str], device: str = "auto") -> Recognizer:
         """Reads a model file; UserError when it is not one, or the device is absent."""
         return cls(load_model(path), device)
 
-    @cached_property
-    def fusion(self) -> Fusion | None:
-        """The language model in the model file with its weights, ready for the beam search."""
-        stored = self.file.language_model
-        return fuse(stored.model, self.charmap, **stored.weights) if stored else None
+    def prepare(self, decoder: Beam | None) -> Beam | None:
+        """The decoder with its language model read, kept for the next call; None is greedy.
 
-    def log_posteriors(self, samples: np.ndarray) -> torch.Tensor:
-        """Log probabilities (T', V) of samples (S,) at the model's rate."""
-        return self.batch_log_posteriors([samples])[0]
+        UserError for a language model that cannot be used.
+        """
+        if decoder is None:
+            return None
+        last = self._prepared
+        if last is None or last[0] != decoder:
+            last = decoder, decoder.prepared(self.charmap, self.file.language_model)
+            self._prepared = last
+        return last[1]
+
+    def log_posteriors(self, samples: np.ndarray | torch.Tensor, *, rate: int | None = None):
+        """Natural log probabilities (T', V) of samples (S,) or (S, channels).
+
+        ``rate`` is theirs in Hz; None is the model's.
+        """
+        return self.batch_log_posteriors([self._samples(samples, rate).samples])[0]
 
     @torch.inference_mode()
     def batch_log_posteriors(self, clips: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Log probabilities (T', V) of each clip, samples (S,) at the model's rate.
 
-        Digital silence is blank, for certain, whatever the model would make of it.
+        Clips of digital silence are forced to blank.
         """
         features = [self.processor.clip(torch.from_numpy(samples)) for samples in clips]
         packed = pack_sequence(features, enforce_sorted=False).to(self.device)
         padded, lengths = log_posteriors(self.model, packed)
         # A slice would keep the whole batch in memory.
-        found = [logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist(), strict=True)]
-        for samples, logp in zip(clips, found, strict=True):
+        posteriors = [
+            logp[:n].clone() for logp, n in zip(padded.cpu(), lengths.tolist(), strict=True)
+        ]
+        for samples, logp in zip(clips, posteriors, strict=True):
             if audio.is_silent(samples):
                 logp.fill_(-torch.inf)
                 logp[:, self.charmap.blankid] = 0.0
-        return found
+        return posteriors
 
     def clock(self, n_samples: int) -> FrameClock:
         """The seconds of the output frames of a clip of ``n_samples`` at the model's rate.
@@ -78,50 +108,115 @@ class Recognizer:
         return FrameClock(stride * hop_s, offset * hop_s, n_samples / self.processor.rate)
 
     def transcribe(
-        self, path, beam_width: int | None = None, n_best: int = 10, **settings
-    ) -> list[Hypothesis]:
-        """The hypotheses of an audio file: the greedy one, or the ``n_best`` of a beam search.
+        self, audio: Audio, *, rate: int | None = None, decoder: Beam | None = None
+    ) -> Transcript:
+        """What was said in a recording: the best hypothesis, its words and characters timed.
 
-        Further ``settings`` of the beam as in ``beam_decode``; without a ``fusion`` among them the
-        language model in the model file is used, if there is one: where there is, a ``device``
-        needs ``fusion=None``. Each hypothesis knows when its words and characters were said. A
-        silent file gives one empty hypothesis, one of more than 20 s, which is read in pieces, a
-        single one. What a person should know of the recording is logged as a warning. AudioError
-        when the file cannot be used.
+        ``decoder`` None is greedy decoding; a ``Beam`` gives alternatives too, but of a recording
+        of more than 20 s, which is cut at pauses, only the best. Silence gives an empty text.
+        AudioError when the recording cannot be used; UserError for a language model that cannot.
         """
-        decode = greedy_decode
-        if beam_width is not None:
-            settings = {"fusion": self.fusion, **settings}
-            decode = partial(beam_decode, beam_width=beam_width, n_best=n_best, **settings)
-        (reading,) = Transcriber(self, decode)([path])
-        if reading.error:
-            raise reading.error
-        for note in reading.notes:
-            log.warning("note: %s: %s", path, note)
-        return reading.hypotheses
+        with self._recording(audio, rate) as recording:
+            ((_, transcript),) = self._transcribe([recording], decoder)
+        if isinstance(transcript, AudioError):
+            raise transcript
+        for note in transcript.notes:
+            log.warning("note: %s: %s", transcript.audio, note)
+        return transcript
 
-    def align(self, path, text: str) -> Transcript:
-        """When the words and characters of ``text`` were said in an audio file.
+    def transcribe_many(
+        self,
+        paths: Iterable[str | PathLike[str]],
+        *,
+        decoder: Beam | None = None,
+        on_progress: Callable[[float], object] = lambda seconds: None,
+    ) -> Iterator[tuple[str, Transcript | AudioError]]:
+        """(path, transcript) of each file, in order; an AudioError in place of what cannot be used.
 
-        AudioError when the file cannot be used or is silent, and for a text without a word, with
-        characters that the model has no class for, or too long; for a text before the model has
-        run. A recording of more than 20 s is read in pieces, as for ``transcribe``; a text is too
-        long for it at 2 · 10⁹ states of the lattice, about half an hour of speech.
+        Batched by length, in bounded memory, however many and long the files are. ``on_progress``
+        is called with the seconds of audio of each batch.
         """
-        most_samples = math.ceil(audio.duration_s(path) * self.processor.rate)
-        most_frames = self.model.output_lengths(self.processor.get_spectro_length(most_samples))
-        try:
-            spell_to_align(text, self.charmap, most_frames)
-            logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(path)
-            if int(logp.isfinite().sum()) == len(logp):
-                raise AudioError(path, "is silent: there is nothing to align")
-            clock = self.clock(n_samples)
-            found = align_text(logp, text, self.charmap, clock)
-        except AudioError:
-            raise
-        except UserError as error:
-            raise AudioError(path, str(error)) from None
-        text = " ".join(text.split())
+        return self._transcribe(paths, decoder, on_progress)
+
+    def align(self, audio: Audio, text: str, *, rate: int | None = None) -> Transcript:
+        """When the words and characters of ``text`` were said in a recording.
+
+        AudioError when the recording cannot be used or is silent. UserError for a text without a
+        word, with characters that the model has no class for, or too long for the recording: these
+        before the model runs. A recording of more than 20 s is read in pieces.
+        """
+        with self._recording(audio, rate) as recording:
+            name = _name_of(recording)
+            try:
+                spell_to_align(text, self.charmap, self._most_frames(recording))
+                logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(recording)
+                if int(logp.isfinite().sum()) == len(logp):
+                    raise AudioError(name, "is silent: there is nothing to align")
+                clock = self.clock(n_samples)
+                aligned = align_text(logp, text, self.charmap, clock)
+            except AudioError:
+                raise
+            except UserError as error:  # of the text
+                raise UserError(f"{name}: {error}") from None
         return Transcript(
-            str(path), clock.duration_s, text, found.logp, found.words, found.characters
+            audio=name,
+            duration_s=clock.duration_s,
+            text=" ".join(text.split()),
+            logp=aligned.logp,
+            words=aligned.words,
+            characters=aligned.characters,
         )
+
+    def _transcribe(
+        self,
+        recordings: Iterable[Recording],
+        decoder: Beam | None,
+        on_progress: Callable[[float], object] = lambda seconds: None,
+    ) -> Iterator[tuple[str, Transcript | AudioError]]:
+        decode_batch = partial(decode, beam=self.prepare(decoder))
+        names: list[str] = []
+
+        def named() -> Iterator[Recording]:
+            for recording in recordings:
+                names.append(_name_of(recording))
+                yield recording
+
+        transcriber = Transcriber(self, decode_batch, on_progress)
+        for number, reading in enumerate(transcriber(named())):
+            name = names[number]
+            yield name, reading.error or reading.transcript(name)
+
+    def _most_frames(self, recording: Recording) -> int:
+        """An upper bound on the output frames of a recording."""
+        rate = self.processor.rate
+        if isinstance(recording, Samples):
+            n_samples = len(recording.samples)
+        else:
+            n_samples = math.ceil(audio.duration_s(recording) * rate)
+        return int(self.model.output_lengths(self.processor.get_spectro_length(n_samples)))
+
+    def _samples(self, samples: np.ndarray | torch.Tensor, rate: int | None) -> Samples:
+        if isinstance(samples, torch.Tensor):
+            samples = samples.detach().cpu().numpy()
+        native_rate = self.processor.rate if rate is None else rate
+        return Samples("samples", audio.from_array(samples, native_rate, self.processor.rate))
+
+    @contextlib.contextmanager
+    def _recording(self, source: Audio, rate: int | None) -> Iterator[Recording]:
+        """The audio as the transcriber takes it; a file object is copied, since decoders seek."""
+        if isinstance(source, np.ndarray | torch.Tensor):
+            if rate is None:
+                raise ValueError("rate is missing: how many samples a second are there?")
+            yield self._samples(source, rate)
+        elif isinstance(source, str | PathLike):
+            yield source
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder, Path(str(getattr(source, "name", "audio"))).name)
+                with open(copy, "wb") as spool:
+                    shutil.copyfileobj(source, spool)
+                yield copy
+
+
+def _name_of(recording: Recording) -> str:
+    return recording.name if isinstance(recording, Samples) else str(recording)

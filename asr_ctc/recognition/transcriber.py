@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,10 +20,10 @@ from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.decoding.alignment import with_times
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
-from asr_ctc.recognition import pieces as segments
+from asr_ctc.recognition import pieces
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.pieces import Piece
-from asr_ctc.recognition.recording_notes import RecordingNotes
+from asr_ctc.recognition.recording_notes import RecordingNotes, TrainedSound
 from asr_ctc.text.charmap import CharMap
 
 
@@ -31,6 +32,9 @@ class Acoustics(Protocol):
 
     @property
     def charmap(self) -> CharMap: ...
+
+    @property
+    def trained_sound(self) -> TrainedSound | None: ...
 
     @property
     def processor(self) -> WaveformProcessor: ...
@@ -47,6 +51,7 @@ class Acoustics(Protocol):
 log = logging.getLogger("asr_ctc")
 
 POOL_S = 320.0  # audio that is held to make batches of like lengths
+BLOCK_S = 30.0  # of samples in memory that is cut at once
 BATCH_S = 80.0  # audio of a batch, padding counted
 
 
@@ -64,10 +69,32 @@ class Reading(NamedTuple):
     def transcript(self, name: str) -> Transcript:
         """The best hypothesis as the transcript of ``name``; the others are its alternatives."""
         best, *others = self.hypotheses
-        alternatives = [(other.text, other.logp) for other in others]
         return Transcript(
-            name, self.duration_s, best.text, best.logp, best.words, best.characters, alternatives
+            audio=name,
+            duration_s=self.duration_s,
+            text=best.text,
+            logp=best.logp,
+            words=best.words,
+            characters=best.characters,
+            alternatives=others,
+            score=best.score,
+            labels=best.labels,
+            notes=self.notes,
         )
+
+
+class Samples(NamedTuple):
+    """A recording in memory: samples (S,), float32, mono, at the model's rate."""
+
+    name: str
+    samples: np.ndarray
+
+    def blocks(self, rate: int) -> Iterator[np.ndarray]:
+        step = round(BLOCK_S * rate)
+        return (self.samples[i : i + step] for i in range(0, len(self.samples), step))
+
+
+Recording = str | PathLike[str] | Samples
 
 
 class _Part(NamedTuple):
@@ -82,7 +109,7 @@ class _Part(NamedTuple):
 class _Job:
     """A recording on its way. ``waiting`` is its latest part, whose end the next piece decides."""
 
-    file: Path
+    file: Path | Samples
     sound: RecordingNotes
     notes: list[str] = field(default_factory=list)
     n_samples: int = 0
@@ -112,10 +139,10 @@ class Transcriber:
         self.clock = recognizer.clock(0)
         self.grain = round(self.clock.step_s * self.rate)  # samples per output frame
 
-    def __call__(self, files: Iterable[Path]) -> Iterator[Reading]:
+    def __call__(self, files: Iterable[Recording]) -> Iterator[Reading]:
         """The reading of each file, in order, once it is whole.
 
-        A recording of more than 20 s is read in pieces (see segments.py). It has one hypothesis:
+        A recording of more than 20 s is read in pieces (see pieces.py). It has one hypothesis:
         the best ones of its pieces, one after the other, with a space between them. To a language
         model each piece is a sentence.
         """
@@ -137,7 +164,7 @@ class Transcriber:
         self._hear(pool)
         yield from map(self._reading, jobs)
 
-    def log_posteriors(self, file: Path) -> tuple[torch.Tensor, int]:
+    def log_posteriors(self, file: Recording) -> tuple[torch.Tensor, int]:
         """Log probabilities (T', V) of a whole recording, and its samples; or AudioError.
 
         Frames of pauses that are in no piece are blank, for certain.
@@ -158,17 +185,22 @@ class Transcriber:
             log.warning("note: %s: %s", file, note)
         return whole, job.n_samples
 
-    def _job(self, file: Path) -> _Job:
-        return _Job(Path(file), RecordingNotes(self.recognizer.trained_sound, self.rate))
+    def _job(self, file: Recording) -> _Job:
+        file = file if isinstance(file, Samples) else Path(file)
+        return _Job(file, RecordingNotes(self.recognizer.trained_sound, self.rate))
 
     def _pieces(self, job: _Job) -> Iterator[Piece]:
         needed = self.recognizer.processor.min_samples
-        blocks = audio.blocks(job.file, self.rate, notes=job.notes)
-        for piece in segments.cut(blocks, self.rate, self.grain):
+        blocks: Iterable[np.ndarray]
+        if isinstance(job.file, Samples):
+            name, blocks = job.file.name, job.file.blocks(self.rate)
+        else:
+            name, blocks = str(job.file), audio.blocks(job.file, self.rate, notes=job.notes)
+        for piece in pieces.cut(blocks, self.rate, self.grain):
             job.n_samples = piece.first + len(piece.samples)
             if job.n_samples < needed:
                 milliseconds = 1000 * needed / self.rate
-                raise AudioError(job.file, f"is shorter than one window of {milliseconds:g} ms")
+                raise AudioError(name, f"is shorter than one window of {milliseconds:g} ms")
             job.sound.add(piece.samples)
             yield piece
 
@@ -207,7 +239,7 @@ class Transcriber:
             if piece.start > piece.first:
                 shift = (piece.first - before.piece.first) // self.grain
                 n_shared = len(before.logp) - shift
-                begin = segments.seam(
+                begin = pieces.seam(
                     before.logp[shift:],
                     logp[:n_shared],
                     (piece.start - piece.first) // self.grain,

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from asr_ctc.recognition.recognizer import Recognizer
+
 
 @dataclass(frozen=True, kw_only=True)
 class BestEpoch:
@@ -36,6 +38,10 @@ class RunResult:
     @property
     def interrupted(self) -> bool:
         return self.signal is not None
+
+    def recognizer(self, device: str = "auto") -> Recognizer:
+        """The best model so far; UserError when no epoch has ended."""
+        return Recognizer.load(self.folder / "best_model.pt", device)
 
 
 @dataclass(frozen=True, kw_only=True)

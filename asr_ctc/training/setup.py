@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 
 import torch
 
-from asr_ctc import __version__
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.loss import ctc_objective
@@ -27,6 +26,7 @@ from asr_ctc.assembly.parts import (
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.log_mel import SpecAugment
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.version import VERSION
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
 from asr_ctc.corpus.corpus import Corpus, LeftOut, corpus_name, find_corpus
@@ -268,7 +268,7 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
         "command": shlex.join(["python", *command]) if command else "",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": {
-            "asr_ctc": __version__,
+            "asr_ctc": VERSION,
             "python": platform.python_version(),
             "torch": str(torch.__version__),
         },

@@ -16,6 +16,9 @@ from tests.helpers.command import REPOSITORY
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
+NAME = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+
 def with_capability(monkeypatch, *capability):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
 
@@ -110,14 +113,13 @@ def test_saved_activations_by_hand():
     assert saved.megabytes == 0
 
 
-@pytest.mark.parametrize("given", [None, "7"])
-def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
-    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
-    monkeypatch.setenv(name, given or "")
-    if given is None:
-        monkeypatch.delenv(name)
-    compute.use_processor()
-    assert os.environ[name] == (given or compute.PRIMITIVES_KEPT)
+@pytest.mark.parametrize(("given", "expected"), [({}, "128"), ({NAME: "7"}, "7")])
+def test_a_command_bounds_what_onednn_keeps_unless_told_otherwise(given, expected):
+    inherited = {name: value for name, value in os.environ.items() if name != NAME}
+    code = f"import os, asr_ctc.commands; print(os.environ[{NAME!r}])"
+    command = [sys.executable, "-c", code]
+    env = {**inherited, **given}
+    assert subprocess.check_output(command, env=env, cwd=REPOSITORY, text=True).strip() == expected
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")

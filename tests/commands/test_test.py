@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from asr_ctc import Recognizer
+from asr_ctc import Beam, Recognizer
 from asr_ctc.acoustic.model_file import load_model
 from tests.helpers.command import call
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
@@ -56,7 +56,9 @@ def marks_model(folder):
 
 def test_beam_search_lists_readings_best_first_without_sentence_marks(folder, marks_model):
     clip = "data/toy-1.0/fr/clips/toy_test_1.mp3"
-    found = Recognizer.load(folder / marks_model, "cpu").transcribe(folder / clip, 12, n_best=12)
+    asr = Recognizer.load(folder / marks_model, "cpu")
+    transcript = asr.transcribe(folder / clip, decoder=Beam(width=12, n_best=12))
+    found = [transcript, *transcript.alternatives]
     assert any({16, 2} & set(hypothesis.labels) for hypothesis in found)  # marks were there
 
     words = f"test --modelpath {marks_model} --audiofile {clip} --beamsearch --beamwidth 12"

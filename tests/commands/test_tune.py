@@ -8,11 +8,11 @@ import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.assembly import tuning as tune
-from asr_ctc.assembly.decoder import fusion_of
+from asr_ctc.assembly.decoder import make_beam
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.info import run_info
 from asr_ctc.config.load import make_config
-from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.beam import Beam, beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
@@ -109,7 +109,8 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
         return [h.score for h in beam_decode(frames[None], [12], charmap, 5, fusion=fusion)[0]]
 
     def of(file=None, **flags):
-        return fusion_of(make_config(file or {}, flags), charmap, stored)
+        beam = make_beam(make_config(file or {}, {"beamsearch": True, **flags}), stored)
+        return beam.prepared(charmap, stored).fusion
 
     assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
     heavier = {**WEIGHTS, "lm_weight": 2.0}
@@ -124,8 +125,8 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
     expected = scores(fuse(other, charmap, **defaults))
     assert scores(of(lm=str(tmp_path / "other.arpa"))) == pytest.approx(expected, abs=1e-4)
     recognizer = Recognizer(replace(tiny_model, language_model=stored))
-    assert scores(recognizer.fusion) == scores(of())
-    assert Recognizer(tiny_model).fusion is None
+    assert scores(recognizer.prepare(Beam()).fusion) == scores(of())
+    assert Recognizer(tiny_model).prepare(Beam()).fusion is None
 
 
 def unsure(text: str, heard: str, charmap: CharMap, belief=0.45, least=1e-4) -> np.ndarray:

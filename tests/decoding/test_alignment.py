@@ -14,6 +14,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding import alignment, viterbi
 from asr_ctc.decoding.alignment import align_text, best_path, spell, with_times, words_of
+from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.models import CTCModel
@@ -293,7 +294,7 @@ def test_a_recognizer_times_what_it_reads_and_what_it_is_told(recognizer, toy_ro
     aligned = recognizer.align(path, "Abc de")
     assert [word.text for word in aligned.words] == ["Abc", "de"]
     assert [c.text for c in aligned.characters] == list("abcde")
-    hypothesis = recognizer.transcribe(path, beam_width=3)[0]
+    hypothesis = recognizer.transcribe(path, decoder=Beam(width=3))
     assert "".join(c.text for c in hypothesis.characters) == hypothesis.text.replace(" ", "")
     for timed in (aligned.words, aligned.characters, hypothesis.words, hypothesis.characters):
         times = [t for item in timed for t in (item.start_s, item.end_s)]

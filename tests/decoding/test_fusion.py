@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.assembly.decoder import fusion_of
+from asr_ctc.assembly.decoder import make_beam
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding import fusion as fusing
@@ -326,7 +326,7 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
         lexicon=True,
         hotwords=["AB:2", "bb:-1"],
     )
-    config = make_config(values, {})
+    config = make_config({**values, "beamsearch": True}, {})
     fusion = fuse(
         model,
         CHARMAP,
@@ -338,9 +338,13 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
     )
     frames = random_frames(np.random.default_rng(5), 9)
     expected = {h.labels: h.score for h in decode(frames, fusion, 20)}
-    found = decode(frames, fusion_of(config, CHARMAP), 20)
+    found = decode(frames, fusion_of(config), 20)
     assert {h.labels: h.score for h in found} == pytest.approx(expected, abs=1e-4)
-    assert fusion_of(make_config({}, {}), CHARMAP) is None
+    assert fusion_of(make_config({}, {"beamsearch": True})) is None
+
+
+def fusion_of(config):
+    return make_beam(config).prepared(CHARMAP).fusion
 
 
 @pytest.mark.parametrize(
@@ -355,4 +359,4 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
 )
 def test_settings_that_make_none_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
-        fusion_of(make_config({}, settings), CHARMAP)
+        fusion_of(make_config({}, {"beamsearch": True, **settings}))

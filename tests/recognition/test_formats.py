@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.config.load import settings
-from asr_ctc.decoding.hypothesis import Timed
+from asr_ctc.decoding.hypothesis import Hypothesis, Timed
 from asr_ctc.recognition.formats import (
     CUE_S,
     FORMATS,
@@ -63,7 +63,8 @@ def test_json():
 
 
 def test_other_readings_are_in_the_json():
-    several = Transcript("a.wav", 1.0, "un", -0.1, (), (), [("une", -2.3456)])
+    others = [Hypothesis("une", (1,), -2.3456)]
+    several = Transcript("a.wav", 1.0, "un", -0.1, (), (), others)
     assert json.loads(as_json(several))["alternatives"] == [{"text": "une", "logp": -2.346}]
 
 

@@ -1,4 +1,6 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from asr_ctc.acoustic.model_file import save_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.decoding.alignment import align_text
-from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.beam import Beam, decode
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.selection import prepare_split
+from asr_ctc.recognition.formats import FORMATS
 from asr_ctc.scoring.evaluation import evaluate
 from asr_ctc.text.charmap import CharMap
 
@@ -37,9 +40,9 @@ def corpus(toy_root):
 def test_the_two_lines_of_the_readme(recognizer, tiny_model, tmp_path, corpus):
     assert asr_ctc.Recognizer is Recognizer
     save_model(tmp_path / "best_model.pt", tiny_model)
-    (hypothesis,) = asr_ctc.Recognizer.load(tmp_path / "best_model.pt").transcribe(corpus.file(0))
-    assert isinstance(hypothesis, Hypothesis) and hypothesis.logp < 0
-    assert not set(hypothesis.text) & set("¬¶¦")
+    transcript = asr_ctc.Recognizer.load(tmp_path / "best_model.pt").transcribe(corpus.file(0))
+    assert isinstance(transcript, asr_ctc.Transcript) and transcript.logp < 0
+    assert not set(transcript.text) & set("¬¶¦")
     with pytest.raises(AttributeError, match="no attribute 'Recogniser'"):
         _ = asr_ctc.Recogniser
 
@@ -62,13 +65,124 @@ def test_transcripts_are_those_of_the_decoders(recognizer, corpus):
     path = corpus.file(1)
     logp = recognizer.log_posteriors(audio.load(path))[None]
     lengths, charmap = [logp.shape[1]], recognizer.charmap
-    assert recognizer.transcribe(path) == greedy_decode(logp, lengths, charmap)[0]
-    hypotheses = recognizer.transcribe(path, beam_width=7, n_best=3)
-    assert hypotheses == beam_decode(logp, lengths, charmap, 7, 3)[0] and len(hypotheses) == 3
-    batch = recognizer.transcribe(path, beam_width=7, n_best=3, device="cpu")
+    greedy = greedy_decode(logp, lengths, charmap)[0]
+    assert hypotheses_in(recognizer.transcribe(path)) == greedy
+    beam = Beam(width=7, n_best=3)
+    hypotheses = hypotheses_in(recognizer.transcribe(path, decoder=beam))
+    assert hypotheses == decode(logp, lengths, charmap, beam)[0] and len(hypotheses) == 3
+    batch = hypotheses_in(recognizer.transcribe(path, decoder=replace(beam, device="cpu")))
     assert [h.labels for h in batch] == [h.labels for h in hypotheses]
-    assert len(recognizer.transcribe(path, beam_width=20)) == 10
+    assert len(hypotheses_in(recognizer.transcribe(path, decoder=Beam(width=20)))) == 10
     assert [h.logp for h in hypotheses] == sorted((h.logp for h in hypotheses), reverse=True)
+
+
+def hypotheses_in(transcript) -> list[Hypothesis]:
+    best = Hypothesis(transcript.text, transcript.labels, transcript.logp)
+    return [best, *transcript.alternatives]
+
+
+def test_samples_and_file_objects_are_transcribed_like_files(recognizer, corpus):
+    path = corpus.file(0)
+    expected = recognizer.transcribe(path)
+    samples = audio.load(path)
+    stereo = np.stack([samples, samples], axis=1)
+    for source in samples, torch.from_numpy(samples), stereo, samples.astype(np.float64):
+        transcript = recognizer.transcribe(source, rate=16_000)
+        assert (transcript.text, transcript.logp) == (expected.text, expected.logp)
+        assert (transcript.words, transcript.audio) == (expected.words, "samples")
+    with open(path, "rb") as file:
+        assert recognizer.transcribe(file).text == expected.text
+    aligned = recognizer.align(samples, "abc de", rate=16_000)
+    assert aligned.words == recognizer.align(path, "abc de").words
+    whole = np.round(samples * 2**15).clip(-(2**15), 2**15 - 1)
+    integers = recognizer.transcribe(whole.astype(np.int16), rate=16_000)
+    floats = recognizer.transcribe((whole / 2**15).astype(np.float32), rate=16_000)
+    assert (integers.text, integers.logp) == (floats.text, floats.logp)
+
+
+def test_samples_of_another_rate_are_resampled(recognizer):
+    tone = 0.1 * np.sin(np.arange(48_000) * 0.05).astype(np.float32)
+    assert recognizer.transcribe(tone, rate=48_000).duration_s == 1.0
+    assert len(recognizer.log_posteriors(tone, rate=48_000)) == len(
+        recognizer.log_posteriors(tone[:16_000])
+    )
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "problem"),
+    [
+        (np.zeros(1000), None, "rate is missing"),
+        (np.zeros(0), 16_000, r"shape \(0,\)"),
+        (np.zeros((1, 2, 3)), 16_000, r"shape \(1, 2, 3\)"),
+        (np.full(1000, np.nan), 16_000, "NaN"),
+        (np.zeros(1000, bool), 16_000, "samples are bool"),
+        (np.zeros(1000), 0, "rate is 0"),
+    ],
+)
+def test_impossible_samples_are_refused(recognizer, samples, rate, problem):
+    with pytest.raises(ValueError, match=problem):
+        recognizer.transcribe(samples, rate=rate)
+
+
+def test_many_files_give_transcripts_and_errors_in_order(recognizer, corpus, tmp_path):
+    (tmp_path / "text.mp3").write_text("no audio")
+    paths = [corpus.file(0), tmp_path / "text.mp3", corpus.file(1), tmp_path / "missing.wav"]
+    heard = []
+    results = list(recognizer.transcribe_many(paths, on_progress=heard.append))
+    assert [path for path, _ in results] == list(map(str, paths))
+    for (path, result), is_error in zip(results, [False, True, False, True], strict=True):
+        assert isinstance(result, AudioError) == is_error
+        if not is_error:
+            assert result.text == recognizer.transcribe(path).text
+    assert sum(heard) == pytest.approx(sum(r.duration_s for _, r in results[::2]))
+
+
+def test_threads_may_share_a_recognizer(recognizer, corpus):
+    paths = [corpus.file(i) for i in range(4)] * 3
+    decoders = [None, Beam(width=4), Beam(width=4, hotwords={"abc": 3.0})] * 4
+    expected = [recognizer.transcribe(p, decoder=d) for p, d in zip(paths, decoders, strict=True)]
+    with ThreadPoolExecutor(4) as threads:
+        transcripts = list(
+            threads.map(
+                lambda job: recognizer.transcribe(job[0], decoder=job[1]),
+                zip(paths, decoders, strict=True),
+            )
+        )
+    assert [t.text for t in transcripts] == [t.text for t in expected]
+    assert [t.words for t in transcripts] == [t.words for t in expected]
+
+
+def test_a_transcript_is_written_in_every_format(recognizer, corpus):
+    transcript = recognizer.transcribe(corpus.file(0))
+    for name, format in FORMATS.items():
+        assert transcript.to(name) == format.header + format.write(transcript)
+    with pytest.raises(ValueError, match="'doc'; needed one of text, json"):
+        transcript.to("doc")
+
+
+def test_a_decoder_reads_its_language_model_once(recognizer, corpus, tmp_path):
+    (tmp_path / "toy.arpa").write_text(ARPA)
+    beam = Beam(width=4, lm=tmp_path / "toy.arpa", lm_weight=2.0)
+    first = recognizer.transcribe(corpus.file(0), decoder=beam)
+    (tmp_path / "toy.arpa").unlink()
+    again = recognizer.transcribe(corpus.file(0), decoder=replace(beam))
+    assert first == again and math.isfinite(first.score) and first.score != first.logp
+    with pytest.raises(UserError, match="toy.arpa"):
+        recognizer.transcribe(corpus.file(0), decoder=replace(beam, lm_weight=1.0))
+
+
+ARPA = """\\data\\
+ngram 1=5
+
+\\1-grams:
+-1.0 <unk>
+-99 <s>
+-1.0 </s>
+-0.5 abc
+-0.7 de
+
+\\end\\
+"""
 
 
 def test_a_split_is_read_like_its_files(recognizer, corpus):
@@ -79,7 +193,7 @@ def test_a_split_is_read_like_its_files(recognizer, corpus):
     assert sorted(clip.id for clip in evaluation.clips) == [corpus.path(i) for i in range(4)]
     for clip in evaluation.clips:
         alone = recognizer.transcribe(corpus.folder / "clips" / clip.id)
-        assert [h.text for h in clip.hypotheses] == [h.text for h in alone]
+        assert [h.text for h in clip.hypotheses] == [alone.text]
 
 
 def test_what_cannot_be_read_is_scored_as_empty(recognizer, toy_folder):
@@ -132,30 +246,30 @@ def test_what_cannot_be_learnt_is_scored_like_any_other(recognizer, toy_folder):
     assert (scores.n_clips, scores.n_empty_references) == (5, 1)
     assert any(clip.hypotheses[0].labels for clip in evaluation.clips)
     for name, clip in clips.items():
-        labels = recognizer.transcribe(corpus.folder / "clips" / name)[0].labels
+        labels = recognizer.transcribe(corpus.folder / "clips" / name).labels
         assert clip.hypotheses[0].labels == labels
 
 
-@pytest.mark.parametrize("beam_width", [None, 5])
-def test_silence_is_one_empty_hypothesis(recognizer, tmp_path, beam_width):
+@pytest.mark.parametrize("decoder", [None, Beam(width=5)])
+def test_silence_is_one_empty_hypothesis(recognizer, tmp_path, decoder):
     path = tmp_path / "silent.wav"
     for samples in np.zeros(16_000), np.full(16_000, 1e-5):
         soundfile.write(path, samples, 16_000, subtype="FLOAT")
-        assert recognizer.transcribe(path, beam_width) == [Hypothesis("", (), 0.0)]
+        transcript = recognizer.transcribe(path, decoder=decoder)
+        assert hypotheses_in(transcript) == [Hypothesis("", (), 0.0)]
 
 
 @pytest.mark.parametrize(("ending", "rate", "channels"), [("wav", 44_100, 2), ("flac", 8_000, 1)])
 def test_any_format_rate_and_channel_count(recognizer, tmp_path, ending, rate, channels):
     noise = 0.1 * np.random.default_rng(0).standard_normal((rate, channels))
     soundfile.write(tmp_path / f"a.{ending}", noise, rate)
-    (hypothesis,) = recognizer.transcribe(tmp_path / f"a.{ending}")
-    assert hypothesis.logp < 0
+    assert recognizer.transcribe(tmp_path / f"a.{ending}").logp < 0
 
 
 def test_clips_of_one_window(recognizer, tmp_path):
     noise = 0.1 * np.random.default_rng(0).standard_normal(640)
     soundfile.write(tmp_path / "a.wav", noise, 16_000)
-    assert len(recognizer.transcribe(tmp_path / "a.wav")) == 1
+    assert recognizer.transcribe(tmp_path / "a.wav").duration_s == 0.04
     soundfile.write(tmp_path / "b.wav", noise[:-1], 16_000)
     with pytest.raises(AudioError, match="b.wav: is shorter than one window of 40 ms"):
         recognizer.transcribe(tmp_path / "b.wav")

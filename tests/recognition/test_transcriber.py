@@ -366,7 +366,7 @@ def test_folders_and_patterns_in_a_format(place, capsys):
     status, out, err = transcribe(capsys, "in", "in/*.mp3", "--format", "jsonl")
     found = [json.loads(line) for line in out.splitlines()]
     assert status == 0 and [entry["audio"] for entry in found] == ["in/a.mp3", "in/b.mp3"]
-    alone = Recognizer.load("m.pt", "cpu").transcribe("in/b.mp3")[0]
+    alone = Recognizer.load("m.pt", "cpu").transcribe("in/b.mp3")
     assert found[1]["text"] == alone.text
     assert [word["word"] for word in found[1]["words"]] == [word.text for word in alone.words]
     assert re.search(r"2 of 2 recordings, \d+ s, transcribed in .* times real time", err)

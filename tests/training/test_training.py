@@ -264,7 +264,7 @@ def test_the_model_file_is_that_of_the_best_epoch(first, toy_root):
 
     dev = prepare_split(toy_root / "toy-1.0" / "fr", "dev")
     recognizer = Recognizer.load(first / "best_model.pt", "cpu")
-    hypotheses = [recognizer.transcribe(dev.file(i))[0].text for i in range(len(dev))]
+    hypotheses = [recognizer.transcribe(dev.file(i)).text for i in range(len(dev))]
     scores = error_rates([dev.sentence(i) for i in range(len(dev))], hypotheses)
     assert (scores.cer, scores.wer) == (best["dev_cer"], best["dev_wer"])
 

@@ -1,0 +1,3 @@
+"""The version of asr_ctc."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,25 @@
+"""`asr_ctc.train(...)`: a run from Python."""
+
+from os import PathLike
+
+import yaml
+
+from asr_ctc.config.load import make_config, parse_yaml, read_yaml
+from asr_ctc.training.loop import train as train_from_config
+from asr_ctc.training.result import RunResult
+
+
+def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
+    """Trains as `main_ctc.py train` does; ``settings`` are its flags, ``config`` its YAML file.
+
+        run = asr_ctc.train("digits.yaml", datasetroot="corpora", num_epochs=10)
+        asr = run.recognizer()
+
+    Ctrl-C and SIGTERM interrupt it, after which ``resume_from=run.folder`` resumes it. It seeds
+    torch and sets the threads of this process. UserError names what is wrong with settings, corpus
+    or folder.
+    """
+    file_values = read_yaml(config) if config is not None else {}
+    plain = {name: str(v) if isinstance(v, PathLike) else v for name, v in settings.items()}
+    flags = parse_yaml(yaml.safe_dump(plain), "train()")
+    return train_from_config(make_config(file_values, flags))

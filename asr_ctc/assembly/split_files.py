@@ -5,8 +5,6 @@ to one split; a clip whose speaker and sentence went to different ones is exclud
 is drawn first, then dev from what is left; train is all that neither has touched.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -168,14 +166,8 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """(header line, or nothing; the records) of a table as they are written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
-        records = (_csv_line(record).encode() for record in csv_records(file))
+        records = (f"{record.raw}\n".encode() for record in csv_records(file))
         return next(records), records
     blocks = line_blocks(file)
     records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
     return next(records) if file.suffix == ".tsv" else b"", records
-
-
-def _csv_line(record: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(record)
-    return text.getvalue()

@@ -2,7 +2,7 @@
 
 import contextlib
 import ctypes
-import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -17,6 +17,11 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.loading.batch import Batch, BatchCollate
 
+DYING_S = 1.0  # from the first sign of a worker's death to its end, at most
+KILLED_BECAUSE = {
+    "SIGKILL": ", as the system does when memory runs out",
+    "SIGBUS": ", as when /dev/shm is full",
+}
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -104,7 +109,10 @@ class _Loader(DataLoader):
             before = signal.signal(number, lambda *_: self._refuse_dead_worker())
         try:
             yield
-        except RuntimeError:  # of torch, which looks every few seconds
+        except (RuntimeError, OSError, EOFError):  # such as of a connection to a dying worker
+            if self._iterator is not None:
+                ends = [worker.sentinel for worker in self._iterator._workers]
+                multiprocessing.connection.wait(ends, DYING_S)
             self._refuse_dead_worker()
             raise
         finally:
@@ -128,8 +136,7 @@ def _how_it_ended(exit_code: int) -> str:
     if exit_code > 0:
         return f"ended with status {exit_code}"
     name = signal.Signals(-exit_code).name
-    why = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"was killed by {name}{why}"
+    return f"was killed by {name}{KILLED_BECAUSE.get(name, '')}"
 
 
 @contextlib.contextmanager
@@ -174,6 +181,9 @@ def _follow_the_main_process(worker_id: int) -> None:
     ``_stops_postponed``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGBUS", "SIGSEGV", "SIGFPE"):  # torch prints a line of its own at these
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     if sys.platform == "linux":
         threading.Thread(target=_end_when_the_main_process_asks, daemon=True).start()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -45,7 +45,7 @@ def log_epoch(
     epoch = metrics["epoch"]
     log.info(
         "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
-        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s",
+        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s%s",
         epoch,
         run.config.training.num_epochs,
         metrics["train_loss"],
@@ -58,6 +58,7 @@ def log_epoch(
         metrics["epoch_s"],
         100 * metrics["data_wait_share"],
         f"  {metrics['clips_left_out']} clips left out" if metrics["clips_left_out"] else "",
+        f"  {len(dev.left_out)} dev clips left out" if dev.left_out else "",
         f"  {metrics['steps_skipped']} steps skipped" if metrics["steps_skipped"] else "",
         "  best" if is_best else "",
     )

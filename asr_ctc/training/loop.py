@@ -344,6 +344,7 @@ def end_epoch(
         "epoch": state.epoch,
         **state.sums.metrics(run.world, run.device),
         **dev_metrics(dev),
+        "dev_clips_left_out": len(dev.left_out),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],

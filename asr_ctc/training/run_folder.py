@@ -47,9 +47,7 @@ def make_run_folder(config: Config) -> Path:
             (base / name).mkdir(parents=True, exist_ok=True)
             check_run_folder(config)  # again: another run may have taken it meanwhile
             if any((base / name).iterdir()):
-                log.info(
-                    "%s: its run, which ended before its first save, begins again", base / name
-                )
+                log.info("%s: its run ended before its first save and begins again", base / name)
             return base / name
         stem = f"{config.corpus.lang}_{shape.cell_type}_{shape.nlayers_rnn}x{shape.nhidden_rnn}"
         for number in range(10**6):

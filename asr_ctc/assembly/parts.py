@@ -16,7 +16,7 @@ from asr_ctc.base.printable import all_shown, shown
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.loading.feature_cache import FeatureCache, open_caches
+from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def make_processor(
 
 def make_caches(
     config: Config, corpora: Sequence[Corpus], augmentation: Augmentation | None
-) -> list[FeatureCache | None]:
+) -> Sequence[FeatureCache | Rounding | None]:
     """The cache of each split that ``--cache_dir`` asks for; None where nothing is cached."""
     where = config.corpus
     if where.cache_dir is None:

@@ -1,11 +1,14 @@
 """Clips to batches: a pair of PackedSequences."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
+from torch.utils.data import get_worker_info
 
 from asr_ctc.corpus.corpus import LeftOut
 
@@ -61,30 +64,34 @@ class Batch:
         return self._map(lambda part: part.pin_memory())
 
     def _map(self, change: Callable[[PackedSequence], PackedSequence]) -> "Batch":
-        if self.spectrograms is None:
+        if self.spectrograms is None or self.transcripts is None:
             return self
         return replace(
             self, spectrograms=change(self.spectrograms), transcripts=change(self.transcripts)
         )
 
     def __reduce__(self):
-        """From a worker only the spectrograms travel as a tensor, in shared memory.
+        """From a worker only the spectrograms travel in shared memory, if there was room in it.
 
         Handing over a tensor costs a millisecond, whatever its size: more than all else that there
-        is to do for a batch from the feature cache. The small ones travel as bytes.
+        is to do for a batch from the feature cache. The small ones travel as bytes, as do the
+        spectrograms when they are not in shared memory.
         """
         about = (self.ids, self.sentences, self.durations, self.has_labels, self.left_out)
-        if self.spectrograms is None:
+        if self.spectrograms is None or self.transcripts is None:
             return Batch, (None, None, *about)
+        frames = self.spectrograms.data
         small = (*self.spectrograms[1:], *self.transcripts)
         arrays = [None if tensor is None else tensor.numpy() for tensor in small]
-        return _batch_of, (self.spectrograms.data, arrays, about)
+        return _batch_of, (frames if frames.is_shared() else frames.numpy(), arrays, about)
 
 
-def _batch_of(frames: torch.Tensor, arrays: list, about: tuple) -> Batch:
+def _batch_of(frames: torch.Tensor | np.ndarray, arrays: list, about: tuple) -> Batch:
     """What ``Batch.__reduce__`` took apart."""
-    small = [None if array is None else torch.from_numpy(array) for array in arrays]
-    return Batch(PackedSequence(frames, *small[:3]), PackedSequence(*small[3:]), *about)
+    small: list = [None if array is None else torch.from_numpy(array) for array in arrays]
+    return Batch(
+        PackedSequence(torch.as_tensor(frames), *small[:3]), PackedSequence(*small[3:]), *about
+    )
 
 
 class BatchCollate:
@@ -96,6 +103,11 @@ class BatchCollate:
         spectrograms = transcripts = None
         if clips:
             spectrograms = pack_sequence([clip.features for clip in clips])
+            if get_worker_info() is not None:
+                # The /dev/shm of a container may be small, and a worker that notices only when it
+                # hands the batch over would leave the main process waiting for ever.
+                with contextlib.suppress(RuntimeError):
+                    spectrograms.data.share_memory_()
             transcripts = pack_sequence([clip.labels for clip in clips], enforce_sorted=False)
         return Batch(
             spectrograms,

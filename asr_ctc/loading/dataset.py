@@ -12,7 +12,7 @@ from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.corpus.corpus import Corpus, LeftOut
 from asr_ctc.loading.batch import Clip
-from asr_ctc.loading.feature_cache import FeatureCache
+from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
@@ -40,7 +40,7 @@ class ClipDataset(Dataset):
         for_training: bool = False,
         output_lengths: Callable | None = None,
         augmentation: Augmentation | None = None,
-        cache: FeatureCache | None = None,
+        cache: FeatureCache | Rounding | None = None,
     ):
         if augmentation is not None and cache is not None:
             raise ValueError("features of augmented waveforms cannot be kept in a cache")

@@ -16,7 +16,6 @@ import io
 import json
 import logging
 import mmap
-import multiprocessing
 import os
 import re
 import shutil
@@ -56,19 +55,29 @@ class Flag:
     """Up or down for a process and its workers together, so that a thing is said once."""
 
     def __init__(self):
-        self._value = multiprocessing.Value("b", 0)
+        self._shared = mmap.mmap(-1, 1)  # needs no /dev/shm, unlike what has a lock
 
     def __reduce__(self):
-        return Flag, ()  # locks cannot be sent to workers that are not forked: they have their own
+        return Flag, ()  # memory is not shared with workers that are not forked: they have theirs
 
     def __bool__(self) -> bool:
-        return bool(self._value.value)
+        return bool(self._shared[0])
 
     def put_up(self) -> bool:
-        """True for the one who put it up."""
-        with self._value.get_lock():
-            was_up, self._value.value = self._value.value, 1
+        """True for the one who put it up; for two who do so within a microsecond, perhaps."""
+        was_up, self._shared[0] = self._shared[0], 1
         return not was_up
+
+
+class Rounding:
+    """Where a cache cannot be made: its numbers without its files, so that no run differs."""
+
+    def get(
+        self, row: int, file: Path, compute: Callable[[], tuple[torch.Tensor, int]]
+    ) -> tuple[torch.Tensor, int]:
+        """As FeatureCache.get."""
+        features, n_samples = compute()
+        return _decibels(_halves(features)), n_samples
 
 
 class FeatureCache:
@@ -86,7 +95,8 @@ class FeatureCache:
         self.folder = Path(cache_dir) / f"{name}-{fingerprint(corpus, settings)}"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._records_bytes = RECORD.size * len(n_frames)
-        self._records, self._shards = None, {}
+        self._records: io.FileIO | None = None
+        self._shards: dict[int, Shard] = {}
         self._open_records()
         self._last_row = len(n_frames) - 1
         self._full, self._damaged, self._overlong = Flag(), Flag(), Flag()
@@ -125,11 +135,11 @@ class FeatureCache:
         kept = self._read(row, stamp) if stamp else None
         if kept is None:
             features, n_samples = compute()
-            kept = (features - CENTRE_DB).half(), n_samples
+            kept = _halves(features), n_samples
             if stamp and row <= self._last_row and not self._full:
                 self._write(row, stamp, *kept)
         halves, n_samples = kept
-        return halves.float().add_(CENTRE_DB), n_samples
+        return _decibels(halves), n_samples
 
     # ------------------------------------------------------------------------ reading, writing
 
@@ -209,6 +219,14 @@ class FeatureCache:
         return self._shards[number]
 
 
+def _halves(decibels: torch.Tensor) -> torch.Tensor:
+    return (decibels - CENTRE_DB).half()
+
+
+def _decibels(halves: torch.Tensor) -> torch.Tensor:
+    return halves.float().add_(CENTRE_DB)
+
+
 def _slot_frames(corpus: Corpus, settings: FeatureSettings) -> np.ndarray:
     """Frames (N,) that the slot of each row of the columns has room for."""
     durations = np.nan_to_num(corpus.duration_s.astype(np.float64))
@@ -259,11 +277,12 @@ def _write_whole(file: io.FileIO, data, offset: int) -> None:
 
 def open_caches(
     cache_dir: str, corpora: Sequence[Corpus], settings: FeatureSettings, *, max_gb: float
-) -> list[FeatureCache | None]:
+) -> Sequence[FeatureCache | Rounding]:
     """A cache for each split, below ``max_gb`` (10^9 bytes) together with what is there already.
 
     Says how large they get and where they are. Where there is no room for all, the first clips are
-    kept. A full disk makes them None, with a warning; UserError when the folder cannot be written.
+    kept. On a full disk they keep nothing, with a warning. UserError when the folder cannot be
+    written.
     """
     root = Path(cache_dir)
     try:
@@ -272,7 +291,7 @@ def open_caches(
     except OSError as error:
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
-            return [None] * len(corpora)
+            return [Rounding() for _ in corpora]
         raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
     folders = {path.parent for path in root.glob("*/records")}
     ours = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))

@@ -1,19 +1,27 @@
 """Batches made by worker processes."""
 
+import contextlib
 import ctypes
-import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from asr_ctc.base.errors import UserError
 from asr_ctc.base.processors import n_usable_cores
-from asr_ctc.loading.batch import BatchCollate
+from asr_ctc.loading.batch import Batch, BatchCollate
 
+DYING_S = 1.0  # from the first sign of a worker's death to its end, at most
+KILLED_BECAUSE = {
+    "SIGKILL": ", as the system does when memory runs out",
+    "SIGBUS": ", as when /dev/shm is full",
+}
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -24,7 +32,8 @@ def make_loader(
 
     ``n_threads`` worker processes make them, at most as many as there are usable cores; 0 makes
     them in this process. ``pin_memory`` is for batches that go to a GPU: their copy overlaps with
-    computing. torch's global random state is neither read nor changed.
+    computing. torch's global random state is neither read nor changed. Iterating raises WorkerDied
+    when a worker is killed, UserError when none can be started.
     """
     n_workers = min(n_threads, n_usable_cores())
     return _Loader(
@@ -41,17 +50,126 @@ def make_loader(
     )
 
 
+class WorkerDied(UserError):
+    """A worker process has ended while its loader needed it."""
+
+
+class _WorkerBatches(_MultiProcessingDataLoaderIter):
+    """torch's own, which may end half made or without one of its workers."""
+
+    def _shutdown_workers(self) -> None:
+        with contextlib.suppress(AttributeError):  # half made
+            super()._shutdown_workers()
+
+    def kill(self) -> None:
+        """Nobody waits for the others, who may wait for a lock that the dead one has."""
+        for worker in self._workers:
+            worker.kill()
+        self._shutdown = True
+
+
 class _Loader(DataLoader):
-    """Its workers begin with SIGTERM blocked, hence also the threads that torch starts in them."""
+    """Raises WorkerDied, but only while a batch is awaited, never within what is done with one."""
 
     def __iter__(self):
-        if sys.platform != "linux":
+        if self.num_workers == 0:
             return super().__iter__()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
-            return super().__iter__()
+            with self._deaths_raise(), _stops_postponed():
+                batches = super().__iter__()
+        except OSError as error:
+            raise UserError(
+                f"worker processes cannot be started ({error.strerror or error}), which need a "
+                "/dev/shm that can be written, memory and a free process number: use --nthreads 0"
+            ) from None
+        return self._watched(batches)
+
+    def _get_iterator(self):
+        return _WorkerBatches(self) if self.num_workers else super()._get_iterator()
+
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            with self._deaths_raise():
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    @contextlib.contextmanager
+    def _deaths_raise(self):
+        """A death is noticed at once, even when what is read from the worker breaks off.
+
+        torch's own handler of SIGCHLD, which is left out, raises in the middle of anything.
+        """
+        self._refuse_dead_worker()
+        is_main = threading.current_thread() is threading.main_thread()
+        number = getattr(signal, "SIGCHLD", None) if is_main else None
+        before = None
+        if number:
+            before = signal.signal(number, lambda *_: self._refuse_dead_worker())
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError):  # such as of a connection to a dying worker
+            if self._iterator is not None:
+                ends = [worker.sentinel for worker in self._iterator._workers]
+                multiprocessing.connection.wait(ends, DYING_S)
+            self._refuse_dead_worker()
+            raise
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            if number:
+                signal.signal(number, before or signal.SIG_DFL)
+
+    def _refuse_dead_worker(self) -> None:
+        if self._iterator is None:
+            return
+        for worker in self._iterator._workers:
+            if worker.exitcode:
+                how = _how_it_ended(worker.exitcode)
+                self._iterator.kill()
+                raise WorkerDied(
+                    f"a worker process that loads audio {how}: use fewer (--nthreads), or none "
+                    "(--nthreads 0)"
+                )
+
+
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code > 0:
+        return f"ended with status {exit_code}"
+    name = signal.Signals(-exit_code).name
+    return f"was killed by {name}{KILLED_BECAUSE.get(name, '')}"
+
+
+@contextlib.contextmanager
+def _stops_postponed():
+    """Ctrl-C and SIGTERM take effect at its end: no worker and no loader stays half made.
+
+    The workers that start inside begin with SIGTERM blocked, hence also the threads that torch
+    starts in them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, lambda number, frame: received.append(number))
+        with _sigterm_blocked() if sys.platform == "linux" else contextlib.nullcontext():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
+
+
+@contextlib.contextmanager
+def _sigterm_blocked():
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _follow_the_main_process(worker_id: int) -> None:
@@ -60,13 +178,17 @@ def _follow_the_main_process(worker_id: int) -> None:
     A terminal sends Ctrl-C to all of them; torchrun and job schedulers do so with SIGTERM (which
     is left to the main process on Linux only). A worker ends with the main one even when that is
     killed: torch watches for it, but not from the worker's first moment on. SIGTERM is blocked: see
-    ``_Loader``.
+    ``_stops_postponed``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGBUS", "SIGSEGV", "SIGFPE"):  # torch prints a line of its own at these
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     if sys.platform == "linux":
         threading.Thread(target=_end_when_the_main_process_asks, daemon=True).start()
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != multiprocessing.parent_process().pid:
+        parent = multiprocessing.parent_process()
+        if parent is None or os.getppid() != parent.pid:
             os._exit(1)
 
 

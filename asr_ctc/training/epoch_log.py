@@ -1,5 +1,6 @@
 """What an epoch writes for people to read: the log, tensorboard, metrics.jsonl."""
 
+import contextlib
 import html
 import json
 import logging
@@ -9,15 +10,16 @@ from pathlib import Path
 
 import torch
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.base.errors import AudioError
 from asr_ctc.base.printable import one_line
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
+from asr_ctc.training.curves import CurveWriter, refuse_failed_writes
 from asr_ctc.training.result import BestEpoch
 from asr_ctc.training.setup import Run
 
@@ -36,14 +38,14 @@ def log_epoch(
     dev: Evaluation,
     *,
     folder: Path,
-    writer: SummaryWriter,
+    writer: CurveWriter,
     is_best: bool,
 ) -> None:
     """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
     epoch = metrics["epoch"]
     log.info(
         "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
-        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s",
+        "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s%s",
         epoch,
         run.config.training.num_epochs,
         metrics["train_loss"],
@@ -56,11 +58,13 @@ def log_epoch(
         metrics["epoch_s"],
         100 * metrics["data_wait_share"],
         f"  {metrics['clips_left_out']} clips left out" if metrics["clips_left_out"] else "",
+        f"  {len(dev.left_out)} dev clips left out" if dev.left_out else "",
         f"  {metrics['steps_skipped']} steps skipped" if metrics["steps_skipped"] else "",
         "  best" if is_best else "",
     )
     numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+    path = folder / "metrics.jsonl"
+    with refuse_failed_writes(path), open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
     for name, value in metrics.items():
         if name != "epoch" and math.isfinite(value):
@@ -96,14 +100,12 @@ def decode_samples(run: Run) -> list[Decoded]:
     return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
 
 
-def add_pictures(run: Run, writer: SummaryWriter, dev: Evaluation, epoch: int) -> None:
+def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> None:
     """What the model believes of one dev clip, every epoch; the clip itself with the first."""
     shown = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.left_out}
-    corpus = run.dev.corpus
-    row = next((i for i in range(len(corpus)) if corpus.path(i) in shown), None)
-    if row is None:
+    samples = first_waveform(run.dev, shown)
+    if samples is None:
         return
-    samples = torch.from_numpy(run.dev.waveform(row))
     spectrogram = run.dev.processor.clip(samples)
     if epoch == 1:
         writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
@@ -115,6 +117,15 @@ def add_pictures(run: Run, writer: SummaryWriter, dev: Evaluation, epoch: int) -
     writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
 
 
+def first_waveform(dataset: ClipDataset, ids: set[str]) -> torch.Tensor | None:
+    """Samples (S,) of the first of these clips that can be read; one may have vanished just now."""
+    for row in range(len(dataset)):
+        if dataset.corpus.path(row) in ids:
+            with contextlib.suppress(AudioError):
+                return torch.from_numpy(dataset.waveform(row))
+    return None
+
+
 def _picture(values: torch.Tensor) -> torch.Tensor:
     """(T, N) values as grey, N upwards, scaled to 0..1 and made tall enough to be seen."""
     picture = values.T.flip(0)
@@ -122,7 +133,7 @@ def _picture(values: torch.Tensor) -> torch.Tensor:
     return picture.repeat_interleave(max(1, 160 // len(picture)), dim=0)
 
 
-def log_end_of_run(run: Run, writer: SummaryWriter, best: BestEpoch) -> None:
+def log_end_of_run(run: Run, writer: CurveWriter, best: BestEpoch) -> None:
     """Tensorboard's table of runs: hyper-parameters with the scores of the best epoch."""
     sections = run.config.sections().values()
     values = {
@@ -133,3 +144,4 @@ def log_end_of_run(run: Run, writer: SummaryWriter, best: BestEpoch) -> None:
         writer.file_writer.add_summary(summary)
     for name, value in scores.items():
         writer.add_scalar(name, value, best.epoch)
+    writer.flush()

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
@@ -24,12 +23,13 @@ from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.loading.batch import Batch
-from asr_ctc.loading.loader import make_loader
+from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.training import averages, distributed
 from asr_ctc.training.averages import WeightAverage
 from asr_ctc.training.best_epochs import Best
+from asr_ctc.training.curves import CurveWriter
 from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.epoch_log import N_SHOWN, log_end_of_run, log_epoch
@@ -42,6 +42,7 @@ from asr_ctc.training.run_folder import (
     make_run_folder,
     repeatable,
     write_description,
+    write_settings,
 )
 from asr_ctc.training.schedule import make_schedule
 from asr_ctc.training.setup import Run, facts_at_start, refuse_unused_masks, set_up_run
@@ -82,10 +83,11 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
         writer = None
         if world.is_main:
             at_end.enter_context(_log_to(folder / "train.log", early))
+            write_settings(run, folder)
             if start.folder is None:
                 write_description(run, folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
-            writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
+            writer = at_end.enter_context(CurveWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.as_user_error_when_a_peer_dies())
         return fit(run, start, folder=folder, writer=writer)
 
@@ -124,7 +126,7 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
         handler.close()
 
 
-def fit(run: Run, start: Start, *, folder: Path, writer: SummaryWriter | None) -> RunResult:
+def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> RunResult:
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
     sampler = make_sampler(run.train_corpus.durations, run.config, world)
@@ -162,6 +164,11 @@ def fit(run: Run, start: Start, *, folder: Path, writer: SummaryWriter | None) -
                 with contextlib.suppress(UserError):  # the first error is the one to read
                     saver.save()
             raise
+        except WorkerDied as error:
+            saver.save()
+            raise UserError(
+                f"{error}; the run is saved: go on with --resume_from {folder}"
+            ) from None
         except KeyboardInterrupt:
             saver.save()
             log.info(
@@ -329,7 +336,7 @@ def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
 
 
 def end_epoch(
-    run: Run, state: State, dev: Evaluation, *, folder: Path, writer: SummaryWriter | None
+    run: Run, state: State, dev: Evaluation, *, folder: Path, writer: CurveWriter | None
 ) -> None:
     """Finishes an epoch: metrics, diagnostics, best model; advances ``state``."""
     run.report_excluded_once(run.world.gather(state.sums.left_out))
@@ -337,6 +344,7 @@ def end_epoch(
         "epoch": state.epoch,
         **state.sums.metrics(run.world, run.device),
         **dev_metrics(dev),
+        "dev_clips_left_out": len(dev.left_out),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import UNFINISHED, write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
@@ -55,12 +55,25 @@ def find_start(config: Config) -> Start:
             f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "
             "goes on in its own folder: name that, or start a new run from its best_model.pt"
         )
-    return Start(_resumed_config(config, file.training["config"], path), file, path.parent)
+    resumed = _resumed_config(config, file.training["config"], path)
+    n_done, n_epochs = file.training["state"]["epoch"] - 1, resumed.training.num_epochs
+    if n_epochs < n_done:
+        raise UserError(
+            f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
+        )
+    return Start(resumed, file, path.parent)
 
 
 def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
     """The newest state of a run; the one before when that is damaged."""
     if not any((folder / name).exists() for name in (LAST, PREVIOUS)):
+        if is_unsaved_run(folder):
+            settings_file = folder / "config.yaml"
+            flags = f"--config {settings_file}" if settings_file.exists() else "ITS FLAGS"
+            raise UserError(
+                f"--resume_from {folder}: this run ended before its first save: begin it again "
+                f"with `train {flags} --baselogdir {folder.parent} --logname {folder.name}`"
+            )
         raise UserError(
             f"--resume_from {folder}: holds no {LAST}, so it is not the folder of a run; "
             "`main_ctc.py runs` lists them"
@@ -72,6 +85,13 @@ def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
             raise
         log.warning("%s; going on from %s", error, folder / PREVIOUS)
         return load_model(folder / PREVIOUS), folder / PREVIOUS
+
+
+def is_unsaved_run(folder: Path) -> bool:
+    """True when all that a folder holds is what a run writes before its first save."""
+    names = {path.name for path in folder.iterdir()}
+    rest = {n for n in names if not n.startswith("events.out.") and not n.endswith(UNFINISHED)}
+    return "train.log" in rest and rest <= {"train.log", "config.yaml", "summary.txt"}
 
 
 def _resumed_config(config: Config, text: str, path: Path) -> Config:
@@ -88,7 +108,9 @@ def _resumed_config(config: Config, text: str, path: Path) -> Config:
         section, f, _ = settings()[name]
         value = getattr(getattr(config, section), f.name)
         began_with = values.get(name, default_of(f))  # the run may be older than the setting
-        if name in CHANGEABLE:
+        # A cache rounds: with one or without, a run sees other numbers.
+        rounds_alike = name != "cache_dir" or (value is None) == (began_with is None)
+        if name in CHANGEABLE and rounds_alike:
             changes[name] = value
         elif value != began_with:
             problems.append(f"--{name} {value} (the run has {began_with})")

@@ -9,8 +9,9 @@ from pathlib import Path
 import torchinfo
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import is_taken, write_atomically
 from asr_ctc.config.load import Config
+from asr_ctc.training.resume import is_unsaved_run
 from asr_ctc.training.setup import Run
 
 log = logging.getLogger(__name__)
@@ -20,13 +21,21 @@ def check_run_folder(config: Config) -> None:
     """UserError, before any work, when the folder of the run is in use or cannot be made."""
     base, name = Path(config.logs.baselogdir), config.logs.logname
     if name is not None and (base / name).is_dir() and any((base / name).iterdir()):
-        raise UserError(f"{base / name} holds a run already: choose another --logname")
+        if not is_unsaved_run(base / name):
+            raise UserError(f"{base / name} holds a run already: choose another --logname")
+        refuse_if_in_use(base / name)
     try:
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=base):
             pass
     except OSError as error:
         raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
+
+
+def refuse_if_in_use(folder: Path) -> None:
+    """UserError when another process trains in the folder."""
+    if is_taken(folder / "train.log"):
+        raise UserError(f"{folder}: another process trains in this folder; wait, or stop it")
 
 
 def make_run_folder(config: Config) -> Path:
@@ -37,6 +46,8 @@ def make_run_folder(config: Config) -> Path:
         if name is not None:
             (base / name).mkdir(parents=True, exist_ok=True)
             check_run_folder(config)  # again: another run may have taken it meanwhile
+            if any((base / name).iterdir()):
+                log.info("%s: its run ended before its first save and begins again", base / name)
             return base / name
         stem = f"{config.corpus.lang}_{shape.cell_type}_{shape.nlayers_rnn}x{shape.nhidden_rnn}"
         for number in range(10**6):
@@ -59,9 +70,15 @@ def repeatable(run: Run) -> Config:
     return replace(config, corpus=corpus, logs=replace(config.logs, logname=None))
 
 
+def write_settings(run: Run, folder: Path) -> None:
+    """config.yaml, which repeats the run; a resumed one may have other settings than before."""
+    path, text = folder / "config.yaml", repeatable(run).to_yaml().encode()
+    if not path.exists() or path.read_bytes() != text:
+        write_atomically(path, text)
+
+
 def write_description(run: Run, folder: Path) -> None:
-    """config.yaml and summary.txt, and the model's summary in the log."""
-    write_atomically(folder / "config.yaml", repeatable(run).to_yaml().encode())
+    """summary.txt, and the model's summary in the log."""
     summary = str(torchinfo.summary(run.model, verbose=0, depth=2))
     n_params = sum(p.numel() for p in run.model.parameters())
     text = (

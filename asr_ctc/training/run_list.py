@@ -58,8 +58,9 @@ def list_runs(base) -> list[RunSummary]:
 
 
 def _start_time(folder: Path) -> float:
-    settings_file = folder / "config.yaml"
-    return (settings_file if settings_file.exists() else folder).stat().st_mtime
+    # config.yaml is written again when a resumed run has other settings.
+    files = (folder / name for name in ("summary.txt", "config.yaml"))
+    return next((file for file in files if file.exists()), folder).stat().st_mtime
 
 
 def read_run(base: Path, folder: Path) -> RunSummary:

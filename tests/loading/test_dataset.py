@@ -159,6 +159,7 @@ def test_a_batch_is_a_pair_that_does_not_change():
 def test_one_tensor_of_a_batch_travels():
     """Each tensor that a worker hands over costs a millisecond, whatever its size."""
     batch, tensors = BatchCollate()([clip("a", 3, 2), clip("c", 4, 3)]), []
+    batch.spectrograms.data.share_memory_()
 
     class Pickler(pickle.Pickler):
         def reducer_override(self, value):

@@ -1,6 +1,11 @@
 """What goes wrong in a run, and what a run that goes on is given wrongly."""
 
+import errno
+import json
 import math
+import multiprocessing
+import os
+import shutil
 import signal
 import socket
 from dataclasses import replace
@@ -10,14 +15,17 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.assembly import splits
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
-from asr_ctc.config.load import make_config
-from asr_ctc.training import distributed, interruption, resume
+from asr_ctc.config.load import make_config, read_yaml
+from asr_ctc.scoring import evaluation
+from asr_ctc.training import curves, distributed, interruption, resume
 from asr_ctc.training import loop as training
 from asr_ctc.training.loop import train
 from asr_ctc.training.result import RunResult
 from asr_ctc.training.resume import find_start
+from asr_ctc.training.run_list import list_runs
 from asr_ctc.training.setup import set_up_run
 from asr_ctc.training.step import Reason, Skipped, train_step
 from tests.helpers.batches import make_batch, make_model
@@ -254,6 +262,163 @@ def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
     sampler = training.make_sampler(run.train_corpus.durations, run.config)
     resume.restore(start, state, sampler, run.world)
     assert state.epoch == 3 and state.scaler.get_scale() == 65536.0
+
+
+# --- Workers, disks and clips that fail meanwhile -------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["train_step", "evaluate"])
+def test_a_killed_worker_ends_the_run_saved(moment, few_root, tmp_path, monkeypatch):
+    """Whatever was under way: the run goes on from there to the same bits."""
+    assert not go(few_root, tmp_path / "straight").interrupted
+    original, calls = getattr(training, moment), []
+
+    def kill_a_worker(*args, **how):
+        calls.append(0)
+        if len(calls) == 2:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+        return original(*args, **how)
+
+    with monkeypatch.context() as patched, pytest.raises(UserError) as refused:
+        patched.setattr(training, moment, kill_a_worker)
+        go(few_root, tmp_path, nthreads=1)
+    said = str(refused.value)
+    assert "audio was killed by SIGKILL" in said and "\n" not in said
+    assert f"the run is saved: go on with --resume_from {tmp_path / 'run'}" in said
+    assert not go_on(tmp_path / "run").interrupted
+    assert_same_weights(tmp_path / "straight" / "run", tmp_path / "run")
+
+
+def assert_same_weights(*folders):
+    first, second = (load_model(folder / "last.pt").state_dict for folder in folders)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_killed_worker_ends_a_test_in_one_line(folder, few_root, monkeypatch, capsys):
+    original = evaluation.log_posteriors
+
+    def kill_workers(*args):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        return original(*args)
+
+    monkeypatch.setattr(evaluation, "log_posteriors", kill_workers)
+    monkeypatch.setattr(splits, "CLIPS_AT_A_TIME", 1)
+    words = f"test --modelpath {folder / 'best_model.pt'} --datasetroot {few_root} --lang fr"
+    words += " --split train --nthreads 1 --min_duration 0 --device cpu"
+    assert cli.main(words.split()) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: a worker process that loads audio was killed by SIGKILL")
+
+
+def test_a_full_disk_under_the_curves_is_one_line(few_root, tmp_path, monkeypatch, capfd):
+    def no_room(self, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(curves.RecordWriter, "write", no_room)
+    with pytest.raises(UserError, match="cannot write .*events.out.*: No space left on device"):
+        go(few_root, tmp_path)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_full_disk_under_the_metrics_names_them(few_root, tmp_path, monkeypatch):
+    written = training.write_settings
+
+    def fill(run, folder):
+        os.symlink("/dev/full", folder / "metrics.jsonl")
+        written(run, folder)
+
+    monkeypatch.setattr(training, "write_settings", fill)
+    with pytest.raises(UserError, match="cannot write .*metrics.jsonl: No space left on device"):
+        go(few_root, tmp_path)
+
+
+@pytest.mark.parametrize("n_threads", [0, 1])
+def test_clips_that_vanish_are_excluded_and_named_once(
+    n_threads, few_root, tmp_path, monkeypatch, caplog
+):
+    """Also one that vanishes between its evaluation and its picture."""
+    root = shutil.copytree(few_root, tmp_path / "data")
+    clips = root / "toy-1.0" / "fr" / "clips"
+    logged = training.log_epoch
+
+    def vanish(run, metrics, dev, **how):
+        if metrics["epoch"] == 1:
+            (clips / dev.clips[0].id).unlink()
+            (clips / run.train_corpus.path(0)).unlink()
+        logged(run, metrics, dev, **how)
+
+    monkeypatch.setattr(training, "log_epoch", vanish)
+    assert not go(root, tmp_path, num_epochs=3, nthreads=n_threads).interrupted
+    assert caplog.text.count("left out: toy_train_0.mp3: no such file") == 1
+    assert caplog.text.count("no such file") == 2
+    rows = [json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").open()]
+    assert [row["clips_left_out"] for row in rows] == [0, 1, 1]
+    assert [row["dev_clips_left_out"] for row in rows] == [0, 1, 1]
+
+
+# --- Runs without a save, and with other settings ------------------------------------------------
+
+
+def test_a_run_without_a_save_begins_again(few_root, tmp_path, monkeypatch, caplog):
+    def die(*args):
+        raise SystemExit
+
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        patched.setattr(training.Saver, "save", die)
+        go(few_root, tmp_path)
+    folder = tmp_path / "run"
+    assert (folder / "train.log").exists() and not (folder / "last.pt").exists()
+    with pytest.raises(
+        UserError,
+        match=f"ended before its first save.*train --config {folder}/config.yaml --baselogdir "
+        f"{tmp_path} --logname run",
+    ):
+        go_on(folder)
+    caplog.clear()
+    assert not go(few_root, tmp_path).interrupted
+    assert caplog.text.count(f"{folder}: its run ended before its first save and begins again") == 1
+    assert not go(few_root, tmp_path / "straight").interrupted
+    assert_same_weights(folder, tmp_path / "straight" / "run")
+
+
+@pytest.mark.parametrize("other", ["best_model.pt", "last.previous.pt", "metrics.jsonl", "thesis"])
+def test_a_folder_that_holds_more_is_not_begun_again(other, few_root, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("train.log", "config.yaml", other):
+        (tmp_path / "run" / name).write_text("")
+    with pytest.raises(UserError, match="run holds a run already"):
+        go(few_root, tmp_path)
+
+
+def test_a_lengthened_run_is_written_down(folder, few_root, tmp_path):
+    started = [run.name for run in list_runs(tmp_path)]
+    assert not go_on(folder, num_epochs=3).interrupted
+    (summary,) = list_runs(tmp_path)
+    assert [summary.name] == started
+    assert (summary.state, summary.epochs, summary.num_epochs) == ("finished", 3, 3)
+    again = make_config(read_yaml(folder / "config.yaml"), {"baselogdir": str(tmp_path / "again")})
+    repeated = train(again).folder
+    assert_same_weights(folder, repeated)
+
+
+def test_fewer_epochs_than_there_are_is_refused(folder):
+    before = (folder / "config.yaml").read_text()
+    with pytest.raises(UserError, match="--num_epochs 1: .*run has finished 2 epochs already"):
+        go_on(folder, num_epochs=1)
+    assert (folder / "config.yaml").read_text() == before
+
+
+def test_a_cache_is_refused_where_there_was_none(folder, few_root, tmp_path):
+    """It rounds the features: the run would go on with other numbers."""
+    with pytest.raises(UserError, match=r"contradicts --cache_dir .*cache \(the run has None\)"):
+        go_on(folder, cache_dir=str(tmp_path / "cache"))
+    assert not (tmp_path / "cache").exists()
+    assert not go(few_root, tmp_path / "cached", cache_dir=str(tmp_path / "a")).interrupted
+    with pytest.raises(UserError, match=r"contradicts --cache_dir None \(the run has .*a\)"):
+        go_on(tmp_path / "cached" / "run", cache_dir=None)
+    assert not go_on(tmp_path / "cached" / "run", cache_dir=str(tmp_path / "b")).interrupted
 
 
 # --- From a model's weights ----------------------------------------------------------------------

@@ -24,11 +24,11 @@ from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
+from tests.helpers.compared import TIMES, assert_equal, content_of, metrics_of
 from tools.toy_corpus import SMALL, make_toy_corpus
 
 pytestmark = pytest.mark.usefixtures("log_everything")
 
-TIMES = {"epoch_s", "audio_s_per_s", "data_wait_share", "memory_mb", "elapsed_s", "waited_s"}
 COMMON = """
     train --nlayers_rnn 1 --nhidden_rnn 8 --batch_size 4 --num_epochs 4 --precision fp32
     --device cpu --seed 3 --min_duration 0.5 --nthreads 2 --train_augment --save_every_s 0
@@ -52,44 +52,6 @@ def run_jobs(jobs: list[dict], folder: Path) -> list[int]:
         )
     assert status == 0, (folder / "stderr").read_text()
     return json.loads((folder / "stdout").read_text())
-
-
-def without_times(value):
-    if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
-    if isinstance(value, (list, tuple)):
-        return [without_times(item) for item in value]
-    return value
-
-
-def assert_equal(a, b, where=""):
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list):
-        assert len(a) == len(b), where
-        for i, (one, other) in enumerate(zip(a, b, strict=True)):
-            assert_equal(one, other, f"{where}[{i}]")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
-
-
-def content_of(file: Path) -> dict:
-    content = torch.load(file, weights_only=True)
-    content["origin"].pop("date")
-    content["origin"].pop("command")
-    if "training" in content:
-        settings = content["training"].pop("config").splitlines()
-        content["config"] = [s for s in settings if not s.startswith("cache_dir")]
-    return without_times(content)
-
-
-def metrics_of(folder: Path) -> list[dict]:
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [without_times(json.loads(line)) for line in lines]
 
 
 def curves_of(folder: Path) -> dict:

@@ -622,7 +622,7 @@ def test_run_folders_are_never_shared(tmp_path):
     named = make_config(SETTINGS, {"baselogdir": str(tmp_path / "logs"), "logname": "mine"})
     folder = run_folder.make_run_folder(named)
     run_folder.check_run_folder(named)  # empty still
-    (folder / "train.log").write_text("")
+    (folder / "last.pt").write_text("")
     (tmp_path / "file").write_text("")
     in_the_way = make_config(SETTINGS, {"baselogdir": str(tmp_path / "file")})
     for check in run_folder.check_run_folder, train:  # before any work

@@ -11,10 +11,10 @@ import random
 import numpy as np
 import pytest
 
+from asr_ctc.assembly.language_model import read_text
 from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.lm import read_text
-from asr_ctc.commands.split import records_of
 from asr_ctc.corpus import columns
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import add_listed_durations

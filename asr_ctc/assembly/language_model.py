@@ -2,10 +2,11 @@
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -102,7 +103,10 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
     return (*prune, *[prune[-1]] * (order - len(prune)))
 
 
-def perplexity(model: LanguageModel, sentences, charmap: CharMap, level: str) -> Perplexity:
+def perplexity(
+    model: LanguageModel, sentences: Iterable[str], charmap: CharMap, level: str
+) -> Perplexity:
+    """How well a model of words or characters (``level``) knows the sentences."""
     total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
     for sentence in sentences:
         words = words_of(sentence, charmap, level)
@@ -150,7 +154,7 @@ def _pieces(sentences: Iterator[str]) -> Iterator[list[str]]:
         yield piece
 
 
-def read_text(path) -> Iterator[list[str]]:
+def read_text(path: str | Path) -> Iterator[list[str]]:
     """The lines of a UTF-8 text, plain or gzip-compressed, many at a time, with a bar."""
     n_lines = 0
     try:
@@ -161,7 +165,7 @@ def read_text(path) -> Iterator[list[str]]:
         ):
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             in_pieces = Lines(path, file, MOST_LINE_BYTES)
             while lines := in_pieces.take(SENTENCES_AT_A_TIME):
                 try:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
@@ -23,12 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def make_charmap(
-    name: str, train: Corpus, min_count: int, case_folding: str = "default"
+    name: str, train: Corpus | None, min_count: int, case_folding: str = "default"
 ) -> CharMap:
-    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes."""
-    if name == "default":
-        return CharMap(case_folding=case_folding)
-    if name == "auto":
+    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
+
+    Without a train split 'auto' is the default map.
+    """
+    if name == "auto" and train is not None:
         counts = transcripts.character_counts(train, case_folding)
         charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
         log.info(
@@ -42,6 +44,8 @@ def make_charmap(
             listed = " ".join(f"{shown(c)}×{n}" for c, n in ordered)
             log.info("seen fewer than %d times, left to the unknown class: %s", min_count, listed)
         return charmap
+    if name in ("default", "auto"):
+        return CharMap(case_folding=case_folding)
     try:
         return CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -52,7 +56,7 @@ def make_charmap(
         raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
-def settings_for(part: type, section) -> dict:
+def settings_for(part: type, section: object) -> dict[str, Any]:
     """The values of a settings section for the fields of ``part`` that have the same names."""
     return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
 

@@ -5,8 +5,6 @@ to one split; a clip whose speaker and sentence went to different ones is exclud
 is drawn first, then dev from what is left; train is all that neither has touched.
 """
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -64,9 +62,10 @@ def split_corpus(config: Config) -> Report:
     where, wanted = config.corpus, config.split
     layout = where.corpus
     folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, layout)
-    if LAYOUTS[layout].whole is None:
+    whole_table = LAYOUTS[layout].whole
+    if whole_table is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
-    name = Path(wanted.from_ or LAYOUTS[layout].whole).stem
+    name = Path(wanted.from_ or whole_table).stem
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)
@@ -87,10 +86,10 @@ def split_corpus(config: Config) -> Report:
     if wanted.keep_test:
         split_of, reasons = extend_train(clips, free, corpus, layout, folder)
     else:
-        sizes = [parse_size(flag, getattr(wanted, flag), clips, free) for flag in ("test", "dev")]
-        seed = config.runtime.seed or 0
-        split_of, reasons = make_splits(clips, free, *sizes, seed)
-        for split, asked_s in zip(("test", "dev"), sizes, strict=True):
+        test_s = parse_size("test", wanted.test, clips, free)
+        dev_s = parse_size("dev", wanted.dev, clips, free)
+        split_of, reasons = make_splits(clips, free, test_s, dev_s, config.runtime.seed or 0)
+        for split, asked_s in (("test", test_s), ("dev", dev_s)):
             if lacking_s(clips, split_of == SPLITS.index(split), asked_s):
                 notes.append(f"{split}: too few clips are left for {asked_s / 3600:.2f} h")
     _refuse_empty(split_of, made, source)
@@ -153,9 +152,6 @@ def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
     return size_s
 
 
-# -------------------------------------------------------------------------- who goes where
-
-
 # ------------------------------------------------------------------------------ the files
 
 
@@ -168,14 +164,8 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """(header line, or nothing; the records) of a table as they are written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
-        records = (_csv_line(record).encode() for record in csv_records(file))
+        records = (f"{record.raw}\n".encode() for record in csv_records(file))
         return next(records), records
     blocks = line_blocks(file)
     records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
     return next(records) if file.suffix == ".tsv" else b"", records
-
-
-def _csv_line(record: list[str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(record)
-    return text.getvalue()

@@ -18,12 +18,14 @@ from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
+from asr_ctc.text.charmap import CharMap
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -127,7 +129,9 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     """
     posteriors: list[np.ndarray] = []
 
-    def keep_and_decode(logp, lengths, charmap):
+    def keep_and_decode(
+        logp: torch.Tensor, lengths: torch.Tensor, charmap: CharMap
+    ) -> list[list[Hypothesis]]:
         logp = logp.cpu()
         posteriors.extend(
             clip[:length].numpy() for clip, length in zip(logp, lengths.tolist(), strict=True)

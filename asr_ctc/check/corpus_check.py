@@ -100,11 +100,10 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
 def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
     """The map that `train` would use with these settings; the default one without a train split."""
     settings = config.corpus
-    if train is None:
-        return CharMap() if settings.charset == "auto" else make_charmap(settings.charset, None, 1)
-    within = between(train, settings.min_duration, settings.max_duration)
-    source = within if len(within) else train
-    return make_charmap(settings.charset, source, settings.charset_min_count, settings.case_folding)
+    if train is not None:
+        within = between(train, settings.min_duration, settings.max_duration)
+        train = within if len(within) else train
+    return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
 
 
 def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:

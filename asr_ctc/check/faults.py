@@ -128,7 +128,7 @@ def find_faults(
     charmap: CharMap,
     *,
     min_samples: int,
-    output_frames: Callable,
+    output_frames: Callable[[int], int],
     silent_dbfs: float,
     near_silent_dbfs: float,
 ) -> tuple[list[Fault], RateLimits]:
@@ -176,7 +176,9 @@ def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[st
     return "truncated" if cut else "unreadable", reason
 
 
-def _cannot_be_learnt(split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable):
+def _cannot_be_learnt(
+    split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable[[int], int]
+) -> tuple[str, str] | None:
     sentence = split.sentences[row]
     if not sentence.strip():
         return "empty transcript", "empty transcript"
@@ -191,7 +193,7 @@ def _cannot_be_learnt(split: ScannedSplit, row: int, charmap: CharMap, output_fr
     return "too long", problem.removeprefix("transcript too long for its audio: ")
 
 
-def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float):
+def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float) -> tuple[str, str] | None:
     if not split.scan_mask[row]:
         return None
     sound = split.sounds[row]
@@ -209,7 +211,9 @@ def _level_text(level_dbfs: float) -> str:
     return "no sound at all" if level_dbfs <= DIGITAL_SILENCE_DBFS else f"{level_dbfs:.1f} dBFS"
 
 
-def _is_suspect(split: ScannedSplit, row: int, limits: RateLimits, near_silent_dbfs: float):
+def _is_suspect(
+    split: ScannedSplit, row: int, limits: RateLimits, near_silent_dbfs: float
+) -> tuple[str, str] | None:
     sound = split.sounds[row]
     rate = n_characters(split.sentences[row]) / sound["sound_s"]
     if not limits.low <= rate <= limits.high:
@@ -239,12 +243,12 @@ def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
 
     Clips with a fault do not count. With fewer than 20 clips nothing is implausible.
     """
-    logs = []
+    logs_by_split = []
     for name, split in splits.items():
         good = np.array([(name, row) not in faults for row in range(len(split))], dtype=bool)
         values = rates(split)[good]
-        logs.append(np.log(values[np.isfinite(values)]))
-    logs = np.concatenate(logs) if logs else np.zeros(0)
+        logs_by_split.append(np.log(values[np.isfinite(values)]))
+    logs = np.concatenate([np.zeros(0), *logs_by_split])
     if len(logs) < LEAST_RATE_CLIPS:
         return RateLimits(math.nan, math.nan, 0.0, math.inf)
     median = float(np.median(logs))

@@ -3,6 +3,7 @@
 import math
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -332,7 +333,7 @@ def _train_command(config: Config, suggested: dict) -> str:
     return " ".join(["python main_ctc.py train", *words])
 
 
-def _word(value) -> str:
+def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
 
 
@@ -390,7 +391,7 @@ def _plots(splits: Splits, faults: list[Fault]) -> Plots:
     )
 
 
-def _nice_steps():
+def _nice_steps() -> Iterator[float]:
     for power in range(-2, 6):
         yield from (m * 10.0**power for m in (1, 2, 2.5, 5))
 

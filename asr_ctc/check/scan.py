@@ -121,13 +121,13 @@ def scan(
         scan_mask[:] = False
         scan_mask[np.random.default_rng(seed).permutation(len(corpus))[:n_clips]] = True
     split = ScannedSplit(corpus, np.zeros(len(corpus), SOUND_COLUMNS), scan_mask)
-    rows = np.flatnonzero(scan_mask)
+    rows = np.flatnonzero(scan_mask).tolist()
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
     results = _in_parallel(tasks, min(n_processes, n_usable_cores()))
     for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows)), strict=True):
         if isinstance(result, str):
-            split.problems[int(row)] = result
+            split.problems[row] = result
         else:
             split.sounds[row] = result
     return split

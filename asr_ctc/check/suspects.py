@@ -75,7 +75,7 @@ def find_suspects(
 def rank(suspects: list[Suspect]) -> list[Suspect]:
     """The most suspect first: by the sum of their ranks by gap and by CER, then by gap."""
     gaps, cers = (np.array([getattr(s, name) for s in suspects]) for name in ("gap", "cer"))
-    places = sum(np.searchsorted(np.sort(values), values) for values in (gaps, cers))
+    places = np.searchsorted(np.sort(gaps), gaps) + np.searchsorted(np.sort(cers), cers)
     return [suspects[i] for i in np.lexsort([-gaps, -places])]
 
 

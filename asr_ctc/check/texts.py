@@ -91,7 +91,7 @@ class Overlap:
 
 def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet:
     """The characters of all splits; ``rare`` are seen fewer than ``min_count`` times in train."""
-    counts = {name: Counter() for name in sentences}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in sentences}
     for name, texts in sentences.items():
         for text in texts:
             counts[name].update(_plain(text))
@@ -125,9 +125,9 @@ def _written(character: str, charmap: CharMap) -> str:
     return charmap.decode([charmap.label(c) for c in charmap.spell(character)])
 
 
-def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter:
+def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter[str]:
     """Characters without a class, as the map itself sees them in their sentences."""
-    lost = Counter()
+    lost: Counter[str] = Counter()
     for texts in sentences.values():
         for text in texts:
             if not suspects.isdisjoint(_plain(text)):
@@ -135,9 +135,10 @@ def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter
     return lost
 
 
-def _with_sentences(counts: Counter, sentences: Sentences) -> dict[str, CharacterUse]:
+def _with_sentences(counts: Counter[str], sentences: Sentences) -> dict[str, CharacterUse]:
     """{character: its use in the sentences}, the most frequent first."""
-    n_sentences, first = Counter(), {}
+    n_sentences: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for texts in sentences.values():
         for text in texts:
             for character in counts.keys() & set(_plain(text)):
@@ -156,7 +157,7 @@ def unicode_forms(sentences: Sentences) -> UnicodeForms:
         unicodedata.is_normalized("NFC", text) and not unicodedata.is_normalized("NFD", text)
         for text in texts
     )
-    raw = Counter()
+    raw: Counter[str] = Counter()
     for text in texts:
         raw.update(text)
     variants = {}
@@ -175,7 +176,7 @@ def unicode_forms(sentences: Sentences) -> UnicodeForms:
     )
 
 
-def _uses(form: str, raw: Counter, texts: list[str]) -> int:
+def _uses(form: str, raw: Counter[str], texts: list[str]) -> int:
     if form == "...":
         return sum(text.count(form) for text in texts)
     return sum(raw[c] for c in form)

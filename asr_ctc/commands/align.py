@@ -3,11 +3,15 @@
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+
+if TYPE_CHECKING:
+    from asr_ctc.recognition.recognizer import Recognizer
 
 
 def run_align(config: Config, words: list[str], command: list[str]) -> int:
@@ -40,7 +44,7 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
     return 2 if n_skipped else 0
 
 
-def texts_to_align(recognizer, config: Config) -> list[tuple[Path, str | None]]:
+def texts_to_align(recognizer: "Recognizer", config: Config) -> list[tuple[Path, str | None]]:
     """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
     from asr_ctc.recognition.recordings import find_recordings
 

@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         separate_standard_error()
         configure_logging()
         file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
-        config = make_config(file_values, flags, names=command.names, defaults=command.defaults)
+        config = make_config(
+            file_values, flags, names=command.names, defaults=dict(command.defaults)
+        )
         return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,13 +1,21 @@
 """`test --split`: error rates of a split, and the files that were asked for."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_ctc.assembly.decoder import beam_settings
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
+from asr_ctc.config.load import Config
 from asr_ctc.config.settings import OutputConfig, ScoringConfig
+
+if TYPE_CHECKING:
+    from asr_ctc.lm.stored import StoredModel
+    from asr_ctc.recognition.recognizer import Recognizer
+    from asr_ctc.scoring.split_scores import SplitScores
 
 
 def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
@@ -19,17 +27,18 @@ def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
     }
 
 
-def beam_method(config, stored) -> str:
+def beam_method(config: Config, stored: "StoredModel | None") -> str:
+    """The beam search in words, for the report: its width, language model and weights."""
     from asr_ctc.assembly.decoder import uses_stored, weights_of
 
-    name = stored.name if uses_stored(config, stored) else config.decoding.lm
+    name = stored.name if stored and uses_stored(config, stored) else config.decoding.lm
     method = f"beam search of {config.decoding.beamwidth}"
     weights = [f"{key} {value:g}" for key, value in weights_of(config, stored).items()]
     return f"{method} with {name} ({', '.join(weights)})" if name else method
 
 
-def run_score(recognizer, config) -> int:
-    """How well a split is recognised, over every clip within the duration bounds."""
+def run_score(recognizer: "Recognizer", config: Config) -> int:
+    """Scores a split: every clip within the duration bounds."""
     from functools import partial
 
     from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
@@ -42,7 +51,8 @@ def run_score(recognizer, config) -> int:
     corpus, n_rows = split_to_read(recognizer, config, config.input.split)
     columns = columns_of(corpus, config.scoring.by)
     refuse_missing_folders(config.output)
-    decode, decoding = greedy_decode, "greedy"
+    decode: Callable = greedy_decode
+    decoding = "greedy"
     if config.decoding.beamsearch:
         width = config.decoding.beamwidth
         decode = partial(beam_decode, beam_width=width, n_best=1, **beam)
@@ -72,17 +82,21 @@ def refuse_missing_folders(output: OutputConfig) -> None:
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
 
 
-def write_files(scores, columns: dict[str, list[str]], output: OutputConfig) -> list[str]:
+def write_files(
+    scores: "SplitScores", columns: dict[str, list[str]], output: OutputConfig
+) -> list[str]:
     """Writes the files that the settings name; returns their paths."""
     from asr_ctc.scoring.clips import as_csv, as_jsonl
     from asr_ctc.scoring.page import as_page
 
-    texts = {
+    makers: dict[str | None, Callable[[], str]] = {
         output.csv: lambda: as_csv(scores.errors, columns),
         output.html: lambda: as_page(scores.report),
         output.hypotheses: lambda: as_jsonl(scores.errors.clips),
     }
-    paths = [path for path in texts if path]
-    for path in paths:
-        write_atomically(Path(path), texts[path]().encode("utf-8"))
+    paths = []
+    for path, make_text in makers.items():
+        if path:
+            write_atomically(Path(path), make_text().encode("utf-8"))
+            paths.append(path)
     return paths

@@ -4,12 +4,12 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from asr_ctc.base.report import Report, json_key
+from asr_ctc.base.report import Report
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import ScannedSplit
@@ -78,9 +78,9 @@ class FaultyClip:
 class FaultGroup:
     """The clips with one kind of fault; ``action`` is refused, leave out or listen."""
 
-    meaning: str = json_key("what")
+    meaning: str = field(metadata={"json": "what"})
     action: str
-    n_clips: int = json_key("n")
+    n_clips: int = field(metadata={"json": "n"})
     clips: list[FaultyClip]
 
 

@@ -1,7 +1,7 @@
 """Which transcripts a trained model doubts: the wrong ones rise to the top of the list."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ import torch
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.assembly.splits import make_scoring_loader
 from asr_ctc.base.progress import bar
-from asr_ctc.base.report import json_key
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
@@ -45,7 +44,7 @@ class Suspect:
 class SplitSuspects:
     """How many clips of a split were ranked, and the most suspect 6 % of them, the worst first."""
 
-    n_ranked: int = json_key("ranked")
+    n_ranked: int = field(metadata={"json": "ranked"})
     clips: list[Suspect]
 
 

@@ -2,10 +2,9 @@
 
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
-from asr_ctc.base.report import json_key
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible, without_invisible
 from asr_ctc.text.normalise import normalise_text
@@ -86,7 +85,7 @@ class Overlap:
 
     splits: tuple[str, str]
     n: int
-    examples: list[str] = json_key("which")
+    examples: list[str] = field(metadata={"json": "which"})
 
 
 def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet:

@@ -120,6 +120,7 @@ def test_bounds_what_onednn_keeps_unless_told_otherwise(monkeypatch, given):
     assert os.environ[name] == (given or compute.PRIMITIVES_KEPT)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")
 @pytest.mark.parametrize(
     ("module", "given", "n_looks"),

@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 import torch
 
 from tests.helpers.command import call
+
+pytestmark = pytest.mark.slow
 
 MODEL = "logs/small/best_model.pt"
 

@@ -339,6 +339,7 @@ def ljspeech(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_ljspeech_is_split_first(ljspeech, tmp_path):
     with pytest.raises(UserError, match=r"no such split.*main_ctc\.py split --corpus ljspeech"):
         load_split(ljspeech, "train", "ljspeech")
@@ -603,6 +604,7 @@ def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
         find_corpus(root, "LJSpeech-2", "fr", "ljspeech")
 
 
+@pytest.mark.slow
 def test_training_and_scoring_on_a_manifest(tmp_path):
     """The model remembers the layout; it is not asked for again."""
     root = tmp_path / "mine"

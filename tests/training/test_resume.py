@@ -26,7 +26,7 @@ from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
 from tools.toy_corpus import SMALL, make_toy_corpus
 
-pytestmark = pytest.mark.usefixtures("log_everything")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
 
 TIMES = {"epoch_s", "audio_s_per_s", "data_wait_share", "memory_mb", "elapsed_s", "waited_s"}
 COMMON = """

@@ -1,4 +1,4 @@
-"""Character map, model, features and caches, made from the settings."""
+"""Makes character map, model, features and caches from the settings."""
 
 import logging
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ def make_charmap(
         if rare:
             ordered = sorted(rare.items(), key=lambda item: -item[1])
             listed = " ".join(f"{shown(c)}×{n}" for c, n in ordered)
-            log.info("seen fewer than %d times, left to the unknown class: %s", min_count, listed)
+            log.info("seen fewer than %d times, mapped to the unknown class: %s", min_count, listed)
         return charmap
     if name in ("default", "auto"):
         return CharMap(case_folding=case_folding)
@@ -70,7 +70,10 @@ def make_architecture(config: Config, charmap: CharMap) -> Architecture:
 
 
 def make_model(config: Config, charmap: CharMap, file: ModelFile | None = None) -> CTCModel:
-    """A new model, or that of a file; with another character map its output layer is new."""
+    """Makes a new model, or one with the weights of ``file``.
+
+    With another character map than the file's the output layer is new.
+    """
     options = config.model
     model = CTCModel(
         make_architecture(config, charmap), dropout=options.dropout, l1=options.l1, l2=options.l2
@@ -94,7 +97,7 @@ def make_features(config: Config) -> FeatureSettings:
 
 
 def make_spec_augment(config: Config) -> SpecAugment | None:
-    """The masks of training that ``--train_augment`` asks for."""
+    """The masks of ``--train_augment``, for training."""
     if not config.features.train_augment:
         return None
     return SpecAugment(**settings_for(SpecAugment, config.features))
@@ -113,20 +116,20 @@ def make_processor(
 def make_caches(
     config: Config, corpora: Sequence[Corpus], augmentation: Augmentation | None
 ) -> list[FeatureCache | None]:
-    """The cache of each split that ``--cache_dir`` asks for; None where nothing is cached."""
+    """The cache of each split below ``--cache_dir``; None for splits that are not cached."""
     where = config.corpus
     if where.cache_dir is None:
         return [None] * len(corpora)
     if augmentation is not None:
-        log.info("--cache_dir: nothing is cached, because --augment makes other features each time")
+        log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
     return open_caches(where.cache_dir, corpora, make_features(config), max_gb=where.cache_gb)
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:
-    """The settings with features and sizes of the model whose weights a new run starts from.
+    """The settings with the feature settings and sizes of the model that a new run starts from.
 
-    UserError when a typed flag contradicts the file.
+    UserError if a typed flag contradicts the file.
     """
     features = settings_for(type(config.features), file.features)
     model = settings_for(type(config.model), file.architecture)
@@ -139,7 +142,7 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
-            f"which contradict {', '.join(problems)}; leave these flags out"
+            f"which contradict {', '.join(problems)}; omit these flags"
         )
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:

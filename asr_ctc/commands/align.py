@@ -1,4 +1,4 @@
-"""`align`: when each word of a known text was said."""
+"""`align`: aligns a known text with its audio."""
 
 import logging
 import sys
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run_align(config: Config, words: list[str], command: list[str]) -> int:
-    """Writes start and end of the words of known texts; the exit status is 2 if one has failed."""
+    """Writes start and end of the words of known texts; exit status 2 if a clip was skipped."""
     if config.input.audiofile:
         names = "split", "min_duration", "max_duration"
         refuse_flags(config, names, "have no effect with --audiofile")
@@ -45,7 +45,7 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
 
 
 def texts_to_align(recognizer: "Recognizer", config: Config) -> list[tuple[Path, str | None]]:
-    """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
+    """Returns (audio file, its text) of --text or --split; None is the .txt file beside it."""
     from asr_ctc.recognition.recordings import find_recordings
 
     text, recordings = config.input.text, find_recordings(config.input.audiofile)

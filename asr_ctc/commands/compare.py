@@ -1,4 +1,4 @@
-"""`compare`: whether one model is better than another."""
+"""`compare`: decides whether one model is better than another."""
 
 from pathlib import Path
 

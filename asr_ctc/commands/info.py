@@ -1,4 +1,4 @@
-"""`info`: what a model file holds."""
+"""`info`: describes a model file."""
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
@@ -8,7 +8,7 @@ from asr_ctc.config.load import Config
 
 def run_info(config: Config, words: list[str], command: list[str]) -> int:
     if words and config.typed & {"modelpath", "baselogdir"}:
-        raise UserError(f"info {words[0]}: names the file; leave out --modelpath and --baselogdir")
+        raise UserError(f"info {words[0]}: names the file; omit --modelpath and --baselogdir")
     from asr_ctc.acoustic.model_file import load_model, newest_model
     from asr_ctc.base.printable import all_shown
 

@@ -1,4 +1,4 @@
-"""`test --split`: error rates of a split, and the files that were asked for."""
+"""`test --split`: scores a split and writes the files of --csv, --html and --hypotheses."""
 
 import sys
 from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
-    """The settings as ``metrics.error_rates`` takes them."""
+    """The settings as arguments of ``metrics.error_rates``."""
     return {
         "case": settings.case,
         "accents": settings.accents,
@@ -76,7 +76,7 @@ def run_score(recognizer: "Recognizer", config: Config) -> int:
 
 
 def refuse_missing_folders(output: OutputConfig) -> None:
-    """UserError when a file that is to be written has no folder: before any work is done."""
+    """UserError, before any work, if a file to write has no folder."""
     for path in (output.csv, output.html, output.hypotheses):
         if path and not Path(path).parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
@@ -85,7 +85,7 @@ def refuse_missing_folders(output: OutputConfig) -> None:
 def write_files(
     scores: "SplitScores", columns: dict[str, list[str]], output: OutputConfig
 ) -> list[str]:
-    """Writes the files that the settings name; returns their paths."""
+    """Writes the files that the settings name and returns their paths."""
     from asr_ctc.scoring.clips import as_csv, as_jsonl
     from asr_ctc.scoring.page import as_page
 

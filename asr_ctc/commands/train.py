@@ -1,4 +1,4 @@
-"""`train`: a model from a corpus."""
+"""`train`: trains a model on a corpus."""
 
 import os.path
 
@@ -9,7 +9,7 @@ from asr_ctc.config.load import Config
 
 
 def run_train(config: Config, words: list[str], command: list[str]) -> int:
-    """Exit status 0; 1 when --debug fails; 130 after Ctrl-C, 143 after SIGTERM, as shells count."""
+    """Trains; exit status 1 if --debug fails, 130 after Ctrl-C, 143 after SIGTERM, else 0."""
     refuse_logname_outside(config.logs.logname)
     if config.training.debug:
         from asr_ctc.training.overfit import overfit_one_batch

@@ -1,8 +1,8 @@
 # make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
 # make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
-# make quick    the tests that take no more than a few seconds each
+# make quick    the tests that are not marked slow: under a minute on two cores
 # make fuzz     tests of damaged input, with 10,000 cases each
-# make lint     style, and the form of the code
+# make lint     style, form and types of the code
 # make wheel    a package to install, in dist/
 
 PYTHON ?= python3
@@ -40,11 +40,12 @@ quick: $(READY)
 	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
 
 fuzz: $(READY)
-	ASR_CTC_FUZZ=10000 $(RUN) -m pytest tests -k fuzz
+	ASR_CTC_FUZZ=10000 $(RUN) -m pytest -n auto -m fuzz
 
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy asr_ctc
 
 wheel: $(READY)
 	$(RUN) -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -37,7 +37,7 @@ from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
-from benchmarks.machine import processor_name
+from benchmarks.machine import CORPORA, processor_name
 
 TICKS = os.sysconf("SC_CLK_TCK")
 RATE_HZ, WIN_S, HOP_S, BATCH_SIZE = 16_000, 0.04, 0.01, 32
@@ -119,7 +119,7 @@ def cpu_s(pids) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasetroot")
+    parser.add_argument("--datasetroot", default=CORPORA, help="default: %(default)s")
     parser.add_argument("--datasetversion")
     parser.add_argument("--lang", default="fr")
     parser.add_argument("--nmels", type=int, default=40)

@@ -28,6 +28,7 @@ import soundfile
 from asr_ctc.audio import decode as audio
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.text.normalise import normalise_text
+from benchmarks.machine import CORPORA
 
 PAUSE_S, LIMIT_WER, LIMIT_MB = (0.1, 1.5), 0.02, 500
 SCRIPT = (
@@ -73,7 +74,7 @@ def transcribe(words: list[str], files: list[Path]) -> tuple[list[str], float, i
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--modelpath", type=Path, required=True)
-    parser.add_argument("--datasetroot", required=True)
+    parser.add_argument("--datasetroot", default=CORPORA, help="default: %(default)s")
     parser.add_argument("--lang", default="fr")
     parser.add_argument("--minutes", type=float, default=60.0)
     args = parser.parse_args()

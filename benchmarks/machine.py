@@ -1,7 +1,11 @@
-"""What the tables say of the machine."""
+"""This machine: its processor, for the tables, and where its corpora lie."""
 
+import os
 import sys
 from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CORPORA = os.environ.get("ASR_CTC_CORPORA", str(REPOSITORY.parent / "shared/corpora"))
 
 
 def processor_name() -> str:

@@ -20,6 +20,7 @@ from asr_ctc.corpus.columns import Strings
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.recognition.recognizer import Recognizer
+from benchmarks.machine import CORPORA
 
 SWAPPED_SHARE, LOOKED_AT_SHARE, LIMIT_SHARE, N_DRAWS = 0.03, 0.06, 0.9, 5
 
@@ -36,7 +37,7 @@ def swap(sentences: list[str], rng: random.Random) -> tuple[list[str], set[int]]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--modelpath", required=True)
-    parser.add_argument("--datasetroot", required=True)
+    parser.add_argument("--datasetroot", default=CORPORA, help="default: %(default)s")
     parser.add_argument("--lang", default="fr")
     args = parser.parse_args()
     recognizer = Recognizer.load(args.modelpath, "cpu")

@@ -45,7 +45,7 @@ from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.optimiser import make_optimizer
 from asr_ctc.training.step import train_step
-from benchmarks.machine import processor_name
+from benchmarks.machine import CORPORA, processor_name
 
 NORMALIZATION = (-25.0, 25.0)  # about that of the corpus, in dB
 DROPOUT, LEARNING_RATE, GRAD_CLIP = 0.1, 5e-4, 5.0
@@ -303,7 +303,7 @@ def device_name(device) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--datasetroot")
+    parser.add_argument("--datasetroot", default=CORPORA, help="default: %(default)s")
     parser.add_argument("--datasetversion")
     parser.add_argument("--lang", default="fr")
     parser.add_argument("--nmels", type=int, default=20)

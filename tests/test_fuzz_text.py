@@ -28,6 +28,8 @@ from asr_ctc.scoring.compare import compare
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 
+pytestmark = pytest.mark.fuzz
+
 N = int(os.environ.get("ASR_CTC_FUZZ", "100"))
 
 ODD = [
@@ -199,6 +201,7 @@ def test_common_voice(tmp_path):
     fuzz(durations, read_durations)
 
 
+@pytest.mark.slow
 def test_other_layouts(tmp_path):
     def read_ljspeech(content: bytes, seed: int) -> None:
         (tmp_path / "all.csv").write_bytes(content)

@@ -93,6 +93,7 @@ def run(capsys, line: str, *words) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_check(tmp_path, model, capsys):
     folder = make_toy_corpus(tmp_path / "data", COUNTS)
     break_everything(folder)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.helpers.command import REPOSITORY, environment
 
+pytestmark = pytest.mark.slow
+
 
 def run_selfcheck(folder) -> subprocess.CompletedProcess:
     return subprocess.run(

@@ -1,11 +1,12 @@
-"""A language model of the training transcripts and of any text: for `lm`."""
+"""Estimates a language model from the training transcripts and any text: for `lm`."""
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -33,17 +34,17 @@ HELD_OUT = ("dev", "test")
 
 @dataclass
 class Source:
-    """A text that a model was made of; ``n_left_out`` sentences of it are in dev or test."""
+    """A source text of a model; ``n_excluded`` of its sentences are in dev or test."""
 
     name: str
     n_sentences: int = 0
     n_words: int = 0
-    n_left_out: int = 0
+    n_excluded: int = 0
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well a model knows a text: e to the mean of -log p over known words and ends."""
+    """The perplexity of a text: e to the mean of -log p over known words and sentence ends."""
 
     value: float
     n_words: int
@@ -52,7 +53,7 @@ class Perplexity:
 
 @dataclass
 class Built:
-    """What `lm` made, for the report."""
+    """The results of `lm`, for its report."""
 
     path: Path
     model: LanguageModel
@@ -61,7 +62,11 @@ class Built:
 
 
 def build_language_model(config: Config) -> Built:
-    """Reads, counts, estimates and writes; UserError for what cannot be read, written or learnt."""
+    """Estimates the language model of the settings and writes it to --out.
+
+    UserError for a corpus or text that cannot be read, settings that contradict each other, a file
+    that cannot be written, and if there is no word to learn from.
+    """
     where, settings = config.corpus, config.lm
     path = _output(config)
     prune = full_prune(settings.prune, settings.order)
@@ -93,7 +98,7 @@ def build_language_model(config: Config) -> Built:
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
-    """--prune for every order: the last value stands for the higher ones too."""
+    """--prune with one count for every order: the last value holds for the higher orders too."""
     if prune[0] != 0 or sorted(prune) != list(prune) or len(prune) > order:
         raise UserError(
             f"--prune {' '.join(map(str, prune))}: needs at most --order {order} counts, the "
@@ -102,7 +107,10 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
     return (*prune, *[prune[-1]] * (order - len(prune)))
 
 
-def perplexity(model: LanguageModel, sentences, charmap: CharMap, level: str) -> Perplexity:
+def perplexity(
+    model: LanguageModel, sentences: Iterable[str], charmap: CharMap, level: str
+) -> Perplexity:
+    """The perplexity of sentences under a model of words or characters (``level``)."""
     total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
     for sentence in sentences:
         words = words_of(sentence, charmap, level)
@@ -130,13 +138,13 @@ def _numbered(
     forbidden: np.ndarray,
     numbering: Numbering,
 ) -> Iterator[list[int]]:
-    """The words of every sentence that dev and test do not have; the sources are told."""
+    """Yields the word numbers of every sentence absent from dev and test; counts in ``sources``."""
     texts = [_pieces(train.all_sentences()), *map(read_text, files)]
     for source, pieces in zip(sources, texts, strict=True):
         for piece in pieces:
             piece = [sentence for sentence in piece if sentence.strip()]
             allowed = ~np.isin(sentence_keys(piece), forbidden)
-            source.n_left_out += len(piece) - int(allowed.sum())
+            source.n_excluded += len(piece) - int(allowed.sum())
             for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
                 if is_allowed:
                     ids = numbering.sentence(sentence)
@@ -150,8 +158,8 @@ def _pieces(sentences: Iterator[str]) -> Iterator[list[str]]:
         yield piece
 
 
-def read_text(path) -> Iterator[list[str]]:
-    """The lines of a UTF-8 text, plain or gzip-compressed, many at a time, with a bar."""
+def read_text(path: str | Path) -> Iterator[list[str]]:
+    """Yields the lines of a UTF-8 text, plain or gzip-compressed, in lists, with a progress bar."""
     n_lines = 0
     try:
         n_megabytes = Path(path).stat().st_size // 10**6
@@ -161,7 +169,7 @@ def read_text(path) -> Iterator[list[str]]:
         ):
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            file = gzip.open(raw) if is_gzip else raw  # noqa: SIM115
+            file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             in_pieces = Lines(path, file, MOST_LINE_BYTES)
             while lines := in_pieces.take(SENTENCES_AT_A_TIME):
                 try:

@@ -1,9 +1,10 @@
-"""Character map, model, features and caches, made from the settings."""
+"""Makes character map, model, features and caches from the settings."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
@@ -23,12 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def make_charmap(
-    name: str, train: Corpus, min_count: int, case_folding: str = "default"
+    name: str, train: Corpus | None, min_count: int, case_folding: str = "default"
 ) -> CharMap:
-    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes."""
-    if name == "default":
-        return CharMap(case_folding=case_folding)
-    if name == "auto":
+    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
+
+    Without a train split 'auto' is the default map.
+    """
+    if name == "auto" and train is not None:
         counts = transcripts.character_counts(train, case_folding)
         charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
         log.info(
@@ -40,8 +42,10 @@ def make_charmap(
         if rare:
             ordered = sorted(rare.items(), key=lambda item: -item[1])
             listed = " ".join(f"{shown(c)}×{n}" for c, n in ordered)
-            log.info("seen fewer than %d times, left to the unknown class: %s", min_count, listed)
+            log.info("seen fewer than %d times, mapped to the unknown class: %s", min_count, listed)
         return charmap
+    if name in ("default", "auto"):
+        return CharMap(case_folding=case_folding)
     try:
         return CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -52,7 +56,7 @@ def make_charmap(
         raise UserError(f"--charset {name}: not a character map: {error}") from None
 
 
-def settings_for(part: type, section) -> dict:
+def settings_for(part: type, section: object) -> dict[str, Any]:
     """The values of a settings section for the fields of ``part`` that have the same names."""
     return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
 
@@ -66,7 +70,10 @@ def make_architecture(config: Config, charmap: CharMap) -> Architecture:
 
 
 def make_model(config: Config, charmap: CharMap, file: ModelFile | None = None) -> CTCModel:
-    """A new model, or that of a file; with another character map its output layer is new."""
+    """Makes a new model, or one with the weights of ``file``.
+
+    With another character map than the file's the output layer is new.
+    """
     options = config.model
     model = CTCModel(
         make_architecture(config, charmap), dropout=options.dropout, l1=options.l1, l2=options.l2
@@ -90,7 +97,7 @@ def make_features(config: Config) -> FeatureSettings:
 
 
 def make_spec_augment(config: Config) -> SpecAugment | None:
-    """The masks of training that ``--train_augment`` asks for."""
+    """The masks of ``--train_augment``, for training."""
     if not config.features.train_augment:
         return None
     return SpecAugment(**settings_for(SpecAugment, config.features))
@@ -109,20 +116,20 @@ def make_processor(
 def make_caches(
     config: Config, corpora: Sequence[Corpus], augmentation: Augmentation | None
 ) -> Sequence[FeatureCache | Rounding | None]:
-    """The cache of each split that ``--cache_dir`` asks for; None where nothing is cached."""
+    """The cache of each split below ``--cache_dir``; None for splits that are not cached."""
     where = config.corpus
     if where.cache_dir is None:
         return [None] * len(corpora)
     if augmentation is not None:
-        log.info("--cache_dir: nothing is cached, because --augment makes other features each time")
+        log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
     return open_caches(where.cache_dir, corpora, make_features(config), max_gb=where.cache_gb)
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:
-    """The settings with features and sizes of the model whose weights a new run starts from.
+    """The settings with the feature settings and sizes of the model that a new run starts from.
 
-    UserError when a typed flag contradicts the file.
+    UserError if a typed flag contradicts the file.
     """
     features = settings_for(type(config.features), file.features)
     model = settings_for(type(config.model), file.architecture)
@@ -135,7 +142,7 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
-            f"which contradict {', '.join(problems)}; leave these flags out"
+            f"which contradict {', '.join(problems)}; omit these flags"
         )
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:

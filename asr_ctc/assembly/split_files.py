@@ -1,8 +1,8 @@
-"""Train, dev and test of one table, without shared speakers or sentences: for `split`.
+"""Splits one table into train, dev and test without shared speakers or sentences: for `split`.
 
 Clips are the edges of a graph between speakers and sentences. Each speaker and each sentence goes
 to one split; a clip whose speaker and sentence went to different ones is excluded. The test split
-is drawn first, then dev from what is left; train is all that neither has touched.
+is drawn first, then dev from the remaining clips; train is all that shares nothing with them.
 """
 
 import re
@@ -43,7 +43,7 @@ class Size(NamedTuple):
 
 @dataclass
 class Report:
-    """What ``split_corpus`` did; ``left_out`` says why which clips are in no split."""
+    """The results of ``split_corpus``; ``left_out`` counts the clips in no split by reason."""
 
     source: Path
     whole: Size
@@ -54,17 +54,18 @@ class Report:
 
 
 def split_corpus(config: Config) -> Report:
-    """Writes train, dev and test (with ``--keep_test`` train alone) beside the table they are of.
+    """Writes train, dev and test (with ``--keep_test`` train alone) beside the source table.
 
-    UserError for a corpus or a size that cannot be had, and, without ``--force``, for files that
-    are there already; nothing is written then.
+    UserError for a corpus that does not exist, an impossible size and, without ``--force``, files
+    that exist already; nothing is written then.
     """
     where, wanted = config.corpus, config.split
     layout = where.corpus
     folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, layout)
-    if LAYOUTS[layout].whole is None:
+    whole_table = LAYOUTS[layout].whole
+    if whole_table is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
-    name = Path(wanted.from_ or LAYOUTS[layout].whole).stem
+    name = Path(wanted.from_ or whole_table).stem
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)
@@ -85,10 +86,10 @@ def split_corpus(config: Config) -> Report:
     if wanted.keep_test:
         split_of, reasons = extend_train(clips, free, corpus, layout, folder)
     else:
-        sizes = [parse_size(flag, getattr(wanted, flag), clips, free) for flag in ("test", "dev")]
-        seed = config.runtime.seed or 0
-        split_of, reasons = make_splits(clips, free, *sizes, seed)
-        for split, asked_s in zip(("test", "dev"), sizes, strict=True):
+        test_s = parse_size("test", wanted.test, clips, free)
+        dev_s = parse_size("dev", wanted.dev, clips, free)
+        split_of, reasons = make_splits(clips, free, test_s, dev_s, config.runtime.seed or 0)
+        for split, asked_s in (("test", test_s), ("dev", dev_s)):
             if lacking_s(clips, split_of == SPLITS.index(split), asked_s):
                 notes.append(f"{split}: too few clips are left for {asked_s / 3600:.2f} h")
     _refuse_empty(split_of, made, source)
@@ -140,7 +141,7 @@ def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> No
 
 
 def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
-    """Seconds of a split: a share below 1 of the free clips, or hours such as '2h' or '0.5h'."""
+    """Seconds of a split from a share below 1 of the free clips, or hours such as '2h', '0.5h'."""
     total_s = clips.seconds[free].sum()
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*(h?)", text.strip())
     if not match or float(match[1]) == 0 or (not match[2] and float(match[1]) >= 1):
@@ -149,9 +150,6 @@ def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
     if size_s >= total_s:
         raise UserError(f"--{flag} {text}: there are only {total_s / 3600:.2f} h in all")
     return size_s
-
-
-# -------------------------------------------------------------------------- who goes where
 
 
 # ------------------------------------------------------------------------------ the files
@@ -164,7 +162,7 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 
 
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
-    """(header line, or nothing; the records) of a table as they are written, line ends included."""
+    """Returns (header line, or b""; the records) of a table as written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
         records = (f"{record.raw}\n".encode() for record in csv_records(file))
         return next(records), records

@@ -1,4 +1,4 @@
-"""The split that a trained model reads: of the corpus it was trained on unless told otherwise."""
+"""The split that a trained model is applied to, by default of its training corpus."""
 
 import contextlib
 
@@ -19,11 +19,10 @@ CLIPS_AT_A_TIME = 16
 
 
 def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[Corpus, int]:
-    """(a split, within the duration bounds; how many rows it has).
+    """Returns (the clips of a split within the duration bounds, the number of its rows).
 
-    Unless a flag or a file says otherwise, it is of the corpus that the model was trained on, if
-    that is here.
-    UserError as ``find_corpus`` and ``prepare_split``.
+    Unless a flag or a --config file names another corpus, the split is of the model's training
+    corpus, if it exists on this machine. UserError as in ``find_corpus`` and ``prepare_split``.
     """
     where, trained_on = config.corpus, recognizer.file.origin.get("corpus", {})
     lang, layout = where.lang, where.corpus
@@ -33,7 +32,7 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
         layout = trained_on.get("layout", layout)
     folder = None
     if layout == "commonvoice" and not config.has("datasetversion"):
-        with contextlib.suppress(UserError):  # it is not here: the newest is taken
+        with contextlib.suppress(UserError):  # absent: the newest version is used
             folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
     everything = prepare_split(
@@ -51,9 +50,9 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
 def make_scoring_loader(
     recognizer: Recognizer, corpus: Corpus, n_threads: int, durations: np.ndarray | None = None
 ) -> DataLoader:
-    """The clips of a corpus as the model takes them, in batches of similar length.
+    """Loads the clips of a corpus for the model, in batches of similar length.
 
-    ``durations`` (N,), in seconds, are for a corpus that does not know its own.
+    ``durations`` (N,), in seconds, are needed for a corpus without durations.
     """
     durations = corpus.durations if durations is None else durations
     dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)

@@ -1,4 +1,4 @@
-"""The weights of a language model that suit a model best, on dev: for `lm --tune`."""
+"""Finds the weights of a language model that suit an acoustic model best: for `lm --tune`."""
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
@@ -18,25 +18,27 @@ from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.lm.spelling import unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
+from asr_ctc.text.charmap import CharMap
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
-# The less sure a model of its spelling, the more an unknown word is a known one misspelt.
+# The less reliable the spelling of a model, the likelier an unknown word is a misspelt known one.
 UNK_LOGPS = (-10.0, -20.0, -30.0)
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """How dev is read greedily and with the best weights, and ``measure`` of it, WER or CER, with
-    each weight and bonus: ``error_rates`` (weights, bonuses), all with the best ``unk_logp``.
+    """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
-    ``path`` is the model file that now holds the language model and its weights.
+    ``error_rates`` (weights, bonuses) are WER or CER, as ``measure`` says, with the best
+    ``unk_logp``. ``path`` is the model file that now holds the language model and its weights.
     """
 
     path: Path
@@ -52,12 +54,13 @@ class Tuning:
 
 
 def tune_language_model(config: Config) -> Tuning:
-    """Decodes dev with every weight and bonus of the grid; the best go into the model file.
+    """Decodes dev with every weight and bonus of the grid; stores the best in the model file.
 
-    So does the best log probability of unknown words, unless --unk_logp is given or the words are
-    characters. The best have the lowest sum of WER and CER: WER alone is often lowest where words
-    that are hard to make out are dropped. With a model of characters the CER alone counts. The
-    clips pass through the acoustic model once. UserError as what it is made of, and without --lm.
+    The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
+    characters. The best weights have the lowest sum of WER and CER: WER alone is often lowest where
+    words that are hard to recognise are dropped. With a model of characters the CER alone counts.
+    The clips pass through the acoustic model once. UserError without --lm, without a transcript in
+    dev, and as in the functions called.
     """
     decoding = config.decoding
     if not decoding.lm:
@@ -83,11 +86,11 @@ def tune_language_model(config: Config) -> Tuning:
             unk_logp=unk_logp,
         )
 
-        def read(logp: np.ndarray) -> str:
+        def decode(logp: np.ndarray) -> str:
             charmap, width = recognizer.charmap, decoding.beamwidth
             return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
 
-        hypotheses = list(threads.map(read, posteriors))
+        hypotheses = list(threads.map(decode, posteriors))
         return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
 
     of_words = model.level == "word"
@@ -121,13 +124,15 @@ def tune_language_model(config: Config) -> Tuning:
 
 
 def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, list[np.ndarray]]:
-    """Dev decoded greedily, and log probabilities (T', V) float32 of each of its clips.
+    """Returns dev decoded greedily, and the log posteriors (T', V) float32 of each of its clips.
 
-    A clip that cannot be read has no frames.
+    An unreadable clip has no frames.
     """
     posteriors: list[np.ndarray] = []
 
-    def keep_and_decode(logp, lengths, charmap):
+    def keep_and_decode(
+        logp: torch.Tensor, lengths: torch.Tensor, charmap: CharMap
+    ) -> list[list[Hypothesis]]:
         logp = logp.cpu()
         posteriors.extend(
             clip[:length].numpy() for clip, length in zip(logp, lengths.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""A whole check: reads the splits, decodes their clips, writes the report."""
+"""The whole check: reads the splits, decodes their clips, writes the report."""
 
 import contextlib
 from pathlib import Path
@@ -23,10 +23,10 @@ SPLITS = ("train", "dev", "test")
 
 
 def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
-    """The report on a corpus, and the files that hold it: report.html, report.json, exclude.txt.
+    """Returns the report on a corpus and its files: report.html, report.json, exclude.txt.
 
-    UserError for a corpus that is not there, and for a character map or a folder that cannot be
-    used; whatever is wrong inside the corpus is in the report.
+    UserError if the corpus does not exist, or the character map or the output folder cannot be
+    used. Faults inside the corpus are part of the report.
     """
     settings = config.corpus
     folder = find_corpus(
@@ -82,7 +82,7 @@ def _make_folder(name: str) -> Path:
 
 
 def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[str, str]]:
-    """The splits with their durations, and of those that cannot be read why."""
+    """Returns the readable splits, with durations, and the reason for each unreadable one."""
     layout, index_folder = config.corpus.corpus, index.folder(config.corpus.index_dir)
     corpora, absent = {}, {}
     for split in SPLITS:
@@ -91,24 +91,23 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
         except UserError as error:
             absent[split] = str(error)
             continue
-        with contextlib.suppress(UserError):  # most clips cannot be opened: all will be named
+        with contextlib.suppress(UserError):  # most clips cannot be opened: the report names all
             n_threads = config.runtime.nthreads
             corpora[split] = with_durations(corpora[split], n_threads, keep_broken=True)
     return corpora, absent
 
 
 def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
-    """The map that `train` would use with these settings; the default one without a train split."""
+    """The map that `train` would use with these settings."""
     settings = config.corpus
-    if train is None:
-        return CharMap() if settings.charset == "auto" else make_charmap(settings.charset, None, 1)
-    within = between(train, settings.min_duration, settings.max_duration)
-    source = within if len(within) else train
-    return make_charmap(settings.charset, source, settings.charset_min_count, settings.case_folding)
+    if train is not None:
+        within = between(train, settings.min_duration, settings.max_duration)
+        train = within if len(within) else train
+    return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
 
 
 def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:
-    """What the model of --modelpath doubts."""
+    """The transcripts that the model of --modelpath doubts."""
     path = config.input.modelpath
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
@@ -116,17 +115,17 @@ def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:
 
 
 def exclude_list(report: CheckReport) -> str:
-    """exclude.txt: the clips of train and dev that had better be left out, with the reason.
+    """The text of exclude.txt: clips of train and dev that should be excluded, with the reason.
 
-    Those that a person should listen to first are there too, as comments.
+    Clips that a person should listen to first are commented out.
     """
     lines = [
-        f"# {report.corpus}: clips of train and dev to leave out: "
+        f"# {report.corpus}: clips of train and dev to exclude: "
         "main_ctc.py train --exclude THIS FILE",
-        "# Lines that begin with # are kept: listen, and take the # away to leave the clip out.",
+        "# Clips behind a # are kept: listen to them, and remove the # to exclude them.",
     ]
     for kind, group in report.faults.items():
-        if kind in ("bad row", "listed twice"):  # no clip, or one that an earlier row names as well
+        if kind in ("bad row", "listed twice"):  # no clip, or a clip of an earlier row
             continue
         mark = "#" if group.action == LISTEN else ""
         lines += [

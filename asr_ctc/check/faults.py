@@ -1,21 +1,21 @@
-"""What is wrong with which clip: each named once, for the gravest thing that is wrong with it.
+"""The fault of each clip: a clip with several is listed once, for the gravest.
 
-Where the thresholds come from: 4,730 French clips of Common Voice 17 were measured, and those at
-the edges looked at.
+The thresholds come from measurements of 4,730 French clips of Common Voice 17; clips near a
+threshold were inspected one by one.
 
 - Silent: 16 clips hold no sound at all; the quietest other one reaches -47.2 dBFS in its loudest
   300 ms. Nothing lies between, so the limit may be anywhere there: -60 dBFS.
 - Near-silent: two clips reach -47.2 and -43.7 dBFS; from -42.8 on there are always more. In all of
   them speech stands clear, 50 dB above its background: quiet, but good to learn from. So they are
-  named, but kept.
+  listed, but kept.
 - Nearly constant: the level of speech, however noisy its background, varies by 15 dB and more; that
   of steady noise by less than 2.
 - Clipped: two clips have 0.75 and 0.56 % of their samples at full scale, and waves with flat tops;
   the next has 0.06 %. Speech driven 6 dB over the limit has 0.1 to 1.5 %.
-- Rate: characters per second of sound, pauses taken out, because a short sentence in a long clip is
+- Rate: characters per second of sound, without pauses, because a short sentence in a long clip is
   no fault. Its logarithm has a robust deviation of 0.18; a transcript three times too long or too
   short is 1.1 away, six deviations. The one clip beyond five is a word drawn out for effect: no
-  clip is left out for its rate, a person should listen.
+  clip is excluded for its rate, a person should listen.
 """
 
 import math
@@ -40,16 +40,16 @@ LEAST_RATE_DEVIATION = 0.15  # of the logarithm, for corpora that are too regula
 LEAST_RATE_CLIPS = 20
 TEST_LAST = ("train", "dev", "test")
 
-REFUSED, LEAVE_OUT, LISTEN = "refused", "leave out", "listen"
+REFUSED, EXCLUDE, LISTEN = "refused", "leave out", "listen"  # as in report.json
 ACTION_TITLES = {
-    REFUSED: "broken: training leaves them out by itself",
-    LEAVE_OUT: "better left out: exclude.txt lists them, train --exclude honours it",
-    LISTEN: "kept, but worth a look: exclude.txt holds them as comments",
+    REFUSED: "broken: training excludes them by itself",
+    EXCLUDE: "better excluded: exclude.txt lists them for train --exclude",
+    LISTEN: "kept, but worth listening to: exclude.txt has them commented out",
 }
 
 
 class Kind(NamedTuple):
-    """A kind of fault. ``action``: training refuses the clip, had better leave it out, or a person
+    """A kind of fault. ``action``: training refuses the clip, should exclude it, or a person
     should listen to it."""
 
     name: str
@@ -68,13 +68,13 @@ KINDS = {
         Kind("empty transcript", REFUSED, "nothing to learn"),
         Kind("no class", REFUSED, "the character map refuses a character"),
         Kind("too long", REFUSED, "the transcript needs more output frames than its audio gives"),
-        Kind("silent", LEAVE_OUT, "the loudest 300 ms lie below {silent_dbfs:g} dBFS"),
+        Kind("silent", EXCLUDE, "the loudest 300 ms lie below {silent_dbfs:g} dBFS"),
         Kind(
             "nearly constant",
-            LEAVE_OUT,
+            EXCLUDE,
             f"a constant, or a level that varies by less than {LEAST_VARIATION_DB:g} dB",
         ),
-        Kind("duplicate audio", LEAVE_OUT, "the same samples as another clip"),
+        Kind("duplicate audio", EXCLUDE, "the same samples as another clip"),
         Kind("listed twice", LISTEN, "an earlier row of the split names the same file"),
         Kind(
             "implausible rate",
@@ -93,7 +93,7 @@ KINDS = {
 
 
 class Fault(NamedTuple):
-    """What is wrong with clip ``row`` of a split (None for a row that could not be read)."""
+    """The fault of clip ``row`` of a split (None for a row that could not be read)."""
 
     split: str
     row: int | None
@@ -108,9 +108,9 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class RateLimits:
-    """Characters per second of sound: the corpus's median, and what is plausible around it.
+    """Characters per second of sound: the corpus's median and the plausible range around it.
 
-    Of too few clips the median and deviation are nan, and anything is plausible.
+    With too few clips the median and deviation are nan, and every rate is plausible.
     """
 
     median: float
@@ -128,11 +128,11 @@ def find_faults(
     charmap: CharMap,
     *,
     min_samples: int,
-    output_frames: Callable,
+    output_frames: Callable[[int], int],
     silent_dbfs: float,
     near_silent_dbfs: float,
 ) -> tuple[list[Fault], RateLimits]:
-    """The faults of all splits, in their order, and the limits of the characters per second.
+    """Returns the faults of all splits, by kind, and the limits of the characters per second.
 
     ``output_frames`` maps samples to the model's output frames; ``min_samples`` is one window.
     """
@@ -176,7 +176,9 @@ def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[st
     return "truncated" if cut else "unreadable", reason
 
 
-def _cannot_be_learnt(split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable):
+def _cannot_be_learnt(
+    split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable[[int], int]
+) -> tuple[str, str] | None:
     sentence = split.sentences[row]
     if not sentence.strip():
         return "empty transcript", "empty transcript"
@@ -191,7 +193,7 @@ def _cannot_be_learnt(split: ScannedSplit, row: int, charmap: CharMap, output_fr
     return "too long", problem.removeprefix("transcript too long for its audio: ")
 
 
-def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float):
+def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float) -> tuple[str, str] | None:
     if not split.scan_mask[row]:
         return None
     sound = split.sounds[row]
@@ -209,7 +211,9 @@ def _level_text(level_dbfs: float) -> str:
     return "no sound at all" if level_dbfs <= DIGITAL_SILENCE_DBFS else f"{level_dbfs:.1f} dBFS"
 
 
-def _is_suspect(split: ScannedSplit, row: int, limits: RateLimits, near_silent_dbfs: float):
+def _is_suspect(
+    split: ScannedSplit, row: int, limits: RateLimits, near_silent_dbfs: float
+) -> tuple[str, str] | None:
     sound = split.sounds[row]
     rate = n_characters(split.sentences[row]) / sound["sound_s"]
     if not limits.low <= rate <= limits.high:
@@ -228,7 +232,7 @@ def n_characters(sentence: str) -> int:
 
 
 def rates(split: ScannedSplit) -> np.ndarray:
-    """Characters per second of sound of every clip (N,), NaN where nothing was heard."""
+    """Characters per second of sound of every clip (N,), NaN for clips without sound."""
     n = np.array([n_characters(s) for s in split.sentences], dtype=np.float64)
     sound_s = split.sounds["sound_s"]
     return np.divide(n, sound_s, out=np.full(len(n), np.nan), where=(sound_s > 0) & (n > 0))
@@ -237,14 +241,14 @@ def rates(split: ScannedSplit) -> np.ndarray:
 def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
     """Median and 5 robust deviations (1.4826 × median absolute deviation) of the log rate.
 
-    Clips with a fault do not count. With fewer than 20 clips nothing is implausible.
+    Clips with a fault do not count. With fewer than 20 clips no rate is implausible.
     """
-    logs = []
+    logs_by_split = []
     for name, split in splits.items():
         good = np.array([(name, row) not in faults for row in range(len(split))], dtype=bool)
         values = rates(split)[good]
-        logs.append(np.log(values[np.isfinite(values)]))
-    logs = np.concatenate(logs) if logs else np.zeros(0)
+        logs_by_split.append(np.log(values[np.isfinite(values)]))
+    logs = np.concatenate([np.zeros(0), *logs_by_split])
     if len(logs) < LEAST_RATE_CLIPS:
         return RateLimits(math.nan, math.nan, 0.0, math.inf)
     median = float(np.median(logs))
@@ -256,10 +260,10 @@ def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
 
 
 def _add_duplicates(splits: Splits, faults: Faults) -> None:
-    """Names the clips with the samples of another one.
+    """Adds the clips that have the samples of another one.
 
-    One of them is kept, that of test if there is one: training must not see it. When the
-    transcripts differ none of train and dev is kept, because nobody knows which is right.
+    One of them is kept, the one of test if there is one: training must not see it. If the
+    transcripts differ, none of train and dev is kept, because nobody knows which is right.
     """
     for group in same_audio(splits, faults):
         group.sort(key=lambda place: -TEST_LAST.index(place[0]))  # stable: rows stay in order

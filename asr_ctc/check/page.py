@@ -1,4 +1,4 @@
-"""The report of a check as one HTML page: no script, and nothing that is loaded from elsewhere."""
+"""The report of a check as one HTML page, without scripts or external files."""
 
 import math
 from html import escape
@@ -130,14 +130,14 @@ def _key(meanings: dict[str, str]) -> str:
 
 def _faults(report: CheckReport) -> str:
     if not report.faults:
-        return section("Clips", "Nothing is wrong with any clip.")
+        return section("Clips", "No clip has a fault.")
     parts = []
     for action, title in ACTION_TITLES.items():
         groups = {kind: group for kind, group in report.faults.items() if group.action == action}
         if groups:
             parts.append(f"<h3>{escape(title)}</h3>")
             parts += [_fault(kind, group) for kind, group in groups.items()]
-    return section("Clips to leave out, and to listen to", *parts)
+    return section("Clips to exclude, and to listen to", *parts)
 
 
 def _fault(kind: str, group: FaultGroup) -> str:
@@ -159,13 +159,13 @@ def _fault(kind: str, group: FaultGroup) -> str:
 
 
 def _suspects(report: CheckReport) -> str:
-    """A table for each split: what the transcript says over what the model heard."""
+    """A table for each split: each transcript above the hypothesis of the model."""
     if report.suspects is None:
         return ""
     model = f"<code>{escape(report.suspects.model)}</code>"
     parts = [
         f'<p class="soft">Transcripts that the model {model} doubts most, the worst first: how '
-        "much likelier its own reading is, per character (natural logarithm), and the CER.</p>"
+        "much likelier its own hypothesis is, per character (natural logarithm), and the CER.</p>"
     ]
     for name, suspects in report.suspects.splits.items():
         rows = "".join(

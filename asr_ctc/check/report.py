@@ -1,14 +1,15 @@
-"""The results of a check put together: what the screen, report.json and the page show."""
+"""All results of a check: the content of the screen, report.json and the page."""
 
 import math
 import shlex
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from asr_ctc.base.report import Report, json_key
+from asr_ctc.base.report import Report
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import ScannedSplit
@@ -18,8 +19,8 @@ from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.text.charmap import CharMap
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
-LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips so much longer than the rest cost too much
-LEAST_STEPS = 200  # optimiser steps that the suggested batch size leaves in an epoch
+LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips this much longer than the rest cost too much
+LEAST_STEPS = 200  # optimiser steps per epoch with the suggested batch size
 MOST_BATCH_S = 1280.0  # padded seconds of the suggested batch
 MOST_POINTS = 2500  # clips drawn in the scatter plot
 N_DURATION_BINS = 48
@@ -42,13 +43,13 @@ class CheckSettings:
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """A split in numbers, of clips unless they say otherwise; durations of those that have one."""
+    """Numbers of clips unless noted; durations of the clips that have one."""
 
     clips: int
     bad_rows: int  # rows of its table that name no clip or have no transcript
     decoded: int  # clips tried, see --check_clips
-    broken: int  # clips and rows that nothing can be learnt from
-    usable: int  # clips without a fault for which they had better be excluded
+    broken: int  # clips and rows that training cannot learn from
+    usable: int  # clips without a fault that excludes them
     hours: float
     speakers: int
     shortest_s: float
@@ -60,7 +61,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class SharedContent:
-    """What splits have in common, a pair of splits an entry."""
+    """Speakers and sentences that splits share, one entry per pair of splits."""
 
     speakers: list[texts.Overlap]
     sentences: list[texts.Overlap]
@@ -75,11 +76,11 @@ class FaultyClip:
 
 @dataclass(frozen=True)
 class FaultGroup:
-    """The clips with one kind of fault; ``action`` is refused, leave out or listen."""
+    """The clips with one kind of fault; ``action`` is one of those in faults.py."""
 
-    meaning: str = json_key("what")
+    meaning: str = field(metadata={"json": "what"})
     action: str
-    n_clips: int = json_key("n")
+    n_clips: int = field(metadata={"json": "n"})
     clips: list[FaultyClip]
 
 
@@ -102,7 +103,7 @@ class RatePoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Plots:
-    """What the page draws, already counted."""
+    """The data of the plots on the page."""
 
     durations: DurationHistogram
     rates: list[RatePoint]
@@ -111,10 +112,10 @@ class Plots:
 
 @dataclass(frozen=True)
 class Suggestions:
-    """Settings that suit the corpus; None where there is nothing to go by. Durations in seconds.
+    """Settings that suit the corpus; None without a usable clip. Durations in seconds.
 
-    ``clips_within`` and ``hours_within`` are what the durations leave of train; ``command`` is the
-    `train` that it all comes to.
+    ``clips_within`` and ``hours_within`` count the clips of train within the suggested durations;
+    ``command`` is the `train` command with the suggestions.
     """
 
     charset: str
@@ -134,7 +135,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CheckReport(Report):
-    """Everything `check` has to say of a corpus."""
+    """The results of `check` on a corpus."""
 
     corpus: str
     settings: CheckSettings
@@ -151,7 +152,7 @@ class CheckReport(Report):
     suspects: Suspects | None  # None without a model
 
     def to_dict(self) -> dict:
-        """As ``Report.to_dict``; without a model there is no key ``suspects``."""
+        """Like ``Report.to_dict``, without the key ``suspects`` if there is no model."""
         content = super().to_dict()
         if self.suspects is None:
             del content["suspects"]
@@ -172,8 +173,8 @@ def make_report(
 ) -> CheckReport:
     """The report on the corpus ``name``.
 
-    ``absent`` says of the splits that could not be read why; ``exclude`` is the path of the list
-    of clips to exclude, for the suggested command.
+    ``absent`` maps each unreadable split to the reason; ``exclude`` is the path of the list of
+    clips to exclude, for the suggested command.
     """
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
@@ -221,7 +222,7 @@ def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> CheckSett
 
 
 def _usable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
-    """(N,) true for the clips of a split that can be learnt from."""
+    """The mask (N,) of the clips of a split that training can learn from."""
     usable = np.ones(len(split), dtype=bool)
     for fault in faults:
         if fault.split == name and fault.row is not None and fault.action != LISTEN:
@@ -230,7 +231,7 @@ def _usable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
 
 
 def _n_broken(name: str, split: ScannedSplit, faults: list[Fault]) -> int:
-    """Rows and decoded clips that nothing can be learnt from; a copy is not broken."""
+    """Counts the rows and decoded clips that training cannot learn from; a copy is not broken."""
     return sum(
         fault.split == name
         and fault.action != LISTEN
@@ -288,7 +289,7 @@ def _by_kind(faults: list[Fault], settings: CheckSettings) -> dict[str, FaultGro
 def _suggestions(
     config: Config, durations: np.ndarray, alphabet: texts.Alphabet, exclude: str | None
 ) -> Suggestions:
-    """``durations`` (N,) are those of the usable clips of train, in seconds."""
+    """Makes suggestions from the ``durations`` (N,) of the usable clips of train, in seconds."""
     lost_share = alphabet.n_lost / max(1, alphabet.n_characters)
     charset = "auto" if lost_share > MOST_LOST_SHARE else config.corpus.charset
     low = high = batch_size = clips_within = hours_within = None
@@ -320,7 +321,7 @@ def suggested_batch_size(n_clips: int, longest_s: float) -> int:
 
 
 def _train_command(config: Config, suggested: dict) -> str:
-    """The `train` of this corpus with further flags; those that are None are not written."""
+    """The `train` command of this corpus with the suggested flags that are not None."""
     defaults = CorpusConfig()
     source = ("corpus", "datasetroot", "datasetversion", "case_folding")
     flags = {name: getattr(config.corpus, name) for name in source}
@@ -332,7 +333,7 @@ def _train_command(config: Config, suggested: dict) -> str:
     return " ".join(["python main_ctc.py train", *words])
 
 
-def _word(value) -> str:
+def _word(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
 
 
@@ -342,7 +343,7 @@ def _training_problems(
     alphabet: texts.Alphabet,
     settings: CheckSettings,
 ) -> list[str]:
-    """What prevents training; empty when nothing does."""
+    """The reasons that prevent training."""
     problems = []
     for name in ("train", "dev"):
         if name in absent:
@@ -390,7 +391,7 @@ def _plots(splits: Splits, faults: list[Fault]) -> Plots:
     )
 
 
-def _nice_steps():
+def _nice_steps() -> Iterator[float]:
     for power in range(-2, 6):
         yield from (m * 10.0**power for m in (1, 2, 2.5, 5))
 
@@ -398,7 +399,7 @@ def _nice_steps():
 def _rate_points(splits: Splits, faults: list[Fault]) -> list[RatePoint]:
     """The clips without a fault, then the implausible ones.
 
-    At most 2,500 of the former, drawn at random, so that the page stays light.
+    At most 2,500 of the former, drawn at random, keep the page small.
     """
     fault_of = {(f.split, f.row): f for f in faults}
     plain, implausible = [], []

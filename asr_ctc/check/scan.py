@@ -1,4 +1,4 @@
-"""Every clip of a split decoded once, in parallel, and what it sounds like in a few numbers."""
+"""Decodes every clip of a split once, in parallel, and measures its sound."""
 
 import hashlib
 import multiprocessing
@@ -25,7 +25,7 @@ CHUNK_CLIPS = 16
 
 
 class Sound(NamedTuple):
-    """What a decoded clip sounds like.
+    """Measurements of a decoded clip.
 
     n_samples: at 16 kHz; 0 when the clip was not decoded
     level_dbfs: of its loudest 300 ms (see ``measure``)
@@ -54,9 +54,9 @@ def measure(samples: np.ndarray) -> Sound:
     """The Sound of samples (S,) at 16 kHz, S > 0.
 
     The level is that of the loudest 300 ms: the greatest median of 30 consecutive blocks of 10 ms.
-    A median, so that a click or a knock on the microphone does not pass for speech; a stretch, so
-    that pauses, however long, do not make quiet what is spoken clearly. A constant offset, which
-    nobody hears, is taken off first.
+    The median ignores a click or a knock on the microphone; a stretch of 300 ms keeps the level of
+    clear speech however long its pauses are. A constant offset, which nobody hears, is subtracted
+    first.
     """
     offset = float(np.median(samples[::8]))
     block = min(BLOCK_SAMPLES, len(samples))
@@ -83,10 +83,10 @@ def measure(samples: np.ndarray) -> Sound:
 
 @dataclass
 class ScannedSplit:
-    """A split with what its clips sound like: one row of ``sounds`` (SOUND_COLUMNS) per clip.
+    """A split and the sound of its clips: one row of ``sounds`` (SOUND_COLUMNS) per clip.
 
-    ``problems`` says of the clips that cannot be decoded why, by row; ``scan_mask`` (N,)
-    is true for the clips that were tried at all.
+    ``problems`` maps the rows of clips that cannot be decoded to the reason; ``scan_mask`` (N,) is
+    true for the clips that were tried.
     """
 
     corpus: Corpus
@@ -121,13 +121,13 @@ def scan(
         scan_mask[:] = False
         scan_mask[np.random.default_rng(seed).permutation(len(corpus))[:n_clips]] = True
     split = ScannedSplit(corpus, np.zeros(len(corpus), SOUND_COLUMNS), scan_mask)
-    rows = np.flatnonzero(scan_mask)
+    rows = np.flatnonzero(scan_mask).tolist()
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
     results = _in_parallel(tasks, min(n_processes, n_usable_cores()))
     for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows)), strict=True):
         if isinstance(result, str):
-            split.problems[int(row)] = result
+            split.problems[row] = result
         else:
             split.sounds[row] = result
     return split
@@ -147,7 +147,7 @@ def _ignore_ctrl_c() -> None:
 
 
 def _listen(task: tuple[str, float]) -> Sound | str:
-    """The Sound of a file, or why it cannot be decoded."""
+    """The Sound of a file, or the reason why it cannot be decoded."""
     file, expected_s = task
     try:
         return measure(audio.load(file, audio.RATE_HZ, expected_s))

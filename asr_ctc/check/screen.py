@@ -11,7 +11,7 @@ WIDTH = 72  # of a transcript
 
 
 def as_text(report: CheckReport) -> str:
-    """Tables and results, each with its first few examples."""
+    """The tables and results, each with its first few examples."""
     parts = [
         [report.corpus],
         _splits(report),
@@ -99,7 +99,7 @@ def _suspects(report: CheckReport) -> list[str]:
 
 
 def _examples(texts: list[str], n: int, indent: int = 4) -> list[str]:
-    """The first few, and how many more there are."""
+    """The first few texts, and the number of the others."""
     first = texts if n <= N_EXAMPLES + 1 else texts[:N_EXAMPLES]
     lines = [" " * indent + text for text in first]
     if n > len(first):
@@ -194,7 +194,7 @@ def _verdict(report: CheckReport) -> list[str]:
     low, high = report.settings.min_duration, report.settings.max_duration
     return [
         f"can be trained on: {train.usable} of {train.clips} training clips are good"
-        + (f", {n_bad} better left out" if n_bad else ""),
+        + (f", {n_bad} better excluded" if n_bad else ""),
         f"  {train.within_bounds} of the good ones last {low:g} to {high:g} s "
         "(--min_duration, --max_duration)",
     ]

@@ -1,7 +1,7 @@
-"""Which transcripts a trained model doubts: the wrong ones rise to the top of the list."""
+"""Ranks transcripts by how much a trained model doubts them: wrong ones rise to the top."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -9,7 +9,6 @@ import torch
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.assembly.splits import make_scoring_loader
 from asr_ctc.base.progress import bar
-from asr_ctc.base.report import json_key
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
@@ -23,11 +22,11 @@ LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as m
 
 @dataclass(frozen=True)
 class Suspect:
-    """A clip, its transcript, and what a model heard instead.
+    """A clip, its transcript and the model's hypothesis (``heard``).
 
-    ``gap`` is how much likelier the model's best path is than the transcript's, per character, in
-    natural logarithm: 0 when they are one, infinite when the transcript is too long. ``cer`` is
-    that of what was heard, against the transcript, as a fraction.
+    ``gap`` is the log probability of the model's best path minus that of the transcript's, per
+    character: 0 if the paths are the same, infinite if the transcript is too long. ``cer`` is that
+    of the hypothesis against the transcript, as a fraction.
     """
 
     clip: str
@@ -43,15 +42,15 @@ class Suspect:
 
 @dataclass(frozen=True)
 class SplitSuspects:
-    """How many clips of a split were ranked, and the most suspect 6 % of them, the worst first."""
+    """The number of clips ranked in a split, and the most suspect 6 % of them, worst first."""
 
-    n_ranked: int = json_key("ranked")
+    n_ranked: int = field(metadata={"json": "ranked"})
     clips: list[Suspect]
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """What a model doubts, by split; ``model`` is the path of its file."""
+    """The transcripts that a model doubts, by split; ``model`` is the path of its file."""
 
     model: str
     splits: dict[str, SplitSuspects]
@@ -73,9 +72,9 @@ def find_suspects(
 
 
 def rank(suspects: list[Suspect]) -> list[Suspect]:
-    """The most suspect first: by the sum of their ranks by gap and by CER, then by gap."""
+    """Sorts by the sum of the ranks by gap and by CER, then by gap; the most suspect first."""
     gaps, cers = (np.array([getattr(s, name) for s in suspects]) for name in ("gap", "cer"))
-    places = sum(np.searchsorted(np.sort(values), values) for values in (gaps, cers))
+    places = np.searchsorted(np.sort(gaps), gaps) + np.searchsorted(np.sort(cers), cers)
     return [suspects[i] for i in np.lexsort([-gaps, -places])]
 
 
@@ -83,9 +82,10 @@ def rank(suspects: list[Suspect]) -> list[Suspect]:
 def judge(
     recognizer: Recognizer, split: ScannedSplit, n_threads: int, title: str = ""
 ) -> list[Suspect]:
-    """Every clip that was scanned and can be heard, with its transcript; ``title`` of the bar.
+    """Compares every scanned clip with its transcript; ``title`` is that of the progress bar.
 
-    Left out are clips whose transcript is empty or has characters that the model's map refuses.
+    Skips clips that cannot be decoded, and those whose transcript is empty or has characters that
+    the model's map refuses.
     """
     corpus = split.corpus.select(split.scan_mask)
     durations = split.durations[split.scan_mask]
@@ -110,7 +110,7 @@ def judge(
 
 
 def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
-    """The Suspect of log posteriors (T', V); None when the transcript holds no word."""
+    """The Suspect of log posteriors (T', V); None if the transcript has no word."""
     ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
     cer = error_rates([sentence], [heard.text], n_resamples=0).cer
     if math.isnan(cer):

@@ -1,16 +1,15 @@
-"""What the transcripts are written with: characters, the ones a map loses, Unicode forms."""
+"""The characters of transcripts, those that a map loses, Unicode forms, shared content."""
 
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 
-from asr_ctc.base.report import json_key
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible, without_invisible
 from asr_ctc.text.normalise import normalise_text
 
-N_LISTED = 100  # of a list that could be as long as the corpus
+N_LISTED = 100  # entries of a list that could be as long as the corpus
 VARIANTS = {  # the same mark, typed in different ways
     "apostrophe": tuple(LIKE_APOSTROPHE),
     "quotation mark": ('"', "“”„", "«»", "‹›"),
@@ -24,7 +23,7 @@ Sentences = dict[str, list[str]]  # by split
 
 @dataclass(frozen=True)
 class CharacterUse:
-    """A character by its Unicode name: how often it occurs, in how many sentences, the first."""
+    """A character by Unicode name: number of occurrences and sentences, the first sentence."""
 
     name: str
     count: int
@@ -34,7 +33,7 @@ class CharacterUse:
 
 @dataclass(frozen=True)
 class Folding:
-    """How often a character occurs, and the text that the character map writes instead."""
+    """The number of occurrences of a character, and the text that the map writes instead."""
 
     count: int
     written: str
@@ -42,10 +41,10 @@ class Folding:
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The characters of all splits (NFC, lower case), and what a character map makes of them.
+    """The characters of all splits (NFC, lower case), and their treatment by a character map.
 
     Dictionaries are by character, the most frequent first. ``lost`` have no class; ``folded`` are
-    written as other characters; ``rare`` are seen too seldom in train; ``unseen`` are in dev or
+    written as other characters; ``rare`` occur too rarely in train; ``unseen`` occur in dev or
     test only.
     """
 
@@ -73,7 +72,7 @@ class UnicodeForms:
 
 @dataclass(frozen=True)
 class Repetition:
-    """The sentences that a split has more than once, and the clips in which they are read."""
+    """The number of sentences that a split has more than once, and of the clips with them."""
 
     sentences: int
     clips: int
@@ -82,16 +81,16 @@ class Repetition:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many speakers, or sentences, two splits share, and at most 100 of them."""
+    """The number of speakers, or sentences, that two splits share, and at most 100 of them."""
 
     splits: tuple[str, str]
     n: int
-    examples: list[str] = json_key("which")
+    examples: list[str] = field(metadata={"json": "which"})
 
 
 def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet:
     """The characters of all splits; ``rare`` are seen fewer than ``min_count`` times in train."""
-    counts = {name: Counter() for name in sentences}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in sentences}
     for name, texts in sentences.items():
         for text in texts:
             counts[name].update(_plain(text))
@@ -121,13 +120,13 @@ def _plain(text: str) -> str:
 
 
 def _written(character: str, charmap: CharMap) -> str:
-    """What a map makes of a character in lower case."""
+    """The text that a map writes for a character in lower case."""
     return charmap.decode([charmap.label(c) for c in charmap.spell(character)])
 
 
-def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter:
+def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter[str]:
     """Characters without a class, as the map itself sees them in their sentences."""
-    lost = Counter()
+    lost: Counter[str] = Counter()
     for texts in sentences.values():
         for text in texts:
             if not suspects.isdisjoint(_plain(text)):
@@ -135,9 +134,10 @@ def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter
     return lost
 
 
-def _with_sentences(counts: Counter, sentences: Sentences) -> dict[str, CharacterUse]:
+def _with_sentences(counts: Counter[str], sentences: Sentences) -> dict[str, CharacterUse]:
     """{character: its use in the sentences}, the most frequent first."""
-    n_sentences, first = Counter(), {}
+    n_sentences: Counter[str] = Counter()
+    first: dict[str, str] = {}
     for texts in sentences.values():
         for text in texts:
             for character in counts.keys() & set(_plain(text)):
@@ -156,7 +156,7 @@ def unicode_forms(sentences: Sentences) -> UnicodeForms:
         unicodedata.is_normalized("NFC", text) and not unicodedata.is_normalized("NFD", text)
         for text in texts
     )
-    raw = Counter()
+    raw: Counter[str] = Counter()
     for text in texts:
         raw.update(text)
     variants = {}
@@ -175,7 +175,7 @@ def unicode_forms(sentences: Sentences) -> UnicodeForms:
     )
 
 
-def _uses(form: str, raw: Counter, texts: list[str]) -> int:
+def _uses(form: str, raw: Counter[str], texts: list[str]) -> int:
     if form == "...":
         return sum(text.count(form) for text in texts)
     return sum(raw[c] for c in form)
@@ -207,7 +207,7 @@ def repeated_sentences(sentences: Sentences) -> tuple[dict[str, Repetition], lis
 
 
 def shared_speakers(speakers: dict[str, set[str]]) -> list[Overlap]:
-    """Which speakers two splits share; a speaker without a name counts for nobody."""
+    """The speakers that two splits share; speakers without a name are ignored."""
     return [
         Overlap((a, b), len(both), both[:N_LISTED])
         for a, b in combinations(speakers, 2)

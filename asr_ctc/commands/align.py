@@ -1,17 +1,21 @@
-"""`align`: when each word of a known text was said."""
+"""`align`: aligns a known text with its audio."""
 
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
+if TYPE_CHECKING:
+    from asr_ctc.recognition.recognizer import Recognizer
+
 
 def run_align(config: Config, words: list[str], command: list[str]) -> int:
-    """Writes start and end of the words of known texts; the exit status is 2 if one has failed."""
+    """Writes start and end of the words of known texts; exit status 2 if a clip was skipped."""
     if config.input.audiofile:
         names = "split", "min_duration", "max_duration"
         refuse_flags(config, names, "have no effect with --audiofile")
@@ -40,8 +44,8 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
     return 2 if n_skipped else 0
 
 
-def texts_to_align(recognizer, config: Config) -> list[tuple[Path, str | None]]:
-    """(audio file, its text): of --text, of --split, or None: that of the .txt beside the file."""
+def texts_to_align(recognizer: "Recognizer", config: Config) -> list[tuple[Path, str | None]]:
+    """Returns (audio file, its text) of --text or --split; None is the .txt file beside it."""
     from asr_ctc.recognition.recordings import find_recordings
 
     text, recordings = config.input.text, find_recordings(config.input.audiofile)

@@ -1,4 +1,4 @@
-"""What the command lines of several commands share."""
+"""Groups of flags and refusals that several commands share."""
 
 import math
 from collections.abc import Iterable
@@ -7,19 +7,19 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 
 FIND_CORPUS = "datasetroot", "corpus", "datasetversion", "lang", "index_dir"
-# A config file has bounds for training; what a trained model reads is not bounded by them.
+# The duration bounds of a config file are for training; a trained model takes every clip.
 EVERY_CLIP = {"min_duration": 0.0, "max_duration": math.inf}
-# A model file determines these: they are taken, and ignored with a note.
+# A model file determines these: commands accept them, and ignore them with a note.
 OF_MODEL_FILE = "features", "model", "charset", "case_folding", "charset_min_count"
-# In English, "--a needs", but "--a and --b need".
+# "--a needs", but "--a and --b need".
 SINGULAR = {"need": "needs", "have": "has"}
 
 
 def refuse_flags(config: Config, names: Iterable[str], says: str) -> None:
-    """UserError when one of these was typed: "--html and --csv have no effect with --audiofile".
+    """UserError if one of the flags was typed: "--html and --csv have no effect with --audiofile".
 
-    ``says`` begins with a verb, for several flags. A file's settings may be of other commands, so
-    they are not refused.
+    ``says`` begins with a verb in the plural. The settings of a --config file are not refused,
+    because other commands may need them.
     """
     flags = [f"--{name}" for name in names if name in config.typed]
     if flags:

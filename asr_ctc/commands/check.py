@@ -1,4 +1,4 @@
-"""`check`: what is wrong with a corpus, before any training."""
+"""`check`: finds problems in a corpus before training."""
 
 from asr_ctc.commands.arguments import FIND_CORPUS
 from asr_ctc.config.flags import Command

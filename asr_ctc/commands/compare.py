@@ -1,4 +1,6 @@
-"""`compare`: whether one model is better than another."""
+"""`compare`: decides whether one model is better than another."""
+
+from pathlib import Path
 
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
@@ -10,8 +12,13 @@ def run_compare(config: Config, words: list[str], command: list[str]) -> int:
     from asr_ctc.scoring.compare import compare
     from asr_ctc.scoring.screen import comparison_as_text
 
-    a, b = map(read_hypotheses, words)
-    report = compare(words, a, b, **distinctions_of(config.scoring))
+    a, b = words
+    report = compare(
+        (a, b),
+        read_hypotheses(Path(a)),
+        read_hypotheses(Path(b)),
+        **distinctions_of(config.scoring),
+    )
     print(report.to_json() if config.output.json else comparison_as_text(report))
     return 0
 

@@ -1,4 +1,4 @@
-"""`info`: what a model file holds."""
+"""`info`: describes a model file."""
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
@@ -8,7 +8,7 @@ from asr_ctc.config.load import Config
 
 def run_info(config: Config, words: list[str], command: list[str]) -> int:
     if words and config.typed & {"modelpath", "baselogdir"}:
-        raise UserError(f"info {words[0]}: names the file; leave out --modelpath and --baselogdir")
+        raise UserError(f"info {words[0]}: names the file; omit --modelpath and --baselogdir")
     from asr_ctc.acoustic.model_file import load_model, newest_model
     from asr_ctc.base.printable import all_shown
 
@@ -17,7 +17,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
     shape, f, symbols = file.architecture, file.features, file.charmap.symbols
     n_params = sum(p.numel() for p in file.build_model().parameters())
     rows = [
-        ("model file", path),
+        ("model file", str(path)),
         (
             "architecture",
             f"2 convolutions, {shape.nlayers_rnn} × {shape.nhidden_rnn} bidirectional "
@@ -44,13 +44,13 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
     return 0
 
 
-def _flat(value) -> str:
+def _flat(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {item}" for name, item in value.items())
     return str(value)
 
 
-def _score(name: str, value) -> str:
+def _score(name: str, value: object) -> str:
     if isinstance(value, float):
         is_rate = name.endswith(("cer", "wer"))
         return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"

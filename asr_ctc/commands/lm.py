@@ -1,4 +1,4 @@
-"""`lm`: a language model of the training transcripts and of any text, and its weights."""
+"""`lm`: estimates a language model from transcripts and texts; --tune finds its weights."""
 
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
@@ -28,9 +28,9 @@ def estimate(config: Config) -> int:
     built = build_language_model(config)
     unit = "characters" if config.lm.level == "char" else "words"
     for source in built.sources:
-        left_out = f"; {source.n_left_out:,} more are in dev or test" if source.n_left_out else ""
+        excluded = f"; {source.n_excluded:,} more are in dev or test" if source.n_excluded else ""
         print(
-            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} {unit}{left_out}"
+            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} {unit}{excluded}"
         )
     counts = [f"{count:,} {n}-grams" for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))

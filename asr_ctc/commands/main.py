@@ -1,4 +1,4 @@
-"""The command line: finds the command and its settings, runs it, turns errors into a status."""
+"""The command line: parses it, runs the command and turns errors into an exit status."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module i
 
 
 def program_name() -> str:
-    """How this program was called: python main_ctc.py, python -m asr_ctc, or asr-ctc."""
+    """The call of this program: python main_ctc.py, python -m asr_ctc, or asr-ctc."""
     name = Path(sys.argv[0]).name
     if name == "__main__.py":
         return "python -m asr_ctc"
@@ -34,7 +34,9 @@ def main(argv: list[str] | None = None) -> int:
         separate_standard_error()
         configure_logging()
         file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
-        config = make_config(file_values, flags, names=command.names, defaults=command.defaults)
+        config = make_config(
+            file_values, flags, names=command.names, defaults=dict(command.defaults)
+        )
         return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         sys.stderr.close()
         return 0
     except OSError as error:  # such as a full disk under the log or the curves
@@ -54,10 +56,10 @@ def main(argv: list[str] | None = None) -> int:
 
         if not is_out_of_memory(error):
             raise
-        what = str(error).partition(". ")[0] or "no more can be had"
+        what = str(error).partition(". ")[0] or "allocation failed"
         print(
-            f"error: out of memory ({what}): see what else uses it; a smaller --batch_size or "
-            "--beamwidth takes less, --device cpu none of the GPU's",
+            f"error: out of memory ({what}): close other programs, lower --batch_size or "
+            "--beamwidth, or use --device cpu",
             file=sys.stderr,
         )
         return 2

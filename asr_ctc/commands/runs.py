@@ -1,4 +1,4 @@
-"""`runs`: the runs of a folder."""
+"""`runs`: lists the runs of a folder."""
 
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config

@@ -1,4 +1,4 @@
-"""`test --split`: error rates of a split, and the files that were asked for."""
+"""`test --split`: scores a split and writes the files of --csv, --html and --hypotheses."""
 
 import sys
 from dataclasses import replace
@@ -10,15 +10,18 @@ from asr_ctc.assembly.decoder import make_beam
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
+from asr_ctc.config.load import Config
 from asr_ctc.config.settings import OutputConfig, ScoringConfig
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.beam import Beam
     from asr_ctc.lm.stored import StoredModel
+    from asr_ctc.recognition.recognizer import Recognizer
+    from asr_ctc.scoring.split_scores import SplitScores
 
 
 def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
-    """The settings as ``metrics.error_rates`` takes them."""
+    """The settings as arguments of ``metrics.error_rates``."""
     return {
         "case": settings.case,
         "accents": settings.accents,
@@ -36,8 +39,8 @@ def name_of_decoder(beam: "Beam | None", stored: "StoredModel | None") -> str:
     return f"{method} with {name} ({', '.join(weights)})" if name else method
 
 
-def run_score(recognizer, config) -> int:
-    """How well a split is recognised, over every clip within the duration bounds."""
+def run_score(recognizer: "Recognizer", config: Config) -> int:
+    """Scores a split: every clip within the duration bounds."""
     from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
     from asr_ctc.decoding.beam import decode
     from asr_ctc.scoring.screen import as_text
@@ -68,23 +71,27 @@ def run_score(recognizer, config) -> int:
 
 
 def refuse_missing_folders(output: OutputConfig) -> None:
-    """UserError when a file that is to be written has no folder: before any work is done."""
+    """UserError, before any work, if a file to write has no folder."""
     for path in (output.csv, output.html, output.hypotheses):
         if path and not Path(path).parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
 
 
-def write_files(scores, columns: dict[str, list[str]], output: OutputConfig) -> list[str]:
-    """Writes the files that the settings name; returns their paths."""
+def write_files(
+    scores: "SplitScores", columns: dict[str, list[str]], output: OutputConfig
+) -> list[str]:
+    """Writes the files that the settings name and returns their paths."""
     from asr_ctc.scoring.clips import as_csv, as_jsonl
     from asr_ctc.scoring.page import as_page
 
-    texts = {
+    makers: dict[str | None, Callable[[], str]] = {
         output.csv: lambda: as_csv(scores.errors, columns),
         output.html: lambda: as_page(scores.report),
         output.hypotheses: lambda: as_jsonl(scores.errors.clips),
     }
-    paths = [path for path in texts if path]
-    for path in paths:
-        write_atomically(Path(path), texts[path]().encode("utf-8"))
+    paths = []
+    for path, make_text in makers.items():
+        if path:
+            write_atomically(Path(path), make_text().encode("utf-8"))
+            paths.append(path)
     return paths

@@ -1,4 +1,4 @@
-"""`split`: train, dev and test of one table."""
+"""`split`: makes train, dev and test of one table."""
 
 from asr_ctc.commands.arguments import FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command

@@ -1,4 +1,4 @@
-"""`train`: a model from a corpus."""
+"""`train`: trains a model on a corpus."""
 
 import os.path
 
@@ -9,18 +9,21 @@ from asr_ctc.config.load import Config
 
 
 def run_train(config: Config, words: list[str], command: list[str]) -> int:
-    """Exit status 0; 1 when --debug fails; 130 after Ctrl-C, 143 after SIGTERM, as shells count."""
+    """Trains; exit status 1 if --debug fails, 130 after Ctrl-C, 143 after SIGTERM, else 0."""
     refuse_logname_outside(config.logs.logname)
     if config.training.debug:
         from asr_ctc.training.overfit import overfit_one_batch
 
-        result = overfit_one_batch(config)
-        status = 0 if result.passed else 1
-    else:
-        from asr_ctc.training.loop import train
+        overfit = overfit_one_batch(config)
+        return _status(overfit.signal, otherwise=0 if overfit.passed else 1)
+    from asr_ctc.training.loop import train
 
-        result, status = train(config, command=command), 0
-    return status if result.signal is None else 128 + result.signal
+    return _status(train(config, command=command).signal, otherwise=0)
+
+
+def _status(signal: int | None, *, otherwise: int) -> int:
+    """The exit status of a run that ``signal`` has interrupted, if any."""
+    return otherwise if signal is None else 128 + signal
 
 
 def refuse_logname_outside(name: str | None) -> None:

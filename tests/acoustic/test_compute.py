@@ -122,6 +122,7 @@ def test_a_command_bounds_what_onednn_keeps_unless_told_otherwise(given, expecte
     assert subprocess.check_output(command, env=env, cwd=REPOSITORY, text=True).strip() == expected
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only GNU's OpenMP tells how it waits")
 @pytest.mark.parametrize(
     ("module", "given", "n_looks"),

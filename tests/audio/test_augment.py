@@ -442,6 +442,7 @@ def test_augmentation_is_immutable_and_shared(corpus):
     )
 
 
+@pytest.mark.slow
 def test_training_with_augmentation(tmp_path):
     make_toy_corpus(tmp_path / "data")
     soundfile.write(tmp_path / "hum.wav", noise(30_000), RATE_HZ)

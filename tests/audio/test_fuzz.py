@@ -16,6 +16,8 @@ import soundfile
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError
 
+pytestmark = pytest.mark.fuzz
+
 N_MUTATIONS = int(os.environ.get("ASR_CTC_FUZZ", "60"))
 RATE_HZ = 16_000
 LARGEST_S = 3600.0  # of a few kB; compressed silence can be long

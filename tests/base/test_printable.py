@@ -131,6 +131,7 @@ def test_closed_streams_lead_to_nowhere(redirection, tmp_path):
         assert json.loads(finished.stdout.decode()) == "é Ł 中 👩 \x9b \udcff"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["info nowhere.pt", "train --epochs 3", "--help"])
 def test_commands_with_standard_error_closed(tmp_path, words):
     """What another file opens meanwhile is not written to in its place."""
@@ -140,6 +141,7 @@ def test_commands_with_standard_error_closed(tmp_path, words):
     assert b"error" not in finished.stdout and b"Traceback" not in finished.stdout
 
 
+@pytest.mark.slow
 def test_names_that_are_no_text_are_printed(tmp_path):
     name = os.fsdecode(b"caf\xe9\x1b[2J.mp3")
     command = [sys.executable, str(REPOSITORY / "main_ctc.py"), "info", name]

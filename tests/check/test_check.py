@@ -22,11 +22,11 @@ from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.exclude import leave_out_listed, read_excluded
 from asr_ctc.display.charts import Axis
-from tests.helpers.command import REPOSITORY, SMALL, run
+from tests.helpers.command import SMALL, run
+from tests.helpers.corpora import corpus_folder
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
 COUNTS = 40, 10, 10
-FRENCH = REPOSITORY.parent / "shared/corpora/cv-corpus-17.0-delta-2024-03-15/fr"
 
 
 # ------------------------------------------------------------------- a corpus with every fault
@@ -294,6 +294,7 @@ def test_the_screen_names_the_first_of_each_kind(broken):
 # ------------------------------------------------------------------------- what train makes of it
 
 
+@pytest.mark.slow
 def test_train_goes_to_the_end_and_names_each_unusable_clip_once(broken, tmp_path):
     root, faults, _, _ = broken
     words = f"train {SMALL} --num_epochs 2 --min_duration 0 --logname run --datasetroot"
@@ -306,6 +307,7 @@ def test_train_goes_to_the_end_and_names_each_unusable_clip_once(broken, tmp_pat
     assert (tmp_path / "logs/run/best_model.pt").exists()
 
 
+@pytest.mark.slow
 def test_train_leaves_out_the_listed_clips_and_names_the_unknown(broken, tmp_path):
     root, faults, _, out = broken
     listed = read_excluded(out / "exclude.txt")
@@ -338,6 +340,7 @@ def test_a_list_is_read_with_and_without_reasons(tmp_path, toy_root):
 # ----------------------------------------------------------------------------------- exit statuses
 
 
+@pytest.mark.slow
 def test_exit_statuses_and_files(toy_folder, tmp_path):
     words = f"check --min_duration 0 --nthreads 2 --datasetroot {toy_folder.parents[1]}"
     fine = run(words, cwd=tmp_path)
@@ -516,18 +519,19 @@ QUIET_BUT_GOOD = """39750987 39739076 39750994 39750985 39595358 39869730 400627
 39597216 39757350 39714859 39604315 39604313 39943741 39736743""".split()
 
 
-@pytest.mark.skipif(not FRENCH.is_dir(), reason=f"no French Common Voice at {FRENCH}")
+@pytest.mark.slow
 def test_the_silent_clips_of_french_common_voice_are_found_and_no_good_one(tmp_path):
+    french = corpus_folder("cv-corpus-17.0-delta-2024-03-15", "fr")
     folder = tmp_path / "cv/fr"
     folder.mkdir(parents=True)
-    (folder / "clips").symlink_to(FRENCH / "clips")
+    (folder / "clips").symlink_to(french / "clips")
     looked_at = {f"common_voice_fr_{n}.mp3" for n in SILENT + NEAR_SILENT + QUIET_BUT_GOOD}
-    header, *lines = (FRENCH / "validated.tsv").read_text(encoding="utf-8").splitlines()
+    header, *lines = (french / "validated.tsv").read_text(encoding="utf-8").splitlines()
     chosen = [line for line in lines if line.split("\t")[1] in looked_at]
     assert len(chosen) == len(looked_at)
     others = [line for line in lines if line not in chosen][::20]
     (folder / "train.tsv").write_text("\n".join([header, *chosen, *others]) + "\n")
-    dev = (FRENCH / "dev.tsv").read_text(encoding="utf-8").splitlines()[:40]
+    dev = (french / "dev.tsv").read_text(encoding="utf-8").splitlines()[:40]
     (folder / "dev.tsv").write_text("\n".join(dev) + "\n")
     report, _ = check_corpus(
         configuration(tmp_path, out=str(tmp_path / "out"), max_duration=11, min_duration=1)

@@ -16,6 +16,8 @@ from asr_ctc.acoustic.model_file import load_model
 from tests.helpers.command import SMALL, call, read_until, run, start, train_small
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
+pytestmark = pytest.mark.slow
+
 MODEL = "logs/small/best_model.pt"
 
 

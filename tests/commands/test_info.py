@@ -2,9 +2,12 @@
 
 import re
 
+import pytest
 import torch
 
 from tests.helpers.command import call
+
+pytestmark = pytest.mark.slow
 
 MODEL = "logs/small/best_model.pt"
 
@@ -26,4 +29,4 @@ def test_info_says_what_a_model_file_is(folder):
 def test_the_file_is_named_once(folder):
     refused = call(f"info {MODEL} --modelpath {MODEL}", cwd=folder)
     assert refused.returncode == 2
-    assert "names the file; leave out --modelpath and --baselogdir" in refused.stderr
+    assert "names the file; omit --modelpath and --baselogdir" in refused.stderr

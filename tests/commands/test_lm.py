@@ -51,7 +51,7 @@ def test_words_are_spelt_as_the_character_map_spells(build, tmp_path):
     built = build(order=2)
     known = "le chat dort chien court ou est un oiseau chante".split()
     assert set(built.model.words) == {"<unk>", "<s>", "</s>", *known}
-    assert [(s.n_sentences, s.n_words, s.n_left_out) for s in built.sources] == [(4, 13, 0)]
+    assert [(s.n_sentences, s.n_words, s.n_excluded) for s in built.sources] == [(4, 13, 0)]
     assert read_arpa(tmp_path / "m.arpa").words == built.model.words
     accented = build(charset="auto", charset_min_count=1, order=2).model
     assert "où" in accented.words
@@ -70,7 +70,7 @@ def test_sentences_of_dev_and_test_are_left_out_however_they_are_written(build, 
         for data in (content.encode(), gzip.compress(content.encode())):
             built = build(text=[text_file(tmp_path, data)])
             text = built.sources[1]
-            assert (text.n_sentences, text.n_words, text.n_left_out) == (1, 3, 3)
+            assert (text.n_sentences, text.n_words, text.n_excluded) == (1, 3, 3)
             assert "zebre" not in built.model.words
 
 

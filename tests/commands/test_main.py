@@ -12,6 +12,7 @@ from asr_ctc.commands.main import COMMANDS
 from tests.helpers.command import MAIN, REPOSITORY, call, environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", [["--help"], ["train", "--help"], ["train", "--nonsense"], ["--nmels", "0", "train"]]
 )
@@ -36,6 +37,7 @@ def test_help_lists_the_commands(tmp_path):
     assert "python main_ctc.py train --scheduler --train_augment" in shown.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command, program",
     [

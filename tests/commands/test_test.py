@@ -16,6 +16,8 @@ from asr_ctc.acoustic.model_file import load_model
 from tests.helpers.command import call
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
+pytestmark = pytest.mark.slow
+
 MODEL = "logs/small/best_model.pt"
 
 # --------------------------------------------------------------------------------- test --audiofile

@@ -12,6 +12,8 @@ from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.config import load as config
 from tests.helpers.command import SMALL, call, read_until, run, start
 
+pytestmark = pytest.mark.slow
+
 MODEL = "logs/small/best_model.pt"
 
 

@@ -270,6 +270,7 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
     assert index.folder(None) == tmp_path / ".cache" / "asr_ctc"
 
 
+@pytest.mark.slow
 def test_training_keeps_one(toy_root, tmp_path):
     ours = f"train {command.SMALL} --num_epochs 1 --charset auto --index_dir ours --datasetroot"
     first, again = (command.run(ours, toy_root, cwd=tmp_path) for _ in range(2))
@@ -333,6 +334,7 @@ odd_texts = st.text(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("charmap", MAPS)
 @given(sentences=st.lists(odd_texts, max_size=20))
 def test_frames_are_counted_as_one_by_one(charmap, sentences):

@@ -339,13 +339,16 @@ def ljspeech(tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_ljspeech_is_split_first(ljspeech, tmp_path):
     with pytest.raises(UserError, match=r"no such split.*main_ctc\.py split --corpus ljspeech"):
         load_split(ljspeech, "train", "ljspeech")
     ours = f"--corpus ljspeech --datasetroot {ljspeech.parent} --datasetversion LJSpeech-1.1"
     finished = command.run(f"split {ours}", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert "no speaker is known: the splits share no sentence, but perhaps speakers" in finished.stdout
+    assert (
+        "no speaker is known: the splits share no sentence, but perhaps speakers" in finished.stdout
+    )
     splits = [load_split(ljspeech, split, "ljspeech") for split in ("train", "dev", "test")]
     assert [len(corpus) for corpus in splits] == [24, 3, 3]
     whole = (ljspeech / "metadata.csv").read_text().splitlines()
@@ -601,6 +604,7 @@ def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
         find_corpus(root, "LJSpeech-2", "fr", "ljspeech")
 
 
+@pytest.mark.slow
 def test_training_and_scoring_on_a_manifest(tmp_path):
     """The model remembers the layout; it is not asked for again."""
     root = tmp_path / "mine"

@@ -288,6 +288,7 @@ def recognizer(tiny_model):
     return Recognizer(tiny_model, "cpu")
 
 
+@pytest.mark.slow
 def test_a_recognizer_times_what_it_reads_and_what_it_is_told(recognizer, toy_root):
     path = toy_root / "toy-1.0" / "fr" / "clips" / "toy_dev_0.mp3"
     duration_s = len(audio.load(path)) / 16_000

@@ -523,6 +523,7 @@ def test_workers_fill_it_and_see_what_the_others_kept(corpus, cache):
         assert ids == other_ids and torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_workers_that_are_not_forked(corpus, cache):
     dataset = ClipDataset(corpus, CHARMAP, PLAIN, cache=cache)
     whole = features(corpus, cache)
@@ -576,6 +577,7 @@ def test_augmented_waveforms_are_not_cached(corpus, cache, tmp_path):
     assert make_caches(make_config({}, {}), (corpus,), None) == [None]
 
 
+@pytest.mark.slow
 def test_a_second_run_reads_what_the_first_kept(tmp_path):
     flags = "--cache_dir cache --num_epochs 2 --min_duration 0"
     first = train_small(tmp_path, flags)

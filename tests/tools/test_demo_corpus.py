@@ -20,6 +20,8 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "make_demo_corpus.py"
 sys.path.insert(0, str(SCRIPT.parent))
 import make_demo_corpus as demo
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {"train": 12, "dev": 4, "test": 4}
 SMALL = ["--train", "12", "--dev", "4", "--test", "4"]
 

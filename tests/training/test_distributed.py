@@ -19,6 +19,8 @@ from asr_ctc.scoring.evaluation import evaluate
 from tests.helpers.command import MAIN, REPOSITORY, environment, run
 from tools.toy_corpus import make_toy_corpus
 
+pytestmark = pytest.mark.slow
+
 COMMON = """
     train --nlayers_rnn 1 --nhidden_rnn 8 --precision fp32 --device cpu --seed 3 --min_duration 0.5
     --nthreads 0 --dropout 0 --base_lr 0.01 --datasetroot data

@@ -31,7 +31,7 @@ from asr_ctc.training.step import Reason, Skipped, train_step
 from tests.helpers.batches import make_batch, make_model
 from tools.toy_corpus import SMALL
 
-pytestmark = pytest.mark.usefixtures("log_everything")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
 
 
 def go(root, logs, **flags) -> RunResult:

@@ -27,7 +27,7 @@ from tests.helpers.command import REPOSITORY, environment
 from tests.helpers.compared import TIMES, assert_equal, content_of, metrics_of
 from tools.toy_corpus import SMALL, make_toy_corpus
 
-pytestmark = pytest.mark.usefixtures("log_everything")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
 
 COMMON = """
     train --nlayers_rnn 1 --nhidden_rnn 8 --batch_size 4 --num_epochs 4 --precision fp32

@@ -63,6 +63,7 @@ def test_the_state_of_a_run(tmp_path, settings, n_epochs, state):
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
     log = make_run(tmp_path, "a", [figures(1, 0.5)], num_epochs=1) / "train.log"
     code = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'ab'); "
@@ -94,6 +95,7 @@ print(files.take(open(sys.argv[1], "ab")))
 """
 
 
+@pytest.mark.slow
 def test_looking_keeps_no_run_from_starting(tmp_path, monkeypatch):
     """One that starts in the very moment in which it is looked at."""
     log = make_run(tmp_path, "a", [figures(1, 0.5)]) / "train.log"
@@ -241,6 +243,7 @@ def test_no_runs(tmp_path, there):
         list_runs(tmp_path / "logs")
 
 
+@pytest.mark.slow
 def test_a_run_that_training_made(tmp_path):
     train_small(tmp_path)
     finished = run("runs --json", cwd=tmp_path)

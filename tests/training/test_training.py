@@ -45,7 +45,7 @@ from tests.helpers.batches import labels, make_batch, make_model
 from tools.toy_corpus import SMALL
 
 SETTINGS = {**SMALL, "train_augment": True, "scheduler": "step", "scheduler_step": 1}
-pytestmark = pytest.mark.usefixtures("log_everything")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
 
 
 def run(root, logs, file_values=None, **flags):

@@ -209,7 +209,7 @@ def test_scores_go_to_files_and_compare_reads_them(folder, tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (there: client_id"),
+        ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (available: client_id"),
         ("--csv nosuch/a.csv", "cannot write nosuch/a.csv: there is no folder nosuch"),
     ],
 )

@@ -11,11 +11,11 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.processors import quota_cores
 
 AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# Parameters of glibc's mallopt: the block size above which malloc uses mmap, and the free memory at
-# the top of the heap above which it returns memory to the system.
+# glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
+# of the heap from which it is handed back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-# oneDNN caches compiled code and scratch memory, some MB, for each batch length. Its default of
-# 1,024 entries wastes memory: lengths seldom recur, and compiling takes little time.
+# oneDNN keeps compiled code and scratch memory, some MB, for each length that a batch ever had. Of
+# its 1,024 places these are plenty: lengths seldom come twice, and compiling takes little time.
 PRIMITIVES_KEPT = "128"
 OUT_OF_MEMORY = (
     "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
@@ -82,9 +82,9 @@ def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
 def use_processor() -> None:
     """Sets threads and oneDNN for long work on the CPU. Call once, at the start of a command.
 
-    One thread per physical core of this process, limited by a container's CPU quota;
-    OMP_NUM_THREADS overrides it. oneDNN's cache is bounded; ONEDNN_PRIMITIVE_CACHE_CAPACITY
-    overrides the bound.
+    As many threads as there are physical cores for this process, but no more than a container's
+    quota pays for; OMP_NUM_THREADS wins. What oneDNN keeps is bounded;
+    ONEDNN_PRIMITIVE_CACHE_CAPACITY wins.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES_KEPT)
     if "OMP_NUM_THREADS" not in os.environ:

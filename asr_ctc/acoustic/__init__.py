@@ -5,5 +5,5 @@ architecture.py  the sizes that rebuild a model
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 loss.py          the CTC loss of each clip
 compute.py       device, precision, threads
-model_file.py    the model file: all that transcribing needs
+model_file.py    the model file: everything needed to transcribe
 """

@@ -1,12 +1,14 @@
-"""What a CTCModel is built from: its sizes, and the geometry of its convolutions."""
+"""The sizes that a CTCModel is built from, and the geometry of its convolutions."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import torch
 from torch import nn
 
 N_CHANNELS = 32
-RECURRENT_CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+RECURRENT_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
+Size = TypeVar("Size", int, torch.Tensor)  # a size, or a tensor of them
 
 
 class Convolution(NamedTuple):
@@ -16,8 +18,8 @@ class Convolution(NamedTuple):
     stride: tuple[int, int]
     padding: tuple[int, int]
 
-    def output_size(self, size, axis: int):
-        """What is left of an axis (0 time, 1 mel) of ``size`` (an int, or a tensor of them)."""
+    def output_size(self, size: Size, axis: int) -> Size:
+        """The output size of an axis (0 time, 1 mel) from its input size."""
         kernel, stride = self.kernel_size[axis], self.stride[axis]
         return (size + 2 * self.padding[axis] - kernel) // stride + 1
 
@@ -30,13 +32,13 @@ CONVOLUTIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """All that the tensors of a CTCModel follow from; the model file stores it.
+    """Everything that determines the tensors of a CTCModel; the model file stores it.
 
-    n_mels: mel bins F of a spectrogram; vocab_size: classes V, the blank among them.
+    n_mels: mel bins F of a spectrogram; vocab_size: classes V, blank included.
     nhidden_rnn: hidden units per direction and recurrent layer. cell_type: GRU or LSTM.
-    rnn_norm: layer normalisation between the recurrent layers; False where there is only one.
-    What only training needs, dropout and penalties, is no part of it: models that differ in these
-    exchange their weights. ValueError for impossible sizes.
+    rnn_norm: layer normalisation between the recurrent layers; False if there is only one layer.
+    Dropout and penalties are not part of it: only training needs them, and models that differ in
+    them can exchange their weights. ValueError for impossible sizes.
     """
 
     n_mels: int
@@ -46,7 +48,7 @@ class Architecture:
     vocab_size: int
     rnn_norm: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("n_mels", "nhidden_rnn", "nlayers_rnn", "vocab_size"):
             size = getattr(self, name)
             if type(size) is not int or size < 1:
@@ -55,10 +57,10 @@ class Architecture:
             raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
         if not isinstance(self.rnn_norm, bool):
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
-        if self.nlayers_rnn == 1:  # nothing lies between: the tensors are those without
+        if self.nlayers_rnn == 1:  # nothing to normalise between layers
             object.__setattr__(self, "rnn_norm", False)
 
-    def output_lengths(self, n_frames):
+    def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
         for convolution in CONVOLUTIONS:
             n_frames = convolution.output_size(n_frames, axis=0)
@@ -66,7 +68,7 @@ class Architecture:
 
     @property
     def output_bins(self) -> int:
-        """What the convolutions leave of the mel bins."""
+        """Mel bins after the convolutions."""
         n_bins = self.n_mels
         for convolution in CONVOLUTIONS:
             n_bins = convolution.output_size(n_bins, axis=1)
@@ -76,7 +78,8 @@ class Architecture:
     def output_centres(self) -> tuple[int, float]:
         """(stride, offset): output frame i is centred on input frame stride · i + offset.
 
-        That is the centre of what its convolutions read; the recurrent layers read all of the clip.
+        This is the centre of its receptive field in the convolutions; the recurrent layers see the
+        whole clip.
         """
         stride, offset = 1, 0.0
         for convolution in CONVOLUTIONS:
@@ -86,9 +89,9 @@ class Architecture:
 
     @classmethod
     def of_state_dict(cls, state: dict) -> "Architecture":
-        """Read from the tensors of a CTCModel; ValueError says which are missing or misshapen.
+        """Infers the sizes from the tensors of a CTCModel; ValueError for missing or wrong tensors.
 
-        ``n_mels`` is even: an odd number, one less, would leave the same tensors.
+        ``n_mels`` is then even; the odd number below it has tensors of the same shapes.
         """
         needed = [
             "cnn.0.weight",

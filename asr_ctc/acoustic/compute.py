@@ -1,8 +1,9 @@
-"""Where and how to compute: the device, the arithmetic, threads and memory."""
+"""Where and how to compute: device, precision, threads and memory."""
 
 import ctypes
 import os
 import sys
+from types import TracebackType
 
 import torch
 
@@ -20,12 +21,12 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, on the device or off it: torch has many words for that."""
+    """Whether memory ran out, on the device or the host; torch has many messages for that."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def pick_device(name: str, flag: str = "--device") -> torch.device:
-    """The device for auto, cpu or cuda; UserError when ``flag`` asks for a cuda that is absent."""
+    """The device for auto, cpu or cuda; UserError if ``flag`` requests cuda and there is none."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(f"{flag} cuda: no CUDA device is available here; use {flag} cpu")
     if name == "auto":
@@ -34,13 +35,13 @@ def pick_device(name: str, flag: str = "--device") -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """fp32, bf16 or fp16; auto takes the half precision by which the processor gains.
+    """fp32, bf16 or fp16; auto picks the half precision that makes the processor faster.
 
-    bf16 where matrices are multiplied in it natively: GPUs from Ampere on, CPUs with AMX or
-    AVX512-BF16. fp16 on GPUs before Ampere that have tensor cores (Volta, Turing). fp32 elsewhere.
-    Which processors gain, and how much, is measured by benchmarks/train_step.py; a start asks for
-    the feature alone and times nothing, because two runs with the same seed must choose alike
-    however busy the machine is. UserError where fp16 or bf16 cannot be computed.
+    bf16 where matrix products in it are native: GPUs from Ampere on, CPUs with AMX or AVX512-BF16.
+    fp16 on GPUs before Ampere that have tensor cores (Volta, Turing). fp32 elsewhere.
+    benchmarks/train_step.py measures which processors gain, and how much. The choice depends on
+    processor features only and times nothing: two runs with the same seed must choose alike,
+    however busy the machine is. UserError if the processor cannot compute in ``name``.
     """
     if device.type == "cuda":
         capability = torch.cuda.get_device_capability(device)
@@ -48,29 +49,29 @@ def pick_precision(name: str, device: torch.device) -> str:
         gaining = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
     else:
         usable = ["fp32", "bf16"]
-        asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        has_bf16 = any(getattr(torch.cpu, name, bool)() for name in asked)
+        queries = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        has_bf16 = any(getattr(torch.cpu, query, bool)() for query in queries)
         gaining = "bf16" if has_bf16 else "fp32"
     if name == "auto":
         return gaining
     if name not in usable:
         raise UserError(
             f"--precision {name}: unknown precision on this processor ({device.type}); "
-            f"use --precision {' or '.join(usable)}, or auto, which takes {gaining} here"
+            f"use --precision {' or '.join(usable)}, or auto, which picks {gaining} here"
         )
     return name
 
 
-def autocast(device: torch.device, precision: str):
-    """The context in which the model runs; losses and log-softmax are in float32 all the same."""
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which the model runs; losses and log-softmax stay in float32."""
     half = AUTOCAST_TYPES.get(precision)
     return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def make_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """The gradient scaler of a precision: at work for fp16, whose range gradients leave, else idle.
+    """The gradient scaler: enabled for fp16, whose range gradients can leave, else disabled.
 
-    An idle one passes everything through and has an empty state. Micikevicius et al. 2018.
+    A disabled scaler passes everything through and has an empty state. Micikevicius et al. 2018.
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
@@ -82,13 +83,13 @@ def use_processor() -> None:
     quota pays for; OMP_NUM_THREADS wins.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), quota_cores()))
+        torch.set_num_threads(int(min(torch.get_num_threads(), quota_cores())))
 
 
 def keep_freed_memory() -> None:
-    """Keeps freed memory for the next step of training, where the C library is glibc.
+    """Keeps freed memory in the process for the next training step, if the C library is glibc.
 
-    It would otherwise be returned, and zeroed again page by page, at every step.
+    Otherwise it is returned to the system, and zeroed again page by page, at every step.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
@@ -99,39 +100,44 @@ def keep_freed_memory() -> None:
 
 
 class SavedActivations:
-    """Counts the bytes that a forward pass keeps for the backward one, weights not counted.
+    """Counts the bytes that a forward pass saves for the backward pass, weights not included.
 
-    A context around the forward pass; afterwards ``megabytes`` tells: of several passes, each with
-    its backward one, what the largest kept. A tensor kept twice counts once. It costs a call per
-    kept tensor, so measure one step.
+    A context manager around the forward pass; ``megabytes`` holds the result afterwards, of several
+    passes the largest. A tensor saved twice counts once. It costs a call per saved tensor, so
+    measure one step only.
     """
 
-    def __init__(self, model: torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
         self._model = model
         self._weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
-        self._kept: dict[int, int] = {}
+        self._bytes_of: dict[int, int] = {}  # by storage
         self._largest = 0
 
-    def _begin(self, *forward) -> None:
-        self._largest = max(self._largest, sum(self._kept.values()))
-        self._kept.clear()
+    def _start_pass(self, *forward: object) -> None:
+        self._largest = max(self._largest, sum(self._bytes_of.values()))
+        self._bytes_of.clear()
 
-    def _keep(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _count(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._weights:
-            self._kept[storage.data_ptr()] = storage.nbytes()
+            self._bytes_of[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     def __enter__(self) -> "SavedActivations":
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._keep, lambda kept: kept)
+        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._count, lambda tensor: tensor)
         self._hooks.__enter__()
-        self._each = self._model.register_forward_pre_hook(self._begin)
+        self._before_pass = self._model.register_forward_pre_hook(self._start_pass)
         return self
 
-    def __exit__(self, *error) -> None:
-        self._each.remove()
-        self._hooks.__exit__(*error)
-        self._begin()
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._before_pass.remove()
+        self._hooks.__exit__(kind, error, traceback)
+        self._start_pass()
 
     @property
     def megabytes(self) -> float:
@@ -139,12 +145,12 @@ class SavedActivations:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory that this process has had: of the GPU, or without one, of the machine."""
+    """Peak memory of this process in MB: on the GPU, or without one, on the host."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     try:
         import resource
-    except ImportError:  # Windows does not tell
+    except ImportError:  # Windows
         return float("nan")
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit_bytes / 1e6

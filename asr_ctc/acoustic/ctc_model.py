@@ -13,6 +13,7 @@ from asr_ctc.acoustic.architecture import (
     N_CHANNELS,
     RECURRENT_CELLS,
     Architecture,
+    Size,
 )
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
 
@@ -22,10 +23,15 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
     ``forward(x, mask)`` takes x (B, C, T, F) and a mask (B, 1, T, 1) of ones inside and zeros past
     the end of each clip. Without a mask, and in evaluation mode, it is BatchNorm2d. With
-    ``synchronised`` the statistics are those of the batches of all processes together.
+    ``synchronised`` the statistics are computed over the batches of all processes together.
     """
 
     synchronised = False
+    # Running statistics and a momentum are always kept: nn.BatchNorm2d allows to go without.
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+    num_batches_tracked: torch.Tensor
+    momentum: float
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         if mask is None or not self.training:
@@ -38,13 +44,14 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
             self._sum(((values - mean) * inside).square().sum((0, 2, 3), keepdim=True)) / count
         )
         with torch.no_grad():
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
             unbiased = variance * (count / (count - 1).clamp(min=1))
             self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
             self.running_var.lerp_(unbiased.flatten().to(self.running_var), self.momentum)
         scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
         shift = self.bias.view(1, -1, 1, 1) - mean * scale
-        # In the statistics' precision: a mean large against its deviation would cancel in bf16.
+        # In the statistics' precision: in bf16 a mean much larger than the standard deviation would
+        # cancel.
         return torch.addcmul(shift, x.to(scale.dtype), scale).to(x.dtype)
 
     def _sum(self, value: torch.Tensor) -> torch.Tensor:
@@ -53,12 +60,12 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
 
 class CTCModel(nn.Module):
-    """Log-mel spectrograms to logits over V classes, one frame out for four in.
+    """Log-mel spectrograms to logits over V classes, one output frame per four input frames.
 
-    ``cnn`` halves time and mel, then time again; ``rnn`` reads both ways; ``charlin`` gives the V
-    classes, blank first. ``architecture`` is kept. ``dropout`` is the probability after each
-    convolution; l1, l2 weigh ``penalty()``. With ``rnn_norm`` each frame is normalised on its way
-    from one recurrent layer to the next: Ba et al. 2016, "Layer Normalization".
+    ``cnn`` halves time and mel, then time again; ``rnn`` is bidirectional; ``charlin`` gives the V
+    classes, blank first. ``dropout`` is the probability after each convolution; l1 and l2 are the
+    weights in ``penalty()``. With the architecture's ``rnn_norm`` each frame is normalised between
+    two recurrent layers: Ba et al. 2016, "Layer Normalization".
     """
 
     def __init__(
@@ -68,10 +75,11 @@ class CTCModel(nn.Module):
         dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         self.architecture, self.l1, self.l2 = architecture, l1, l2
-        layers, n_inputs = [], 1
+        layers: list[nn.Module] = []
+        n_inputs = 1
         for convolution in CONVOLUTIONS:
             layers += [
                 nn.Conv2d(n_inputs, N_CHANNELS, **convolution._asdict()),
@@ -89,7 +97,7 @@ class CTCModel(nn.Module):
         self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * n_hidden) for _ in range(n_norms))
         self.charlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.vocab_size))
 
-    def output_lengths(self, n_frames):
+    def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
         return self.architecture.output_lengths(n_frames)
 
@@ -109,15 +117,18 @@ class CTCModel(nn.Module):
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
         if frames.is_cuda:
             packed = pack_padded_sequence(frames, n_frames, enforce_sorted=False)
-            hidden = pad_packed_sequence(run_packed(self.rnn, packed, self.rnn_norms))[0]
+            hidden = pad_packed_sequence(run_packed(self.rnn, packed, [*self.rnn_norms]))[0]
         else:
-            hidden = run_padded(self.rnn, frames, n_frames, self.rnn_norms)
+            hidden = run_padded(self.rnn, frames, n_frames, [*self.rnn_norms])
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
-    def _convolve(self, x: torch.Tensor, n_frames: torch.Tensor):
-        """``cnn`` on (B, 1, T, F), with zeros past the end of each clip at every convolution.
+    def _convolve(
+        self, x: torch.Tensor, n_frames: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """``cnn`` on (B, 1, T, F), and the output lengths (B,).
 
-        Padding then cannot be told from the clip's end, where the convolution pads with zeros too.
+        Frames past the end of a clip are set to zero before every convolution, as the convolution
+        itself pads a clip: its output does not depend on the padding of the batch.
         """
         mask, convolutions = _inside(n_frames, x), iter(CONVOLUTIONS)
         for layer in self.cnn:
@@ -134,12 +145,12 @@ class CTCModel(nn.Module):
     def penalty(self) -> torch.Tensor | float:
         """l1 · Σ|w| + l2 · Σw² over the weights of convolutions, recurrences and linear layer.
 
-        Biases and normalisation layers are left free. Zero factors cost nothing.
+        Biases and normalisation layers are not penalised. Zero factors cost nothing.
         """
         if self.l1 == 0 and self.l2 == 0:
             return 0.0
         weights = [p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1]
-        total = 0.0
+        total = weights[0].new_zeros(())
         if self.l1:
             total = total + self.l1 * sum(w.abs().sum() for w in weights)
         if self.l2:
@@ -147,8 +158,10 @@ class CTCModel(nn.Module):
         return total
 
 
-def log_posteriors(model: CTCModel, spectrograms: PackedSequence):
-    """Log probabilities (B, T', V) in float32, and the output lengths (B,), of a packed batch."""
+def log_posteriors(
+    model: nn.Module, spectrograms: PackedSequence
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log probabilities (B, T', V) in float32 of a packed batch, and the output lengths (B,)."""
     logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
     return logits.float().log_softmax(dim=-1), lengths
 

@@ -1,5 +1,7 @@
 """The CTC loss of each clip of a batch."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
@@ -10,9 +12,10 @@ from asr_ctc.acoustic.ctc_model import log_posteriors
 def ctc_losses(
     logp: torch.Tensor, n_frames: torch.Tensor, transcripts: PackedSequence
 ) -> torch.Tensor:
-    """CTC loss of each clip (B,) per label, natural logarithm, of what ``log_posteriors`` gives.
+    """CTC loss per label of each clip (B,), natural logarithm.
 
-    Blank is class 0. Infinite for a transcript too long for its output frames. Graves et al. 2006.
+    ``logp`` (B, T', V) and ``n_frames`` (B,) are those of ``log_posteriors``; blank is class 0. The
+    loss of a transcript that is too long for its output frames is infinite. Graves et al. 2006.
     """
     labels, n_labels = pad_packed_sequence(transcripts, batch_first=True)
     losses = torch.nn.functional.ctc_loss(
@@ -25,7 +28,8 @@ def ctc_losses(
     return losses / n_labels.to(losses.device)
 
 
-def ctc_objective(model: nn.Module, batch) -> torch.Tensor:
-    """What training minimises: the loss of each clip (B,) of a pair (spectrograms, transcripts)."""
+def ctc_objective(model: nn.Module, batch: Iterable[PackedSequence]) -> torch.Tensor:
+    """Training objective: the loss of each clip (B,) of a pair (spectrograms, transcripts)."""
     spectrograms, transcripts = batch
-    return ctc_losses(*log_posteriors(model, spectrograms), transcripts)
+    logp, n_frames = log_posteriors(model, spectrograms)
+    return ctc_losses(logp, n_frames, transcripts)

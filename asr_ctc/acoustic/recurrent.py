@@ -1,18 +1,20 @@
-"""Recurrent layers on packed batches, and on padded ones where the packed are slow.
+"""Recurrent layers on packed batches, and on padded batches where packed ones are slow.
 
 On a CPU, autograd fills a gradient of the whole sequence with zeros at every time step of a
 PackedSequence, and runs a dozen small operations per step, direction and layer. Here both
-directions step together, and the GRU's backward pass is written out, so that a step costs one
-matrix product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
+directions step together, and the GRU's backward pass is written by hand: a step costs one matrix
+product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-# Below, packing a matrix for oneDNN gains less than one call per direction in place of one costs.
+# Numbers in a matrix from which packing it for oneDNN gains more than the one call per direction
+# (in place of one for both) costs.
 PACKED_FROM = 256 * 1024
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
@@ -21,10 +23,10 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input
 def run_packed(
     rnn: nn.RNNBase, packed: PackedSequence, norms: Sequence[nn.Module] = ()
 ) -> PackedSequence:
-    """What a bidirectional ``rnn`` makes of packed clips (T, I): (T, 2H) of each.
+    """The output of a bidirectional ``rnn`` for packed clips (T, I): (T, 2H) for each.
 
-    ``norms``, if any, stand between the layers: one fewer than these, each a function of single
-    frames (2H,). The layers then run one at a time.
+    ``norms``, if any, are applied between the layers: one fewer than these, each a function of
+    single frames (2H,). The layers then run one at a time.
     """
     if not norms:
         return rnn(packed)[0]
@@ -45,11 +47,11 @@ def run_packed(
 def run_padded(
     rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor, norms: Sequence[nn.Module] = ()
 ) -> torch.Tensor:
-    """What a bidirectional ``rnn`` makes of the clips in x (T, B, I), padded: (T, B, 2H).
+    """The output (T, B, 2H) of a bidirectional ``rnn`` for padded clips x (T, B, I).
 
-    ``n_frames`` (B,) are the clips' lengths. The same numbers as of ``run_packed``, frames past
-    a clip's end excepted: the backward direction reads each clip reversed within its own length.
-    Under autocast matrix products run, and outputs are, in its type.
+    ``n_frames`` (B,) are the clips' lengths. Up to a clip's end the output equals that of
+    ``run_packed``: the backward direction reads each clip reversed within its own length.
+    Under autocast, matrix products and outputs are in autocast's type.
     """
     n_steps, batch = x.shape[:2]
     time = torch.arange(n_steps, device=x.device)[:, None]
@@ -81,7 +83,9 @@ def _reverse(x: torch.Tensor, reversal: torch.Tensor) -> torch.Tensor:
     return x.flatten(0, 1).index_select(0, reversal).view_as(x)
 
 
-def _lstm_layer(x: torch.Tensor, reversal: torch.Tensor, weights, training: bool) -> torch.Tensor:
+def _lstm_layer(
+    x: torch.Tensor, reversal: torch.Tensor, weights: list[torch.Tensor], training: bool
+) -> torch.Tensor:
     outputs = []
     for sequence, parameters in ((x, weights[:4]), (_reverse(x, reversal), weights[4:])):
         zero = x.new_zeros(1, x.shape[1], parameters[1].shape[1])
@@ -99,13 +103,15 @@ class _GRULayer(torch.autograd.Function):
         n = tanh(gates_n + r (W_n h + b_n))
         h' = n + z (h − n)
 
-    where the gates are what the input adds. Cho et al. 2014, in cuDNN's variant, where r is applied
-    after the product. Matrix products run in the type of x and the weights; the state, and all that
-    is done to it, is in float32 at least. Buffers are (D, T, B, ...) with D = 2 directions.
+    where the gates are the input's contribution. Cho et al. 2014, in cuDNN's variant, which applies
+    r after the product. Matrix products run in the type of x and the weights; the state and all
+    operations on it are in float32 at least. Buffers are (D, T, B, ...) with D = 2 directions.
     """
 
     @staticmethod
-    def forward(ctx, x, reversal, keep, *weights):
+    def forward(
+        ctx: Any, x: torch.Tensor, reversal: torch.Tensor, keep: bool, *weights: torch.Tensor
+    ) -> torch.Tensor:
         (n_steps, batch, _), size = x.shape, weights[1].shape[1]
         inputs = torch.stack([x, _reverse(x, reversal)])
         state_type = torch.promote_types(x.dtype, torch.float32)
@@ -113,13 +119,13 @@ class _GRULayer(torch.autograd.Function):
         new_bias = x.new_empty(2, 1, size, dtype=state_type)
         for d, (w_ih, _, b_ih, b_hh) in enumerate((weights[:4], weights[4:])):
             # The recurrent biases of reset and update gate are added here, once for all time steps;
-            # that of the new gate stays apart, because the reset gate weighs it.
+            # that of the new gate stays separate, because the reset gate multiplies it.
             bias = torch.cat([(b_ih + b_hh)[: 2 * size], b_ih[2 * size :]])
             torch.addmm(bias, inputs[d].flatten(0, 1), w_ih.T, out=gates[d].flatten(0, 1))
             new_bias[d] = b_hh[2 * size :]
-        n_kept = n_steps if keep else 1
-        reset_update = new_bias.new_empty(2, n_kept, batch, 2 * size)
-        products, news = new_bias.new_empty(2, 2, n_kept, batch, size)
+        n_saved = n_steps if keep else 1
+        reset_update = new_bias.new_empty(2, n_saved, batch, 2 * size)
+        products, news = new_bias.new_empty(2, 2, n_saved, batch, size)
         states = x.new_zeros(2, n_steps + 1, batch, size)
         multiply = _multiplier([weights[1], weights[5]], batch)
         product = new_bias.new_empty(2, batch, 3 * size)
@@ -130,7 +136,7 @@ class _GRULayer(torch.autograd.Function):
             states[:, :-1].unbind(1),
             states[:, 1:].unbind(1),
             *(
-                part.unbind(1) * (n_steps // n_kept)
+                part.unbind(1) * (n_steps // n_saved)
                 for part in (reset_update, *reset_update.chunk(2, dim=3), products, news)
             ),
             strict=True,
@@ -150,7 +156,7 @@ class _GRULayer(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx, grad_output):
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         reversal, inputs, reset_update, products, news, states, *weights = ctx.saved_tensors
         _, n_steps, batch, size = news.shape
         grad_states = torch.stack(
@@ -197,34 +203,36 @@ class _GRULayer(torch.autograd.Function):
         return grad_x, None, None, *(grad for way in by_way for grad in way)
 
 
-def _multiplier(weights: list[torch.Tensor], batch: int) -> Callable:
+def _multiplier(
+    weights: list[torch.Tensor], batch: int
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """``multiply(x, out)``: x (D, B, I) times the transposes of D ``weights`` (O, I), to (D, B, O).
 
-    The weights are laid out once for the many products to come: oneDNN would otherwise rearrange a
-    bfloat16 matrix at every product, which for few rows costs as much as the product.
+    The weights are laid out once for all products: oneDNN would otherwise rearrange a bfloat16
+    matrix at every product, which for few rows costs as much as the product itself.
     """
     first = weights[0]
     if first.numel() >= PACKED_FROM and (packed := _packed_for_onednn(weights, batch)):
 
-        def multiply(x, out):
+        def multiply_packed(x: torch.Tensor, out: torch.Tensor) -> None:
             for rows, matrix, result in zip(x, packed, out, strict=True):
                 result.copy_(_packed_product(rows, matrix))
 
-        return multiply
+        return multiply_packed
     matrices = torch.stack([w.T for w in weights])
     product = first.new_empty(len(weights), batch, first.shape[0])
 
-    def multiply(x, out):
+    def multiply(x: torch.Tensor, out: torch.Tensor) -> None:
         out.copy_(torch.bmm(x, matrices, out=product))
 
     return multiply
 
 
 def _packed_for_onednn(weights: list[torch.Tensor], batch: int) -> list[torch.Tensor] | None:
-    """bfloat16 ``weights`` of a CPU, laid out for ``_packed_product`` with ``batch`` rows.
+    """bfloat16 ``weights`` on a CPU, laid out for ``_packed_product`` with ``batch`` rows.
 
-    None for others, and where torch cannot: its operations are private, not in every build, and may
-    change. Hence one product is tried.
+    None for other weights, and if this torch cannot do it: the operations are private, missing in
+    some builds, and may change. Hence one product is tried.
     """
     first = weights[0]
     if first.device.type != "cpu" or first.dtype != torch.bfloat16:

@@ -1,6 +1,7 @@
 """`test --split`: scores a split and writes the files of --csv, --html and --hypotheses."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path

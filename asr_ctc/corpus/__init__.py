@@ -1,11 +1,11 @@
-"""Clips and transcripts on the disk.
+"""Clips and transcripts on disk.
 
-layouts.py      how the files of a corpus lie: Common Voice, LibriSpeech, LJSpeech, Kaldi, manifests
-columns.py      the columns of a table, read fast
+layouts.py      file layouts: Common Voice, LibriSpeech, LJSpeech, Kaldi, manifests
+columns.py      compact columns of a table, and fast reading of text files
 corpus.py       a split: its clips, sentences, speakers
-durations.py    how long the clips are
-index.py        what was found out about a corpus once
+durations.py    the durations of the clips
+index.py        results about a corpus, stored for later runs
 transcripts.py  counts over the transcripts of a corpus
-exclude.py      clips that a user excludes
-splitting.py    train, dev and test from one table
+exclude.py      clips that the user excludes
+splitting.py    train, dev and test splits from one table
 """

@@ -1,12 +1,13 @@
-"""Text by the million: columns that cost what they weigh, and files read in pieces.
+"""Compact columns for millions of strings, and text files read in pieces.
 
-No Python object per row is kept. Worker processes share the columns after a fork: no reference
-count is written in them, so no page is copied.
+A column holds no Python object per row. Worker processes share the columns after a fork: reading
+them changes no reference counts, so no memory page is copied.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -14,22 +15,30 @@ from asr_ctc.base.errors import UserError
 
 PIECE_BYTES = 1 << 23
 PIECE_ROWS = 1 << 15
-MOST_LINE_BYTES = 1 << 24
+MAX_LINE_BYTES = 1 << 24
+
+
+class Digest(Protocol):
+    """A hash of hashlib."""
+
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
 
 
 class Strings:
     """An immutable column of strings, UTF-8 in one buffer."""
 
     def __init__(self, values: Iterable[str] = ()):
-        growing, values = GrowingStrings(), iter(values)
+        builder, values = StringsBuilder(), iter(values)
         while piece := [value.encode("utf-8") for value in islice(values, PIECE_ROWS)]:
-            growing.add(piece)
-        self._buffer, self._ends = growing.parts()
+            builder.add(piece)
+        self._buffer, self._ends = builder.parts()
 
     @classmethod
-    def of(cls, growing: "GrowingStrings") -> "Strings":
+    def of(cls, builder: "StringsBuilder") -> "Strings":
+        """The column of a builder."""
         column = cls.__new__(cls)
-        column._buffer, column._ends = growing.parts()
+        column._buffer, column._ends = builder.parts()
         return column
 
     def __len__(self) -> int:
@@ -49,13 +58,13 @@ class Strings:
     def hashes(self, rows: np.ndarray | None = None) -> np.ndarray:
         """A 64-bit hash (N,) int64 of each string, the same within a process only.
 
-        Two of two million different strings are confused once in ten million columns.
+        Among two million different strings, the probability that two have one hash is 10⁻⁷.
         """
         rows = np.arange(len(self)) if rows is None else rows
         return np.fromiter((hash(bytes(value)) for value in self._views(rows)), np.int64, len(rows))
 
     def _views(self, rows: np.ndarray) -> Iterator[memoryview]:
-        buffer = memoryview(self._buffer)
+        buffer = self._buffer.data
         for first in range(0, len(rows), PIECE_ROWS):
             piece = rows[first : first + PIECE_ROWS]
             starts, ends = self._ends[piece].tolist(), self._ends[piece + 1].tolist()
@@ -63,18 +72,20 @@ class Strings:
                 yield buffer[start:end]
 
 
-class GrowingStrings:
-    """A column of strings that is being read."""
+class StringsBuilder:
+    """Collects the strings of a column while a file is read."""
 
-    def __init__(self):
-        self.buffer, self.lengths = bytearray(), []
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+        self.lengths: list[np.ndarray] = []
 
     def add(self, values: list[bytes]) -> None:
+        """Appends UTF-8 strings."""
         self.buffer += b"".join(values)
         self.lengths.append(np.fromiter(map(len, values), np.int64, len(values)))
 
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
-        """The bytes (uint8) and where each string ends (N + 1,), the first entry being 0."""
+        """The bytes (uint8), and the end of each string in them (N + 1,) after a first entry 0."""
         ends = np.cumsum(np.concatenate([[0], *self.lengths]), dtype=np.int64)
         buffer = np.frombuffer(self.buffer, dtype=np.uint8)
         buffer.flags.writeable = False
@@ -82,21 +93,22 @@ class GrowingStrings:
 
 
 class Categories:
-    """An immutable column of strings that come back often, such as speakers.
+    """An immutable column of few different strings, such as speakers.
 
-    Row i is ``names[codes[i]]``; the names come in the order of their first row.
+    Row i is ``names[codes[i]]``; the names are in the order of their first row.
     """
 
     def __init__(self, values: Iterable[str] = ()):
-        growing, values = GrowingCategories(), iter(values)
+        builder, values = CategoriesBuilder(), iter(values)
         while piece := [value.encode("utf-8") for value in islice(values, PIECE_ROWS)]:
-            growing.add(piece)
-        self.codes, self.names = growing.parts()
+            builder.add(piece)
+        self.codes, self.names = builder.parts()
 
     @classmethod
-    def of(cls, growing: "GrowingCategories") -> "Categories":
+    def of(cls, builder: "CategoriesBuilder") -> "Categories":
+        """The column of a builder."""
         column = cls.__new__(cls)
-        column.codes, column.names = growing.parts()
+        column.codes, column.names = builder.parts()
         return column
 
     def __len__(self) -> int:
@@ -109,14 +121,15 @@ class Categories:
         return self.names.take(self.codes)
 
 
-class GrowingCategories:
-    """A column of categories that is being read."""
+class CategoriesBuilder:
+    """Collects the categories of a column while a file is read."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.code_of: dict[bytes, int] = {}
-        self.codes = []
+        self.codes: list[np.ndarray] = []
 
     def add(self, values: list[bytes]) -> None:
+        """Appends UTF-8 strings."""
         code_of = self.code_of
         codes = (code_of.setdefault(value, len(code_of)) for value in values)
         self.codes.append(np.fromiter(codes, np.int32, len(values)))
@@ -127,12 +140,12 @@ class GrowingCategories:
         return codes, Strings(name.decode("utf-8") for name in self.code_of)
 
 
-def line_blocks(path: Path, digest=None) -> Iterator[bytes]:
+def line_blocks(path: Path, digest: Digest | None = None) -> Iterator[bytes]:
     r"""The lines of a text file, many at a time: UTF-8 blocks of whole lines joined by "\n".
 
-    A BOM, Windows line ends and blank lines at the end are taken off; nothing but line feeds
-    separates. ``digest``, a hash of hashlib, is fed the file as it is. UserError when it cannot be
-    read or is not UTF-8.
+    A BOM, Windows line ends and blank lines at the end of the file are removed; only line feeds
+    separate lines. ``digest`` is updated with the file's bytes as they are. UserError if the file
+    cannot be read or is not UTF-8.
     """
     n_lines = 0
     try:
@@ -147,9 +160,9 @@ def line_blocks(path: Path, digest=None) -> Iterator[bytes]:
                 end = piece.rfind(b"\n") if remaining else len(piece)
                 if end < 0:
                     rest = piece
-                    if len(rest) > MOST_LINE_BYTES:
-                        longer = f"line {n_lines + 1} is longer than {MOST_LINE_BYTES >> 20} MiB"
-                        raise UserError(f"{path}: {longer}: this is no table")
+                    if len(rest) > MAX_LINE_BYTES:
+                        size = f"line {n_lines + 1} is longer than {MAX_LINE_BYTES >> 20} MiB"
+                        raise UserError(f"{path}: {size}: this is no table")
                     continue
                 block, rest = piece[:end], piece[end + 1 :]
                 _refuse_unless_utf8(path, block, n_lines)
@@ -163,8 +176,8 @@ def line_blocks(path: Path, digest=None) -> Iterator[bytes]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _end_of_text(file) -> int:
-    """Where the blank lines begin that end the file."""
+def _end_of_text(file: BinaryIO) -> int:
+    """The position in the file after which there are only blank lines."""
     end = file.seek(0, 2)
     while end > 0:
         start = max(0, end - 4096)
@@ -184,7 +197,7 @@ def _refuse_unless_utf8(path: Path, block: bytes, n_lines_before: int) -> None:
         raise UserError(f"{path}: line {line} is not UTF-8 text") from None
 
 
-def lines(path: Path, digest=None) -> Iterator[str]:
-    """The lines of a text file one by one, as ``line_blocks`` gives them."""
+def lines(path: Path, digest: Digest | None = None) -> Iterator[str]:
+    """The lines of a text file one by one; see ``line_blocks``."""
     for block in line_blocks(path, digest):
         yield from block.decode("utf-8").split("\n")

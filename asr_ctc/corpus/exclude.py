@@ -1,6 +1,6 @@
-"""The list of clips to leave out: `check` writes it, `train --exclude FILE` honours it.
+"""The list of excluded clips: `check` writes it, `train --exclude FILE` applies it.
 
-One clip per line, as the TSV names it, with an optional reason: ``clip.mp3<TAB># silent``. Lines
+One clip per line, named as in the TSV, with an optional reason: ``clip.mp3<TAB># silent``. Lines
 that begin with ``#`` are comments.
 """
 
@@ -16,12 +16,12 @@ from asr_ctc.corpus.corpus import Corpus, LeftOut
 
 log = logging.getLogger("asr_ctc")
 
-N_NAMED = 5  # unknown clips
+N_NAMED = 5  # unknown clips named in the log
 _REASON = re.compile(r"\s*\t\s*#?\s*|\s+#\s*")
 
 
-def read_excluded(path) -> dict[str, str]:
-    """{clip: reason} of a list; the reason may be empty. UserError when it cannot be read."""
+def read_excluded(path: Path | str) -> dict[str, str]:
+    """{clip: reason} of a list; a reason may be empty. UserError if the list cannot be read."""
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -36,28 +36,28 @@ def read_excluded(path) -> dict[str, str]:
 
 
 def leave_out_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus:
-    """The corpus without the clips of the list, each named with its reason."""
+    """The corpus without the listed clips; its ``left_out`` has each with its reason."""
     if not listed:
         return corpus
     keep = np.array([corpus.path(i) not in listed for i in range(len(corpus))], dtype=bool)
     if not keep.any():
         raise UserError(f"{corpus.name}: --exclude lists every clip")
     reasons = {}
-    for row in np.flatnonzero(~keep):
+    for row in np.flatnonzero(~keep).tolist():
         clip = corpus.path(row)
         reasons[clip] = f"listed by --exclude ({listed[clip] or 'no reason given'})"
     return corpus.select(keep, [LeftOut(clip, reason) for clip, reason in reasons.items()])
 
 
-def report_excluded(path, listed: Mapping[str, str], corpora: Iterable[Corpus]) -> None:
-    """Says how many clips of the list were left out of the corpora, and which are in none."""
+def report_excluded(path: Path | str, listed: Mapping[str, str], corpora: Iterable[Corpus]) -> None:
+    """Logs how many listed clips were excluded from the corpora, and which are in none of them."""
     if not listed:
         return
-    found = {item.clip for corpus in corpora for item in corpus.left_out}
-    unknown = [clip for clip in listed if clip not in found]
-    log.info("--exclude %s: %d clips left out", path, len(listed) - len(unknown))
+    excluded = {item.clip for corpus in corpora for item in corpus.left_out}
+    unknown = [clip for clip in listed if clip not in excluded]
+    log.info("--exclude %s: %d clips excluded", path, len(listed) - len(unknown))
     if unknown:
         more = ", …" if len(unknown) > N_NAMED else ""
         are = "clip is" if len(unknown) == 1 else "clips are"
-        named = ", ".join(unknown[:N_NAMED]) + more
-        log.warning("--exclude %s: %d %s in neither split: %s", path, len(unknown), are, named)
+        first = ", ".join(unknown[:N_NAMED]) + more
+        log.warning("--exclude %s: %d %s in neither split: %s", path, len(unknown), are, first)

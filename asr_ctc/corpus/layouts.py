@@ -1,10 +1,10 @@
-"""How corpora lie on the disk: a reader per layout, each of which makes a Table of one split.
+"""Corpus layouts: one reader per layout, which returns the Table of a split.
 
-commonvoice  FOLDER/{split}.tsv, FOLDER/clips/*.mp3; every release: columns are found by name
-librispeech  FOLDER/{split}-*/SPEAKER/CHAPTER/*.trans.txt, the flac files beside
-ljspeech     FOLDER/metadata.csv, FOLDER/wavs/*.wav; {split}.csv once `split` has made them
+commonvoice  FOLDER/{split}.tsv, FOLDER/clips/*.mp3; any release: columns are found by name
+librispeech  FOLDER/{split}-*/SPEAKER/CHAPTER/*.trans.txt, flac files beside them
+ljspeech     FOLDER/metadata.csv, FOLDER/wavs/*.wav; {split}.csv made by `split`
 kaldi        FOLDER/{split}/{wav.scp,text,utt2spk}
-manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and perhaps speaker, duration
+manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and optional speaker, duration
 """
 
 import csv
@@ -14,11 +14,11 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,19 +26,21 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import (
     PIECE_ROWS,
     Categories,
-    GrowingCategories,
-    GrowingStrings,
+    CategoriesBuilder,
+    Digest,
     Strings,
+    StringsBuilder,
     line_blocks,
     lines,
 )
 
-MOST_LISTED_S = 86_400.0  # no clip lasts longer: such a number is something else
+MOST_LISTED_S = 86_400.0  # a longer duration is taken for an error
 HOW_TO_GET_ONE = (
     "Download a Common Voice release (commonvoice.mozilla.org/datasets) and unpack it there, "
     "or run `make demo` to make a small corpus"
 )
 NO_ROWS = "holds no clips; a header line and a line per clip are needed"
+CONTINUES_BELOW = "its text continues on the next line"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
 FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
 PLAIN = bytes(range(32, 127))
@@ -63,11 +65,11 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A split as it is written down: N rows that can be used, and those that cannot.
+    """A split as listed in its files: N usable rows, and the unusable ones in ``left_out``.
 
-    ``paths`` are relative to ``clips``, or absolute. ``record`` (N,) int32 is the number of each
-    row among all records of the file, 0 the first after the header. ``fingerprint`` follows from
-    every byte of the files that were read.
+    ``paths`` are relative to ``clips``, or absolute. ``record`` (N,) int32 is the index of each
+    row among all records of the file, 0 for the first after the header. ``fingerprint`` is a hash
+    of all files that were read.
     """
 
     clips: Path
@@ -80,23 +82,32 @@ class Table:
     fingerprint: str
 
 
-class _Growing:
-    """A table that is being read."""
+class _TableBuilder:
+    """Collects the rows of a table while its files are read."""
 
-    def __init__(self):
-        self.paths, self.sentences = GrowingStrings(), GrowingStrings()
-        self.speakers, self.duration_s, self.record = GrowingCategories(), [], []
-        self.left_out = []
+    def __init__(self) -> None:
+        self.paths, self.sentences = StringsBuilder(), StringsBuilder()
+        self.speakers = CategoriesBuilder()
+        self.duration_s: list[np.ndarray] = []
+        self.record: list[np.ndarray] = []
+        self.left_out: list[LeftOut] = []
 
-    def add(self, paths, sentences, speakers, duration_s, record) -> None:
-        """Rows: lists of bytes, seconds (or one NaN for all), record numbers."""
+    def add(
+        self,
+        paths: list[bytes],
+        sentences: list[bytes],
+        speakers: list[bytes],
+        duration_s: list[float] | float,
+        record: Sequence[int] | np.ndarray,
+    ) -> None:
+        """Appends rows: UTF-8 strings, seconds (or one NaN for all), record numbers."""
         self.paths.add(paths)
         self.sentences.add(sentences)
         self.speakers.add(speakers)
         self.record.append(np.array(record, dtype=np.int32))
         self.duration_s.append(np.full(len(paths), duration_s, dtype=np.float32))
 
-    def table(self, clips: Path, digest) -> Table:
+    def table(self, clips: Path, digest: Digest) -> Table:
         return Table(
             clips,
             Strings.of(self.paths),
@@ -110,18 +121,18 @@ class _Growing:
 
 
 def read_table(layout: str, folder: Path, split: str) -> Table:
-    """A split in one of the LAYOUTS; UserError when it is not there, unreadable or empty."""
+    """Reads a split in one of the LAYOUTS; UserError if it is missing, unreadable or empty."""
     return LAYOUTS[layout].read(folder, split)
 
 
-def _gather(clips: Path, items: Iterable[Row | LeftOut], digest, where: Path) -> Table:
-    """A table of the items, one per record; UserError when there is none."""
-    growing, items, n_records = _Growing(), iter(items), 0
-    while piece := [_usable(item) for item in islice(items, PIECE_ROWS)]:
+def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, source: Path) -> Table:
+    """A table of the items, one per record; UserError, which names the source, if there is none."""
+    builder, items, n_records = _TableBuilder(), iter(items), 0
+    while piece := [_checked(item) for item in islice(items, PIECE_ROWS)]:
         used = [(n, item) for n, item in enumerate(piece, n_records) if isinstance(item, Row)]
-        growing.left_out += [item for item in piece if isinstance(item, LeftOut)]
+        builder.left_out += [item for item in piece if isinstance(item, LeftOut)]
         n_records += len(piece)
-        growing.add(
+        builder.add(
             [row.path.encode() for _, row in used],
             [row.sentence.encode() for _, row in used],
             [row.speaker.encode() for _, row in used],
@@ -129,54 +140,54 @@ def _gather(clips: Path, items: Iterable[Row | LeftOut], digest, where: Path) ->
             [n for n, _ in used],
         )
     if n_records == 0:
-        raise UserError(f"{where}: holds no clips")
-    return growing.table(clips, digest)
+        raise UserError(f"{source}: holds no clips")
+    return builder.table(clips, digest)
 
 
-def _usable(item: Row | LeftOut) -> Row | LeftOut:
+def _checked(item: Row | LeftOut) -> Row | LeftOut:
     if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode())):
         return LeftOut(item.path, problem)
     return item
 
 
 def _problem_of_path(path: bytes) -> str | None:
-    """Why no file can have this name."""
+    """Why a path cannot be used, if so."""
     if path.translate(None, PLAIN) and CONTROL.search(path):
         return "a control character in its path"
     return None
 
 
-def _no_such_split(looked_for, there: Iterable[str], hint: str = "") -> UserError:
-    found = ", ".join(sorted(there)) or "none"
-    return UserError(f"no such split: looked for {looked_for} (there: {found}){hint}")
+def _no_such_split(looked_for: Path | str, available: Iterable[str], hint: str = "") -> UserError:
+    names = ", ".join(sorted(available)) or "none"
+    return UserError(f"no such split: looked for {looked_for} (available: {names}){hint}")
 
 
 # --------------------------------------------------------------------- Common Voice, and its TSV
 
 
 def read_commonvoice(folder: Path, split: str) -> Table:
-    """FOLDER/SPLIT.tsv of any release. Paths without an ending are those of mp3 files."""
+    """FOLDER/SPLIT.tsv of any release. A path without an ending gets that of an mp3 file."""
     tsv, clips = folder / f"{split}.tsv", folder / "clips"
     if not tsv.is_file():
-        there = (path.stem for path in folder.glob("*.tsv"))
-        raise _no_such_split(tsv, there, f". {HOW_TO_GET_ONE}")
+        available = (path.stem for path in folder.glob("*.tsv"))
+        raise _no_such_split(tsv, available, f". {HOW_TO_GET_ONE}")
     if not clips.is_dir():
         raise UserError(f"no clips: looked for the folder {clips}. {HOW_TO_GET_ONE}")
     return _read_tsv_table(tsv, clips, "client_id", with_mp3_ending, " (as in Common Voice)")
 
 
 def with_mp3_ending(path: bytes) -> bytes:
-    """Early releases name the clips without their ending."""
+    """The file name of a clip: early releases list clips without their ending."""
     if path.endswith(b".mp3") or Path(path.decode()).suffix:
         return path
     return path + b".mp3"
 
 
 def without_csv_quotes(field: bytes) -> bytes:
-    """A field as its author wrote it: ``"Il dit ""oui""."`` of older releases is ``Il dit "oui".``
+    """A field without CSV quoting: ``Il dit "oui".`` for ``"Il dit ""oui""."`` of older releases.
 
-    Only what a CSV writer must have made is undone: a field that begins and ends with a quote and
-    in between has quotes, all of them doubled. Any other quotes are text, as in newer releases.
+    Only quoting that a CSV writer must have made is removed: the field begins and ends with a
+    quote, and all quotes in between are doubled. Other quotes are text, as in newer releases.
     """
     if not (field.startswith(b'"') and field.endswith(b'"')):
         return field
@@ -188,49 +199,54 @@ def without_csv_quotes(field: bytes) -> bytes:
 def _read_tsv_table(
     tsv: Path, clips: Path, speaker_name: str, clip_name: Callable[[bytes], bytes], hint: str = ""
 ) -> Table:
-    """A TSV with columns path and sentence, by name; every line after the first is one record."""
-    growing, digest, n_records = _Growing(), hashlib.sha256(), 0
+    """A TSV with named columns path and sentence; every line after the first is one record."""
+    builder, digest, n_records = _TableBuilder(), hashlib.sha256(), 0
     blocks = (block.split(b"\n") for block in line_blocks(tsv, digest))
     first = next(blocks, None)
     if first is None:
         raise UserError(f"{tsv}: {NO_ROWS}")
     header = first.pop(0).decode("utf-8").split("\t")
-    at = _find_columns(tsv, header, (speaker_name, "duration"), hint)
-    path_at, sentence_at, speaker_at, duration_at = at
-    where = sentence_at == 0, sentence_at == len(header) - 1
-    n_cuts = max(column for column in at if column is not None) + 1
+    columns = _find_columns(tsv, header, speaker_name, hint)
+    path_column, sentence_column, speaker_column, duration_column = columns
+    n_cuts = max(column for column in columns if column is not None) + 1
     for rows in _pieces(chain([first], blocks), len(header)):
-        unused = _misfits(rows, b"\t", {len(header)}, *where)
+        unused = _misfits(
+            rows,
+            b"\t",
+            {len(header)},
+            sentence_is_first=sentence_column == 0,
+            sentence_is_last=sentence_column == len(header) - 1,
+        )
         paths, sentences, speakers, seconds = [], [], [], []
         for i, line in enumerate(rows):
             if i in unused:
                 continue
             row = line.split(b"\t", n_cuts)
-            path = row[path_at].strip()
+            path = row[path_column].strip()
             if problem := _problem_of_path(path) if path else "no path":
                 unused[i] = problem
                 continue
             paths.append(clip_name(path))
-            sentences.append(without_csv_quotes(row[sentence_at]))
-            if speaker_at is not None:
-                speakers.append(row[speaker_at])
-            if duration_at is not None:
-                seconds.append(_seconds(row[duration_at]))
-        growing.left_out += [
+            sentences.append(without_csv_quotes(row[sentence_column]))
+            if speaker_column is not None:
+                speakers.append(row[speaker_column])
+            if duration_column is not None:
+                seconds.append(_seconds(row[duration_column]))
+        builder.left_out += [
             LeftOut(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
         ]
         speakers = speakers or [b""] * len(paths)
         record = np.delete(np.arange(n_records, n_records + len(rows)), sorted(unused))
-        growing.add(paths, sentences, speakers, seconds or math.nan, record)
+        builder.add(paths, sentences, speakers, seconds or math.nan, record)
         n_records += len(rows)
     if n_records == 0:
         raise UserError(f"{tsv}: {NO_ROWS}")
-    return growing.table(clips, digest)
+    return builder.table(clips, digest)
 
 
 def _pieces(blocks: Iterable[list[bytes]], n_columns: int) -> Iterator[list[bytes]]:
-    """The lines of a TSV in pieces that end between two rows, each with all its cells."""
-    rows = []
+    """The lines of a TSV in pieces; each ends between two rows that have all their cells."""
+    rows: list[bytes] = []
     for block in blocks:
         rows += block
         ends = (
@@ -249,14 +265,15 @@ def _misfits(
     rows: list[bytes],
     separator: bytes,
     allowed: set[int],
+    *,
     sentence_is_first: bool,
     sentence_is_last: bool,
 ) -> dict[int, str]:
-    """{place: reason} of the rows that stray separators and line ends have shifted or cut.
+    """{index: reason} of the rows that stray separators or line ends have shifted or cut.
 
-    Those have another number of cells than is ``allowed``. A line end in the first or the last cell
-    leaves one part that has enough of them: it is known by the other part, which is one cell, or by
-    its quotation marks, which are odd in number, as the other's are.
+    Such rows have a number of cells that is not ``allowed``. If a line end cuts the first or last
+    cell, one of the two parts has the right number. It is recognised by the other part, which is a
+    single cell, or by quotation marks: both parts then have an odd number of them.
     """
     n_cells = [row.count(separator) + 1 for row in rows]
     if allowed.issuperset(n_cells):
@@ -265,8 +282,8 @@ def _misfits(
     reasons = {
         i: f"{n} columns, {max(allowed)} needed" for i, n in enumerate(n_cells) if not fits[i]
     }
-    for fit, run in groupby(range(len(rows)), fits.__getitem__):
-        run = list(run)
+    for fit, group in groupby(range(len(rows)), fits.__getitem__):
+        run = list(group)
         parts = [rows[i] for i in run if rows[i].strip()]
         if fit or not parts:
             continue
@@ -276,11 +293,11 @@ def _misfits(
             is_cut = sentence_is_last and not rows[above].endswith(separator)
             is_cut = is_cut and _is_text(parts[0], separator)
             if is_cut or (is_odd and _has_odd_quotes(rows[above])):
-                reasons[above] = "its text goes on in the next line"
+                reasons[above] = CONTINUES_BELOW
         if below < len(rows):
             is_cut = sentence_is_first and _is_text(parts[-1], separator)
             if is_cut or (is_odd and _has_odd_quotes(rows[below])):
-                reasons[below] = "its text begins in the line before"
+                reasons[below] = "its text begins on the previous line"
     return reasons
 
 
@@ -289,21 +306,32 @@ def _has_odd_quotes(text: bytes) -> bool:
 
 
 def _is_text(part: bytes, separator: bytes) -> bool:
-    """One cell that is no file's name."""
+    """Whether a part of a row is a single cell and no file name."""
     return separator not in part and not FILE_NAME.fullmatch(part.strip())
 
 
-def _find_columns(path: Path, header: list[str], optional: Iterable[str], hint: str = "") -> list:
-    """Where path, sentence and the optional columns stand (None: nowhere)."""
+class _Columns(NamedTuple):
+    """The indices of a table's columns; None for a column that it does not have."""
+
+    path: int
+    sentence: int
+    speaker: int | None
+    duration: int | None
+
+
+def _find_columns(path: Path, header: list[str], speaker_name: str, hint: str = "") -> _Columns:
+    """Finds the columns by name; UserError if path or sentence is missing or one is there twice."""
     missing = [name for name in ("path", "sentence") if name not in header]
     if missing:
         raise UserError(
             f"{path}: no column named {' or '.join(missing)} in its first line "
             f"({', '.join(header[:8])}); path and sentence are needed{hint}"
         )
-    names = ("path", "sentence", *optional)
-    _refuse_twice(path, header, names)
-    return [header.index(name) if name in header else None for name in names]
+    _refuse_twice(path, header, ("path", "sentence", speaker_name, "duration"))
+    speaker, duration = (
+        header.index(name) if name in header else None for name in (speaker_name, "duration")
+    )
+    return _Columns(header.index("path"), header.index("sentence"), speaker, duration)
 
 
 def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
@@ -312,16 +340,16 @@ def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
             raise UserError(f"{path}: {n} columns are named {name}: which one is it?")
 
 
-def _seconds(text) -> float:
-    """A duration as written down; NaN, to be measured, when it is none that a clip can have."""
+def _seconds(value: Any) -> float:
+    """A duration as listed; NaN, so that it is measured, if it is not a possible duration."""
     try:
-        seconds = math.nan if isinstance(text, bool) else float(text)
+        seconds = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
     return seconds if 0 < seconds <= MOST_LISTED_S else math.nan
 
 
-# -------------------------------------------------------------------------------- the others
+# ------------------------------------------------------------------------------ other layouts
 
 
 def read_librispeech(folder: Path, split: str) -> Table:
@@ -339,11 +367,11 @@ def read_librispeech(folder: Path, split: str) -> Table:
                 digest.update(str(file.relative_to(folder)).encode())
                 yield from _librispeech_rows(folder, file, list(lines(file, digest)))
 
-    return _gather(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")
+    return _make_table(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")
 
 
 def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | LeftOut]:
-    """A row for each line that begins with a clip's name; others end what stands before them."""
+    """A row for each line that begins with a clip's name, unless another line follows it."""
     prefix = file.name.removesuffix("trans.txt").removesuffix(".") + "-"
     cells = [text.strip().split(maxsplit=1) or [""] for text in texts]
     names = [
@@ -354,7 +382,7 @@ def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Ro
         if not names[i]:
             yield LeftOut(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
         elif i + 1 < len(cells) and cells[i + 1] != [""] and not names[i + 1]:
-            yield LeftOut(f"{file.name} line {i + 1}", "its text goes on in the next line")
+            yield LeftOut(f"{file.name} line {i + 1}", CONTINUES_BELOW)
         else:
             flac = f"{file.parent.relative_to(folder)}/{name}.flac"
             yield Row(flac, "".join(sentence), name.split("-")[0])
@@ -364,7 +392,7 @@ def read_ljspeech(folder: Path, split: str) -> Table:
     """SPLIT.csv, in the format of metadata.csv: ``name|text|text with numbers spelt out``."""
     file = folder / f"{split}.csv"
     if not file.is_file():
-        hint = "; LJSpeech has no splits: `main_ctc.py split --corpus ljspeech` makes them"
+        hint = "; LJSpeech has no splits: make them with `main_ctc.py split --corpus ljspeech`"
         raise _no_such_split(file, (path.stem for path in folder.glob("*.csv")), hint)
     digest = hashlib.sha256()
 
@@ -372,7 +400,7 @@ def read_ljspeech(folder: Path, split: str) -> Table:
         records = [line for block in line_blocks(file, digest) for line in block.split(b"\n")]
         n_bars = [record.count(b"|") for record in records]
         allowed = {2, 3} if n_bars.count(2) >= n_bars.count(1) else {2}
-        unused = _misfits(records, b"|", allowed, False, True)
+        unused = _misfits(records, b"|", allowed, sentence_is_first=False, sentence_is_last=True)
         for i, record in enumerate(records):
             name, *texts = record.decode("utf-8").split("|")
             if name.strip() and texts and i not in unused:
@@ -381,19 +409,20 @@ def read_ljspeech(folder: Path, split: str) -> Table:
                 reason = unused[i] if i in unused and texts else "not name|text"
                 yield LeftOut(f"{file.name} line {i + 1}", reason)
 
-    return _gather(folder / "wavs", rows(), digest, file)
+    return _make_table(folder / "wavs", rows(), digest, file)
 
 
 def read_kaldi(folder: Path, split: str) -> Table:
-    """A Kaldi data folder. Relative paths in wav.scp are relative to it; commands are refused."""
+    """A Kaldi data folder. Paths in wav.scp may be relative to it; commands are refused."""
     data = folder / split
     text, scp = data / "text", data / "wav.scp"
     if not (text.is_file() and scp.is_file()):
-        there = (path.parent.name for path in folder.glob("*/wav.scp"))
-        raise _no_such_split(f"{text} and {scp}", there)
+        available = (path.parent.name for path in folder.glob("*/wav.scp"))
+        raise _no_such_split(f"{text} and {scp}", available)
     if (data / "segments").exists():
         raise UserError(
-            f"{data / 'segments'}: segments of longer recordings cannot be read; cut them"
+            f"{data / 'segments'}: segments of longer recordings are not supported; cut the "
+            "recordings into clips"
         )
     digest = hashlib.sha256()
 
@@ -408,10 +437,11 @@ def read_kaldi(folder: Path, split: str) -> Table:
     for utterance, wav in wavs.items():
         if wav.startswith("|") or wav.endswith("|"):
             raise UserError(
-                f"{scp}: {utterance} is made by a command ({wav}), which is never run: write the "
-                "audio to files and list these"
+                f"{scp}: {utterance} is the output of a command ({wav}), which is never run: "
+                "write the audio to files and list these"
             )
-    speakers, durations, texts = dict(pairs("utt2spk")), dict(pairs("utt2dur")), set()
+    speakers, durations = dict(pairs("utt2spk")), dict(pairs("utt2dur"))
+    texts: set[str] = set()
 
     def rows() -> Iterator[Row | LeftOut]:
         for utterance, sentence in pairs("text"):
@@ -431,72 +461,81 @@ def read_kaldi(folder: Path, split: str) -> Table:
             if utterance not in texts:
                 yield LeftOut(utterance, "not in text")
 
-    return _gather(data, rows(), digest, text)
+    return _make_table(data, rows(), digest, text)
 
 
 def find_manifest(folder: Path, split: str) -> Path:
-    """FOLDER/SPLIT.tsv, .csv or .jsonl; UserError unless there is exactly one of them."""
+    """FOLDER/SPLIT.tsv, .csv or .jsonl; UserError unless exactly one of them exists."""
     files = [folder / f"{split}.{ending}" for ending in MANIFEST_ENDINGS]
-    found = [file for file in files if file.is_file()]
-    if not found:
-        there = (p.name for ending in MANIFEST_ENDINGS for p in folder.glob(f"*.{ending}"))
-        raise _no_such_split(" or ".join(map(str, files)), there)
-    if len(found) > 1:
-        raise UserError(f"{' and '.join(map(str, found))} are both there: which one is the split?")
-    return found[0]
+    existing = [file for file in files if file.is_file()]
+    if not existing:
+        available = (p.name for ending in MANIFEST_ENDINGS for p in folder.glob(f"*.{ending}"))
+        raise _no_such_split(" or ".join(map(str, files)), available)
+    if len(existing) > 1:
+        names = " and ".join(map(str, existing))
+        raise UserError(f"{names} exist: which one is the split? Keep one of them")
+    return existing[0]
 
 
 def read_manifest(folder: Path, split: str) -> Table:
-    """A table of the user's own; relative paths are relative to it, durations in seconds."""
+    """A table made by the user; paths may be relative to its folder, durations are in seconds."""
     file = find_manifest(folder, split)
     if file.suffix == ".tsv":
         return _read_tsv_table(file, folder, "speaker", bytes)
     digest = hashlib.sha256()
     records = _csv_rows if file.suffix == ".csv" else _jsonl_rows
-    return _gather(folder, records(file, digest), digest, file)
+    return _make_table(folder, records(file, digest), digest, file)
 
 
-def _csv_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
+def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
     header, *records = csv_records(file, digest) or [CsvRecord([], "")]
-    at = _find_columns(file, header.cells, ("speaker", "duration"))
-    where = at[1] == 0, at[1] == len(header.cells) - 1
-    # One cell for each column: what a quoted cell holds is no separator.
-    marked = [b"\0".join(cell.replace("\0", "").encode() for cell in r.cells) for r in records]
-    unused = _misfits(marked, b"\0", {len(header.cells)}, *where)
+    columns = _find_columns(file, header.cells, "speaker")
+    # Joined by NUL: a separator inside a quoted cell separates nothing.
+    joined = [b"\0".join(cell.replace("\0", "").encode() for cell in r.cells) for r in records]
+    unused = _misfits(
+        joined,
+        b"\0",
+        {len(header.cells)},
+        sentence_is_first=columns.sentence == 0,
+        sentence_is_last=columns.sentence == len(header.cells) - 1,
+    )
     for i, record in enumerate(records):
         path, sentence, speaker, duration = (
-            record.cells[column] if column is not None and i not in unused else "" for column in at
+            record.cells[column] if column is not None and i not in unused else ""
+            for column in columns
         )
         problem = unused.get(i) or (None if path.strip() else "no path")
-        if problem is None and _swallows_a_row(record, len(header.cells), at[0]):
-            problem = "a quotation mark makes one row of several"
+        if problem is None and _contains_row(record, len(header.cells), columns.path):
+            problem = "a quotation mark joins several rows"
         if problem:
             yield LeftOut(f"{file.name} record {i + 1}", problem)
         else:
             yield Row(path.strip(), sentence, speaker, _seconds(duration))
 
 
-def _swallows_a_row(record: "CsvRecord", n_columns: int, path_at: int) -> bool:
-    """Whether a line inside a quoted cell is a row of its own, with a file of the same kind."""
-    ending = Path(record.cells[path_at].strip()).suffix
+def _contains_row(record: "CsvRecord", n_columns: int, path_column: int) -> bool:
+    """Whether a line inside a quoted cell is itself a row, with a path of the same ending."""
+    ending = Path(record.cells[path_column].strip()).suffix
     for line in record.raw.split("\n")[1:]:
         cells = line.split(",")
-        if ending and len(cells) == n_columns and cells[path_at].strip().endswith(ending):
+        if ending and len(cells) == n_columns and cells[path_column].strip().endswith(ending):
             return True
     return False
 
 
 class CsvRecord(NamedTuple):
-    """A record of a CSV file: its cells, and how it is written, without the last line end."""
+    """A record of a CSV file: its cells, and its text in the file without the last line end."""
 
     cells: list[str]
     raw: str
 
 
-def csv_records(file: Path, digest=None) -> list[CsvRecord]:
-    """The records of a CSV file, the header first; quoted fields may hold commas and line ends."""
-    texts, records, n_read = list(lines(file, digest)), [], 0
-    # The reader takes any \r for a line end, and older ones refuse \0: neither is one here.
+def csv_records(file: Path, digest: Digest | None = None) -> list[CsvRecord]:
+    """The records of a CSV file, header first; quoted fields may contain commas and line ends."""
+    texts = list(lines(file, digest))
+    records: list[CsvRecord] = []
+    n_read = 0
+    # csv.reader treats any \r as a line end, and in older Pythons refuses \0: both are text here.
     reader = csv.reader((text.translate(_HIDDEN) + "\n" for text in texts), strict=True)
     try:
         for cells in reader:
@@ -509,11 +548,11 @@ def csv_records(file: Path, digest=None) -> list[CsvRecord]:
     return records
 
 
-_HIDDEN = {ord("\r"): "\ufdd0", 0: "\ufdd1"}  # Unicode promises that no text holds them
+_HIDDEN = {ord("\r"): "\ufdd0", 0: "\ufdd1"}  # by noncharacters, which no text contains
 _UNHIDDEN = {ord(hidden): code for code, hidden in _HIDDEN.items()}
 
 
-def _jsonl_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
+def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
     for number, line in enumerate(lines(file, digest), start=1):
         try:
             content = json.loads(line)
@@ -532,31 +571,35 @@ def _jsonl_rows(file: Path, digest) -> Iterator[Row | LeftOut]:
 # -------------------------------------------------------------------------- further columns
 
 
-def read_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> dict[str, list]:
-    """{name: a text for each row of the split's Table} of columns that no Table holds, like gender.
+def read_columns(
+    layout: str, folder: Path, split: str, names: Iterable[str]
+) -> dict[str, list[str]]:
+    """{name: a text for each row of the split's Table} of further columns, such as gender.
 
-    Empty where a row has none. UserError for a column that is not there, and for layouts whose
-    files have no named columns.
+    The text is empty if a row has none. UserError for a missing column, and for layouts whose files
+    have no named columns.
     """
     names = list(names)
     if not names:
         return {}
     if layout not in ("commonvoice", "manifest"):
-        raise UserError(f"--corpus {layout} has no column {names[0]!r}: its files name no columns")
+        raise UserError(
+            f"--corpus {layout} has no column {names[0]!r}: its files have no named columns"
+        )
     is_manifest = layout == "manifest"
     file = find_manifest(folder, split) if is_manifest else folder / f"{split}.tsv"
     header, records = _named_records(file)
     for name in names:
         if name not in header:
-            raise UserError(f"{file}: no column named {name!r} (there: {', '.join(header)})")
+            raise UserError(f"{file}: no column named {name!r} (available: {', '.join(header)})")
     _refuse_twice(file, header, names)
-    kept = set(read_table(layout, folder, split).record.tolist())
-    found = {name: [] for name in names}
+    usable = set(read_table(layout, folder, split).record.tolist())
+    columns: dict[str, list[str]] = {name: [] for name in names}
     for number, record in enumerate(records):
-        if number in kept:
+        if number in usable:
             for name in names:
-                found[name].append(str(record.get(name) or "").strip())
-    return found
+                columns[name].append(str(record.get(name) or "").strip())
+    return columns
 
 
 def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
@@ -565,15 +608,15 @@ def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
         records = [_json_object(line) for line in lines(file)]
         return list(dict.fromkeys(name for record in records for name in record)), iter(records)
     if file.suffix == ".csv":
-        header, *cells = [record.cells for record in csv_records(file)] or [[]]
+        rows = (record.cells for record in csv_records(file))
     else:
-        rows = lines(file)
-        header = next(rows, "").split("\t")
-        cells = (line.split("\t") for line in rows)
-    return header, (dict(zip(header, row, strict=False)) for row in cells)  # others are no rows
+        rows = (line.split("\t") for line in lines(file))
+    header = next(rows, [])
+    # Not strict: records with another number of cells are not in the Table.
+    return header, (dict(zip(header, row, strict=False)) for row in rows)
 
 
-def _json_object(line: str) -> dict:
+def _json_object(line: str) -> dict[str, Any]:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -581,11 +624,11 @@ def _json_object(line: str) -> dict:
     return content if isinstance(content, dict) else {}
 
 
-# ------------------------------------------------------------------------------- the choice
+# ------------------------------------------------------------------------ choosing a layout
 
 
 class Layout(NamedTuple):
-    """``read`` makes the table; ``whole`` is the split that others can be made of, if any."""
+    """``read`` makes the table; ``whole`` is the split that others can be made from, if any."""
 
     read: Callable[[Path, str], Table]
     whole: str | None

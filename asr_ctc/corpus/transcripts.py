@@ -1,8 +1,8 @@
-"""Work that must read every transcript of a corpus: vectorised, with a bar, kept in the index."""
+"""Counts over every transcript of a corpus: vectorised, with a bar, stored in the index."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
@@ -17,12 +17,12 @@ SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
 BEGIN, FINISH = "\ufdd0", "\ufdd1"  # around each sentence: Unicode promises that no text holds them
 REFUSED = -1
-RULES = b"2"  # what an index says of text that was read by other rules is not asked for again
+RULES = b"2"  # version of the rules: an index does not return results of other versions
 _NO_LABEL, _NO_CLASS = -1, -2
 
 
 def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[str]:
-    """How often each character is in the transcripts of the selection, lower-cased."""
+    """How often each character occurs in the lower-cased transcripts of the selection."""
 
     def count() -> dict[str, np.ndarray]:
         counts = count_characters(_sentences(corpus, corpus.rows), case_folding)
@@ -30,10 +30,9 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
         return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
 
     selection = _digest(corpus.rows.tobytes() + case_folding.encode() + RULES)
-    found = remembered(corpus.index, f"characters-{selection}", None, count)
-    return Counter(
-        dict(zip(map(chr, found["codes"].tolist()), found["counts"].tolist(), strict=True))
-    )
+    stored = remembered(corpus.index, f"characters-{selection}", None, count)
+    characters = map(chr, stored["codes"].tolist())
+    return Counter(dict(zip(characters, stored["counts"].tolist(), strict=True)))
 
 
 def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
@@ -50,7 +49,7 @@ def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
     return remembered(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
 
 
-def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterator[str]:
+def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:
     title = f"transcripts of {corpus.name}" if len(rows) >= WORTH_A_BAR else ""
     return bar(corpus.sentences.take(rows), title, "clip", len(rows))
 
@@ -60,7 +59,7 @@ def _digest(content: bytes) -> str:
 
 
 def frames_of(sentences: Iterable[str], charmap: CharMap) -> np.ndarray:
-    """``ctc_frames`` of any sentences; (N,) int32."""
+    """As ``ctc_frames``, (N,) int32, for any sentences."""
     sentences, pieces = iter(sentences), [np.zeros(0, np.int32)]
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
         pieces.append(_frames_of_piece(piece, charmap))
@@ -68,17 +67,22 @@ def frames_of(sentences: Iterable[str], charmap: CharMap) -> np.ndarray:
 
 
 def _frames_of_piece(sentences: list[str], charmap: CharMap) -> np.ndarray:
-    """Many sentences as one text: lower case and composition look at neighbours and are done to
-    the text; what is left depends on one character alone, and is looked up for all of them."""
+    """``frames_of`` for many sentences at once, as one text.
+
+    Lower case and composition depend on neighbouring characters and are applied to the text. The
+    rest depends on single characters only, and is looked up in a table.
+    """
     text = charmap.lower("".join(f"{BEGIN}{sentence}{FINISH}" for sentence in sentences))
     codes = code_points(text)
     for character in present_in(codes):
         spelt = charmap.spell(character)
-        if len(spelt) != 1:  # such as œ, folded to oe
+        if len(spelt) != 1:  # such as œ, which folding turns into oe
             text = text.replace(character, spelt)
     codes = code_points(text)
     begins, ends = np.flatnonzero(codes == ord(BEGIN)), np.flatnonzero(codes == ord(FINISH))
-    if not len(begins) == len(ends) == len(sentences):  # a broken promise
+    if (
+        not len(begins) == len(ends) == len(sentences)
+    ):  # a sentence contains BEGIN or FINISH after all
         return np.array([_frames_of_one(sentence, charmap) for sentence in sentences], np.int32)
 
     characters = present_in(codes)

@@ -1,4 +1,4 @@
-"""When each character and each word was said: known labels laid along the posteriors of a clip."""
+"""Forced alignment: the times of the characters and words of a known text in a clip."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
 SPACE = " "
-MEMORY_LIMIT_BYTES = 2_000_000_000  # ten hours of fast speech
-REACH_S = 0.2  # how far a label reaches into the blanks around it; longer blanks hold a pause
+MEMORY_LIMIT_BYTES = 2_000_000_000  # enough for ten hours of fast speech
+REACH_S = 0.2  # how far a label may extend into the blanks around it; longer blanks are a pause
 
 
 class Span(NamedTuple):
-    """One label on a path: output frames ``start`` to ``end`` (half-open), and the mean of its
-    natural log probability over them."""
+    """One label on a path: output frames ``start`` to ``end`` (half-open), mean log probability.
+
+    ``logp`` is the mean of the label's natural log probability over the frames.
+    """
 
     label: int
     start: int
@@ -34,21 +36,22 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> int:
+        """Number of frames."""
         return self.end - self.start
 
 
 class Path(NamedTuple):
-    """The likeliest path of some labels over ``n_frames``: a span for each, the log probability."""
+    """The likeliest path of labels over ``n_frames``: a span for each, and the log probability."""
 
     spans: list[Span]
     logp: float
     n_frames: int
 
     def extents(self, reach: float) -> list[tuple[float, float]]:
-        """Where each label is heard, in frames: its span, and what it reaches into the blanks.
+        """(start, end) of each label in frames: its span, extended into the blanks around it.
 
-        A span is a spike: the model says the label once, anywhere within its sound. So the blanks
-        between two labels are shared half and half, as far as ``reach`` goes on either side.
+        A span is a spike: the model emits the label anywhere within its sound. So two labels share
+        the blanks between them equally, up to ``reach`` frames on either side.
         """
         starts = [span.start for span in self.spans]
         ends = [span.end for span in self.spans]
@@ -58,14 +61,14 @@ class Path(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A word as written, and which of the labels spell it."""
+    """A word as written, and the indices of the labels that spell it."""
 
     text: str
     labels: range
 
 
 class Alignment(NamedTuple):
-    """The words and the characters of a text, timed, and the log probability of their path."""
+    """The words and characters of a text with their times, and the log probability of the path."""
 
     words: tuple[Timed, ...]
     characters: tuple[Timed, ...]
@@ -75,16 +78,15 @@ class Alignment(NamedTuple):
 def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path:
     """The likeliest path of ``labels`` (U,) through ``logp`` (T', V), natural log probabilities.
 
-    It visits the labels in order, each for one frame or more, with blanks between them where it
-    likes and between equal neighbours where it must: Viterbi over the lattice of Graves et al.
-    2006, "Connectionist temporal classification".
+    It visits the labels in order, each for one frame or more, with optional blanks between labels
+    and mandatory blanks between equal neighbours: Viterbi over the lattice of Graves et al. 2006,
+    "Connectionist temporal classification".
 
     Raises ValueError for labels that need more frames than there are, labels out of range, NaN and
-    +inf, labels that no possible path spells, and more than 2 GB of memory.
+    +inf, labels without a possible path, and if more than 2 GB of memory would be needed.
     """
-    from asr_ctc.decoding import (
-        viterbi,  # loading what is compiled takes a second: only where it is needed
-    )
+    # Imported here because loading compiled functions takes a second.
+    from asr_ctc.decoding import viterbi
 
     n_frames, n_classes = logp.shape
     if any(not 0 <= label < n_classes or label == blank for label in labels):
@@ -99,7 +101,7 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
         frames, np.array(labels, np.int64), blank, viterbi.block_length(n_frames)
     )
     if total == -math.inf:
-        raise ValueError("the posteriors give no path of these labels a chance")
+        raise ValueError("every path of these labels has probability zero")
     classes = np.insert(np.array(labels, np.int64), 0, blank)[(states + 1) // 2 * (states % 2)]
     starts = np.flatnonzero(np.diff(states, prepend=-1))
     ends = np.append(starts[1:], n_frames)
@@ -111,7 +113,7 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
 
 
 def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
-    """Why labels have no path through so many output frames, or none that fits into memory."""
+    """Why labels cannot be aligned with ``n_frames`` output frames or within the memory limit."""
     from asr_ctc.decoding import viterbi
 
     problem = infeasible(labels, n_frames)
@@ -120,22 +122,23 @@ def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
         return problem
     return (
         f"{len(labels):,} characters in {n_frames:,} frames would take {n_bytes / 1e9:.1f} GB "
-        f"of memory, of {MEMORY_LIMIT_BYTES / 1e9:g} at most: align parts of the recording"
+        f"of memory; the limit is {MEMORY_LIMIT_BYTES / 1e9:g} GB: align parts of the recording"
     )
 
 
-def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
-    """The labels of a text, as the model learnt to write it, and the words between its spaces.
+def spell_text(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
+    """The labels of a text, normalised as in training, and the words between its spaces.
 
-    Words keep their spelling, though the labels are normalised; punctuation that stands alone is
-    spelt, but no word. UserError for characters without a class.
+    Words keep their spelling. Punctuation that stands alone has labels, but is no word. UserError
+    for characters without a class.
     """
     unknown = charmap.unknown_characters("".join(text.split()))
     if unknown:
         listed = " ".join(map(shown, dict.fromkeys(unknown)))
         raise UserError(f"the model has no class for these characters of the text: {listed}")
-    labels, words = [] if charmap.sos is None else [charmap.sos], []
-    space = SPACE if SPACE in charmap.char2idx else ""  # some scripts write without
+    labels = [] if charmap.sos is None else [charmap.sos]
+    words: list[Word] = []
+    space = SPACE if SPACE in charmap.char2idx else ""  # some scripts have no spaces
     spelt = ((word, space.join(charmap.normalise(word).split())) for word in text.split())
     for number, (word, letters) in enumerate((word, letters) for word, letters in spelt if letters):
         labels += map(charmap.label, space if number else "")
@@ -147,32 +150,32 @@ def spell(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
 
 
 def words_of(labels: Sequence[int], charmap: CharMap) -> list[Word]:
-    """The words between the spaces of labels that a model wrote; as in ``spell``."""
-    between = {charmap.sos, charmap.eos, charmap.char2idx.get(SPACE)}
+    """The words between the spaces of labels that a model wrote; as in ``spell_text``."""
+    separators = {charmap.sos, charmap.eos, charmap.char2idx.get(SPACE)}
     words = []
-    for is_word, run in groupby(range(len(labels)), lambda i: labels[i] not in between):
-        run = list(run)
-        text = charmap.decode([labels[i] for i in run])
+    for is_word, run in groupby(range(len(labels)), lambda i: labels[i] not in separators):
+        indices = list(run)
+        text = charmap.decode([labels[i] for i in indices])
         if is_word and any(map(_is_sounding, text)):
-            words.append(Word(text, range(run[0], run[-1] + 1)))
+            words.append(Word(text, range(indices[0], indices[-1] + 1)))
     return words
 
 
-def place(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock) -> Alignment:
+def time_words(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock) -> Alignment:
     """The characters of a path and the words that they spell, in seconds.
 
     A word lasts from its first letter or digit to its last: punctuation makes no sound, and the
-    model writes it where it likes. Spaces and sentence marks are not among the characters.
+    model emits it anywhere. Spaces and sentence marks are not among the characters.
     """
     symbols = [charmap.idx2char[span.label] for span in path.spans]
     extents = path.extents(REACH_S / clock.step_s)
 
-    def timed(text: str, which: Sequence[int]) -> Timed:
-        spans = [path.spans[i] for i in which]
+    def timed(text: str, indices: Sequence[int]) -> Timed:
+        spans = [path.spans[i] for i in indices]
         return Timed(
             text,
-            clock.start_s(extents[which[0]][0]),
-            clock.start_s(extents[which[-1]][1]),
+            clock.start_s(extents[indices[0]][0]),
+            clock.start_s(extents[indices[-1]][1]),
             float(np.exp(np.average([s.logp for s in spans], weights=[s.length for s in spans]))),
         )
 
@@ -187,18 +190,18 @@ def place(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock
 
 
 def _is_sounding(character: str) -> bool:
-    """Letters, digits, marks and signs, but no punctuation and no space."""
+    """True for letters, digits, marks and symbols; False for punctuation and spaces."""
     return unicodedata.category(character)[0] not in "PZC"
 
 
 def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int], list[Word]]:
-    """As ``spell``, of a text that may have been said in so many output frames.
+    """``spell_text`` of a text that can be aligned with ``n_frames`` output frames.
 
-    UserError for one without a word, with characters that have no class, or too long.
+    UserError for a text without words, with characters that have no class, or too long.
     """
-    labels, words = spell(text, charmap)
+    labels, words = spell_text(text, charmap)
     if not words:
-        raise UserError("the text holds no word to align")
+        raise UserError("the text contains no word to align")
     problem = unalignable(labels, n_frames)
     if problem:
         raise UserError(f"cannot be aligned: {problem}")
@@ -206,22 +209,22 @@ def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int
 
 
 def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
-    """When the words and characters of ``text`` were said in a clip of posteriors (T', V).
+    """The times of the words and characters of ``text`` in a clip with posteriors (T', V).
 
-    UserError as ``spell_to_align``, and for a text that the posteriors give no chance.
+    UserError as ``spell_to_align``, and for a text whose paths all have probability zero.
     """
     labels, words = spell_to_align(text, charmap, len(logp))
     try:
         path = best_path(logp, labels, charmap.blankid)
     except ValueError as error:
         raise UserError(f"cannot be aligned: {error}") from None
-    return place(path, words, charmap, clock)
+    return time_words(path, words, charmap, clock)
 
 
 def with_times(
     hypothesis: Hypothesis, logp: torch.Tensor, charmap: CharMap, clock: FrameClock
 ) -> Hypothesis:
-    """The hypothesis with the times of its words and characters, on its likeliest path."""
+    """The hypothesis with the times of its words and characters on its likeliest path."""
     path = best_path(logp, hypothesis.labels, charmap.blankid)
-    aligned = place(path, words_of(hypothesis.labels, charmap), charmap, clock)
+    aligned = time_words(path, words_of(hypothesis.labels, charmap), charmap, clock)
     return replace(hypothesis, words=aligned.words, characters=aligned.characters)

@@ -1,4 +1,4 @@
-"""Prefix beam search: its settings, the search of whole clips, and of clips frame by frame."""
+"""Prefix beam search: its settings, the search of whole clips, and the search frame by frame."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ DEFAULT_WEIGHTS = {"lm_weight": 0.5, "word_bonus": 0.0, "unk_logp": -10.0}
 class Beam:
     """How ``decode`` searches; ValueError for a setting out of range.
 
-    After each frame the ``width`` prefixes of the highest score go on, and a clip has at most
-    ``n_best`` hypotheses (None: as many as the beam holds). Two more cuts make the beam narrower:
-    per frame, only the ``tokens`` most likely labels extend prefixes; a prefix whose score is more
-    than ``threshold`` below the best (natural logarithm) is dropped. None cuts nothing.
+    After each frame the beam keeps the ``width`` prefixes of the highest score; a clip has at most
+    ``n_best`` hypotheses (None: all in the beam). Two optional limits narrow the beam: per frame,
+    only the ``tokens`` most likely labels extend prefixes; a prefix whose score is more than
+    ``threshold`` below the best (natural logarithm) is dropped. None is no limit.
 
     A language model adds to the score by which prefixes are ranked: ``lm``, an ARPA file or a model
     in memory, else that of the model file, unless ``stored_lm`` is False. Its weights are those
@@ -65,9 +65,9 @@ class Beam:
     device: torch.device | str | None = None
     fusion: Fusion | None = None
 
-    def __post_init__(self):
-        least = dict(beam_width=self.width, n_best=self.n_best, beam_tokens=self.tokens)
-        for name, value in least.items():
+    def __post_init__(self) -> None:
+        counts = dict(beam_width=self.width, n_best=self.n_best, beam_tokens=self.tokens)
+        for name, value in counts.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; needed 1 or more")
         if self.threshold is not None and not self.threshold >= 0:
@@ -128,29 +128,28 @@ def decode(
     """The hypotheses of each clip, best first: the greedy one, or those of a prefix beam search.
 
     ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
-    Without a ``beam`` it is ``greedy_decode``. A beam search finds the likeliest labels, the
-    probabilities of all their paths added up and those of a language model on top. A clip has at
-    most ``min(beam.width, beam.n_best)`` hypotheses, all with different labels (two may share a
-    text, which leaves out sentence marks and outer spaces) and none of probability zero. A clip of
-    no frames gives the empty hypothesis with logp 0, one without a possible path the empty
+    Without a ``beam`` this is ``greedy_decode``. A beam search finds the likeliest labels, by the
+    sum over all their paths and a language model's score. A clip has at most
+    ``min(beam.width, beam.n_best)`` hypotheses. All have different labels (two may have the same
+    text, which excludes sentence marks and outer spaces), and none has probability zero. A clip
+    without frames has the empty hypothesis with logp 0, a clip without a possible path the empty
     hypothesis with logp -inf.
 
-    ``logp`` of a hypothesis adds up the paths that the beam kept: a lower bound on minus the CTC
-    loss of its labels, and equal to it when the beam was wide enough to drop nothing. Ties are
-    broken by rank in the beam before the frame, then by class, where staying counts as blank; on a
-    device in an order of its own. A fusion changes ``score`` alone; what it makes impossible is
-    left out.
+    ``logp`` of a hypothesis is the sum over the paths that the beam kept: a lower bound on minus
+    the CTC loss of its labels, equal to it if the beam dropped nothing. Ties are broken by rank in
+    the beam before the frame, then by class, where staying counts as blank; on a device the order
+    of ties differs. A fusion changes ``score`` only; hypotheses that it makes impossible are
+    excluded.
 
-    The clips are spread over ``torch.get_num_threads()`` threads of the processor, or decoded all
-    at once on ``beam.device``.
+    The clips are decoded by ``torch.get_num_threads()`` threads on the CPU, or all at once on
+    ``beam.device``.
 
     Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
     clip's length.
 
     Source: Hannun et al. 2014, "First-pass large vocabulary continuous speech recognition using
-    bi-directional recurrent DNNs", algorithm 1, without its
-    re-use of prefixes that have left the beam; Graves 2012, "Supervised sequence labelling with
-    recurrent neural networks", section 7.5.
+    bi-directional recurrent DNNs", algorithm 1, without its re-use of prefixes that have left the
+    beam; Graves 2012, "Supervised sequence labelling with recurrent neural networks", section 7.5.
     """
     if beam is None:
         return greedy_decode(logp, lengths, charmap)
@@ -199,9 +198,9 @@ def beam_decode(
 
 @dataclass(frozen=True, eq=False)
 class BeamState:
-    """A beam search in the middle of a clip, as a value: ``advance`` makes a new one of it.
+    """A beam search in the middle of a clip, as a value: ``advance`` returns a new one.
 
-    It grows by up to 56 bytes for each frame and each prefix of the beam.
+    It grows by up to 56 bytes per frame and prefix of the beam.
     """
 
     charmap: CharMap
@@ -223,9 +222,9 @@ def start_beam(charmap: CharMap, beam: Beam) -> BeamState:
 def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
     """The state after further ``frames`` (T', V), natural log probabilities.
 
-    However a clip is cut into frames, the hypotheses at its end are exactly those of ``decode``.
-    ``state`` stays as it is, and may be used again. Raises ValueError for a wrong shape, NaN or
-    values above zero.
+    However the frames of a clip are split over calls, the hypotheses at its end are exactly those
+    of ``decode``. ``state`` is not changed and may be used again. Raises ValueError for a wrong
+    shape, NaN or values above zero.
     """
     if len(frames.shape) != 2:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; needed (frames, classes)")
@@ -234,7 +233,7 @@ def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
 
 
 def n_best(state: BeamState) -> list[Hypothesis]:
-    """The hypotheses, best first, of the frames so far, as ``decode`` has them."""
+    """The hypotheses, best first, of the frames so far, as ``decode`` returns them."""
     return _search(state, np.zeros((0, state.charmap.vocab_size)))[1]
 
 

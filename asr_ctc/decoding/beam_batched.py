@@ -1,8 +1,8 @@
 """Prefix beam search in torch: all clips of a batch at once, on the device of their posteriors.
 
-Finds what ``decoding.reference_beam_decode`` finds, of equal scores perhaps another. A frame is a
-fixed row of tensor operations on (clips, beam, classes) that never waits for a result: with a GPU
-the processor only queues them, and reads what the search has chosen when it is over.
+Finds the hypotheses of ``beam_reference.reference_beam_decode``; among equal scores its choice may
+differ. A frame is a fixed sequence of tensor operations on (clips, beam, classes) that never waits
+for a result: with a GPU the CPU only queues them, and reads the choices after the last frame.
 """
 
 from typing import NamedTuple
@@ -15,17 +15,17 @@ INF = float("inf")
 
 # Rows of ``_Beam.prefix``.
 LAST, PARENT, NUMBER = range(3)
-# A prefix is known by a number: that of the empty prefix is 1, that of a longer one is MULTIPLIER ·
-# its parent's + its last label, modulo 2⁶⁴. It is the same whenever the prefix is reached, so one
-# that left the beam and comes back finds its children that stayed. Two prefixes share a number by
-# chance once in 2⁶⁴: in a beam of 100, once in some 10¹⁵ frames. The multiplier, whose multiples
-# spread well, is that of Knuth 1997, "The art of computer programming", volume 2, section 3.3.4.
+# A prefix is identified by a number: 1 for the empty prefix, for a longer one MULTIPLIER · its
+# parent's number + its last label, modulo 2⁶⁴. It is the same whenever the prefix is reached, so a
+# prefix that left the beam and returns finds its children that stayed. Two prefixes have the same
+# number with probability 2⁻⁶⁴: in a beam of 100, once in about 10¹⁵ frames. The multiplier is that
+# of Knuth 1997, "The art of computer programming", volume 2, section 3.3.4.
 MULTIPLIER = 6364136223846793005
 EMPTY_PREFIX, NO_PREFIX = 1, 0
 
 
 class _Beam(NamedTuple):
-    """The W prefixes of each of B clips, best first; a row without one has probability zero."""
+    """The W prefixes of each of B clips, best first; an empty row has probability zero."""
 
     p_blank: Tensor  # (B, W) float64, log probability of the paths that end in blank
     p_label: Tensor  # (B, W) float64, of those that end in the last label
@@ -39,12 +39,13 @@ def search(
     """The ``n_best`` likeliest label sequences of each clip and their log probabilities.
 
     ``frames`` (B, T', V) holds natural log probabilities in float64: in float32 a clip of 750
-    frames would be off by more than 10⁻⁴. A shorter clip ends in frames that are blank for
-    certain; they change nothing. ``width`` prefixes go on after each frame; at most ``n_tokens``
-    labels extend a prefix, the frame's likeliest; a prefix ``threshold`` below the best leaves. A
-    list is best first, and empty when every path is impossible.
+    frames would have an error of more than 10⁻⁴. A shorter clip is padded with frames that are
+    blank with probability 1; they change nothing. The beam keeps ``width`` prefixes after each
+    frame; only the ``n_tokens`` likeliest labels of a frame extend prefixes; a prefix more than
+    ``threshold`` below the best is dropped. Each list is best first, and empty if every path is
+    impossible.
 
-    On the device it takes some B · W · (W + 8 · V) bytes, and 8 · T' · B · W for the way back.
+    Memory on the device: about B · W · (W + 8 · V) bytes, and 8 · T' · B · W for the choices.
     """
     n_classes = frames.shape[2]
     total, choices = run(frames, blank, width, n_tokens, threshold)
@@ -64,10 +65,10 @@ def search(
 def run(
     frames: Tensor, blank: int, width: int, n_tokens: int, threshold: float
 ) -> tuple[Tensor, Tensor]:
-    """Log probabilities (B, W) of the last beam, and what each frame chose, (T', B, W) int64.
+    """Log probabilities (B, W) of the last beam, and the choices of each frame, (T', B, W) int64.
 
-    A choice is row · V + class, of a row of the beam before the frame and the class that extends
-    it; the class ``blank`` stands for the row that stays as it is.
+    A choice is row · V + class: a row of the beam before the frame, and the class that extends it;
+    the class ``blank`` means that the row stays as it is.
     """
     n_clips, _, n_classes = frames.shape
     blanks = frames[:, :, blank, None]
@@ -89,7 +90,7 @@ def run(
 
 
 def _first_beam(frames: Tensor, blank: int, width: int) -> _Beam:
-    """The empty prefix of each clip. It has no label, hence no path that ends in one."""
+    """The empty prefix of each clip. It has no label, hence no path that ends in a label."""
     impossible = frames.new_full((len(frames), width), -INF)
     total = impossible.clone()
     total[:, 0] = 0.0
@@ -109,9 +110,9 @@ def _step(
 ) -> tuple[_Beam, Tensor]:
     """The beam after a frame, and its choices (B, W), see ``run``.
 
-    ``p_of_blank`` (B, 1) and ``p_of_label`` (B, V) are the frame, the latter without its blank;
+    ``p_of_blank`` (B, 1) and ``p_of_label`` (B, V) are the frame, the latter -inf for the blank;
     ``rare`` (B, V) marks labels that extend no prefix. Nothing here may wait for a value on the
-    device: no branch on one, no shape that depends on one, no number of the host in ``where``.
+    device: no branch and no shape may depend on one, and ``where`` gets no Python number.
     """
     last, parent, number = beam.prefix
     n_clips, width = last.shape
@@ -122,14 +123,14 @@ def _step(
     p_of_last = p_of_label.gather(1, last)
     candidates.scatter_(2, last[:, :, None], (beam.p_blank + p_of_last)[:, :, None])
 
-    # An extension that spells a prefix of the beam goes to it. The place of one whose parent is
-    # not in the beam is the blank of the first row, which is impossible so far.
+    # An extension that spells a prefix of the beam is merged into that prefix. For a prefix whose
+    # parent is not in the beam, the index is the blank of the first row, still impossible here.
     flat = candidates.view(n_clips, width * n_classes)
     is_orphan, parent_row = (parent[:, :, None] != number[:, None]).min(2)
-    place = torch.add(last, parent_row, alpha=n_classes).masked_fill_(is_orphan, blank)
-    stay_label = torch.logaddexp(beam.p_label + p_of_last, flat.gather(1, place))
+    index = torch.add(last, parent_row, alpha=n_classes).masked_fill_(is_orphan, blank)
+    stay_label = torch.logaddexp(beam.p_label + p_of_last, flat.gather(1, index))
     stay_blank = beam.total + p_of_blank
-    flat.scatter_(1, place, -INF)
+    flat.scatter_(1, index, -INF)
     if rare is not None:
         candidates.masked_fill_(rare[:, None], -INF)
     candidates[:, :, blank] = torch.logaddexp(stay_blank, stay_label)
@@ -143,9 +144,10 @@ def _step(
         is_far = total < total[:, :1] - threshold
         p_blank, p_label, total = (p.masked_fill(is_far, -INF) for p in (p_blank, p_label, total))
 
-    kept = beam.prefix.gather(2, row.expand(3, -1, -1))
-    grown = torch.stack([label, kept[NUMBER], torch.add(label, kept[NUMBER], alpha=MULTIPLIER)])
-    prefix = torch.where(grows, grown, kept).masked_fill_(total == -INF, NO_PREFIX)
+    source = beam.prefix.gather(2, row.expand(3, -1, -1))
+    new_number = torch.add(label, source[NUMBER], alpha=MULTIPLIER)
+    extended = torch.stack([label, source[NUMBER], new_number])
+    prefix = torch.where(grows, extended, source).masked_fill_(total == -INF, NO_PREFIX)
     return _Beam(p_blank, p_label, total, prefix), chosen
 
 

@@ -1,18 +1,19 @@
-"""Prefix beam search, compiled: finds what ``decoding.reference_beam_decode`` finds, but fast.
+"""Prefix beam search, compiled: the results of ``beam_reference.reference_beam_decode``, but fast.
 
-Three things make it so. Prefixes are nodes of a tree in flat arrays. The beam and the classes of a
-frame are both held best first, so that a prefix is extended only until an extension could not
-enter the beam: by far most of beam × classes candidates are never looked at. And exp and log are
-taken only where paths of one prefix meet.
+Three things make it fast. Prefixes are nodes of a tree in flat arrays. The beam and the classes of
+a frame are both sorted best first, so that a prefix is extended only until no further extension can
+enter the beam: most of the beam × classes candidates are never visited. And exp and log are
+computed only where paths of one prefix meet.
 
-A language model is fused by adding its share to the score by which prefixes are ranked (shallow
-fusion; Gulcehre et al. 2015, "On using monolingual corpora in neural machine translation"). It
-depends on the labels alone, so each node of the tree keeps its own. Growing a word can only lower
-the best that it may still become, hence extensions can still be given up early.
+A language model is fused by adding its contribution to the score by which prefixes are ranked
+(shallow fusion; Gulcehre et al. 2015, "On using monolingual corpora in neural machine
+translation"). It depends on the labels only, so each node of the tree stores its own. The upper
+bound on a word's contribution can only fall as the word grows, hence pruning extensions early stays
+exact.
 
 A frame passes through ``_stay``, ``_bound_extensions``, ``_open_classes``, ``_extend``, ``_rank``
-and ``_advance``. Between two calls the search is a ``BeamArrays``, a value that is handed back in
-with more frames.
+and ``_advance``. Between two calls the state of the search is a ``BeamArrays``, which the next call
+takes with more frames.
 """
 
 import math
@@ -32,15 +33,15 @@ from asr_ctc.lm.spelling import NO_WORD
 
 NEGLIGIBLE = 38.0  # exp(-38) adds nothing to 1 in float64
 
-# Columns of ``Tree.nodes``. ROW: where in the beam the prefix is. For the language model, SPELT:
-# its last word so far, as a node of the vocabulary's trie; STATE: the words before that; END_STATE:
-# those and the last word.
+# Columns of ``Tree.nodes``. ROW: the prefix's row in the beam. For the language model, SPELT: its
+# last word so far, as a node of the vocabulary's trie; STATE: that of the words before; END_STATE:
+# that of the words with the last one.
 PARENT, LABEL, FIRST_CHILD, NEXT_SIBLING, ROW, SPELT, STATE, END_STATE = range(8)
 ROOT, TRIE_ROOT, NONE = 0, 0, NO_CHILD
 
-# Columns of ``Tree.lm_score``, what the language model adds to a prefix. COMPLETED: for the words
-# that have ended; BOUND: and at most for the last one, as it may go on; IF_WORD_ENDS: and for the
-# last one if it ends here, NaN until it is needed.
+# Columns of ``Tree.lm_score``, the language model's contribution to a prefix. COMPLETED: of the
+# words that have ended; BOUND: with the upper bound for the last word, however it goes on;
+# IF_WORD_ENDS: with the last word, if it ends here; NaN until needed.
 COMPLETED, BOUND, IF_WORD_ENDS = range(3)
 
 
@@ -61,21 +62,21 @@ class Rows(NamedTuple):
 
 
 class BeamArrays(NamedTuple):
-    """A beam search between two frames. It grows by at most the beam's width of nodes a frame."""
+    """The state of a beam search between two frames; grows by at most beam width nodes a frame."""
 
     tree: Tree
     rows: Rows
 
 
 class _Work(NamedTuple):
-    """What is worked out for a frame: arrays for a beam of W and V classes, made once."""
+    """Scratch arrays for a frame, allocated once, for a beam of width W and V classes."""
 
     stay_blank: np.ndarray  # (W,) float64: as in Rows, of the prefixes that stay as they are
     stay_label: np.ndarray  # (W,) float64
     stay_total: np.ndarray  # (W,) float64
-    bound_in_word: np.ndarray  # (W,) float64: of an extension's score, if the word goes on
-    bound_at_end: np.ndarray  # (W,) float64: and if it ends
-    first_child: np.ndarray  # (W,) int32: the row of a prefix that is this one and a label
+    bound_in_word: np.ndarray  # (W,) float64: on an extension's score, if the word goes on
+    bound_at_end: np.ndarray  # (W,) float64: and if the word ends
+    first_child: np.ndarray  # (W,) int32: the row of a prefix that extends this one by a label
     next_sibling: np.ndarray  # (W,) int32
     scores: np.ndarray  # (W,) float64: the candidates for the next beam
     codes: np.ndarray  # (W,) int64: row · V + class; the class blank is the prefix that stays
@@ -85,7 +86,7 @@ class _Work(NamedTuple):
 
 
 @numba.njit
-def _make_work(width, n_classes):
+def _make_work(width: int, n_classes: int) -> _Work:
     return _Work(
         np.empty(width),
         np.empty(width),
@@ -103,31 +104,33 @@ def _make_work(width, n_classes):
 
 
 @numba.njit
-def _logaddexp(a, b):
+def _logaddexp(a: float, b: float) -> float:
     if a < b:
         a, b = b, a
     return a if b <= a - NEGLIGIBLE else a + math.log1p(math.exp(b - a))
 
 
-# A heap of candidates has the worst at its root. A candidate is a score and a code; of equal
+# A heap of candidates has the worst one at its root. A candidate is a score and a code; of equal
 # scores the lower code is better.
 
 
 @numba.njit
-def _worse(score, code, other_score, other_code):
+def _is_worse(score: float, code: int, other_score: float, other_code: int) -> bool:
     return score < other_score or (score == other_score and code > other_code)
 
 
 @numba.njit
-def _sift_down(scores, codes, n, score, code, place):
-    """Puts a candidate at ``place`` or below, where it belongs, in a heap of ``n``."""
+def _sift_down(
+    scores: np.ndarray, codes: np.ndarray, n: int, score: float, code: int, place: int
+) -> None:
+    """Puts a candidate at ``place``, or below as the heap's order needs, in a heap of ``n``."""
     child = 2 * place + 1
     while child < n:
-        if child + 1 < n and _worse(
+        if child + 1 < n and _is_worse(
             scores[child + 1], codes[child + 1], scores[child], codes[child]
         ):
             child += 1
-        if not _worse(scores[child], codes[child], score, code):
+        if not _is_worse(scores[child], codes[child], score, code):
             break
         scores[place], codes[place] = scores[child], codes[child]
         place, child = child, 2 * child + 1
@@ -135,25 +138,25 @@ def _sift_down(scores, codes, n, score, code, place):
 
 
 @numba.njit
-def _heapify(scores, codes, n):
+def _heapify(scores: np.ndarray, codes: np.ndarray, n: int) -> None:
     for place in range(n // 2 - 1, -1, -1):
         _sift_down(scores, codes, n, scores[place], codes[place], place)
 
 
 @numba.njit
-def _offer(scores, codes, n, score, code):
-    """Puts a possible candidate into a heap of ``n``, in a full one only in place of a worse one.
+def _offer(scores: np.ndarray, codes: np.ndarray, n: int, score: float, code: int) -> int:
+    """Adds a candidate to a heap of ``n``; in a full heap it replaces the worst one, if better.
 
-    Returns how many candidates the heap holds then.
+    Impossible candidates are not added. Returns the new size of the heap.
     """
     if n == len(scores):
-        if _worse(scores[0], codes[0], score, code):
+        if _is_worse(scores[0], codes[0], score, code):
             _sift_down(scores, codes, n, score, code, 0)
         return n
     if score == -np.inf:
         return n
     place = n
-    while place > 0 and _worse(score, code, scores[(place - 1) // 2], codes[(place - 1) // 2]):
+    while place > 0 and _is_worse(score, code, scores[(place - 1) // 2], codes[(place - 1) // 2]):
         above = (place - 1) // 2
         scores[place], codes[place] = scores[above], codes[above]
         place = above
@@ -162,8 +165,8 @@ def _offer(scores, codes, n, score, code):
 
 
 @numba.njit
-def _sort_best_first(scores, codes, n):
-    """Sorts a heap of ``n``: the worst goes last, again and again."""
+def _sort_best_first(scores: np.ndarray, codes: np.ndarray, n: int) -> None:
+    """Sorts a heap of ``n`` (heapsort): moves the worst to the end, again and again."""
     for end in range(n - 1, 0, -1):
         score, code = scores[end], codes[end]
         scores[end], codes[end] = scores[0], codes[0]
@@ -171,8 +174,8 @@ def _sort_best_first(scores, codes, n):
 
 
 @without_refcounts
-def _score_if_word_ends(fusion, tree, node):
-    """(what the language model adds to a prefix whose last word ends there, its state then)."""
+def _score_if_word_ends(fusion: Fusion, tree: Tree, node: int) -> tuple[float, int]:
+    """(contribution of the language model to a prefix if its last word ends, its new state)."""
     spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
     if fusion.kind != WORDS or spelt == TRIE_ROOT:
         return tree.lm_score[node, COMPLETED], state
@@ -190,7 +193,9 @@ def _score_if_word_ends(fusion, tree, node):
 
 
 @without_refcounts
-def _score_extension(fusion, tree, node, label):
+def _score_extension(
+    fusion: Fusion, tree: Tree, node: int, label: int
+) -> tuple[float, float, np.int32, int]:
     """(COMPLETED, BOUND, SPELT, STATE) of a prefix followed by ``label``."""
     completed = tree.lm_score[node, COMPLETED]
     spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
@@ -206,18 +211,18 @@ def _score_extension(fusion, tree, node, label):
         ended, state = _score_if_word_ends(fusion, tree, node)
         tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = ended, state
         return ended, ended, np.int32(TRIE_ROOT), state
-    if spelt != NONE:  # a word begins so
+    if spelt != NONE:  # it is the beginning of a word
         spelt = np.int32(find_child(fusion.trie.children, fusion.trie.label, spelt, label))
     best = fusion.unknown if spelt == NONE else fusion.best_completion[spelt]
     return completed, completed + best, spelt, state
 
 
 @without_refcounts
-def _find_or_add_child(nodes, n_nodes, node, label):
-    """The node of ``node`` followed by ``label``; ``n_nodes``, made here, when it is new.
+def _find_or_add_child(nodes: np.ndarray, n_nodes: int, node: int, label: int) -> int:
+    """The node of ``node`` followed by ``label``; a new node is made at ``n_nodes``.
 
-    A prefix that left the beam and is reached again gets its old node: its children may have
-    outlived it, and a second node would let the same labels stand in the beam twice.
+    A prefix that left the beam and is reached again gets its old node: its children may still be in
+    the beam, and with a second node the same labels could be in the beam twice.
     """
     child = nodes[node, FIRST_CHILD]
     while child != NONE:
@@ -232,8 +237,8 @@ def _find_or_add_child(nodes, n_nodes, node, label):
 
 
 @without_refcounts
-def _score_child(fusion, tree, node, child):
-    """Writes down what the language model adds to a new prefix, a child of ``node``."""
+def _score_child(fusion: Fusion, tree: Tree, node: int, child: int) -> None:
+    """Stores the language model's contribution to a new prefix, a child of ``node``."""
     nodes, lm_score = tree
     lm_score[child], nodes[child, SPELT], nodes[child, STATE] = 0.0, TRIE_ROOT, 0
     if fusion.kind != PLAIN:
@@ -245,7 +250,7 @@ def _score_child(fusion, tree, node, child):
 
 
 @numba.njit
-def _with_room(array, n_used, n_rows):
+def _with_room(array: np.ndarray, n_used: int, n_rows: int) -> np.ndarray:
     """A copy of the first ``n_used`` rows, with room for ``n_rows``."""
     larger = np.empty((n_rows, array.shape[1]), array.dtype)
     larger[:n_used] = array[:n_used]
@@ -253,7 +258,7 @@ def _with_room(array, n_used, n_rows):
 
 
 @numba.njit
-def _make_rows(rows, width):
+def _make_rows(rows: Rows, width: int) -> Rows:
     """A copy of a beam with room for ``width`` rows."""
     n = len(rows.node)
     copy = Rows(np.empty(width, np.int32), np.empty(width), np.empty(width), np.empty(width))
@@ -263,8 +268,8 @@ def _make_rows(rows, width):
 
 
 @without_refcounts
-def _stay(tree, rows, n, frame, blank, work):
-    """Makes candidates of the prefixes that stay as they are; returns how many are possible.
+def _stay(tree: Tree, rows: Rows, n: int, frame: np.ndarray, blank: int, work: _Work) -> int:
+    """Makes candidates of the prefixes that stay as they are; returns the number of possible ones.
 
     An extension that spells a prefix of the beam is added to that prefix.
     """
@@ -299,8 +304,8 @@ def _stay(tree, rows, n, frame, blank, work):
 
 
 @without_refcounts
-def _bound_extensions(fusion, tree, rows, n, work):
-    """Bounds what extensions of each prefix may score, the class's log probability aside.
+def _bound_extensions(fusion: Fusion, tree: Tree, rows: Rows, n: int, work: _Work) -> float:
+    """Bounds the scores of each prefix's extensions, without the class's log probability.
 
     Returns the highest bound.
     """
@@ -323,12 +328,17 @@ def _bound_extensions(fusion, tree, rows, n, work):
 
 
 @without_refcounts
-def _open_classes(frame, blank, highest, least, n_tokens, work):
-    """Lists the classes, best first, that may extend a prefix into the beam; returns how many."""
+def _open_classes(
+    frame: np.ndarray, blank: int, highest: float, lowest: float, n_tokens: int, work: _Work
+) -> int:
+    """Lists the classes, best first, whose extensions may enter the beam; returns their number.
+
+    ``highest`` is the highest bound, ``lowest`` the lowest score that enters the beam.
+    """
     class_logp, classes = work.class_logp, work.classes
     n_open = 0
     for label in range(len(frame)):
-        if label != blank and frame[label] > -np.inf and highest + frame[label] >= least:
+        if label != blank and frame[label] > -np.inf and highest + frame[label] >= lowest:
             class_logp[n_open], classes[n_open] = frame[label], label
             n_open += 1
     _heapify(class_logp, classes, n_open)
@@ -337,10 +347,12 @@ def _open_classes(frame, blank, highest, least, n_tokens, work):
 
 
 @without_refcounts
-def _extend(fusion, tree, rows, n, n_open, n_candidates, work):
-    """Adds extensions of prefixes to the candidates; returns how many these are then.
+def _extend(
+    fusion: Fusion, tree: Tree, rows: Rows, n: int, n_open: int, n_candidates: int, work: _Work
+) -> int:
+    """Adds extensions of prefixes to the candidates; returns the new number of candidates.
 
-    Each prefix is extended until what follows could only be the worst of a full beam.
+    Each prefix is extended until no further extension can enter the full beam.
     """
     nodes = tree.nodes
     node_of, p_blank, _, total = rows
@@ -364,23 +376,23 @@ def _extend(fusion, tree, rows, n, n_open, n_candidates, work):
             label, logp = classes[place], class_logp[place]
             code = row * n_classes + label
             if n_candidates == width:
-                if _worse(highest + logp, code, scores[0], codes[0]):
+                if _is_worse(highest + logp, code, scores[0], codes[0]):
                     break
                 bound = bound_at_end[row] if ends_word[label] else bound_in_word[row]
-                if _worse(bound + logp, code, scores[0], codes[0]):
+                if _is_worse(bound + logp, code, scores[0], codes[0]):
                     continue
             if merged_at[label] == row:
                 continue
-            here = (p_blank[row] if label == last else total[row]) + logp
+            extended = (p_blank[row] if label == last else total[row]) + logp
             if fusion.kind != PLAIN:
-                here += _score_extension(fusion, tree, node, label)[1]
-            n_candidates = _offer(scores, codes, n_candidates, here, code)
+                extended += _score_extension(fusion, tree, node, label)[1]
+            n_candidates = _offer(scores, codes, n_candidates, extended, code)
     return n_candidates
 
 
 @without_refcounts
-def _rank(scores, codes, n, threshold):
-    """Sorts the candidates, best first; returns how many are within ``threshold`` of the best."""
+def _rank(scores: np.ndarray, codes: np.ndarray, n: int, threshold: float) -> int:
+    """Sorts the candidates, best first; returns the number within ``threshold`` of the best."""
     _sort_best_first(scores, codes, n)
     while n and scores[n - 1] < scores[0] - threshold:
         n -= 1
@@ -388,8 +400,19 @@ def _rank(scores, codes, n, threshold):
 
 
 @without_refcounts
-def _advance(fusion, tree, n_nodes, rows, n, n_chosen, frame, blank, work, next_rows):
-    """Fills ``next_rows`` with the candidates chosen; returns how many nodes the tree has then."""
+def _advance(
+    fusion: Fusion,
+    tree: Tree,
+    n_nodes: int,
+    rows: Rows,
+    n: int,
+    n_chosen: int,
+    frame: np.ndarray,
+    blank: int,
+    work: _Work,
+    next_rows: Rows,
+) -> int:
+    """Fills ``next_rows`` with the chosen candidates; returns the tree's new number of nodes."""
     nodes = tree.nodes
     node_of, p_blank, p_label, total = rows
     next_node, next_p_blank, next_p_label, next_total = next_rows
@@ -418,8 +441,8 @@ def _advance(fusion, tree, n_nodes, rows, n, n_chosen, frame, blank, work, next_
 
 
 @numba.njit
-def _trace(nodes, chosen):
-    """The labels of the prefixes, one after the other, and where each of them ends."""
+def _trace(nodes: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the chosen prefixes, concatenated, and the end of each prefix in them."""
     ends = np.empty(len(chosen), np.int64)
     n_labels = 0
     for i, node in enumerate(chosen):
@@ -438,8 +461,10 @@ def _trace(nodes, chosen):
 
 
 @numba.njit
-def _list_best(fusion, tree, rows, n, n_best):
-    """(labels, ends, logps, scores) of the best prefixes, were the clip to end here."""
+def _list_best(
+    fusion: Fusion, tree: Tree, rows: Rows, n: int, n_best: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(labels, ends, logps, scores) of the best prefixes if the clip ends here."""
     scores, codes = np.empty(n), np.empty(n, np.int64)
     n_possible = 0
     for row in range(n):
@@ -460,7 +485,7 @@ def _list_best(fusion, tree, rows, n, n_best):
 def first_beam(blank: int, fusion: Fusion) -> BeamArrays:
     """The beam before the first frame: the empty prefix."""
     nodes = np.full((1, 8), NONE, np.int32)
-    nodes[ROOT, LABEL] = blank  # the empty prefix ends in no label, so none repeats it
+    nodes[ROOT, LABEL] = blank  # the empty prefix has no last label that could be repeated
     nodes[ROOT, ROW] = 0
     nodes[ROOT, SPELT], nodes[ROOT, STATE] = TRIE_ROOT, fusion.start
     certain, impossible = np.zeros(1), np.full(1, -np.inf)
@@ -470,7 +495,9 @@ def first_beam(blank: int, fusion: Fusion) -> BeamArrays:
 
 _FUSION, _STATE = numba.typeof(no_fusion(2)), numba.typeof(first_beam(0, no_fusion(2)))
 _FRAMES = numba.types.Array(numba.float64, 2, "C", readonly=True)
-_ARRAYS = tuple(numba.types.Tuple(tuple(part)) for part in _STATE)  # cheaper to return
+_ARRAYS = tuple(
+    numba.types.Tuple(tuple(part)) for part in _STATE
+)  # plain tuples are cheaper to return
 _BEST = numba.types.Tuple((*(numba.int64[::1],) * 2, *(numba.float64[::1],) * 2))
 SIGNATURE = numba.types.Tuple((*_ARRAYS, _BEST))(
     _STATE, _FRAMES, *(numba.int64,) * 4, numba.float64, _FUSION
@@ -478,18 +505,27 @@ SIGNATURE = numba.types.Tuple((*_ARRAYS, _BEST))(
 
 
 @compiled(SIGNATURE, "the beam search", uses=(fusing, ngrams, scoring, vocabulary))
-def search(state, frames, blank, width, n_best, n_tokens, threshold, fusion):
+def search(
+    state: BeamArrays,
+    frames: np.ndarray,
+    blank: int,
+    width: int,
+    n_best: int,
+    n_tokens: int,
+    threshold: float,
+    fusion: Fusion,
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """The beam after further ``frames`` (T', V) float64, and its ``n_best`` label sequences.
 
-    ``width`` prefixes go on after each frame, those of the highest score: the log probability
-    plus what ``fusion`` adds. At most ``n_tokens`` classes extend a prefix, the frame's likeliest;
-    a prefix whose score is ``threshold`` below the best leaves.
+    After each frame the beam keeps the ``width`` prefixes of the highest score: the log probability
+    plus the contribution of ``fusion``. Only the ``n_tokens`` likeliest classes of a frame extend
+    prefixes; a prefix whose score is more than ``threshold`` below the best is dropped.
 
-    Returns the fields of the new state's tree, those of its rows (the old state stays as it is, and
-    may be used again) and, best first, the labels of all sequences one after the other, where each
-    of them ends in there, their natural log probabilities, and their scores, as if the clip ended
-    here; none when every path is impossible. The frames of a clip may come in any number of calls:
-    with the same settings in each, the last one returns what a single one would.
+    Returns the fields of the new state's tree, those of its rows (the old state is not changed and
+    may be used again) and the sequences, best first, scored as if the clip ended here: the labels
+    of all sequences concatenated, the end of each in them, their natural log probabilities, and
+    their scores. They are empty if every path is impossible. The frames of a clip may come in any
+    number of calls: with the same settings in each, the last call returns what a single one would.
     """
     n, n_nodes = len(state.rows.node), len(state.tree.nodes)
     n_room = n_nodes + 2 * width
@@ -504,8 +540,8 @@ def search(state, frames, blank, width, n_best, n_tokens, threshold, fusion):
         frame = frames[t]
         n_candidates = _stay(tree, rows, n, frame, blank, work)
         highest = _bound_extensions(fusion, tree, rows, n, work)
-        least = work.scores[0] if n_candidates == width else -np.inf
-        n_open = _open_classes(frame, blank, highest, least, n_tokens, work)
+        lowest = work.scores[0] if n_candidates == width else -np.inf
+        n_open = _open_classes(frame, blank, highest, lowest, n_tokens, work)
         n_candidates = _extend(fusion, tree, rows, n, n_open, n_candidates, work)
         n_chosen = _rank(work.scores, work.codes, n_candidates, threshold)
         if n_nodes + n_chosen > len(tree.nodes):

@@ -1,4 +1,4 @@
-"""Prefix beam search as one reads it: the specification of the two fast ones."""
+"""The textbook prefix beam search: the specification of the two fast ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from asr_ctc.text.charmap import CharMap
 class _PrefixTree:
     """Label prefixes as nodes of a tree, so that a prefix is one integer.
 
-    A prefix that left the beam and is reached again gets its old node: its children may have
-    outlived it, and a second node would let the same labels stand in the beam twice.
+    A prefix that left the beam and is reached again gets its old node: its children may still be in
+    the beam, and with a second node the same labels could be in the beam twice.
     """
 
     ROOT = 0
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._parents = [self.ROOT]
         self._labels = [-1]
         self._nodes: dict[tuple[int, int], int] = {}
@@ -36,6 +36,7 @@ class _PrefixTree:
         return node
 
     def labels(self, node: int) -> tuple[int, ...]:
+        """The labels of a prefix."""
         labels = []
         while node != self.ROOT:
             labels.append(self._labels[node])
@@ -46,8 +47,8 @@ class _PrefixTree:
 def _best(scores: np.ndarray, n: int) -> np.ndarray:
     """Indices of the ``n`` best possible (> -inf) scores (N,), best first, ties by lower index."""
     threshold = np.partition(scores, -n)[-n] if n < len(scores) else -np.inf
-    kept = np.flatnonzero((scores >= threshold) & (scores > -np.inf))
-    return kept[np.argsort(-scores[kept], kind="stable")][:n]
+    candidates = np.flatnonzero((scores >= threshold) & (scores > -np.inf))
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:n]
 
 
 def _prefix_beam(
@@ -56,8 +57,8 @@ def _prefix_beam(
     """Labels and log probability of the prefixes left after ``frames`` (T', V), best first.
 
     The beam holds W ≤ ``beam_width`` prefixes. A prefix has two log probabilities, of the paths
-    that end in blank and of those that end in its last label: only the former may repeat that
-    label as a new one. Empty when every path is impossible.
+    that end in blank and of those that end in its last label: only the former can be extended by
+    the same label again. Empty if every path is impossible.
     """
     n_classes = frames.shape[1]
     tree = _PrefixTree()
@@ -73,8 +74,8 @@ def _prefix_beam(
         stay_blank = total + frame[blank]
         stay_label = p_label + repeated
         rows = np.arange(len(nodes))
-        # Candidates (W, V): each prefix extended by each label. The blank column has no extension
-        # and holds the prefix that stays as it is.
+        # Candidates (W, V): each prefix extended by each label. The blank column holds the prefix
+        # that stays as it is.
         candidates = total[:, None] + frame
         candidates[rows, last] = p_blank + repeated
 
@@ -115,12 +116,12 @@ def reference_beam_decode(
     beam_tokens: int | None = None,
     beam_threshold: float | None = None,
 ) -> list[list[Hypothesis]]:
-    """``beam_decode`` without a language model, and slow: the search as one reads it."""
+    """``beam_decode`` without a language model, slow and readable."""
     settings = Beam(width=beam_width, n_best=n_best, tokens=beam_tokens, threshold=beam_threshold)
-    width, n_best, *cuts = settings.limits(charmap.vocab_size)
-    decoded = []
+    width, n_best, n_tokens, threshold = settings.limits(charmap.vocab_size)
+    hypotheses = []
     for frames in frames_of_clips(logp, lengths, charmap):
-        beam = _prefix_beam(frames, charmap.blankid, width, *cuts)
-        beam = [(labels, clip_logp, clip_logp) for labels, clip_logp in beam[:n_best]]
-        decoded.append(hypotheses_of(beam, charmap))
-    return decoded
+        prefixes = _prefix_beam(frames, charmap.blankid, width, n_tokens, threshold)
+        beam = [(labels, clip_logp, clip_logp) for labels, clip_logp in prefixes[:n_best]]
+        hypotheses.append(hypotheses_of(beam, charmap))
+    return hypotheses

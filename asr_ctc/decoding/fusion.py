@@ -1,9 +1,9 @@
-"""A language model made ready for the beam search: what it adds to the score of a prefix."""
+"""A language model prepared for the beam search: its contribution to the score of a prefix."""
 
 import logging
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,10 +26,10 @@ PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of c
 
 
 class Fusion(NamedTuple):
-    """What the compiled search needs of a language model. V classes, E entries of the vocabulary.
+    """A language model as the compiled search needs it. V classes, E entries of the vocabulary.
 
     An entry is a word of the model or a hotword. A word adds lm_weight · log probability + its
-    bonus to the score of its prefix, an unknown one adds ``unknown``.
+    bonus to the score of its prefix, an unknown word adds ``unknown``.
     """
 
     kind: int
@@ -42,19 +42,24 @@ class Fusion(NamedTuple):
     class_word: np.ndarray  # (V,) int32: the word of each class, in a model of characters
     trie: Trie  # the spellings of the entries
     best_completion: np.ndarray  # (M,) float64: upper bound of what a word below a trie node adds
-    entry_word: np.ndarray  # (E,) int32: the word of the model, UNK for a hotword that has none
+    entry_word: np.ndarray  # (E,) int32: the word of the model, UNK for a hotword not in it
     entry_bonus: np.ndarray  # (E,) float64
-    entry_value: np.ndarray  # (E,) float64: what the entry adds out of context
-    most_of_new_word: float  # the most that the first letter of a word adds
-    most_of_ended_word: float  # the most that a word adds when it ends
+    entry_value: np.ndarray  # (E,) float64: contribution of the entry without context
+    most_of_new_word: float  # upper bound on what the first letter of a word adds
+    most_of_ended_word: float  # upper bound on what a word adds when it ends
 
-    # Equal to itself alone: arrays have no truth value, and the settings that hold it are compared.
-    __eq__, __hash__ = object.__eq__, object.__hash__
+    # Compared by identity, because settings that hold a fusion are compared, and arrays have no
+    # truth value.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return object.__hash__(self)
 
 
 @lru_cache
 def no_fusion(n_classes: int) -> Fusion:
-    """Adds nothing to any of ``n_classes``."""
+    """A fusion that adds nothing, for ``n_classes``."""
     return _fusion(PLAIN, _empty_model(), n_classes)
 
 
@@ -68,18 +73,19 @@ def fuse(
     lexicon: bool = False,
     hotwords: Mapping[str, float] | None = None,
 ) -> Fusion:
-    """Shallow fusion of a word or character model; without a model, of the hotwords alone.
+    """Shallow fusion of a word or character model; without a model, of hotwords only.
 
     The score of labels is their log probability + ``lm_weight`` · that of their words and of the
     sentence's end + ``word_bonus`` for each word. A word that the model does not know has the
     log probability ``unk_logp``; with ``lexicon`` such words are impossible. ``hotwords`` maps
-    words, known or not, to what is added for each time they are said. In a model of characters
-    the words are characters. Logarithms are natural.
+    words, known or unknown, to the bonus for each occurrence. The words of a character model are
+    characters. Logarithms are natural.
 
-    A word that is not complete yet counts as the likeliest word that begins so, out of context.
+    A word that is not complete yet scores as the likeliest word with that beginning, without
+    context.
 
-    Raises UserError for a model whose words the character map cannot spell, hotwords likewise,
-    weights out of range, and a lexicon or hotwords with a model of characters.
+    Raises UserError for a model or hotwords that the character map cannot spell, weights out of
+    range, and a lexicon or hotwords with a character model.
     """
     if lm_weight < 0:
         raise UserError(f"--lm_weight is {lm_weight}; needed 0 or more")
@@ -103,7 +109,15 @@ def fuse(
     return _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords)
 
 
-def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwords) -> Fusion:
+def _fuse_words(
+    model: LanguageModel,
+    charmap: CharMap,
+    lm_weight: float,
+    word_bonus: float,
+    unk_logp: float,
+    lexicon: bool,
+    hotwords: Mapping[str, float],
+) -> Fusion:
     words, trie = _vocabulary(model, charmap, tuple(hotwords))
     entry_word = np.array([model.ids.get(word, UNK) for word in words], dtype=np.int32)
     entry_bonus = np.array([word_bonus + hotwords.get(word, 0.0) for word in words])
@@ -129,21 +143,26 @@ def _fuse_words(model, charmap, lm_weight, word_bonus, unk_logp, lexicon, hotwor
     )
 
 
-@lru_cache(maxsize=1)  # for a model that is fused with many weights, one after the other
+@lru_cache(maxsize=1)  # tuning fuses one model with many weights, one after the other
 def _vocabulary(
     model: LanguageModel, charmap: CharMap, hotwords: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Trie]:
-    """The entries (E,) of a vocabulary and how they are spelt, which no weight changes."""
-    spelt = {word: labels_of(word, charmap) for word in model.words[EOS + 1 :]}
-    unspelt = [word for word, labels in spelt.items() if labels is None]
-    refuse_if_mostly_unspelt(unspelt, len(spelt))
-    for word in unspelt:
-        del spelt[word]
+    """The entries (E,) of a vocabulary and their spellings, which do not depend on the weights."""
+    words = model.words[EOS + 1 :]
+    spellings, unspelt = {}, []
+    for word in words:
+        labels = labels_of(word, charmap)
+        if labels is None:
+            unspelt.append(word)
+        else:
+            spellings[word] = labels
+    refuse_if_mostly_unspelt(unspelt, len(words))
     for word in hotwords:
-        spelt[word] = labels_of(word, charmap)
-        if spelt[word] is None:
-            raise UserError(f"--hotwords: {word!r} is no word in the characters of the model")
-    return tuple(spelt), make_trie(list(spelt.values()))
+        labels = labels_of(word, charmap)
+        if labels is None:
+            raise UserError(f"--hotwords: {word!r} cannot be spelt in the characters of the model")
+        spellings[word] = labels
+    return tuple(spellings), make_trie(list(spellings.values()))
 
 
 def _empty_model() -> LanguageModel:
@@ -151,9 +170,9 @@ def _empty_model() -> LanguageModel:
     return GrowingModel(list(SPECIAL_WORDS), np.zeros(n_special), np.zeros(n_special)).finish()
 
 
-def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion:
-    """A Fusion in which what is not given is empty, or nought; types as the compiled search's."""
-    nothing = dict(
+def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields: Any) -> Fusion:
+    """A Fusion of the types that the compiled search needs; fields not given are empty or zero."""
+    defaults: dict[str, Any] = dict(
         lm_weight=0.0,
         word_bonus=0.0,
         unknown=0.0,
@@ -167,7 +186,7 @@ def _fusion(kind: int, model: LanguageModel, n_classes: int, **fields) -> Fusion
         most_of_new_word=0.0,
         most_of_ended_word=0.0,
     )
-    values = {**nothing, **fields}
+    values = {**defaults, **fields}
     numbers = {
         name: float(v) for name, v in values.items() if not isinstance(v, (np.ndarray, Trie))
     }

@@ -29,18 +29,18 @@ def greedy_decode(
     """Best-path decoding: the likeliest class of each frame, repeats merged, blanks dropped.
 
     ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
-    Returns one hypothesis for each clip, in a list of its own as ``beam_decode`` does. Its
-    ``logp`` is that of the one best path, thus a lower bound on that of its labels, which other
-    paths spell as well. Equal classes: the lower wins. A clip of no frames gives the empty
-    hypothesis with logp 0, one without a possible path the empty hypothesis with logp -inf.
+    Returns a list of one hypothesis for each clip, as ``beam_decode`` does. Its ``logp`` is that of
+    the best path alone: a lower bound on that of its labels, which other paths spell too. Of
+    equally likely classes the lowest wins. A clip without frames has the empty hypothesis with logp
+    0, a clip without a possible path the empty hypothesis with logp -inf.
 
     Raises ValueError for a wrong shape, lengths out of range, NaN or values above zero within a
     clip's length.
 
     Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2.
     """
-    decoded = []
+    hypotheses = []
     for frames in frames_of_clips(logp, lengths, charmap):
         labels, path_logp = _best_path(frames, charmap.blankid)
-        decoded.append([Hypothesis(charmap.text(labels), labels, path_logp)])
-    return decoded
+        hypotheses.append([Hypothesis(charmap.text(labels), labels, path_logp)])
+    return hypotheses

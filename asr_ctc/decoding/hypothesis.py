@@ -1,4 +1,4 @@
-"""What a decoder returns, and the seconds of its frames."""
+"""The hypotheses that a decoder returns, and the seconds of its frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asr_ctc.text.charmap import CharMap
 
 
 class Timed(NamedTuple):
-    """A character or a word, when it was said, and how sure the model is of it.
+    """A character or a word with its times and the model's confidence.
 
     ``confidence`` is the geometric mean of the posteriors of its labels over their frames, 0 to 1.
     """
@@ -24,25 +24,28 @@ class Timed(NamedTuple):
 
 @dataclass(frozen=True)
 class FrameClock:
-    """The seconds of a clip's output frames: frame i is centred ``first_s + i * step_s`` after its
-    start, and stands for the ``step_s`` around that, within the clip's ``duration_s``."""
+    """The seconds of a clip's output frames.
+
+    Frame i is centred at ``first_s + i * step_s`` and is ``step_s`` long, cut off at the clip's
+    start and at its end, ``duration_s``.
+    """
 
     step_s: float
     first_s: float
     duration_s: float
 
     def start_s(self, frame: float) -> float:
-        """When a frame starts, which is when the one before it ends; frames may be divided."""
+        """The start of a frame, which is the end of the one before; ``frame`` may be fractional."""
         start_s = self.first_s + (frame - 0.5) * self.step_s
         return float(min(max(start_s, 0.0), self.duration_s))
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One reading of a clip: its text, its labels without blanks, its natural log probability.
+    """A hypothesis for a clip: its text, its labels without blanks, its natural log probability.
 
-    ``score`` is what a beam search ranks by: ``logp`` and what a language model adds to it.
-    ``words`` and ``characters`` say when each was said, once ``alignment.with_times`` put them in.
+    A beam search ranks by ``score``: ``logp`` plus the language model's contribution.
+    ``words`` and ``characters``, with their times, are empty until ``alignment.with_times``.
     """
 
     text: str
@@ -56,7 +59,7 @@ class Hypothesis:
 def hypotheses_of(
     beam: Iterable[tuple[tuple[int, ...], float, float]], charmap: CharMap
 ) -> list[Hypothesis]:
-    """(labels, logp, score) of a beam with their texts; the empty hypothesis of an empty beam."""
+    """Hypotheses from the (labels, logp, score) of a beam; the empty one if the beam is empty."""
     beam = list(beam) or [((), -math.inf, -math.inf)]
     return [
         Hypothesis(charmap.text(labels), labels, logp, score=score) for labels, logp, score in beam

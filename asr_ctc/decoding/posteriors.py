@@ -1,4 +1,4 @@
-"""The log posteriors that decoders take: a batch (B, T', V) and its lengths, checked."""
+"""Checks of the log posteriors that decoders get: a batch (B, T', V) and its lengths."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from asr_ctc.text.charmap import CharMap
 
-LOGP_TOLERANCE = 1e-3  # how far above zero rounding may carry a log probability (half precision)
+LOGP_TOLERANCE = 1e-3  # a log probability may exceed zero by this: rounding in half precision
 
 
 def frames_of_clips(
     logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
 ) -> list[np.ndarray]:
-    """The valid frames of each clip, (T'_b, V) float64; ValueError for what cannot be decoded.
+    """The valid frames of each clip, (T'_b, V) float64; ValueError for invalid input.
 
     Frames past a clip's length are padding and may hold anything.
     """
@@ -34,7 +34,7 @@ def frames_of_clips(
 def _checked_lengths(
     shape: Sequence[int], lengths: torch.Tensor | Sequence[int], charmap: CharMap
 ) -> list[int]:
-    """The lengths of the clips in frames; ValueError unless they and ``shape`` fit together."""
+    """The lengths of the clips in frames; ValueError if they do not match ``shape``."""
     if len(shape) != 3:
         raise ValueError(f"logp has shape {tuple(shape)}; needed (clips, frames, classes)")
     n_clips, n_frames, n_classes = shape
@@ -43,25 +43,23 @@ def _checked_lengths(
             f"logp has {n_classes} classes; the character map needs {charmap.vocab_size}"
         )
 
-    lengths = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
-    if lengths.shape != (n_clips,):
-        raise ValueError(
-            f"lengths has shape {lengths.shape}; needed ({n_clips},), one for each clip"
-        )
-    if n_clips and not np.issubdtype(lengths.dtype, np.integer):
-        raise ValueError(f"lengths are {lengths.dtype}; needed integers, in frames")
-    for clip, length in enumerate(lengths.tolist()):
+    array = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
+    if array.shape != (n_clips,):
+        raise ValueError(f"lengths has shape {array.shape}; needed ({n_clips},), one for each clip")
+    if n_clips and not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"lengths are {array.dtype}; needed integers, in frames")
+    for clip, length in enumerate(array.tolist()):
         if not 0 <= length <= n_frames:
             raise ValueError(f"clip {clip} has length {length}; needed 0 to {n_frames} frames")
-    return lengths.tolist()
+    return array.tolist()
 
 
-def _refuse_unless_logp(clip: int, greatest: float) -> None:
-    """ValueError when the greatest value of a clip, NaN if it holds one, is no log probability."""
-    if math.isnan(greatest):
+def _refuse_unless_logp(clip: int, maximum: float) -> None:
+    """ValueError if the maximum of a clip, NaN if it holds one, is no log probability."""
+    if math.isnan(maximum):
         raise ValueError(f"clip {clip} holds NaN; needed log probabilities")
-    if greatest > LOGP_TOLERANCE:
-        raise ValueError(f"clip {clip} holds {greatest:.4g}; needed log probabilities, at most 0")
+    if maximum > LOGP_TOLERANCE:
+        raise ValueError(f"clip {clip} holds {maximum:.4g}; needed log probabilities, at most 0")
 
 
 def padded_batch(
@@ -70,9 +68,9 @@ def padded_batch(
     charmap: CharMap,
     device: torch.device | str,
 ) -> torch.Tensor:
-    """All clips on the device, (B, T', V) float64; ValueError as for ``_clips``.
+    """All clips on the device, (B, T', V) float64; ValueError as for ``frames_of_clips``.
 
-    Frames past a clip's length are blank, for certain.
+    Frames past a clip's length are blank with probability 1.
     """
     if not isinstance(logp, torch.Tensor):
         logp = torch.from_numpy(np.array(logp, dtype=np.float64))
@@ -82,7 +80,7 @@ def padded_batch(
     is_padding = frame >= torch.tensor(lengths, device=device)[:, None]
     batch = logp.masked_fill(is_padding[:, :, None], -torch.inf)
     if batch.numel():
-        for clip, greatest in enumerate(batch.amax(dim=(1, 2)).tolist()):
-            _refuse_unless_logp(clip, greatest)
+        for clip, maximum in enumerate(batch.amax(dim=(1, 2)).tolist()):
+            _refuse_unless_logp(clip, maximum)
     batch[:, :, charmap.blankid].masked_fill_(is_padding, 0.0)
     return batch

@@ -1,15 +1,15 @@
-"""The likeliest path of known labels through CTC's lattice, compiled: Viterbi in little memory.
+"""The likeliest path of known labels through CTC's lattice: Viterbi, compiled, in little memory.
 
-U labels have states at places u = 0..U: ``spoken[u]`` is label u (there is none at 0), and
-``blanks[u]`` the blank after it. A frame adds its log probability to the best predecessor's score:
+U labels have states at places u = 0..U: ``spoken[u]`` is label u (none at 0), and ``blanks[u]`` the
+blank after it. A frame adds its log probability to the best predecessor's score:
 
     spoken'[u]  from  spoken[u], blanks[u - 1], or spoken[u - 1] where the two labels differ
     blanks'[u]  from  blanks[u], spoken[u]
 
-(Graves et al. 2006, "Connectionist temporal classification"). To remember each state's predecessor
-would take a byte for every frame and label. Instead only the scores before each block of frames are
-kept. The way back computes the blocks again, last first, and of each only the places from which the
-path's end in it can be reached: as many as the block has frames.
+(Graves et al. 2006, "Connectionist temporal classification"). Storing each state's predecessor
+would take a byte per frame and label. Instead only the scores before each block of frames are
+stored. Backtracking computes the blocks again, last first, and of each only the places from which
+the path's end in it can be reached: as many as the block has frames.
 """
 
 import math
@@ -23,25 +23,36 @@ SIGNATURE = numba.types.Tuple((numba.int64[::1], numba.float64))(
     numba.types.Array(numba.float32, 2, "C", readonly=True),
     *(numba.int64[::1], numba.int64, numba.int64),
 )
-# Where spoken[u] came from; SPOKEN is added where blanks[u] came from spoken[u].
+# The predecessor of spoken[u]; SPOKEN is added if the predecessor of blanks[u] is spoken[u].
 STAYED, FROM_BLANK, SKIPPED_BLANK, SPOKEN = 0, 1, 2, 4
 
 
 def block_length(n_frames: int) -> int:
-    """How many frames a block should have: few are kept, and one is small."""
+    """Frames per block, such that there are few blocks and each is small."""
     return 4 * (math.isqrt(n_frames) + 1)
 
 
 def memory_bytes(n_frames: int, n_labels: int) -> int:
-    """What ``best_states`` takes: the scores before each block, and one block's predecessors."""
+    """Memory of ``best_states``: the scores before each block, and one block's predecessors."""
     block = block_length(n_frames)
-    kept = math.ceil(n_frames / block) * 2 * (n_labels + 1) * np.dtype(np.float64).itemsize
-    return kept + block * block
+    n_scores = math.ceil(n_frames / block) * 2 * (n_labels + 1)
+    return n_scores * np.dtype(np.float64).itemsize + block * block
 
 
 @numba.njit
-def _step(before, after, logp, labels, skips, blank, lowest, highest, choices, first):
-    """One frame, for places lowest..highest; ``choices[u - first]`` is where place u came from."""
+def _step(
+    before: np.ndarray,
+    after: np.ndarray,
+    logp: np.ndarray,
+    labels: np.ndarray,
+    skips: np.ndarray,
+    blank: int,
+    lowest: int,
+    highest: int,
+    choices: np.ndarray,
+    first: int,
+) -> None:
+    """One frame, for places lowest..highest; ``choices[u - first]`` are the predecessors of u."""
     blanks, spoken = before
     new_blanks, new_spoken = after
     if lowest == 0:
@@ -63,13 +74,16 @@ def _step(before, after, logp, labels, skips, blank, lowest, highest, choices, f
 
 
 @compiled(SIGNATURE, "the alignment of texts")
-def best_states(logp, targets, blank, block):
+def best_states(
+    logp: np.ndarray, targets: np.ndarray, blank: int, block: int
+) -> tuple[np.ndarray, float]:
     """(states (T,), log probability) of the likeliest path of ``targets`` (U,) through logp (T, V).
 
     Odd state 2u - 1 is label u, counted from 1, and even state 2u the blank after it. Of equally
-    likely paths it is the one whose last label is said earliest, then the one before, and so on.
-    Where no path is possible, the probability is -inf and the states mean nothing. ``block`` frames
-    are a block; the result is the same for any number. ``logp`` may hold -inf, but no NaN or +inf.
+    likely paths it is the one with the earliest last label, then the earliest label before, and so
+    on. If no path is possible, the log probability is -inf and the states are meaningless. A block
+    has ``block`` frames; any number gives the same result. ``logp`` may hold -inf, but no NaN or
+    +inf.
     """
     n_frames, n_places = len(logp), len(targets) + 1
     labels = np.full(n_places, blank)
@@ -79,14 +93,14 @@ def best_states(logp, targets, blank, block):
         if labels[u] == labels[u - 1]:
             skips[u] = -math.inf
 
-    kept = np.empty(((n_frames + block - 1) // block, 2, n_places))
+    block_scores = np.empty(((n_frames + block - 1) // block, 2, n_places))
     choices = np.empty(n_places, np.uint8)
     before = np.full((2, n_places), -math.inf)
     after = before.copy()
     before[0, 0] = 0.0
     for t in range(n_frames):
         if t % block == 0:
-            kept[t // block] = before
+            block_scores[t // block] = before
         lowest, highest = max(0, n_places - n_frames + t), min(t + 1, n_places - 1)
         _step(before, after, logp[t], labels, skips, blank, lowest, highest, choices, 0)
         before, after = after, before
@@ -96,11 +110,11 @@ def best_states(logp, targets, blank, block):
     total = max(before[0, end], before[1, end])
     states = np.empty(n_frames, np.int64)
     block_choices = np.empty((block, block), np.uint8)
-    for number in range(len(kept) - 1, -1, -1):
+    for number in range(len(block_scores) - 1, -1, -1):
         start, stop = number * block, min(n_frames, (number + 1) * block)
         first = max(0, end - (stop - 1 - start))
         reached_from = max(0, first - 1)
-        before[:, reached_from : end + 1] = kept[number, :, reached_from : end + 1]
+        before[:, reached_from : end + 1] = block_scores[number, :, reached_from : end + 1]
         for t in range(start, stop):
             row, lowest = block_choices[t - start], max(0, end - (stop - 1 - t))
             _step(before, after, logp[t], labels, skips, blank, lowest, end, row, first)
@@ -109,9 +123,9 @@ def best_states(logp, targets, blank, block):
             states[t] = 2 * end - is_spoken
             choice = block_choices[t - start, end - first]
             if is_spoken:
-                came_from = choice % SPOKEN
-                is_spoken = came_from != FROM_BLANK
-                end -= came_from != STAYED
+                predecessor = choice % SPOKEN
+                is_spoken = predecessor != FROM_BLANK
+                end -= predecessor != STAYED
             else:
                 is_spoken = choice >= SPOKEN
     return states, total

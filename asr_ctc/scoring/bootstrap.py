@@ -1,7 +1,7 @@
-"""How far error rates may be trusted: the bootstrap of Bisani & Ney (ICASSP 2004).
+"""Confidence intervals of error rates: the bootstrap of Bisani & Ney (ICASSP 2004).
 
-Clips are drawn again from the clips scored, as many, with replacement; the rates of many such
-samples say how the rate varies. Errors are summed over a sample before they are divided.
+A resample draws as many clips as were scored from them, with replacement; the rates of many
+resamples show how the rate varies. Errors are summed over a resample before they are divided.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ DRAWS_AT_ONCE = 1 << 22
 def resampled_sums(counts: np.ndarray, n_resamples: int = N_RESAMPLES) -> np.ndarray:
     """Sums (B, K) of ``counts`` (N, K) over N clips drawn with replacement, B times.
 
-    The draws follow from N and B alone: two systems on the same clips meet the same samples.
+    The draws depend on N and B only: two systems on the same clips get the same resamples.
     """
     n_clips = len(counts)
     generator = np.random.default_rng(SEED)
@@ -22,9 +22,9 @@ def resampled_sums(counts: np.ndarray, n_resamples: int = N_RESAMPLES) -> np.nda
     at_once = max(1, DRAWS_AT_ONCE // n_clips)
     for first in range(0, n_resamples, at_once):
         part = sums[first : first + at_once]
-        drawn = generator.integers(n_clips, size=(len(part), n_clips))
-        drawn += n_clips * np.arange(len(part))[:, None]
-        times = np.bincount(drawn.ravel(), minlength=len(part) * n_clips)
+        draws = generator.integers(n_clips, size=(len(part), n_clips))
+        draws += n_clips * np.arange(len(part))[:, None]
+        times = np.bincount(draws.ravel(), minlength=len(part) * n_clips)
         part[:] = times.reshape(len(part), n_clips) @ counts.astype(np.float64)
     return sums
 
@@ -36,5 +36,5 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def probability_below(values: np.ndarray, others: np.ndarray) -> float:
-    """Share of the resamples in which ``values`` (B,) lies below ``others``; ties count half."""
+    """Fraction of resamples in which ``values`` (B,) is below ``others``; ties count half."""
     return float(np.mean(values < others) + 0.5 * np.mean(values == others))

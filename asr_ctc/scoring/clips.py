@@ -1,5 +1,7 @@
 """Clips with reference and hypothesis, their errors counted; as JSONL and as CSV."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
@@ -9,16 +11,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.scoring.evaluation import Evaluation
 from asr_ctc.scoring.metrics import (
     COUNTS,
     RATES,
+    Distinctions,
     Pairs,
     align_characters,
     align_words,
@@ -26,13 +31,16 @@ from asr_ctc.scoring.metrics import (
 )
 from asr_ctc.text.charmap import CASE_FOLDINGS
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 @dataclass(frozen=True)
 class ScoredClip:
-    """A line of the hypotheses file. ``logp`` is a natural logarithm; texts as they were written.
+    """A line of the hypotheses file: texts before normalisation, ``logp`` natural.
 
-    ``duration_s`` is 0 for a clip that cannot be opened. ``case_folding`` is how the model that
-    read it lowers case (see CharMap): both texts are scored so. None when nobody said.
+    ``duration_s`` is 0 for a clip that cannot be opened. ``case_folding`` is how the decoding model
+    folds case (see CharMap), and how both texts are scored; None if unknown.
     """
 
     id: str
@@ -47,9 +55,9 @@ class ScoredClip:
 def in_corpus_order(
     evaluation: Evaluation, corpus: Corpus, case_folding: str | None = None
 ) -> list[ScoredClip]:
-    """The best hypothesis of each clip, clip i being that of row i of the corpus."""
-    hypotheses = {}
-    for clip in evaluation.clips:  # several rows may name one clip, each with its sentence
+    """The best hypothesis of each clip; clip i is that of row i of the corpus."""
+    hypotheses: dict[tuple[str, str], list[Hypothesis]] = {}
+    for clip in evaluation.clips:  # a clip may have several rows, each with its sentence
         hypotheses.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
     clips = []
     for i in range(len(corpus)):
@@ -72,9 +80,9 @@ def in_corpus_order(
 
 @dataclass(frozen=True)
 class ClipErrors:
-    """N clips normalised and aligned. Empty references have nothing to align: no pairs, zeros.
+    """N clips normalised and aligned. Empty references have no pairs, and zeros as counts.
 
-    ``counts`` (N, 6) int64 holds the columns COUNTS.
+    ``counts`` (N, 6) int64 has the columns COUNTS.
     """
 
     clips: Sequence[ScoredClip]
@@ -84,15 +92,15 @@ class ClipErrors:
 
     @property
     def scored(self) -> np.ndarray:
-        """Mask (N,) of the clips whose reference is not empty: the rates are theirs."""
+        """Mask (N,) of the clips with a reference that is not empty: the rates are over these."""
         return self.counts[:, COUNTS.index("sentences")] > 0
 
 
-def count_errors(clips: Sequence[ScoredClip], **distinctions) -> ClipErrors:
+def count_errors(clips: Sequence[ScoredClip], **distinctions: Unpack[Distinctions]) -> ClipErrors:
     """Aligns every clip; ``distinctions`` are those of ``metrics.error_rates``, such as case."""
     references = normalised([clip.reference for clip in clips], **distinctions)
     hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
-    aligned = []
+    aligned: list[list[Pairs]] = []  # by words, by characters
     scored = [i for i, reference in enumerate(references) if reference]
     for align in (align_words, align_characters):
         alignments = align([references[i] for i in scored], [hypotheses[i] for i in scored])
@@ -104,7 +112,7 @@ def count_errors(clips: Sequence[ScoredClip], **distinctions) -> ClipErrors:
             counts[i, column] = sum(ref != hyp for ref, hyp in pairs)
             counts[i, column + 1] = sum(ref is not None for ref, _ in pairs)
         counts[i, 4:] = references[i] != hypotheses[i], 1
-    return ClipErrors(clips, *aligned, counts)
+    return ClipErrors(clips, words=aligned[0], characters=aligned[1], counts=counts)
 
 
 def operations(pairs: Pairs) -> tuple[int, int, int]:
@@ -115,25 +123,28 @@ def operations(pairs: Pairs) -> tuple[int, int, int]:
     return n_errors - n_deletions - n_insertions, n_deletions, n_insertions
 
 
-# ------------------------------------------------------------------------------------- as files
+# -------------------------------------------------------------------------------------- files
 
 
 def as_jsonl(clips: Iterable[ScoredClip]) -> str:
-    """A line per clip, which ``read_hypotheses`` reads back."""
+    """One line per clip; ``read_hypotheses`` reads it back."""
     contents = (asdict(clip) for clip in clips)
-    return "".join(json.dumps(_told(content), ensure_ascii=False) + "\n" for content in contents)
+    return "".join(
+        json.dumps(_without_unknown_folding(content), ensure_ascii=False) + "\n"
+        for content in contents
+    )
 
 
-def _told(content: dict) -> dict:
+def _without_unknown_folding(content: dict[str, Any]) -> dict[str, Any]:
     if content["case_folding"] is None:
         del content["case_folding"]
     return content
 
 
 def read_hypotheses(path: Path) -> list[ScoredClip]:
-    """A file of ``as_jsonl``, or of another program: id, reference and hypothesis are needed.
+    """Reads a file of ``as_jsonl``, or of another program with id, reference and hypothesis.
 
-    UserError names the file and the line that is wrong.
+    UserError names the file and the wrong line.
     """
     clips = []
     for number, line in enumerate(lines(Path(path)), start=1):
@@ -154,9 +165,9 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
                 "`test --split --hypotheses FILE.jsonl` writes it"
             ) from None
         if clip.case_folding not in (None, *CASE_FOLDINGS):
-            known = ", ".join(CASE_FOLDINGS)
             raise UserError(
-                f"{path}: line {number}: case_folding must be one of {known}, found "
+                f"{path}: line {number}: case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
+                f"found "
                 f"{reprlib.repr(clip.case_folding)}"
             )
         clips.append(clip)
@@ -166,7 +177,7 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
 
 
 def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
-    """A row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
+    """One row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
     fields = [f.name for f in dataclass_fields(ScoredClip) if f.name != "case_folding"]

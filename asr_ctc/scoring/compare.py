@@ -1,8 +1,11 @@
 """Is B better than A? The paired bootstrap over the clips that both have decoded."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,14 +13,17 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
-from asr_ctc.scoring.metrics import RATES, Pairs, rate_of
+from asr_ctc.scoring.metrics import RATES, Distinctions, Pairs, rate_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True)
 class PairedRate:
     """An error rate of both systems, as fractions, and the 95 % interval of ``difference``, B - A.
 
-    ``p_better`` is the probability of improvement: the share of the resamples in which B makes
+    ``p_better`` is the probability of improvement: the fraction of resamples in which B makes
     fewer errors than A (Bisani & Ney 2004); ties count half.
     """
 
@@ -35,27 +41,27 @@ class Comparison(Report):
 
     a: str
     b: str
-    clips: int  # in both, with a transcript: the rates are theirs
-    empty_references: int  # in both, without
+    clips: int  # in both, with a transcript: the rates are over these
+    empty_references: int  # in both, without a transcript
     only_a: int
     only_b: int
     resamples: int
     wer: PairedRate
     cer: PairedRate
     verdict: str
-    case_folding: str  # in which both were scored
+    case_folding: str  # with which both were scored
 
 
 def compare(
     names: tuple[str, str],
     a: Sequence[ScoredClip],
     b: Sequence[ScoredClip],
-    **distinctions,
+    **distinctions: Unpack[Distinctions],
 ) -> Comparison:
-    """What tells B from A. ``distinctions`` are those of ``metrics.error_rates``, such as case.
+    """Compares B with A. ``distinctions`` are those of ``metrics.error_rates``, such as case.
 
-    UserError when no clip, or none with a transcript, is in both, and when a clip's references
-    differ, and when the clips say different case foldings.
+    UserError if no clip with a transcript is in both, if the references of a clip differ, or if
+    the clips have different case foldings.
     """
     distinctions["case_folding"] = _common_case_folding(names, a, b)
     of_a, of_b = _by_key(a), _by_key(b)
@@ -63,7 +69,7 @@ def compare(
     if not both:
         raise UserError(f"{names[0]} and {names[1]} have no clip in common: nothing to compare")
     errors = [count_errors([of[key] for key in both], **distinctions) for of in (of_a, of_b)]
-    _refuse_other_references(names, *errors)
+    _refuse_different_references(names, *errors)
     scored = errors[0].scored
     if not scored.any():
         raise UserError(f"{names[0]}: no clip in common has a transcript: nothing to compare")
@@ -89,37 +95,36 @@ def compare(
 def _common_case_folding(
     names: tuple[str, str], a: Sequence[ScoredClip], b: Sequence[ScoredClip]
 ) -> str:
-    """The one that the clips say, 'default' when none says one; German's scores as the default."""
-    said = [{clip.case_folding for clip in clips} - {None} for clips in (a, b)]
-    scored = {folding if folding == "turkish" else "default" for folding in said[0] | said[1]}
+    """The case folding of the clips, 'default' if none is known; German's scores as the default."""
+    foldings = {clip.case_folding for clip in (*a, *b) if clip.case_folding is not None}
+    scored = {folding if folding == "turkish" else "default" for folding in foldings}
     if len(scored) > 1:
-        told = ", ".join(sorted(said[0] | said[1]))
         raise UserError(
-            f"{names[0]} and {names[1]} are not in one case folding ({told}): what is an error "
-            "in one is none in the other"
+            f"{names[0]} and {names[1]} have different case foldings "
+            f"({', '.join(sorted(foldings))}): an error in one may be none in the other"
         )
     return next(iter(scored), "default")
 
 
 def _by_key(clips: Sequence[ScoredClip]) -> dict[tuple[str, int], ScoredClip]:
-    """The clips by id and by how often the id came before: rows may name one clip twice."""
-    seen: dict[str, count] = {}
-    return {(clip.id, next(seen.setdefault(clip.id, count()))): clip for clip in clips}
+    """The clips by id and by number among those of one id: a clip may have several rows."""
+    numbers: dict[str, count[int]] = {}
+    return {(clip.id, next(numbers.setdefault(clip.id, count()))): clip for clip in clips}
 
 
-def _refuse_other_references(names: tuple[str, str], a: ClipErrors, b: ClipErrors) -> None:
-    """References need only be the same as scored: case or punctuation may differ."""
-    others = [
+def _refuse_different_references(names: tuple[str, str], a: ClipErrors, b: ClipErrors) -> None:
+    """References must be equal after normalisation only: case or punctuation may differ."""
+    different = [
         (one, other)
         for one, other, pairs, other_pairs in zip(
             a.clips, b.clips, a.characters, b.characters, strict=True
         )
         if _reference(pairs) != _reference(other_pairs)
     ]
-    if others:
-        one, other = others[0]
+    if different:
+        one, other = different[0]
         raise UserError(
-            f"{names[0]} and {names[1]} have different references for {len(others)} of "
+            f"{names[0]} and {names[1]} have different references for {len(different)} of "
             f"{len(a.clips)} clips (the first: {one.id}: {one.reference!r} and "
             f"{other.reference!r}): the same clips of the same corpus are needed"
         )
@@ -130,10 +135,10 @@ def _reference(pairs: Pairs) -> str:
 
 
 def _paired_rate(name: str, totals: list[np.ndarray], sums: list[np.ndarray]) -> PairedRate:
-    """A rate of RATES from the counts of A and B, in all (6,) and of the resamples (B, 6)."""
+    """A rate of RATES from the counts of A and B: the totals (6,), and of the resamples (B, 6)."""
     column, n = RATES[name]
     rate_a, rate_b = (rate_of(total, name) for total in totals)
-    # Both are over the same reference: errors compare exactly, where rates would round.
+    # Both have the same references: integer errors compare exactly, rates would be rounded.
     errors_a, errors_b = (system[:, column] for system in sums)
     low, high = bootstrap.interval((errors_b - errors_a) / sums[0][:, n])
     return PairedRate(
@@ -153,6 +158,6 @@ def _verdict(wer: PairedRate) -> str:
     if wer.low > 0:
         return f"B is worse than A: its WER is higher, with a probability of {100 * (1 - p):.1f} %."
     return (
-        "No difference in WER that these clips can tell: its 95 % interval holds zero "
+        "No significant difference in WER: its 95 % interval contains zero "
         f"(B is better with a probability of {100 * p:.1f} %)."
     )

@@ -1,9 +1,12 @@
-"""Losses, and the decoding of a whole split: what training watches and `test` reports."""
+"""Losses and hypotheses of a whole split: training monitors them, `test` reports them."""
+
+from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,12 +19,20 @@ from asr_ctc.corpus.corpus import LeftOut
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.scoring.metrics import ErrorRates, error_rates
+from asr_ctc.scoring.metrics import Distinctions, ErrorRates, error_rates
+from asr_ctc.text.charmap import CharMap
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+# The hypotheses of each clip, best first, from (logp (B, T', V), lengths (B,), character map).
+Decode = Callable[[torch.Tensor, torch.Tensor, CharMap], list[list[Hypothesis]]]
 
 
 @dataclass
 class Decoded:
-    """One scored clip: its reference, its hypotheses (best first), its loss per label."""
+    """A decoded clip: its reference, its hypotheses (best first), its loss per label."""
 
     id: str
     reference: str
@@ -37,11 +48,11 @@ class Evaluation:
     left_out: list[LeftOut] = field(default_factory=list)
     n_frames: int = 0  # output frames
     n_blank_frames: int = 0  # those whose likeliest class is the blank
-    case_folding: str = "default"  # of the model's character map, in which it is scored
+    case_folding: str = "default"  # of the model's character map, used for scoring
 
     @classmethod
-    def joined(cls, parts: Sequence["Evaluation"]) -> "Evaluation":
-        """Parts of a split as one."""
+    def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """The parts of a split as one evaluation."""
         return cls(
             [clip for part in parts for clip in part.clips],
             [item for part in parts for item in part.left_out],
@@ -52,12 +63,12 @@ class Evaluation:
 
     @property
     def blank_share(self) -> float:
-        """Share of the output frames whose likeliest class is the blank."""
+        """Fraction of the output frames whose likeliest class is the blank."""
         return self.n_blank_frames / self.n_frames if self.n_frames else math.nan
 
     @property
     def empty_share(self) -> float:
-        """Share of the clips that are read as nothing."""
+        """Fraction of the clips decoded to empty text."""
         n_empty = sum(not clip.hypotheses[0].text for clip in self.clips)
         return n_empty / len(self.clips) if self.clips else math.nan
 
@@ -66,29 +77,36 @@ class Evaluation:
         losses = [clip.loss for clip in self.clips if math.isfinite(clip.loss)]
         return sum(losses) / len(losses) if losses else math.nan
 
-    def score(self, **distinctions) -> ErrorRates:
+    def score(self, **distinctions: Unpack[Distinctions]) -> ErrorRates:
         """Error rates of the best hypotheses, without intervals; see ``metrics.error_rates``."""
         best = [clip.hypotheses[0].text for clip in self.clips]
         references = [clip.reference for clip in self.clips]
-        distinctions = {"case_folding": self.case_folding, **distinctions}
+        distinctions.setdefault("case_folding", self.case_folding)
         return error_rates(references, best, n_resamples=0, **distinctions)
+
+
+def dataset_of(loader: DataLoader) -> ClipDataset:
+    """The ClipDataset of a loader; TypeError for another dataset."""
+    if not isinstance(loader.dataset, ClipDataset):
+        raise TypeError(f"a loader of a ClipDataset is needed, not of a {type(loader.dataset)}")
+    return loader.dataset
 
 
 @torch.inference_mode()
 def evaluate(
     model: CTCModel,
     loader: DataLoader,
-    device,
+    device: torch.device,
     precision: str = "fp32",
-    decode=greedy_decode,
+    decode: Decode = greedy_decode,
     progress: str = "",
 ) -> Evaluation:
-    """Decodes every clip of a loader of a ClipDataset. ``progress`` names the bar, '' hides it.
+    """Decodes every clip of a loader of a ClipDataset. ``progress`` titles the bar, '' hides it.
 
-    A clip that cannot be read, or is silent, counts with an empty hypothesis.
+    A clip that is unreadable or silent counts with an empty hypothesis.
     """
     model.eval()
-    dataset: ClipDataset = loader.dataset
+    dataset = dataset_of(loader)
     evaluation = Evaluation([], case_folding=dataset.charmap.case_folding)
     for batch in bar(loader, progress, "batch"):
         evaluation.left_out += batch.left_out
@@ -99,17 +117,17 @@ def evaluate(
             logp, n_frames = log_posteriors(model, spectrograms)
         losses = ctc_losses(logp, n_frames, transcripts).tolist()
         losses = [
-            loss if known else math.nan
-            for loss, known in zip(losses, batch.has_labels, strict=True)
+            loss if has_labels else math.nan
+            for loss, has_labels in zip(losses, batch.has_labels, strict=True)
         ]
-        inside = torch.arange(logp.shape[1]) < n_frames[:, None]
+        is_inside = torch.arange(logp.shape[1]) < n_frames[:, None]
         evaluation.n_frames += int(n_frames.sum())
-        evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & inside).sum())
+        evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & is_inside).sum())
         decoded = decode(logp, n_frames, dataset.charmap)
         evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
     if evaluation.left_out:
         corpus, sentences = dataset.corpus, defaultdict(list)
-        for i in range(len(corpus)):  # several rows may name one clip, each with its sentence
+        for i in range(len(corpus)):  # a clip may have several rows, each with its sentence
             sentences[corpus.path(i)].append(corpus.sentence(i))
         empty = [Hypothesis("", (), 0.0)]
         for clip, _ in evaluation.left_out:

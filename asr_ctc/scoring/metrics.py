@@ -1,9 +1,10 @@
-"""Word, character and sentence error rates with their intervals, and the alignments behind them."""
+"""Word, character and sentence error rates with intervals, and the alignments behind them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TypedDict
 
 import jiwer
 import numpy as np
@@ -12,18 +13,33 @@ from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.text.normalise import normalise_text
 
-# Columns of the counts of clips (N, 6), and which of them make a rate: errors over their number.
+# Columns of the counts of clips (N, 6), and the two that make each rate: errors over their number.
 COUNTS = ("word_errors", "words", "character_errors", "characters", "wrong", "sentences")
 RATES = {"wer": (0, 1), "cer": (2, 3), "ser": (4, 5)}
 OPERATIONS = ("equal", "substitute", "delete", "insert")  # as jiwer calls them
+
+Pairs = list[tuple[str | None, str | None]]  # (reference, hypothesis), None where one has nothing
+
+
+# jiwer's alignment of references with hypotheses, by words or by characters.
+Process = Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput]
+
+
+class Distinctions(TypedDict, total=False):
+    """Differences that count as errors, see ``error_rates``; without a key, its default."""
+
+    case: bool
+    accents: bool
+    punctuation: bool
+    case_folding: str
 
 
 @dataclass(frozen=True)
 class Rate:
     """An error rate as a fraction, and its 95 % interval.
 
-    ``rate`` is nan where there is nothing to score. ``low`` and ``high`` are None below two clips:
-    one says nothing of how others vary.
+    ``rate`` is nan if there is nothing to score. ``low`` and ``high`` are None below two clips: a
+    single clip has no variance.
     """
 
     rate: float
@@ -32,19 +48,19 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        return None if self.low is None else (self.low, self.high)
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 @dataclass(frozen=True)
 class ErrorRates(Report):
-    """Errors of a set of clips; the rates are fractions, nan when there is nothing to score.
+    """Errors of a set of clips; the rates are fractions, nan if there is nothing to score.
 
     An interval holds 95 % of the bootstrap resamples of the clips (see ``bootstrap``); None below
-    two clips. Clips whose reference is empty after normalisation count in ``n_empty_references``
-    alone: they have no word to get right, and every rate leaves them out.
+    two clips. Clips whose reference is empty after normalisation are counted in
+    ``n_empty_references`` and excluded from every rate: they have no word to get right.
     """
 
-    wer: float  # word errors / reference words: above 1 when many words are inserted
+    wer: float  # word errors / reference words; above 1 if many words are inserted
     cer: float  # the same for characters (code points, spaces included)
     ser: float  # sentence error rate: clips with any error / clips scored
     wer_interval: tuple[float, float] | None
@@ -74,22 +90,25 @@ def error_rates(
 ) -> ErrorRates:
     """Word, character and sentence error rates of ``hypotheses``, one for each of ``references``.
 
-    Both are normalised alike (see ``normalise_text``); ``case``, ``accents`` and ``punctuation``
-    say which differences count as errors all the same, ``case_folding`` how case is folded. Errors
-    are summed over all clips before they are divided, so a long clip weighs more than a short one.
-    Alignments are jiwer's.
-    ``n_resamples`` clips are drawn for the intervals; 0 leaves them out, which is quicker.
+    Both are normalised alike (see ``normalise_text``). Differences in case, accents or punctuation
+    count as errors only with ``case``, ``accents`` or ``punctuation``; ``case_folding`` is how case
+    is folded. Errors are summed over all clips before they are divided, so a long clip weighs more
+    than a short one. Alignments are jiwer's. The intervals are of ``n_resamples`` resamples of the
+    clips; 0 skips them, which is faster.
 
-    Raises ValueError when the two differ in length, or are a text each instead of a list.
+    Raises ValueError if the two differ in length, or if one is a text instead of a list of texts.
     """
     if isinstance(references, str) or isinstance(hypotheses, str):
         raise ValueError("references and hypotheses are lists of texts; found a text")
     if len(references) != len(hypotheses):
         raise ValueError(
-            f"{len(references)} references and {len(hypotheses)} hypotheses; needed as many"
+            f"{len(references)} references and {len(hypotheses)} hypotheses; needed equally many"
         )
-    how = dict(case=case, accents=accents, punctuation=punctuation, case_folding=case_folding)
-    references, hypotheses = normalised(references, **how), normalised(hypotheses, **how)
+    distinctions = Distinctions(
+        case=case, accents=accents, punctuation=punctuation, case_folding=case_folding
+    )
+    references = normalised(references, **distinctions)
+    hypotheses = normalised(hypotheses, **distinctions)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
     words = _count_operations(jiwer.process_words, pairs)
     chars = _count_operations(jiwer.process_characters, pairs)
@@ -109,8 +128,12 @@ def error_rates(
     _, word_substitutions, word_deletions, word_insertions = words.sum(axis=0).tolist()
     _, char_substitutions, char_deletions, char_insertions = chars.sum(axis=0).tolist()
     return ErrorRates(
-        **{name: rate.rate for name, rate in rates.items()},
-        **{f"{name}_interval": rate.interval for name, rate in rates.items()},
+        wer=rates["wer"].rate,
+        cer=rates["cer"].rate,
+        ser=rates["ser"].rate,
+        wer_interval=rates["wer"].interval,
+        cer_interval=rates["cer"].interval,
+        ser_interval=rates["ser"].interval,
         n_clips=len(pairs),
         n_empty_references=len(references) - len(pairs),
         n_words=int(words[:, :3].sum()),
@@ -132,13 +155,21 @@ def normalised(
     punctuation: bool = False,
     case_folding: str = "default",
 ) -> list[str]:
-    """The texts as they are scored, by ``normalise_text``, with what is to count kept."""
-    keep = {"keep_case": case, "keep_accents": accents, "keep_punctuation": punctuation}
-    return [normalise_text(text, case_folding=case_folding, **keep) for text in texts]
+    """The texts as they are scored, by ``normalise_text``."""
+    return [
+        normalise_text(
+            text,
+            case_folding=case_folding,
+            keep_case=case,
+            keep_accents=accents,
+            keep_punctuation=punctuation,
+        )
+        for text in texts
+    ]
 
 
 def rate_of(total: np.ndarray, name: str) -> float:
-    """A rate of RATES from counts (6,) or their sum; nan where there is nothing to score."""
+    """A rate of RATES from counts (6,) or their sum; nan if there is nothing to score."""
     errors, n = RATES[name]
     return float(total[errors] / total[n]) if total[n] else math.nan
 
@@ -146,7 +177,7 @@ def rate_of(total: np.ndarray, name: str) -> float:
 def rates_of(
     counts: np.ndarray, names: Iterable[str], n_resamples: int = bootstrap.N_RESAMPLES
 ) -> dict[str, Rate]:
-    """{name: rate} of the counts (N, 6) of clips, with intervals from two clips on."""
+    """{name: rate} of the counts (N, 6) of clips, with intervals if there are two clips or more."""
     total = counts.sum(axis=0)
     rates = {name: rate_of(total, name) for name in names}
     if len(counts) < 2 or not n_resamples:
@@ -158,13 +189,12 @@ def rates_of(
     }
 
 
-def _count_operations(process, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-    """How often each of OPERATIONS stands in the alignment of each clip (N, 4)."""
+def _count_operations(process: Process, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Number of each of OPERATIONS in the alignment of each clip (N, 4)."""
     counts = np.zeros((len(pairs), len(OPERATIONS)), dtype=np.int64)
     if not pairs:
         return counts
-    references, hypotheses = map(list, zip(*pairs, strict=True))
-    alignments = process(references, hypotheses).alignments
+    alignments = process([ref for ref, _ in pairs], [hyp for _, hyp in pairs]).alignments
     for row, chunks in zip(counts, alignments, strict=True):
         for chunk in chunks:
             n_references = chunk.ref_end_idx - chunk.ref_start_idx
@@ -173,14 +203,11 @@ def _count_operations(process, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     return counts
 
 
-Pairs = list[tuple[str | None, str | None]]
-
-
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
-    """Each clip's words as pairs (reference, hypothesis) of a cheapest alignment, by jiwer.
+    """Each clip's words as pairs (reference, hypothesis) of a minimal alignment, by jiwer.
 
-    None stands where the one has no word: (word, None) is deleted, (None, word) inserted. Texts
-    are taken as they are; normalise them first.
+    (word, None) is a deletion, (None, word) an insertion. Texts are aligned as they are; normalise
+    them first.
     """
     return _aligned(jiwer.process_words, references, hypotheses)
 
@@ -190,7 +217,7 @@ def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> li
     return _aligned(jiwer.process_characters, references, hypotheses)
 
 
-def _aligned(process, references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
+def _aligned(process: Process, references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
     if not references:
         return []
     output = process(list(references), list(hypotheses))
@@ -202,7 +229,7 @@ def _aligned(process, references: Sequence[str], hypotheses: Sequence[str]) -> l
     ]
 
 
-def _pairs_of(chunk, reference: list[str], hypothesis: list[str]) -> Pairs:
+def _pairs_of(chunk: jiwer.AlignmentChunk, reference: list[str], hypothesis: list[str]) -> Pairs:
     return list(
         zip_longest(
             reference[chunk.ref_start_idx : chunk.ref_end_idx],

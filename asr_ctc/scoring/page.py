@@ -16,17 +16,18 @@ from asr_ctc.scoring.report import (
 )
 
 STYLE = """
-.rates td { font-size:15px } .said { display:flex; flex-wrap:wrap; gap:4px 10px; margin:4px 0 14px }
-.said div { display:grid } .said span { min-height:1.5em }
-.said .S span,.said .D span,.said .I span { color:var(--bad) }
-.said small { color:var(--soft); min-height:1.4em }
+.rates td { font-size:15px }
+.pairs { display:flex; flex-wrap:wrap; gap:4px 10px; margin:4px 0 14px }
+.pairs div { display:grid } .pairs span { min-height:1.5em }
+.pairs .S span,.pairs .D span,.pairs .I span { color:var(--bad) }
+.pairs small { color:var(--soft); min-height:1.4em }
 .span { width:220px; height:12px; display:inline-block }
 .span line { stroke:var(--train); stroke-width:2 } .span circle { fill:var(--train) }
 """
 
 
 def as_page(report: SplitReport) -> str:
-    """The whole page: rates, slices, confusions, clips word under word."""
+    """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{escape(report.corpus)}</h1>", _rates(report)]
     if report.clips:
         body += [_slices(name, rows) for name, rows in report.slices.items()]
@@ -42,7 +43,7 @@ def _rates(report: SplitReport) -> str:
     summary = (
         f"{report.n_decoded:,} of {report.n_rows:,} clips scored, "
         f"{report.hours:.2f} h, {report.decoding}, on {report.device}. "
-        f"{report.unreadable:,} could not be read or are silent (empty hypotheses), "
+        f"{report.unreadable:,} are unreadable or silent (empty hypotheses), "
         f"{report.empty_references:,} have an empty transcript (not in the rates)."
     )
     if report.distinctions:
@@ -56,7 +57,7 @@ def _rates(report: SplitReport) -> str:
     ]
     strict = report.strict
     notes = [
-        f"95 % intervals of {report.resamples:,} bootstrap resamples of the clips.",
+        f"95 % intervals from {report.resamples:,} bootstrap resamples of the clips.",
         f"With case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
         f"CER {100 * strict.cer:.2f} %.",
     ]
@@ -79,7 +80,8 @@ def _interval(rate: Rate) -> list[str]:
     text = f"{100 * rate.rate:.2f} %"
     if rate.interval is None:
         return [text, ""]
-    return [text, f"{100 * rate.low:.2f} to {100 * rate.high:.2f} %"]
+    low, high = rate.interval
+    return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
 def _slices(name: str, slices: list[Slice]) -> str:
@@ -87,19 +89,19 @@ def _slices(name: str, slices: list[Slice]) -> str:
     rows = []
     for part in slices:
         cells = [f"{part.clips:,}", f"{part.words:,}"]
-        cells += [*_interval(part.wer), _drawn(part.wer, highest), *_interval(part.cer)]
+        cells += [*_interval(part.wer), _interval_plot(part.wer, highest), *_interval(part.cer)]
         rows.append(row(escape(part.value or "(empty)"), cells))
     head = ["clips", "words", "WER", "95 % interval", "", "CER", "95 % interval"]
     return section(f"By {name}", table(escape(name), head, rows))
 
 
-def _drawn(rate: Rate, highest: float) -> str:
-    """A rate as a dot on its interval, all of a table on one scale."""
+def _interval_plot(rate: Rate, highest: float) -> str:
+    """A rate as a dot on its interval; all plots of a table have the same scale."""
     low, high = rate.interval or (rate.rate, rate.rate)
-    low, at, high = (4 + 212 * min(1.0, value / highest) for value in (low, rate.rate, high))
+    low, dot, high = (4 + 212 * min(1.0, value / highest) for value in (low, rate.rate, high))
     return (
         f'<svg class="span" viewBox="0 0 220 12" role="img"><line x1="{low:.1f}" x2="{high:.1f}" '
-        f'y1="6" y2="6"/><circle cx="{at:.1f}" cy="6" r="3.5"/></svg>'
+        f'y1="6" y2="6"/><circle cx="{dot:.1f}" cy="6" r="3.5"/></svg>'
     )
 
 
@@ -108,8 +110,8 @@ def _confusions(confusions: Confusions) -> str:
     for kind, rows in vars(confusions).items():
         chips = "".join(
             f'<span class="chip">{escape("→".join(map(shown, pair)))} '
-            f'<span class="soft">{times:,}</span></span>'
-            for *pair, times in rows
+            f'<span class="soft">{n:,}</span></span>'
+            for *pair, n in rows
         )
         parts.append(f'<h3>{kind.capitalize()}</h3><div class="chips">{chips or "none"}</div>')
     return section("Characters, most frequent errors first", *parts)
@@ -129,6 +131,6 @@ def _examples(title: str, clips: list[Example]) -> str:
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"
             for pair in clip.words
         )
-        parts.append(f'<div class="said">{words}</div>')
+        parts.append(f'<div class="pairs">{words}</div>')
     note = "Reference above hypothesis; S substituted, D deleted, I inserted."
     return section(title.capitalize(), f'<p class="note">{note}</p>', *parts)

@@ -1,13 +1,13 @@
-"""What `test --split` says of a split, as one report."""
+"""The report of `test --split`: rates, slices, confusions and examples of a split."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from asr_ctc.base.report import Report, json_key
+from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, operations
 from asr_ctc.scoring.metrics import RATES, Pairs, Rate, rate_of, rates_of
@@ -24,21 +24,23 @@ class SplitDecoding:
     """How a split was decoded."""
 
     corpus: str  # corpus and split
-    n_decoded: int = json_key("clips_read")
-    n_rows: int = json_key("clips_there")  # of the split, those outside duration bounds included
+    n_decoded: int = field(metadata={"json": "clips_read"})
+    # clips of the whole split, those outside the duration bounds included
+    n_rows: int = field(metadata={"json": "clips_there"})
     hours: float  # of audio, of the clips decoded
     decoding: str  # greedy, or the beam search with its language model
     device: str
-    unreadable: int  # clips that cannot be read or are silent: their hypothesis is empty
-    distinctions: list[str] = json_key("kept")  # of case, accents, punctuation: those scored
-    case_folding: str  # of the model's character map, in which the split is scored
-    seconds: float  # that decoding took
-    real_time_factor: float | None  # seconds over the duration of the audio; None without audio
+    unreadable: int  # clips that are unreadable or silent: their hypothesis is empty
+    # those of case, accents and punctuation that count as errors
+    distinctions: list[str] = field(metadata={"json": "kept"})
+    case_folding: str  # of the model's character map, used for scoring
+    seconds: float  # decoding time
+    real_time_factor: float | None  # decoding time / duration of the audio; None without audio
 
 
 @dataclass(frozen=True)
 class EditCounts:
-    """Words or characters of the references (``total``), and what hypotheses make of them."""
+    """Words or characters of the references (``total``), and the edits in the hypotheses."""
 
     total: int
     substituted: int
@@ -48,7 +50,7 @@ class EditCounts:
 
 @dataclass(frozen=True)
 class StrictRates:
-    """Rates with case, accents and punctuation scored; nan where there is nothing to score."""
+    """Rates with case, accents and punctuation scored; nan if there is nothing to score."""
 
     wer: float
     cer: float
@@ -56,7 +58,7 @@ class StrictRates:
 
 @dataclass(frozen=True)
 class Slice:
-    """The scored clips that have one value of a column, such as gender."""
+    """The scored clips with one value of a column, such as gender."""
 
     value: str
     clips: int
@@ -67,16 +69,16 @@ class Slice:
 
 @dataclass(frozen=True)
 class Confusions:
-    """The most frequent errors of characters, each with how often it occurs."""
+    """The most frequent character errors, each with its count."""
 
-    substituted: list[tuple[str, str, int]]  # reference, hypothesis, times
+    substituted: list[tuple[str, str, int]]  # reference, hypothesis, count
     deleted: list[tuple[str, int]]
     inserted: list[tuple[str, int]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A clip with its words as pairs (reference, hypothesis), None where one has no word."""
+    """A clip with its words as pairs (reference, hypothesis), None where one of them has none."""
 
     id: str
     wer: float
@@ -86,6 +88,8 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
+    """Clips by WER."""
+
     worst: list[Example]
     median: list[Example]
     best: list[Example]
@@ -93,10 +97,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class SplitReport(Report, SplitDecoding):
-    """The error rates of a split: in all, by slices, and by what is confused, with examples."""
+    """The error rates of a split, overall and by slices, with confusions and examples."""
 
-    clips: int  # scored: those with a transcript
-    empty_references: int  # clips without one
+    clips: int  # scored clips: those with a transcript
+    empty_references: int  # clips without a transcript
     resamples: int  # of the bootstrap, for the intervals
     wer: Rate
     cer: Rate
@@ -118,16 +122,19 @@ def make_report(
     """The rates with their 95 % intervals, slices by ``columns``, confusions, examples.
 
     ``strict`` are the same clips with case, accents and punctuation scored; ``columns`` {name: N
-    texts} say what slice each clip belongs to.
+    texts} name the slice of each clip.
     """
     scored = errors.scored
+    rates = rates_of(errors.counts[scored], RATES)
     strict_total = strict.counts.sum(axis=0)
     return SplitReport(
         **vars(decoding),
         clips=int(scored.sum()),
         empty_references=int((~scored).sum()),
         resamples=bootstrap.N_RESAMPLES,
-        **rates_of(errors.counts[scored], RATES),
+        wer=rates["wer"],
+        cer=rates["cer"],
+        ser=rates["ser"],
         words=_edit_counts(errors.words),
         characters=_edit_counts(errors.characters),
         strict=StrictRates(rate_of(strict_total, "wer"), rate_of(strict_total, "cer")),
@@ -144,14 +151,15 @@ def _edit_counts(alignments: Sequence[Pairs]) -> EditCounts:
 
 
 def slices(errors: ClipErrors, name: str, values: Sequence[str]) -> list[Slice]:
-    """The slice of each value; durations in order, others the largest first."""
+    """The slice of each value; durations in order, other values by size, the largest first."""
     scored = errors.scored
-    counts, values = errors.counts[scored], np.array(values, dtype=object)[scored]
+    counts, scored_values = errors.counts[scored], np.array(values, dtype=object)[scored]
     parts = []
-    for value in dict.fromkeys(values):
-        part = counts[values == value]
+    for value in dict.fromkeys(scored_values):
+        part = counts[scored_values == value]
         n_words = int(part[:, RATES["wer"][1]].sum())
-        parts.append(Slice(value, len(part), n_words, **rates_of(part, ("wer", "cer"))))
+        rates = rates_of(part, ("wer", "cer"))
+        parts.append(Slice(value, len(part), n_words, wer=rates["wer"], cer=rates["cer"]))
     if name == "duration":
         order = [*_duration_names(), UNREADABLE]
         return sorted(parts, key=lambda part: order.index(part.value))
@@ -159,11 +167,11 @@ def slices(errors: ClipErrors, name: str, values: Sequence[str]) -> list[Slice]:
 
 
 def duration_bins(durations_s: np.ndarray) -> list[str]:
-    """The name of each clip's bin, half-open; a clip that cannot be opened lasts 0 s."""
+    """The name of each clip's half-open bin; a clip that cannot be opened has a duration of 0 s."""
     names, bins = _duration_names(), np.digitize(durations_s, DURATION_EDGES_S)
     return [
-        names[which] if seconds > 0 else UNREADABLE
-        for which, seconds in zip(bins, durations_s, strict=True)
+        names[number] if seconds > 0 else UNREADABLE
+        for number, seconds in zip(bins, durations_s, strict=True)
     ]
 
 
@@ -175,32 +183,33 @@ def _duration_names() -> list[str]:
 
 def confusions(alignments: Sequence[Pairs]) -> Confusions:
     """The ten most frequent characters substituted, deleted and inserted."""
-    times = Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
-    ordered = sorted(times.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1] or ""))
+    counts = Counter(pair for pairs in alignments for pair in pairs if pair[0] != pair[1])
+    edits = [(ref or "", hyp or "", n) for (ref, hyp), n in counts.items()]
+    edits.sort(key=lambda edit: (-edit[2], *edit[:2]))
     return Confusions(
-        substituted=[(*pair, n) for pair, n in ordered if None not in pair][:N_CONFUSIONS],
-        deleted=[(ref, n) for (ref, hyp), n in ordered if hyp is None][:N_CONFUSIONS],
-        inserted=[(hyp, n) for (ref, hyp), n in ordered if ref is None][:N_CONFUSIONS],
+        substituted=[edit for edit in edits if edit[0] and edit[1]][:N_CONFUSIONS],
+        deleted=[(ref, n) for ref, hyp, n in edits if not hyp][:N_CONFUSIONS],
+        inserted=[(hyp, n) for ref, hyp, n in edits if not ref][:N_CONFUSIONS],
     )
 
 
 def examples(errors: ClipErrors) -> Examples:
-    """The worst, median and best clips by WER, then CER; of equal ones the longer is more telling.
+    """The worst, median and best clips by WER, then CER; of equal ones the longer comes first.
 
-    Few clips are told once each: the worst first, then the best.
+    No clip is in two of the lists: if there are few, the worst take precedence, then the best.
     """
     counts = errors.counts
 
-    def badness(i: int) -> tuple:
-        word_errors, words, character_errors, characters = counts[i, :4]
-        sign = 1 if character_errors else -1  # of the right ones the longest is the best
+    def badness(i: int) -> tuple[float, float, int]:
+        word_errors, words, character_errors, characters = counts[i, :4].tolist()
+        sign = 1 if character_errors else -1  # of clips without errors the longest is the best
         return word_errors / words, character_errors / characters, sign * characters
 
     ranked = sorted(np.flatnonzero(errors.scored).tolist(), key=badness, reverse=True)
     n = min(N_EXAMPLES, max(1, len(ranked) // 3))
     middle = (len(ranked) - n) // 2
 
-    def of(rows: list[int]) -> list[Example]:
+    def make_examples(rows: list[int]) -> list[Example]:
         rates = [(rate_of(counts[i], "wer"), rate_of(counts[i], "cer")) for i in rows]
         return [
             Example(errors.clips[i].id, wer, cer, errors.words[i])
@@ -208,7 +217,7 @@ def examples(errors: ClipErrors) -> Examples:
         ]
 
     return Examples(
-        worst=of(ranked[:n]),
-        median=of(ranked[middle : middle + n] if len(ranked) >= 3 * n else []),
-        best=of(ranked[max(n, len(ranked) - n) :][::-1]),
+        worst=make_examples(ranked[:n]),
+        median=make_examples(ranked[middle : middle + n] if len(ranked) >= 3 * n else []),
+        best=make_examples(ranked[max(n, len(ranked) - n) :][::-1]),
     )

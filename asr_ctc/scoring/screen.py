@@ -1,4 +1,4 @@
-"""Scores and comparisons as text for a terminal."""
+"""Score and comparison reports as text for a terminal."""
 
 from asr_ctc.base.printable import shown
 from asr_ctc.display.terminal import padded, shortened, width_of, word_under_word
@@ -11,7 +11,7 @@ N_SLICES = 12
 
 
 def as_text(report: SplitReport) -> str:
-    """The report of a split."""
+    """The report of a split as text."""
     parts = [_heading(report)]
     if report.clips:
         parts += [
@@ -77,7 +77,8 @@ def with_interval(rate: Rate) -> str:
     """A rate in percent and its interval, in columns of the same width."""
     if rate.interval is None:
         return f"{100 * rate.rate:6.2f} % {'':18}"
-    return f"{100 * rate.rate:6.2f} % ({100 * rate.low:6.2f} to{100 * rate.high:7.2f})"
+    low, high = rate.interval
+    return f"{100 * rate.rate:6.2f} % ({100 * low:6.2f} to{100 * high:7.2f})"
 
 
 def _slices(name: str, rows: list[Slice]) -> list[str]:
@@ -99,7 +100,7 @@ def _confusions(confusions: Confusions) -> list[str]:
     lines = []
     for kind, rows in vars(confusions).items():
         if rows:
-            entries = [f"{'→'.join(map(shown, pair))} {times}" for *pair, times in rows]
+            entries = [f"{'→'.join(map(shown, pair))} {n}" for *pair, n in rows]
             lines.append(f"  {kind:12} {', '.join(entries)}")
     return ["characters, most frequent first", *lines] if lines else []
 
@@ -113,13 +114,14 @@ def _examples(title: str, clips: list[Example]) -> list[str]:
 
 
 def comparison_as_text(report: Comparison) -> str:
+    """The report of ``compare`` as text."""
     lines = [f"A  {report.a}", f"B  {report.b}"]
     clips = f"{report.clips} clips in both"
     for name, n in (("A", report.only_a), ("B", report.only_b)):
         if n:
-            clips += f"; {n} only in {name}: left out"
+            clips += f"; {n} only in {name}: excluded"
     if n := report.empty_references:
-        clips += f"; {n} with an empty transcript: left out"
+        clips += f"; {n} with an empty transcript: excluded"
     lines.append(clips)
     lines.append(f"{'':8}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better")
     for name, rate in (("WER", report.wer), ("CER", report.cer)):

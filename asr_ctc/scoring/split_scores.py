@@ -1,8 +1,11 @@
-"""A split decoded and scored: the report, and the clips with their errors."""
+"""Decodes and scores a split: the report, and the clips with their errors."""
+
+from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -10,15 +13,19 @@ from torch.utils.data import DataLoader
 from asr_ctc.corpus.corpus import Corpus, LeftOut, refuse_if_mostly_broken
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.clips import ClipErrors, count_errors, in_corpus_order
-from asr_ctc.scoring.evaluation import evaluate
+from asr_ctc.scoring.evaluation import Decode, dataset_of, evaluate
+from asr_ctc.scoring.metrics import Distinctions
 from asr_ctc.scoring.report import SplitDecoding, SplitReport, duration_bins, make_report
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 DISTINCTIONS = ("case", "accents", "punctuation")
 
 
 @dataclass(frozen=True)
 class SplitScores:
-    """The report on a split, its clips with their errors, and those that could not be decoded."""
+    """The report of a split, its clips with their errors, and the clips excluded or unreadable."""
 
     report: SplitReport
     errors: ClipErrors
@@ -30,19 +37,19 @@ def score_split(
     loader: DataLoader,
     *,
     n_rows: int,
-    decode,
+    decode: Decode,
     decoding: str,
     columns: dict[str, list[str]],
-    **distinctions: bool,
+    **distinctions: Unpack[Distinctions],
 ) -> SplitScores:
     """Decodes the clips of ``loader`` and scores them, with a bar.
 
-    ``n_rows`` is how many clips the split has in all; ``decode`` turns posteriors into hypotheses
-    and ``decoding`` is its name; ``columns`` are those of ``columns_of``; ``distinctions`` those
-    of ``metrics.error_rates``, such as case. UserError when more than half of the clips cannot be
-    read.
+    ``n_rows`` is the number of clips in the whole split; ``decode`` turns posteriors into
+    hypotheses and ``decoding`` is its name; ``columns`` are those of ``columns_of``;
+    ``distinctions`` are case, accents and punctuation of ``metrics.error_rates``. UserError if more
+    than half of the clips cannot be read.
     """
-    corpus: Corpus = loader.dataset.corpus
+    corpus = dataset_of(loader).corpus
     started_s = time.perf_counter()
     evaluation = evaluate(
         recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
@@ -52,10 +59,11 @@ def score_split(
 
     case_folding = recognizer.charmap.case_folding
     clips = in_corpus_order(evaluation, corpus, case_folding)
-    errors = count_errors(clips, case_folding=case_folding, **distinctions)
-    strict = count_errors(clips, **dict.fromkeys(DISTINCTIONS, True))
+    distinctions["case_folding"] = case_folding
+    errors = count_errors(clips, **distinctions)
+    strict = count_errors(clips, case=True, accents=True, punctuation=True)
     audio_s = float(corpus.durations.sum(dtype=np.float64))
-    facts = SplitDecoding(
+    split_decoding = SplitDecoding(
         corpus=corpus.name,
         n_decoded=len(corpus),
         n_rows=n_rows,
@@ -68,16 +76,16 @@ def score_split(
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,
     )
-    report = make_report(facts, errors, strict, columns)
+    report = make_report(split_decoding, errors, strict, columns)
     return SplitScores(report, errors, [*corpus.left_out, *evaluation.left_out])
 
 
 def columns_of(corpus: Corpus, names: Iterable[str]) -> dict[str, list[str]]:
-    """What slice each clip belongs to, by each of ``names``: duration, speaker, or a column.
+    """The slice of each clip by each of ``names``: duration, speaker, or a column.
 
     UserError for a column that the corpus does not have.
     """
-    computed = {
+    computed: dict[str, Callable[[], list[str]]] = {
         "duration": lambda: duration_bins(corpus.durations),
         "speaker": lambda: [corpus.speakers[row] for row in corpus.rows],
     }

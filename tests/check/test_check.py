@@ -318,7 +318,7 @@ def test_train_leaves_out_the_listed_clips_and_names_the_unknown(broken, tmp_pat
     assert finished.returncode == 0, finished.stderr
     named = Counter(re.findall(r"^left out: ([^:]+): ", finished.stderr, re.MULTILINE))
     assert named == Counter([*listed, "toy_train_30.mp3", "train.tsv line 31"])
-    assert f"--exclude list.txt: {len(listed) + 1} clips left out" in finished.stderr
+    assert f"--exclude list.txt: {len(listed) + 1} clips excluded" in finished.stderr
     assert "--exclude list.txt: 1 clip is in neither split: nowhere.mp3" in finished.stderr
     assert "toy_train_30.mp3: listed by --exclude (no reason given)" in finished.stderr
 

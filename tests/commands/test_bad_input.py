@@ -150,7 +150,10 @@ def test_files_that_training_cannot_use(folder, words, said):
         ("train --lang xx", "looked for data/VERSION/xx (found toy-1.0/fr)"),
         ("train --lang xx --datasetversion toy-1.0", "looked for data/toy-1.0/xx (found fr)"),
         ("test --lang xx", "looked for data/VERSION/xx"),
-        ("test --split nosuch", "looked for data/toy-1.0/fr/nosuch.tsv (there: dev, test, train)"),
+        (
+            "test --split nosuch",
+            "looked for data/toy-1.0/fr/nosuch.tsv (available: dev, test, train)",
+        ),
     ],
 )
 def test_a_missing_part_of_a_corpus_is_named_with_the_way_to_get_one(folder, words, looked_for):

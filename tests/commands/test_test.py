@@ -207,13 +207,13 @@ def test_scores_go_to_files_and_compare_reads_them(folder, tmp_path):
     compared = call("compare", outputs[2], outputs[2], cwd=folder)
     assert compared.returncode == 0, compared.stderr
     assert "6 clips in both\n" in compared.stdout
-    assert compared.stdout.splitlines()[-1].startswith("No difference in WER")
+    assert compared.stdout.splitlines()[-1].startswith("No significant difference")
 
 
 @pytest.mark.parametrize(
     "words, said",
     [
-        ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (there: client_id"),
+        ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (available: client_id"),
         ("--csv nosuch/a.csv", "cannot write nosuch/a.csv: there is no folder nosuch"),
     ],
 )

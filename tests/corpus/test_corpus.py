@@ -146,7 +146,7 @@ def test_tables_that_are_refused(folder, text, message):
 
 def test_missing_split_and_clips(folder):
     write_split(folder, "path\tsentence\na.mp3\tUn.\n")
-    with pytest.raises(UserError, match=r"validated\.tsv \(there: train\).*make demo"):
+    with pytest.raises(UserError, match=r"validated\.tsv \(available: train\).*make demo"):
         load_split(folder, "validated")
     (folder / "clips").rmdir()
     with pytest.raises(UserError, match="clips.*make demo") as caught:

@@ -192,7 +192,7 @@ def test_what_is_left_out_says_why(tmp_path):
     write(tmp_path / "train.tsv", "\n".join(lines))
     assert read_table("commonvoice", tmp_path, "train").left_out == (
         LeftOut("train.tsv line 2", "3 columns, 2 needed"),
-        LeftOut("train.tsv line 3", "its text goes on in the next line"),
+        LeftOut("train.tsv line 3", "its text continues on the next line"),
         LeftOut("train.tsv line 4", "1 columns, 2 needed"),
         LeftOut("train.tsv line 5", "a control character in its path"),
     )
@@ -237,7 +237,7 @@ def test_what_split_writes_reads_the_same(tmp_path_factory, rows, what, line_end
 
 def test_an_endless_line_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(columns, "PIECE_BYTES", 64)
-    monkeypatch.setattr(columns, "MOST_LINE_BYTES", 1000)
+    monkeypatch.setattr(columns, "MAX_LINE_BYTES", 1000)
     file = write(tmp_path / "a", "a\n" + "x" * 900 + "\n" + "y" * 5000)
     with pytest.raises(UserError, match="line 3 is longer than 0 MiB"):
         list(lines(file))
@@ -303,7 +303,7 @@ def test_librispeech(librispeech):
     assert corpus.durations.tolist() == [0.5] * 4
     one = load_split(librispeech, "train-other-500", "librispeech")
     assert len(one) == 2 and one.fingerprint != corpus.fingerprint
-    message = r"no such split: looked for .*dev-\* \(there: test-clean, train-clean-100, train-oth"
+    message = r"no such split: looked for .*dev-\* \(available: test-clean, train-clean-100, tra"
     with pytest.raises(UserError, match=message):
         load_split(librispeech, "dev", "librispeech")
 
@@ -320,7 +320,7 @@ def test_lines_of_librispeech_that_are_no_rows(librispeech):
     table = read_table("librispeech", librispeech, "test-clean")
     assert list(table.sentences) == ["NINE\tONE", "TWO  SIX", ""]
     assert table.left_out == (
-        LeftOut("21-7.trans.txt line 2", "its text goes on in the next line"),
+        LeftOut("21-7.trans.txt line 2", "its text continues on the next line"),
         LeftOut("21-7.trans.txt line 3", "does not begin with 21-7-NUMBER"),
         LeftOut("21-7.trans.txt line 4", "does not begin with 21-7-NUMBER"),
     )
@@ -372,7 +372,7 @@ def test_ljspeech_text(tmp_path):
     [
         (["a|1|nine one", "b|2|nine|one", "c|3|two"], ["nine one", "two"], "4 columns, 3 needed"),
         (["a|nine one", "b|nine|one", "c|two"], ["nine one", "two"], "3 columns, 2 needed"),
-        (["a|1|nine", "one", "b|2|two"], ["two"], "its text goes on in the next line"),
+        (["a|1|nine", "one", "b|2|two"], ["two"], "its text continues on the next line"),
         (["a|1|nine", "", "b|2|two"], ["nine", "two"], "not name|text"),
         (["a|1|nine", "|2|two"], ["nine"], "not name|text"),
     ],
@@ -427,7 +427,7 @@ def test_kaldi_utterances_listed_twice_are_left_out(kaldi):
 
 def test_kaldi_runs_no_command(kaldi, tmp_path):
     write(kaldi / "train" / "wav.scp", f"u1 touch {tmp_path}/ran |\n")
-    with pytest.raises(UserError, match=r"wav\.scp: u1 is made by a command .* never run"):
+    with pytest.raises(UserError, match=r"wav\.scp: u1 is the output of a command .* never run"):
         load_split(kaldi, "train", "kaldi")
     assert not (tmp_path / "ran").exists()
 
@@ -507,7 +507,7 @@ def test_csv_rows_with_other_cells_than_the_header(tmp_path):
     assert table.left_out == (
         LeftOut("train.csv record 1", "4 columns, 3 needed"),
         LeftOut("train.csv record 3", "2 columns, 3 needed"),
-        LeftOut("train.csv record 6", "a quotation mark makes one row of several"),
+        LeftOut("train.csv record 6", "a quotation mark joins several rows"),
     )
 
 
@@ -515,7 +515,7 @@ def test_a_csv_sentence_that_goes_on_unquoted(tmp_path):
     write(tmp_path / "train.csv", "path,sentence\na.wav,nine\none\nb.wav,two\n")
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ["two"]
-    assert table.left_out[0].reason == "its text goes on in the next line"
+    assert table.left_out[0].reason == "its text continues on the next line"
 
 
 @pytest.mark.parametrize("duration", ["nan", "inf", "-1", "0", "1e10", "1e400", "", True, None, []])
@@ -573,9 +573,9 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, r"looked for .*train\.tsv or .*train\.csv or .*train\.jsonl \(there: none\)"),
-        ({"a.csv": "x"}, r"\(there: a\.csv\)"),
-        ({"train.csv": "x", "train.tsv": "x"}, "both there"),
+        ({}, r"looked for .*train\.tsv or .*train\.csv or .*train\.jsonl \(available: none\)"),
+        ({"a.csv": "x"}, r"\(available: a\.csv\)"),
+        ({"train.csv": "x", "train.tsv": "x"}, "exist: which one is the split"),
         ({"train.csv": "path,text\na,b\n"}, "no column named sentence"),
         ({"train.csv": ""}, "no column named path or sentence"),
         ({"train.csv": "path,sentence\n"}, "holds no clips"),

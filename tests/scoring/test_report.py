@@ -367,7 +367,7 @@ def test_columns_belong_to_their_clips(toy_folder):
     assert found["speaker"] == ["speaker2-test", "speaker0-test", "speaker2-test"]
     assert found["age"] == ["", "", ""]
     with pytest.raises(
-        UserError, match=r"test.tsv: no column named 'shoes' \(there: client_id, path"
+        UserError, match=r"test.tsv: no column named 'shoes' \(available: client_id, path"
     ):
         columns_of(corpus, ["shoes"])
 

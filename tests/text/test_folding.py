@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asr_ctc.base.printable import all_shown, shown
 from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.corpus.transcripts import frames_of
-from asr_ctc.decoding.alignment import spell
+from asr_ctc.decoding.alignment import spell_text
 from asr_ctc.lm.ngrams import EOS, UNK
 from asr_ctc.lm.spelling import character_words, labels_of, separators, words_of
 from asr_ctc.scoring.metrics import error_rates
@@ -33,7 +33,7 @@ def test_what_shows_nothing_is_no_text(character):
         assert without_invisible(text) == "neuf dix"
         assert normalise_text(text, keep_punctuation=True) == "neuf dix"
         assert CharMap().encode(text) == CharMap().encode("neuf dix")
-        assert spell(text, CharMap())[0] == spell("neuf dix", CharMap())[0]
+        assert spell_text(text, CharMap())[0] == spell_text("neuf dix", CharMap())[0]
         assert words_of(text, CharMap()) == ["neuf", "dix"]
         assert sentence_keys([text])[0] == sentence_keys(["neuf dix"])[0]
         assert error_rates([text], ["neuf dix"]).cer == error_rates(["neuf dix"], [text]).cer == 0

@@ -1,9 +1,13 @@
 """Functions compiled by numba, and kept on disk so that only the first use of all compiles them."""
 
 import hashlib
+import inspect
 import logging
 import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
 
 import numba
 from numba.core import event
@@ -11,14 +15,16 @@ from numba.core.options import DefaultOptions
 
 log = logging.getLogger("asr_ctc")
 
+Function = TypeVar("Function", bound=Callable)
+
 CACHE_ERRORS = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)
 
 
 # Numba's own name for it, thus asked for; without it the functions are only slower.
-_NO_REFCOUNTS = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+_NO_REFCOUNTS: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
 
 
-def without_refcounts(function):
+def without_refcounts(function: Function) -> Function:
     """Decorator: compiles a part of a compiled function that only borrows its arrays.
 
     Numba counts the references to each array in a function's arguments, by atomic instructions:
@@ -34,16 +40,18 @@ class _Announcer(event.Listener):
     def __init__(self, message: str):
         self.message = message
 
-    def on_start(self, event):
+    def on_start(self, event: event.Event) -> None:
         if self.message:
             log.info(self.message)
         self.message = ""  # what the function calls is compiled within
 
-    def on_end(self, event):
+    def on_end(self, event: event.Event) -> None:
         pass
 
 
-def compiled(signature, what: str, uses: tuple = ()):
+def compiled(
+    signature: Any, what: str, uses: Sequence[ModuleType] = ()
+) -> Callable[[Function], Function]:
     """Decorator: compiles a function for one signature; it runs without the interpreter's lock.
 
     Numba keeps the machine code beside the module, or where that cannot be written in
@@ -54,12 +62,12 @@ def compiled(signature, what: str, uses: tuple = ()):
     in the line that says why the user waits.
     """
 
-    def decorate(function):
+    def decorate(function: Function) -> Function:
         # Numba looks at the function's own file only; what it keeps goes by the qualified name.
-        sources = b"".join(Path(module.__file__).read_bytes() for module in uses)
+        sources = b"".join(Path(inspect.getfile(module)).read_bytes() for module in uses)
         function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
 
-        def compile_it(note, **options):
+        def compile_it(note: str, **options: Any) -> Any:
             with event.install_listener("numba:compile", _Announcer(f"compiling {what}, {note}")):
                 return numba.njit([signature], nogil=True, **options)(function)
 

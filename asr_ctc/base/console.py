@@ -36,7 +36,7 @@ def configure_logging() -> None:
 
 
 class _BarAwareHandler(logging.Handler):
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         # Nobody may read standard error any more; the run goes on, and its log has it all.

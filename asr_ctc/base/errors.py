@@ -1,5 +1,7 @@
 """Errors that a person can cause and mend: the command line prints one line and exits with 2."""
 
+from pathlib import Path
+
 from asr_ctc.base.printable import one_line
 
 LONGEST = 4000  # characters
@@ -21,9 +23,9 @@ class UserError(Exception):
 class AudioError(UserError):
     """A file that cannot be used as audio; ``reason`` is the short cause, without the path."""
 
-    def __init__(self, path, reason: str):
+    def __init__(self, path: str | Path, reason: str):
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = str(path), reason
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self.path, self.reason)

@@ -16,6 +16,9 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from typing import Any, TextIO, TypeVar, cast
+
+Result = TypeVar("Result")
 
 # Controls but line feed and tab; separators of lines; overrides of direction; halves of characters.
 _UNSAFE = re.compile(
@@ -96,7 +99,7 @@ class SafeFormatter(logging.Formatter):
 class _Safe:
     """An argument of a log message, on one line when it is written."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any):
         self.value = value
 
     def __str__(self) -> str:
@@ -109,18 +112,18 @@ class _Safe:
 class _SafeOutput:
     """A text stream that writes what is ``printable``."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self.stream = stream
 
     def write(self, text: str) -> int:
         self.stream.write(printable(text))
         return len(text)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def with_safe_streams(main: Callable) -> Callable:
+def with_safe_streams(main: Callable[..., Result]) -> Callable[..., Result]:
     """Decorates the entry of a command line: what it prints is safe, and none is lost.
 
     Characters that the encoding of standard output lacks are written as in JSON. A stream that is
@@ -128,14 +131,14 @@ def with_safe_streams(main: Callable) -> Callable:
     """
 
     @functools.wraps(main)
-    def run(*args, **kwargs):
+    def run(*args: Any, **kwargs: Any) -> Result:
         for descriptor, name in (1, "stdout"), (2, "stderr"):
             if getattr(sys, name) is None:
                 setattr(sys, name, _nowhere(descriptor))
-        stdout = sys.stdout
+        stdout = cast(io.TextIOWrapper, sys.stdout)
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):  # a stand-in
             stdout.reconfigure(errors=ERRORS)
-        sys.stdout = _SafeOutput(stdout)
+        sys.stdout = cast(TextIO, _SafeOutput(stdout))
         try:
             return main(*args, **kwargs)
         finally:
@@ -155,8 +158,10 @@ def _nowhere(descriptor: int) -> io.TextIOBase:
 
 
 def _as_in_json(error: UnicodeError) -> tuple[str, int]:
-    lacking = error.object[error.start : error.end]
-    return json.dumps(lacking)[1:-1], error.end
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return json.dumps(missing)[1:-1], error.end
 
 
 ERRORS = "asr_ctc.as_in_json"

@@ -7,6 +7,7 @@ import argparse
 import os.path
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import (
@@ -42,7 +43,7 @@ class Command:
     max_words: int = 0
     details: str = ""
     examples: tuple[str, ...] = ()  # without the program's name
-    defaults: Mapping[str, object] = field(default_factory=dict)  # see make_config
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # see make_config
 
     @property
     def names(self) -> list[str]:
@@ -63,7 +64,7 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
@@ -144,7 +145,9 @@ def value_of(name: str) -> str:
     return choices or f.metadata["value"] or plain.get(plain_type(hint), "")
 
 
-def _add_flag(group, name: str, command: Command, hidden: bool = False) -> None:
+def _add_flag(
+    group: argparse._ActionsContainer, name: str, command: Command, hidden: bool = False
+) -> None:
     _, f, hint = settings()[name]
     text = argparse.SUPPRESS if hidden else help_of(name, command).replace("%", "%%")
     if hint is bool:
@@ -215,9 +218,9 @@ def make_completion_parser(
             if action.dest in table:
                 action.choices = table[action.dest][1].metadata["choices"]
             if "FILE" in str(action.metavar):
-                action.complete = file
+                action.complete = file  # type: ignore[attr-defined]  # shtab's
             elif action.metavar == "FOLDER":
-                action.complete = folder
+                action.complete = folder  # type: ignore[attr-defined]  # shtab's
     return parser
 
 
@@ -300,7 +303,10 @@ def _split_words(argv: list[str], commands: Mapping) -> tuple[list[str], list[st
     switches = {f"--{n}" for n, (_, _, hint) in table.items() if hint is bool}
     takes_one = {f"--{n}" for n in table} - takes_many - may_take_one - switches
     takes_one |= {"--config", "--print_completion"}
-    words, options, open_flag, n_taken = [], [], None, 0
+    words: list[str] = []
+    options: list[str] = []
+    open_flag: str | None = None
+    n_taken = 0
     for word in argv:
         ends_list = word in commands and not words
         if word.startswith("--") or word == "-h":

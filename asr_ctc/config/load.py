@@ -9,9 +9,10 @@ import importlib.resources
 import logging
 import types
 import typing
-from collections.abc import Collection
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import (
@@ -80,9 +81,10 @@ class Config:
         """
         return name in self.given
 
-    def replace(self, **values) -> "Config":
+    def replace(self, **values: Any) -> "Config":
         """A copy with other values of settings, by their names: ``config.replace(seed=1)``."""
-        table, changes = settings(), {}
+        table = settings()
+        changes: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             section, f, _ = table[name]
             changes.setdefault(section, {})[f.name] = value
@@ -90,7 +92,7 @@ class Config:
             self, **{name: replace(getattr(self, name), **of) for name, of in changes.items()}
         )
 
-    def sections(self) -> dict:
+    def sections(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_SECTIONS}
 
     def to_yaml(self) -> str:
@@ -110,41 +112,41 @@ class Config:
 
 
 @functools.cache
-def settings() -> dict[str, tuple]:
+def settings() -> dict[str, tuple[str, Field, Any]]:
     """{name: (section name, dataclass field, type)} of every setting, in order.
 
     Shared: not to be changed.
     """
     table = {}
-    for section in fields(Config):
-        if section.name in NOT_SECTIONS:
+    for section, section_class in typing.get_type_hints(Config).items():
+        if section in NOT_SECTIONS:
             continue
-        hints = typing.get_type_hints(section.type)
-        for f in fields(section.type):
-            table[name_of(f)] = (section.name, f, hints[f.name])
+        hints = typing.get_type_hints(section_class)
+        for f in fields(section_class):
+            table[name_of(f)] = (section, f, hints[f.name])
     return table
 
 
-def name_of(f) -> str:
+def name_of(f: Field) -> str:
     """The setting of a field; one that Python cannot name has an underscore after it there."""
     return f.name.rstrip("_")
 
 
-def default_of(f):
-    return f.default if f.default is not MISSING else f.default_factory()
+def default_of(f: Field) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
-def is_list(hint) -> bool:
+def is_list(hint: Any) -> bool:
     return typing.get_origin(hint) is list
 
 
-def plain_type(hint) -> type:
+def plain_type(hint: Any) -> type:
     """int, float, str or bool: what one value of the setting is, None and lists aside."""
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
     return kinds[0]
 
 
-def parse_value(name: str, raw, hint, bare: str | None = None):
+def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
     """Text (or a list of texts) to a value of the setting's type; UserError names the setting.
 
     Where the setting has a ``bare`` value, true means it and false None.
@@ -184,7 +186,7 @@ def recipes() -> dict[str, Path]:
     return {file.name: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def find_settings_file(path) -> Path:
+def find_settings_file(path: str | Path) -> Path:
     """The file as named; where there is none, the recipe NAME.yaml or configs/NAME.yaml."""
     file = Path(path)
     if file.exists() or file.parent not in (Path(), Path("configs")) or file.name not in recipes():
@@ -194,7 +196,7 @@ def find_settings_file(path) -> Path:
     return recipe
 
 
-def is_left_over(name: str, raw) -> bool:
+def is_left_over(name: str, raw: Any) -> bool:
     """Is it a removed setting, at the value that it has had unless somebody gave another?"""
     if name not in REMOVED:
         return False
@@ -205,7 +207,7 @@ def is_left_over(name: str, raw) -> bool:
         return False
 
 
-def read_yaml(path) -> dict:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a YAML file, {name: value}; UserError names what is wrong with it.
 
     ``path`` may name a recipe that comes with asr_ctc, as in ``find_settings_file``.
@@ -222,7 +224,7 @@ def read_yaml(path) -> dict:
     return parse_yaml(text, f"--config {file}")
 
 
-def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
+def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[str, Any]:
     """The settings in YAML, {name: value}; every value is read by its setting's type.
 
     The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
@@ -264,11 +266,11 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
 
 
 def make_config(
-    file_values: dict,
-    flag_values: dict,
+    file_values: dict[str, Any],
+    flag_values: dict[str, Any],
     *,
     names: Collection[str] | None = None,
-    defaults: dict | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
     """Defaults, then the file, then the flags; one UserError names every impossible value.
 
@@ -312,7 +314,7 @@ def _contradictions(config: Config) -> list[str]:
     return problems
 
 
-def _range_problems(name: str, value, bounds) -> list[str]:
+def _range_problems(name: str, value: Any, bounds: Mapping[str, Any]) -> list[str]:
     if value is None:
         return []
     if bounds["choices"]:
@@ -337,7 +339,7 @@ def _range_problems(name: str, value, bounds) -> list[str]:
     ]
 
 
-def _yaml_scalar(value) -> str:
+def _yaml_scalar(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -5,22 +5,24 @@ YAML file takes ``name: value``, and ``--help`` prints its help line. Which comm
 in commands/. Nothing here imports torch, so that ``--help`` answers at once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 def setting(
-    default,
-    help,
+    default: Any,
+    help: str,
     *,
-    help_of=None,
-    value=None,
-    choices=None,
-    bare=None,
-    at_least=None,
-    above=None,
-    at_most=None,
-    below=None,
-):
+    help_of: Mapping[str, str] | None = None,
+    value: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    bare: str | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
     """A dataclass field with what the command line and the checks need to know about it.
 
     ``help_of`` {command: help} is for a setting that means something else to some commands.

@@ -119,14 +119,14 @@ def bars(counts: dict[str, int], styles: dict[str, str], labels: dict[str, str])
     return svg(parts, "characters by count")
 
 
-def scatter(points: Sequence, limits: tuple[float | None, float | None]) -> str:
+def scatter(points: Sequence[tuple], limits: tuple[float | None, float | None]) -> str:
     """Characters per second against duration: the plausible band, dots; the odd clips are rings."""
     low, high = limits
     tallest = max([point[1] for point in points] + [1.2 * high if high else 1.0])
     x = x_axis(0, 1.03 * max([point[0] for point in points] + [1.0]))
     y = y_axis(0, 1.03 * tallest)
     parts = axes("seconds", "characters per second of sound", x, y)
-    if high:
+    if low is not None and high:
         hint = f"plausible: {low:.1f} to {high:.1f} characters per second"
         top = y(high)
         parts.insert(0, rectangle(LEFT, top, WIDTH - RIGHT - LEFT, y(low) - top, "band", hint))

@@ -1,6 +1,9 @@
 """Text in columns of a terminal."""
 
 import unicodedata
+from collections.abc import Iterable
+
+Row = tuple[str | None, str | None, int]  # reference and hypothesis word, columns of the wider
 
 
 def shortened(value: str, width: int = 20) -> str:
@@ -32,12 +35,14 @@ def spelled(text: str) -> str:
     return {"": "nothing", " ": "space"}.get(text, text)
 
 
-def word_under_word(pairs: list, width: int) -> list[str]:
+def word_under_word(pairs: Iterable[tuple[str | None, str | None]], width: int) -> list[str]:
     """Lines of at most ``width`` columns, if the words allow it: reference, hypothesis, marks.
 
     S substituted, D deleted, I inserted; the line of marks is left out where all is right.
     """
-    lines, rows, n_columns = [], [], 0
+    lines: list[str] = []
+    rows: list[Row] = []
+    n_columns = 0
     for reference, hypothesis in pairs:
         columns = max(width_of(reference or ""), width_of(hypothesis or ""))
         if rows and n_columns + columns > width - 4:
@@ -48,10 +53,12 @@ def word_under_word(pairs: list, width: int) -> list[str]:
     return lines + _three_lines(rows)
 
 
-def _three_lines(rows: list[tuple]) -> list[str]:
+def _three_lines(rows: list[Row]) -> list[str]:
     references = " ".join(padded(word or "", columns) for word, _, columns in rows)
     hypotheses = " ".join(padded(word or "", columns) for _, word, columns in rows)
-    marks = " ".join(edit_mark(*pair).ljust(columns) for *pair, columns in rows)
+    marks = " ".join(
+        edit_mark(reference, hypothesis).ljust(columns) for reference, hypothesis, columns in rows
+    )
     lines = [f"ref {references}", f"hyp {hypotheses}", f"    {marks}"]
     return [line.rstrip() for line in lines if line.strip()]
 

@@ -76,14 +76,14 @@ class CharMap:
     idx2char: tuple[str, ...] = field(init=False, repr=False, compare=False)
     char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         symbols = tuple(self.symbols)
         object.__setattr__(self, "symbols", symbols)
         if any(not isinstance(s, str) or len(s) != 1 or "\ud800" <= s < "\ue000" for s in symbols):
             raise ValueError("every symbol must be one character")
         if not symbols or symbols[0] != BLANK:
             raise ValueError(
-                f"the first symbol must be the blank {BLANK!r}, found {_told(symbols[:1])}"
+                f"the first symbol must be the blank {BLANK!r}, found {_abbreviated(symbols[:1])}"
             )
         if len(set(symbols)) != len(symbols):
             twice = [s for s, n in Counter(symbols).items() if n > 1]
@@ -91,26 +91,30 @@ class CharMap:
         for name in ("unknown", "soschar", "eoschar"):
             mark = getattr(self, name)
             if mark is not None and mark not in symbols[1:]:
-                raise ValueError(f"{name} {_told(mark)} is not one of the symbols after the blank")
+                raise ValueError(
+                    f"{name} {_abbreviated(mark)} is not one of the symbols after the blank"
+                )
         for name in ("lowercase", "fold"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(
-                    f"{name} must be true or false, found {_told(getattr(self, name))}"
+                    f"{name} must be true or false, found {_abbreviated(getattr(self, name))}"
                 )
         if self.case_folding not in CASE_FOLDINGS:
             raise ValueError(
                 f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found {_told(self.case_folding)}"
+                f"found {_abbreviated(self.case_folding)}"
             )
         if self.apostrophe is not None and self.apostrophe not in tuple(LIKE_APOSTROPHE):
-            forms, found = " ".join(LIKE_APOSTROPHE), _told(self.apostrophe)
-            raise ValueError(f"apostrophe must be one of {forms} or none, found {found}")
+            raise ValueError(
+                f"apostrophe must be one of {' '.join(LIKE_APOSTROPHE)} or none, "
+                f"found {_abbreviated(self.apostrophe)}"
+            )
         object.__setattr__(self, "idx2char", symbols)
         object.__setattr__(
             self, "char2idx", MappingProxyType({s: i for i, s in enumerate(symbols)})
         )
 
-    def __reduce__(self):  # mapping proxies do not pickle, and they are derived
+    def __reduce__(self) -> tuple:  # mapping proxies do not pickle, and they are derived
         return CharMap.from_dict, (self.to_dict(),)
 
     @classmethod
@@ -130,7 +134,7 @@ class CharMap:
     @classmethod
     def from_transcripts(
         cls, sentences: Iterable[str], min_count: int = 1, case_folding: str = "default"
-    ):
+    ) -> "tuple[CharMap, dict[str, int]]":
         """(map, {rare character: count}) for the characters of a training split, in any script.
 
         NFC, lower case, accents kept; of the characters that look like an apostrophe the most
@@ -143,7 +147,7 @@ class CharMap:
     @classmethod
     def from_counts(
         cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
-    ):
+    ) -> "tuple[CharMap, dict[str, int]]":
         """As ``from_transcripts``, from what ``count_characters`` counted in them."""
         counts, apostrophe = Counter(counts), "'"
         if forms := [c for c in LIKE_APOSTROPHE if counts[c]]:
@@ -266,7 +270,7 @@ class CharMap:
 
     @cached_property
     def _apostrophes(self) -> dict[int, str]:
-        if self.apostrophe not in self.char2idx:
+        if self.apostrophe is None or self.apostrophe not in self.char2idx:
             return {}
         others = [c for c in LIKE_APOSTROPHE if c not in self.char2idx]
         return str.maketrans(dict.fromkeys(others, self.apostrophe))
@@ -298,7 +302,8 @@ def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
 
 def count_characters(sentences: Iterable[str], case_folding: str = "default") -> Counter[str]:
     """How often each character is in the sentences, lower-cased, all white space as a space."""
-    sentences, counts = iter(sentences), Counter()
+    sentences = iter(sentences)
+    counts: Counter[str] = Counter()
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
         text = lower_case(BETWEEN.join(piece), case_folding)
         n_seen = np.bincount(code_points(text))
@@ -318,7 +323,7 @@ def present_in(codes: np.ndarray) -> list[str]:
     return [chr(code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
 
 
-def _told(value) -> str:
+def _abbreviated(value: object) -> str:
     """A value as a message can hold it, however large."""
     return reprlib.repr(value)
 

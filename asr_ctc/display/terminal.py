@@ -15,7 +15,7 @@ def padded(text: str, columns: int) -> str:
 
 
 def width_of(text: str) -> int:
-    """Columns that a text takes on a terminal: wide characters two, combining marks none."""
+    """Terminal columns of a text: wide characters take two, combining marks none."""
     return sum(
         0
         if unicodedata.category(character) in ("Mn", "Me", "Cf")
@@ -31,14 +31,15 @@ def several(n: int, what: str) -> str:
 
 
 def spelled(text: str) -> str:
-    """What a character is written as: 'nothing' and 'space' in words."""
+    """A character as displayed: the empty text is 'nothing', a space is 'space'."""
     return {"": "nothing", " ": "space"}.get(text, text)
 
 
 def word_under_word(pairs: Iterable[tuple[str | None, str | None]], width: int) -> list[str]:
-    """Lines of at most ``width`` columns, if the words allow it: reference, hypothesis, marks.
+    """Groups of lines (reference, hypothesis, marks) that align the words of each pair.
 
-    S substituted, D deleted, I inserted; the line of marks is left out where all is right.
+    A line has at most ``width`` columns, unless a single word is longer. Marks are those of
+    ``edit_mark``; a group without errors has no line of marks.
     """
     lines: list[str] = []
     rows: list[Row] = []
@@ -64,7 +65,7 @@ def _three_lines(rows: list[Row]) -> list[str]:
 
 
 def edit_mark(reference: str | None, hypothesis: str | None) -> str:
-    """S substituted, D deleted, I inserted, nothing for what is right."""
+    """'S' for a substitution, 'D' for a deletion, 'I' for an insertion, '' for equal words."""
     if reference == hypothesis:
         return ""
     return "I" if reference is None else "D" if hypothesis is None else "S"

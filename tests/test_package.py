@@ -116,7 +116,7 @@ def test_the_installed_command_finds_its_recipes(installed, tmp_path, named):
     )
     assert asked.returncode == 2
     recipe = Path("recipes", "digits.yaml")
-    assert f"--config {named}: the recipe that comes with asr_ctc, " in asked.stderr
+    assert f"--config {named}: using the recipe shipped with asr_ctc, " in asked.stderr
     assert str(recipe) in asked.stderr and "error: " in asked.stderr.splitlines()[-1]
     assert "--config" not in asked.stderr.splitlines()[-1]  # it is the corpus that is missing
 
@@ -125,4 +125,4 @@ def test_the_installed_command_finds_its_recipes(installed, tmp_path, named):
 def test_the_installed_command_lists_its_recipes(installed, tmp_path):
     asked = ask(installed / "asr-ctc", "train", "--config", "digit.yaml", cwd=tmp_path)
     assert asked.returncode == 2
-    assert asked.stderr.endswith(f"recipes that come with asr_ctc: {', '.join(RECIPES)}\n")
+    assert asked.stderr.endswith(f"recipes shipped with asr_ctc: {', '.join(RECIPES)}\n")

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import math
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def limit_band(samples: np.ndarray, rate: int, low_hz: float, high_hz: float) ->
     half = round(BAND_FILTER_S * rate / 2)
     time = np.arange(-half, half + 1) / rate
 
-    def low_pass(cutoff_hz):
+    def low_pass(cutoff_hz: float) -> np.ndarray:
         return 2 * cutoff_hz / rate * np.sinc(2 * cutoff_hz * time)
 
     taps = low_pass(min(high_hz, rate / 2)) - low_pass(low_hz)
@@ -115,18 +115,23 @@ class Sounds:
         """Reads the headers of all files; UserError when none is audio."""
         if not Path(folder).is_dir():
             raise UserError(f"no such folder: {folder}")
-        found, others = {}, []
+        durations_s: dict[Path, float] = {}
+        unreadable: list[str] = []
         for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
             try:
-                found[path] = audio.duration_s(path)
+                durations_s[path] = audio.duration_s(path)
             except AudioError:
-                others.append(path.name)
-        if not found:
+                unreadable.append(path.name)
+        if not durations_s:
             raise UserError(f"no audio files below {folder}")
-        passed_over = f"; {len(others)} files are not audio, as {others[0]}" if others else ""
-        hours = sum(found.values()) / 3600
-        log.info("%s: %d audio files, %.2f h%s", folder, len(found), hours, passed_over)
-        return cls(tuple(found), tuple(found.values()))
+        others = (
+            f"; {len(unreadable)} files are not audio, such as {unreadable[0]}"
+            if unreadable
+            else ""
+        )
+        hours = sum(durations_s.values()) / 3600
+        log.info("%s: %d audio files, %.2f h%s", folder, len(durations_s), hours, others)
+        return cls(tuple(durations_s), tuple(durations_s.values()))
 
     def excerpt(self, n_samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
         """``n_samples`` from a random place in a random file, repeated where it is too short."""
@@ -144,7 +149,7 @@ class Sounds:
 
 
 @contextlib.contextmanager
-def _blamed_on(path: Path):
+def _blamed_on(path: Path) -> Iterator[None]:
     """Names the sound in the reason: the clip it was meant for is left out, and is sound itself."""
     try:
         yield
@@ -156,7 +161,7 @@ def _blamed_on(path: Path):
 class Speed:
     factors: tuple[float, ...]
 
-    def __call__(self, samples, rate, random):
+    def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         return change_speed(samples, self.factors[int(random.integers(len(self.factors)))])
 
 
@@ -165,7 +170,7 @@ class Gain:
     low_db: float
     high_db: float
 
-    def __call__(self, samples, rate, random):
+    def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         return change_level(samples, random.uniform(self.low_db, self.high_db))
 
 
@@ -175,7 +180,7 @@ class Noise:
     low_db: float
     high_db: float
 
-    def __call__(self, samples, rate, random):
+    def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         noise = self.sounds.excerpt(len(samples), rate, random)
         return add_noise(samples, noise, random.uniform(self.low_db, self.high_db))
 
@@ -185,7 +190,7 @@ class Band:
     low_hz: float
     high_hz: float
 
-    def __call__(self, samples, rate, random):
+    def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         return limit_band(samples, rate, self.low_hz, self.high_hz)
 
 
@@ -193,7 +198,7 @@ class Band:
 class Reverb:
     responses: Sounds
 
-    def __call__(self, samples, rate, random):
+    def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         return reverberate(samples, self.responses.first_channel(rate, random))
 
 

@@ -15,8 +15,8 @@ import itertools
 import mmap
 import re
 import struct
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple
 
 from asr_ctc.audio import mp3
 
@@ -45,7 +45,7 @@ class Layout(NamedTuple):
     holds. problem: why it must not be read. note: what a listener should know.
     """
 
-    links: list[list[Part]] | None = None
+    links: Sequence[Sequence[Part]] | None = None
     announced_share: float = 1.0
     problem: str = ""
     note: str = ""
@@ -75,7 +75,7 @@ def layout(file: BinaryIO, size: int, thorough: bool = True) -> Layout:
 # --- mp3, FLAC, Ogg ------------------------------------------------------------------------------
 
 
-def _mp3(data) -> Layout:
+def _mp3(data: mp3.FileBytes) -> Layout:
     found = mp3.read(data)
     if found is None or not found.runs:
         return Layout()
@@ -87,6 +87,7 @@ def _mp3(data) -> Layout:
             f"{more_s:.2f} s more; split it, or join the recordings as flac or wav"
         )
     begin, end = found.runs[0][0], found.runs[-1][1]
+    links: list[list[Part]] | None
     note = ""
     if mp3.is_cut(data, end, found.rate):
         note = "its last frame is incomplete: it may have been cut short"
@@ -101,7 +102,7 @@ def _mp3(data) -> Layout:
     return Layout(links, note=note)
 
 
-def _flac(data, begin: int, thorough: bool) -> Layout:
+def _flac(data: mp3.FileBytes, begin: int, thorough: bool) -> Layout:
     following = _FLAC_START.search(data, begin + 4) if thorough else None
     if following:
         return _several("FLAC", following.start())
@@ -117,7 +118,7 @@ def _flac(data, begin: int, thorough: bool) -> Layout:
     return Layout([[(0, begin + 21), length, (begin + 26, len(data))]])
 
 
-def _flac_samples(data, begin: int) -> int:
+def _flac_samples(data: mp3.FileBytes, begin: int) -> int:
     """Samples up to the end of the last frame, by its header; 0 when there is none."""
     largest = struct.unpack(">H", data[begin + 10 : begin + 12])[0]
     sound = _flac_frames(data, begin)
@@ -131,7 +132,7 @@ def _flac_samples(data, begin: int) -> int:
     return 0
 
 
-def _flac_frames(data, begin: int) -> int:
+def _flac_frames(data: mp3.FileBytes, begin: int) -> int:
     """Where the frames begin, after the blocks of metadata."""
     place, is_last = begin + 4, False
     while not is_last and place + 4 <= len(data):
@@ -175,7 +176,7 @@ def _crc8(data: bytes) -> int:
     return crc
 
 
-def _ogg(data) -> Layout:
+def _ogg(data: mp3.FileBytes) -> Layout:
     """Links of a chained stream; cut when a page is not whole."""
     begins, place, in_headers, is_ended, is_whole = [], 0, False, False, True
     while (place := data.find(b"OggS", place)) >= 0:
@@ -284,7 +285,8 @@ def _chunked(file: BinaryIO, size: int, start: bytes, thorough: bool) -> Layout:
     if n_said > n_there:
         length = struct.pack(form, n_there + overhead)
         after = size_at + len(length)
-        links = [[(0, size_at), length, (after, size)]] if kind == "CAF" else None
+        parts: list[Part] = [(0, size_at), length, (after, size)]
+        links = [parts] if kind == "CAF" else None
         return Layout(links, announced_share=n_said / n_there)
     end = chunk.begin + announced - rules.n_inclusive
     for place in {end, -(-end // rules.multiple) * rules.multiple}:
@@ -354,7 +356,7 @@ def _read_at(file: BinaryIO, place: int, n_bytes: int) -> bytes:
 class JoinedParts(io.RawIOBase):
     """The parts of a file, one after the other, as a file of its own."""
 
-    def __init__(self, file: BinaryIO, parts: list[Part]):
+    def __init__(self, file: BinaryIO, parts: Sequence[Part]):
         self.file, self.parts, self.place = file, parts, 0
         sizes = [len(p) if isinstance(p, bytes) else p[1] - p[0] for p in parts]
         self.ends = list(itertools.accumulate(sizes))
@@ -373,7 +375,7 @@ class JoinedParts(io.RawIOBase):
         self.place = max(0, base + offset)
         return self.place
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         n_read = 0
         while n_read < len(buffer) and self.place < self.ends[-1]:
             i = bisect.bisect_right(self.ends, self.place)

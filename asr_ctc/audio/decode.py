@@ -4,9 +4,9 @@ import contextlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import soundfile
@@ -25,9 +25,14 @@ MP3_FRAME = 1152  # samples: the grain of an mp3's length
 LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
 BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
 
+Decoder: TypeAlias = "SndfileDecoder | pyav.PyAVDecoder"
+
 
 def load(
-    path, rate: int = RATE_HZ, expected_s: float | None = None, channel: int | None = None
+    path: str | Path,
+    rate: int = RATE_HZ,
+    expected_s: float | None = None,
+    channel: int | None = None,
 ) -> np.ndarray:
     """The samples (S,) of a file: float32, mono, at ``rate`` Hz.
 
@@ -53,7 +58,7 @@ def load(
 
 
 def blocks(
-    path, rate: int = RATE_HZ, block_s: float = 30.0, notes: list[str] | None = None
+    path: str | Path, rate: int = RATE_HZ, block_s: float = 30.0, notes: list[str] | None = None
 ) -> Iterator[np.ndarray]:
     """The samples that ``load`` gives, in consecutive blocks of about ``block_s`` seconds.
 
@@ -80,7 +85,7 @@ def blocks(
         _check_length(path, n_read if n_resampled else 0, decoder)
 
 
-def _choose_mixdown(path) -> Mixdown:
+def _choose_mixdown(path: str | Path) -> Mixdown:
     """The mixdown of a whole file, which is read only where there is something to choose."""
     with _opened(path) as decoder:
         choice = MixdownChoice(decoder.channels)
@@ -116,7 +121,7 @@ def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
+def load_part(path: str | Path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
     """As ``load``, of the ``length_s`` seconds from ``start_s`` on, or of what there is of them.
 
     Decodes no more than that. AudioError as ``load``, but for a truncated file.
@@ -132,7 +137,7 @@ def load_part(path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.
     return _resampled(path, choice.mixdown()(samples), decoder.rate, rate)
 
 
-def duration_s(path) -> float:
+def duration_s(path: str | Path) -> float:
     """Length of a file in seconds, as its header or the headers of its frames say.
 
     Raises AudioError like ``load``. What announces no length anywhere is decoded to count it.
@@ -155,7 +160,7 @@ def is_silent(samples: np.ndarray) -> bool:
     return peak_dbfs(samples) < SILENCE_DBFS
 
 
-def _read_blocks(path, decoder, n_samples: int) -> Iterator[np.ndarray]:
+def _read_blocks(path: str | Path, decoder: Decoder, n_samples: int) -> Iterator[np.ndarray]:
     """Samples (n, channels) in blocks to the end; AudioError if they are no sound."""
     while True:
         with _decoding(path):
@@ -167,14 +172,14 @@ def _read_blocks(path, decoder, n_samples: int) -> Iterator[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _decoding(path):
+def _decoding(path: str | Path) -> Iterator[None]:
     try:
         yield
     except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
         raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
 
 
-def _refuse_no_sound(path, samples: np.ndarray) -> None:
+def _refuse_no_sound(path: str | Path, samples: np.ndarray) -> None:
     low, high = float(samples.min()), float(samples.max())  # NaN if any sample is
     if not (np.isfinite(low) and np.isfinite(high)):
         raise AudioError(path, "holds NaN or infinite samples")
@@ -182,7 +187,9 @@ def _refuse_no_sound(path, samples: np.ndarray) -> None:
         raise AudioError(path, "holds samples of absurd size")
 
 
-def _check_length(path, n_samples: int, decoder, expected_s: float | None = None) -> None:
+def _check_length(
+    path: str | Path, n_samples: int, decoder: Decoder, expected_s: float | None = None
+) -> None:
     """AudioError for a file without samples, and for one with fewer than are announced."""
     if n_samples == 0:
         raise AudioError(path, "holds no samples")
@@ -197,7 +204,7 @@ def _check_length(path, n_samples: int, decoder, expected_s: float | None = None
         )
 
 
-def _resampled(path, mono: np.ndarray, native_rate: int, rate: int) -> np.ndarray:
+def _resampled(path: str | Path, mono: np.ndarray, native_rate: int, rate: int) -> np.ndarray:
     if native_rate != rate:
         mono = soxr.resample(mono, native_rate, rate)
         if len(mono) == 0:
@@ -206,7 +213,7 @@ def _resampled(path, mono: np.ndarray, native_rate: int, rate: int) -> np.ndarra
 
 
 @contextlib.contextmanager
-def _opened(path, thorough: bool = True):
+def _opened(path: str | Path, thorough: bool = True) -> Iterator[Decoder]:
     """The decoder of a file; ``thorough`` as for containers.layout."""
     path = Path(path)
     try:
@@ -232,7 +239,7 @@ def _opened(path, thorough: bool = True):
 
 
 @contextlib.contextmanager
-def _decoder(path: Path, file: BinaryIO, size: int, thorough: bool):
+def _decoder(path: Path, file: BinaryIO, size: int, thorough: bool) -> Iterator[Decoder]:
     start = file.read(16)
     kind = pyav.kind(start, path)
     if not kind or not pyav.kind(start, Path()):
@@ -240,16 +247,16 @@ def _decoder(path: Path, file: BinaryIO, size: int, thorough: bool):
         if layout.problem:
             raise AudioError(path, layout.problem)
         try:
-            decoder = SndfileDecoder(path, file, layout)
+            sndfile = SndfileDecoder(path, file, layout)
         except (soundfile.SoundFileError, ValueError):
             if not kind:
                 raise AudioError(path, "is not audio that can be decoded") from None
         else:
-            with contextlib.closing(decoder):
-                yield decoder
+            with contextlib.closing(sndfile):
+                yield sndfile
             return
-    with pyav.opened(path, file, kind) as decoder:
-        yield decoder
+    with pyav.opened(path, file, kind) as other:
+        yield other
 
 
 class SndfileDecoder:
@@ -260,9 +267,11 @@ class SndfileDecoder:
     """
 
     slack = 0.0
+    current: soundfile.SoundFile
 
     def __init__(self, path: Path, file: BinaryIO, layout: containers.Layout):
-        self.file, self.links, self.note = file, layout.links or [None], layout.note
+        self.file, self.note = file, layout.note
+        self.links: Sequence[Sequence[containers.Part] | None] = layout.links or [None]
         self.sizes: list[int] = []
         kinds = set()
         for link in range(len(self.links)):

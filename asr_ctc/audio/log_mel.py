@@ -2,13 +2,17 @@
 them with fixed settings."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 POWER_FLOOR = 1e-10  # -100 dB
 MEL_HZ, MEL_STEP = 700.0, 2595.0  # of the mel scale below
+
+Lengths = TypeVar("Lengths", int, np.ndarray, torch.Tensor)
 
 
 def mel_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
@@ -31,7 +35,9 @@ def mel_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
     return torch.minimum(rising, falling).clamp(min=0.0)
 
 
-def log_mel(waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor):
+def log_mel(
+    waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor
+) -> torch.Tensor:
     """Mel power spectrograms in dB, (B, T, F) of waveforms (B, S), with T = S // hop + 1.
 
     ``window`` (n_fft,) weighs each frame; frames are centred, the ends reflected. ``filters`` is
@@ -66,7 +72,7 @@ def spec_augment(
     masked = features.clone()
     n_frames, n_bins = features.shape
 
-    def spans(count: int, widest: int, size: int):
+    def spans(count: int, widest: int, size: int) -> Iterator[slice]:
         for _ in range(count):
             width = _uniform(min(widest, size), generator)
             start = _uniform(size - width, generator)
@@ -97,11 +103,11 @@ def time_warp(
     places = np.interp(np.arange(last + 1), [0, moved, last], [0, frame, last])
     before = np.minimum(places.astype(np.int64), last - 1)
     weight = torch.from_numpy((places - before).astype(np.float32))[:, None]
-    before = torch.from_numpy(before)
-    return torch.lerp(features[before], features[before + 1], weight)
+    index = torch.from_numpy(before)
+    return torch.lerp(features[index], features[index + 1], weight)
 
 
-def _uniform(highest: int, generator) -> int:
+def _uniform(highest: int, generator: torch.Generator | None) -> int:
     """A whole number in 0..highest, both included."""
     return int(torch.randint(0, highest + 1, (), generator=generator))
 
@@ -119,7 +125,7 @@ class FeatureSettings:
     win_step: float
     nmels: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("rate", "nmels"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
@@ -141,7 +147,7 @@ class FeatureSettings:
         """Samples from one window to the next."""
         return round(self.win_step * self.rate)
 
-    def n_frames(self, n_samples):
+    def n_frames(self, n_samples: Lengths) -> Lengths:
         """Frames T of a waveform of S samples (an int, or an array or tensor of them)."""
         return n_samples // self.hop + 1
 
@@ -171,7 +177,7 @@ class SpecAugment:
     max_time_s: float = 0.1
     max_warp_s: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("n_freq_masks", "n_time_masks", "max_time_s", "max_warp_s"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be at least 0, found {getattr(self, name)!r}")
@@ -224,11 +230,16 @@ class WaveformProcessor:
         """Samples of the shortest waveform that can be analysed: one window."""
         return self.n_fft
 
-    def get_spectro_length(self, n_samples):
+    def get_spectro_length(self, n_samples: Lengths) -> Lengths:
         """Frames T of a waveform of S samples (an int, or a tensor of them)."""
         return self.settings.n_frames(n_samples)
 
-    def __call__(self, waveforms: torch.Tensor, lengths=None, generator=None) -> torch.Tensor:
+    def __call__(
+        self,
+        waveforms: torch.Tensor,
+        lengths: Sequence[int] | torch.Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> torch.Tensor:
         """Spectrograms (T, B, F) of waveforms (S, B).
 
         With ``lengths`` (B,) in samples, each clip's frames equal those of the clip alone, whatever
@@ -248,7 +259,9 @@ class WaveformProcessor:
         clips = [self.clip(waveforms[:n, b], generator) for b, n in enumerate(lengths)]
         return torch.nn.utils.rnn.pad_sequence(clips)
 
-    def clip(self, waveform: torch.Tensor, generator=None) -> torch.Tensor:
+    def clip(
+        self, waveform: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         """The spectrogram (T, F) of one waveform (S,), normalised, and masked when augmenting."""
         return self.finish(self.decibels(waveform), generator)
 
@@ -256,7 +269,9 @@ class WaveformProcessor:
         """The first half of ``clip``: the spectrogram (T, F) in dB of one waveform (S,)."""
         return log_mel(waveform[None], self.window, self.hop, self.filters)[0]
 
-    def finish(self, features: torch.Tensor, generator=None) -> torch.Tensor:
+    def finish(
+        self, features: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         """The second half of ``clip``: decibels (T, F) normalised, and masked when augmenting."""
         fill = 0.0
         if self.normalization is not None:

@@ -41,7 +41,7 @@ class MixdownChoice:
     products: np.ndarray = field(init=False)
     peak: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.products = np.zeros((self.n_channels, self.n_channels))
 
     def add(self, samples: np.ndarray) -> None:

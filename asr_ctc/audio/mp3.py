@@ -5,6 +5,7 @@ the length from the bit rate of the first frames, which is wrong for a variable 
 concatenated files they return the first only, without warning. Here the frames are counted.
 """
 
+import mmap
 import re
 import struct
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ ID3_BYTES = 10  # the header of an ID3v2 tag
 ID3V1_BYTES = 128  # at the end of the file
 _START = re.compile(rb"\xff[\xe2-\xff]|ID3")  # of a frame, or of a tag
 TAGS = b"Xing", b"Info", b"VBRI"  # of the length
+
+FileBytes = bytes | mmap.mmap
 
 
 class Frame(NamedTuple):
@@ -66,12 +69,12 @@ def _frame_table() -> dict[bytes, Frame]:
 _FRAMES = _frame_table()
 
 
-def frames(data) -> Iterator[Frame]:
+def frames(data: FileBytes) -> Iterator[Frame]:
     """All whole frames in order; what is none, such as a tag, is passed over."""
     return (frame for _, frame in placed_frames(data))
 
 
-def placed_frames(data, place: int = 0) -> Iterator[tuple[int, Frame]]:
+def placed_frames(data: FileBytes, place: int = 0) -> Iterator[tuple[int, Frame]]:
     """(the byte where it begins, frame) of all whole frames in order, from byte ``place`` on."""
     in_step = False
     while True:
@@ -90,14 +93,14 @@ def placed_frames(data, place: int = 0) -> Iterator[tuple[int, Frame]]:
         if frame and not in_step:
             following = _FRAMES.get(data[after : after + 3])
             in_step = after == len(data) or bool(following and following.rate == frame.rate)
-        if in_step and after <= len(data):
+        if frame and in_step and after <= len(data):
             yield place, frame
             place = after
         else:
             place, in_step = place + 1, False
 
 
-def read(data) -> Mp3 | None:
+def read(data: FileBytes) -> Mp3 | None:
     """What the bytes of a file hold; None when there is no Layer III frame of known bit rate.
 
     Where the length tag announces as many bytes as there are, its number of frames is taken.
@@ -118,7 +121,8 @@ def read(data) -> Mp3 | None:
         runs, n_samples = [(begin, begin + n_equal * first.n_bytes)], n_equal * first.n_samples
         return Mp3(first.rate, runs, n_samples, None, (begin, begin), True, None)
 
-    is_mono, runs, kbits = _is_mono(data, begin), [], set()
+    is_mono = _is_mono(data, begin)
+    runs, kbits = [], set()
     n_samples, first_samples = 0, None
     for place, frame in placed_frames(data, sound):
         if first_samples is None:
@@ -136,7 +140,7 @@ def read(data) -> Mp3 | None:
     )
 
 
-def _n_equal_frames(data, begin: int, frame: Frame) -> int:
+def _n_equal_frames(data: FileBytes, begin: int, frame: Frame) -> int:
     """How many frames there are, if from ``begin`` to the end all have one size; else 0."""
     n_bytes, header = frame.n_bytes, data[begin : begin + 3]
     count, rest = divmod(_end_of_sound(data) - begin, n_bytes)
@@ -146,18 +150,18 @@ def _n_equal_frames(data, begin: int, frame: Frame) -> int:
     return count if len({byte >> 6 == MONO for byte in columns[3]}) == 1 else 0
 
 
-def id3_end(data) -> int:
+def id3_end(data: FileBytes) -> int:
     """Where the ID3v2 tag that a file begins with ends; 0 without one."""
     return _id3_bytes(data[:ID3_BYTES]) if data[:3] == b"ID3" else 0
 
 
-def is_cut(data, end: int, rate: int) -> bool:
+def is_cut(data: FileBytes, end: int, rate: int) -> bool:
     """Whether the file ends within a frame that begins at ``end``."""
     frame = _FRAMES.get(data[end : end + 3])
     return frame is not None and frame.rate == rate and end + frame.n_bytes > len(data)
 
 
-def length_tag(data, place: int, n_samples: int) -> bytes:
+def length_tag(data: FileBytes, place: int, n_samples: int) -> bytes:
     """A frame with the tag that says how many samples there are, like the frame at ``place``."""
     header = bytearray(data[place : place + 4])
     header[1] |= 1  # no checksum
@@ -167,7 +171,7 @@ def length_tag(data, place: int, n_samples: int) -> bytes:
     return (bytes(header) + bytes(_side_bytes(header)) + tag).ljust(frame.n_bytes, b"\0")
 
 
-def _length_tag(data, place: int) -> tuple[bool, int, int]:
+def _length_tag(data: FileBytes, place: int) -> tuple[bool, int, int]:
     """(is it one, frames that it announces, bytes, the tag's own among them) of a frame.
 
     0 for what the tag does not say.
@@ -188,17 +192,17 @@ def _length_tag(data, place: int) -> tuple[bool, int, int]:
     return False, 0, 0
 
 
-def _side_bytes(header) -> int:
+def _side_bytes(header: bytes | bytearray) -> int:
     """Length of the side information after a frame's header, where the length tag begins."""
     is_mpeg1, is_mono = header[1] >> 3 & 3 == MPEG1, header[3] >> 6 == MONO
     return (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
 
 
-def _is_mono(data, place: int) -> bool:
+def _is_mono(data: FileBytes, place: int) -> bool:
     return data[place + 3] >> 6 == MONO
 
 
-def _end_of_sound(data) -> int:
+def _end_of_sound(data: FileBytes) -> int:
     """Where the frames end, when nothing but an ID3v1 tag can follow them."""
     end = len(data)
     begin = max(0, end - ID3V1_BYTES)

@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class PyAVDecoder:
 
     subtype, note, is_float, slack = "", "", False, 0.02
 
-    def __init__(self, path: Path, container):
+    def __init__(self, path: Path, container: Any):
         from av import AudioResampler
 
         self.path, self.container = path, container
@@ -88,7 +88,7 @@ class PyAVDecoder:
             self._blocks(stream, resampler),
         )
 
-    def _blocks(self, stream, resampler) -> Iterator[np.ndarray]:
+    def _blocks(self, stream: Any, resampler: Any) -> Iterator[np.ndarray]:
         for frame in self.container.decode(stream):
             yield from (out.to_ndarray().T for out in resampler.resample(frame))
         yield from (out.to_ndarray().T for out in resampler.resample(None))

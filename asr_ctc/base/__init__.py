@@ -1,13 +1,13 @@
-"""What every other package may use.
+"""Helpers that every other package may use.
 
 errors.py      UserError and AudioError: what a user can cause, in one line
 version.py     the version of asr_ctc
-files.py       files written whole or not at all; locks
-progress.py    the bar of long work
-compiled.py    numba functions whose machine code is kept, and renewed when their source changes
-console.py     standard error and the log of a command line
+files.py       atomic writes; locks
+progress.py    the progress bar
+compiled.py    numba functions, cached on disk and recompiled when their source changes
+console.py     standard error and logging of the command line
 processors.py  the processor cores that this process may use
 report.py      results as dataclasses that become JSON
-quiet.py       what decoders write to standard error, hidden when a command asks
+quiet.py       hides decoders' own messages on standard error
 printable.py   text that is safe to print
 """

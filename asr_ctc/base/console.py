@@ -1,4 +1,4 @@
-"""Standard error and the log of a command line."""
+"""Standard error and logging of the command line."""
 
 import contextlib
 import logging
@@ -12,9 +12,9 @@ from asr_ctc.base.quiet import hide_decoder_messages
 def separate_standard_error() -> None:
     """Gives sys.stderr a file descriptor of its own, and hides what decoders write to descriptor 2.
 
-    What bars and messages say meanwhile is seen all the same.
+    Progress bars and messages stay visible.
     """
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, or a stand-in
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # no stream, or a stand-in
         if sys.stderr.fileno() == 2:
             own = os.dup(2)
             encoding = sys.stderr.encoding
@@ -23,11 +23,11 @@ def separate_standard_error() -> None:
 
 
 def configure_logging() -> None:
-    """Log lines go to standard error, above a progress bar when there is one; results to output."""
+    """Sends log lines to standard error, above any progress bar; standard output is for results."""
     log = logging.getLogger("asr_ctc")
     log.setLevel(logging.INFO)
     log.propagate = False
-    logging.raiseExceptions = False  # a log on a full disk is no reason for a traceback
+    logging.raiseExceptions = False  # no traceback if the disk of the log is full
     for handler in list(log.handlers):
         log.removeHandler(handler)
     handler = _BarAwareHandler()
@@ -36,9 +36,9 @@ def configure_logging() -> None:
 
 
 class _BarAwareHandler(logging.Handler):
-    def emit(self, record):
+    def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        # Nobody may read standard error any more; the run goes on, and its log has it all.
+        # Standard error may be closed; the run goes on, and its log file has every line.
         with contextlib.suppress(OSError):
             tqdm.write(self.format(record), file=sys.stderr)

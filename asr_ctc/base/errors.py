@@ -1,29 +1,31 @@
-"""Errors that a person can cause and mend: the command line prints one line and exits with 2."""
+"""Errors that a user can cause and fix: the command line prints one line and exits with 2."""
+
+from pathlib import Path
 
 from asr_ctc.base.printable import one_line
 
-LONGEST = 4000  # characters
+MAX_CHARACTERS = 4000
 
 
 class UserError(Exception):
-    """Something the user gave is wrong; the message says what, where, and what to do about it.
+    """An error in the user's input; the message says what is wrong, where, and what to do about it.
 
-    As text it is one line that can be read, whatever the names in it hold and however long.
+    Its text is one printable line of bounded length, whatever names it quotes.
     """
 
     def __str__(self) -> str:
         text = one_line(super().__str__())
-        if len(text) <= LONGEST:
+        if len(text) <= MAX_CHARACTERS:
             return text
-        return f"{text[: LONGEST // 2]} … {text[-LONGEST // 2 :]}"
+        return f"{text[: MAX_CHARACTERS // 2]} … {text[-MAX_CHARACTERS // 2 :]}"
 
 
 class AudioError(UserError):
-    """A file that cannot be used as audio; ``reason`` is the short cause, without the path."""
+    """A file that cannot be used as audio; ``reason`` is the cause without the path."""
 
-    def __init__(self, path, reason: str):
+    def __init__(self, path: str | Path, reason: str):
         super().__init__(f"{path}: {reason}")
         self.path, self.reason = str(path), reason
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple:
         return type(self), (self.path, self.reason)

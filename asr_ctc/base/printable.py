@@ -1,7 +1,7 @@
-"""Text that is safe to print, whoever wrote it, and streams that print any text.
+"""Text made safe to print, whoever wrote it, and streams that can print any text.
 
-A transcript, a name or a model file may hold what a terminal obeys (escape sequences, bells), what
-reorders a line, or what an encoding lacks.
+A transcript, a name or a model file may contain characters that control a terminal (escape
+sequences, bells), reorder a line, or do not exist in the stream's encoding.
 """
 
 import codecs
@@ -16,22 +16,25 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from typing import Any, TextIO, TypeVar, cast
 
-# Controls but line feed and tab; separators of lines; overrides of direction; halves of characters.
+Result = TypeVar("Result")
+
+# Controls except line feed and tab; line separators; direction overrides; lone surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-_UNSEEN = re.compile(
+_INVISIBLE = re.compile(
     "[\xad\u061c\u180e\u200b\u200e\u200f\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]"
 )
-_JOINS_UNSEEN = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_INVISIBLE_MARKS = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"  # fillers of Hangul
+_BLANK_LETTERS = "\u115f\u1160\u3164\uffa0"  # Hangul fillers
 
 
 def printable(text: str) -> str:
-    r"""``text`` with what a terminal would obey written as \x1b, or \u009b as in JSON.
+    r"""``text`` with control characters written as \x1b, or \u009b as in JSON.
 
     Line feeds and tabs stay.
     """
@@ -39,16 +42,16 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""As ``printable``, with \n and \t and what shows nothing (\u200b) too: a name, a reason, a
-    message of one line. Joiners and variants, of which names of many scripts are made, stay."""
+    r"""As ``printable``, but also escapes \n, \t and invisible characters (\u200b), for names and
+    messages of one line. Joiners and variation selectors stay: names in many scripts need them."""
     text = printable(text).replace("\n", "\\n").replace("\t", "\\t")
-    return _UNSEEN.sub(_escaped, text)
+    return _INVISIBLE.sub(_escaped, text)
 
 
 def without_controls(text: str) -> str:
-    """``text`` on one line, with single spaces, and U+FFFD for controls and halves of characters.
+    """``text`` on one line, with single spaces, and U+FFFD for controls and lone surrogates.
 
-    For files whose format is lines: marks of direction, which some scripts need, stay.
+    For line-based file formats. Direction marks stay: some scripts need them.
     """
     return _CONTROLS.sub("\ufffd", " ".join(text.split()))
 
@@ -61,7 +64,7 @@ def _escaped(unsafe: re.Match) -> str:
 
 
 def all_shown(text: str) -> str:
-    """``text`` with what shows nothing, spaces and accents excepted, as <U+200B>."""
+    """``text`` with invisible characters written as <U+200B>; spaces and accents stay."""
     return "".join(
         f"<U+{ord(c):04X}>" if unicodedata.category(c)[0] == "C" or c in _BLANK_LETTERS else c
         for c in text
@@ -69,11 +72,11 @@ def all_shown(text: str) -> str:
 
 
 def shown(character: str) -> str:
-    """A character as it can be seen: itself, 'space', or its code point; with its name when it
-    shows nothing."""
+    """A character in visible form: itself, 'space', or its code point, with its name if it is
+    invisible."""
     if character == " ":
         return "space"
-    if unicodedata.category(character)[0] == "M" and not _JOINS_UNSEEN.match(character):
+    if unicodedata.category(character)[0] == "M" and not _INVISIBLE_MARKS.match(character):
         return f"U+{ord(character):04X}"
     if unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK_LETTERS:
         return character
@@ -82,7 +85,7 @@ def shown(character: str) -> str:
 
 
 class SafeFormatter(logging.Formatter):
-    """Log lines in which neither the message nor a text in it can do more than be read."""
+    """Formats log lines with ``printable``, and their arguments with ``one_line``."""
 
     def format(self, record: logging.LogRecord) -> str:
         safe = copy.copy(record)
@@ -94,9 +97,9 @@ class SafeFormatter(logging.Formatter):
 
 
 class _Safe:
-    """An argument of a log message, on one line when it is written."""
+    """An argument of a log message, formatted on one line."""
 
-    def __init__(self, value):
+    def __init__(self, value: Any):
         self.value = value
 
     def __str__(self) -> str:
@@ -107,35 +110,35 @@ class _Safe:
 
 
 class _SafeOutput:
-    """A text stream that writes what is ``printable``."""
+    """A text stream that makes what it writes ``printable``."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO):
         self.stream = stream
 
     def write(self, text: str) -> int:
         self.stream.write(printable(text))
         return len(text)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
 
-def with_safe_streams(main: Callable) -> Callable:
-    """Decorates the entry of a command line: what it prints is safe, and none is lost.
+def with_safe_streams(main: Callable[..., Result]) -> Callable[..., Result]:
+    """Decorates the entry point of a command line: its output is safe, and can always be encoded.
 
-    Characters that the encoding of standard output lacks are written as in JSON. A stream that is
-    closed leads to nowhere.
+    Characters that the encoding of standard output lacks are written as in JSON. A closed stream
+    is replaced by the null device.
     """
 
     @functools.wraps(main)
-    def run(*args, **kwargs):
+    def run(*args: Any, **kwargs: Any) -> Result:
         for descriptor, name in (1, "stdout"), (2, "stderr"):
             if getattr(sys, name) is None:
                 setattr(sys, name, _nowhere(descriptor))
-        stdout = sys.stdout
+        stdout = cast(io.TextIOWrapper, sys.stdout)
         with contextlib.suppress(AttributeError, io.UnsupportedOperation):  # a stand-in
             stdout.reconfigure(errors=ERRORS)
-        sys.stdout = _SafeOutput(stdout)
+        sys.stdout = cast(TextIO, _SafeOutput(stdout))
         try:
             return main(*args, **kwargs)
         finally:
@@ -146,7 +149,7 @@ def with_safe_streams(main: Callable) -> Callable:
 
 
 def _nowhere(descriptor: int) -> io.TextIOBase:
-    """A stream to nowhere at the place of a closed one, which no other file then gets."""
+    """A stream to the null device; it occupies the descriptor, so that no other file gets it."""
     opened = os.open(os.devnull, os.O_WRONLY)
     if opened != descriptor:
         os.dup2(opened, descriptor)
@@ -155,8 +158,10 @@ def _nowhere(descriptor: int) -> io.TextIOBase:
 
 
 def _as_in_json(error: UnicodeError) -> tuple[str, int]:
-    lacking = error.object[error.start : error.end]
-    return json.dumps(lacking)[1:-1], error.end
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    return json.dumps(missing)[1:-1], error.end
 
 
 ERRORS = "asr_ctc.as_in_json"

@@ -8,7 +8,7 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def n_usable_cores() -> int:
-    """Cores that CPU affinity and a container's quota leave to this process; at least 1."""
+    """Cores that CPU affinity and a container's quota allow this process; at least 1."""
     try:
         n_cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -17,9 +17,9 @@ def n_usable_cores() -> int:
 
 
 def quota_cores() -> float:
-    """Cores that the control group pays for, rounded up; infinite without a quota."""
+    """Cores that the control group's CPU quota allows, rounded up; infinite without a quota."""
     try:
         quota, period = CGROUP_QUOTA.read_text().split()
         return max(1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no control groups, or "max"
+    except (OSError, ValueError):  # no control group, or "max"
         return math.inf

@@ -1,12 +1,18 @@
-"""The progress bar of all long work: on a terminal only, gone when the work is done."""
+"""The progress bar: on a terminal only, and removed at the end."""
+
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
 
 def bar(
-    iterable=None, title: str = "", unit: str = "it", total: int | None = None, initial: int = 0
+    iterable: Iterable | None = None,
+    title: str = "",
+    unit: str = "it",
+    total: int | None = None,
+    initial: int = 0,
 ) -> tqdm:
-    """A tqdm bar; hidden without a title, and where standard error is not a terminal."""
+    """A tqdm bar; hidden if it has no title or standard error is not a terminal."""
     return tqdm(
         iterable,
         title,

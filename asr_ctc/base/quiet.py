@@ -1,8 +1,8 @@
-"""Hides what decoders write to standard error, for programs that ask for it.
+"""Hides what decoders write to standard error, on request.
 
-The mp3 decoder inside libsndfile writes its complaints straight to file descriptor 2, where they
+The mp3 decoder inside libsndfile writes its messages straight to file descriptor 2, where they
 would bury a command's own one-line messages. The descriptor belongs to the whole process, so a
-library leaves it alone: commands call ``hide_decoder_messages``, after they gave sys.stderr a
+library leaves it alone: commands call ``hide_decoder_messages`` after they have given sys.stderr a
 descriptor of its own.
 """
 
@@ -16,14 +16,14 @@ _is_on, _n_users, _saved = False, 0, -1
 
 
 def hide_decoder_messages(hide: bool = True) -> None:
-    """From now on descriptor 2 leads to nowhere while the decoder itself runs."""
+    """Switches on or off that ``quiet_decoder`` hides what is written to descriptor 2."""
     global _is_on
     _is_on = hide
 
 
 @contextlib.contextmanager
 def quiet_decoder() -> Iterator[None]:
-    """Around single calls of the decoder; counted, so that threads can decode at the same time."""
+    """Encloses single calls of the decoder; threads may decode at the same time."""
     global _n_users, _saved
     if not _is_on:
         yield

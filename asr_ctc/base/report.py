@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 
 class Report:
-    """What every report has: a version and its form as JSON. Reports are frozen dataclasses.
+    """Base of all reports: a version and a JSON form. Reports are frozen dataclasses.
 
-    ``version`` grows when a key is renamed or removed, or changes its meaning; a new key is no
-    new version.
+    ``version`` increases when a key is renamed, removed or changes its meaning, but not when a key
+    is added.
     """
 
     version: ClassVar[int] = 1
@@ -25,14 +25,14 @@ class Report:
 
 
 def json_key(name: str) -> Any:
-    """A field of a dataclass that is called ``name`` in JSON."""
+    """A dataclass field that has another ``name`` in JSON."""
     return field(metadata={"json": name})
 
 
 def plain(value: Any) -> Any:
-    """``value`` of what JSON can hold: dataclasses and mappings as dict, sequences as list.
+    """``value`` as JSON types: dataclasses and mappings become dict, sequences list.
 
-    A number that is not finite becomes None: JSON has no word for it.
+    A number that is not finite becomes None, because JSON cannot express it.
     """
     if is_dataclass(value):
         return {

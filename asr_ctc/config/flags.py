@@ -1,12 +1,13 @@
-"""The command line: a parser for each command, made of the settings that it takes.
+"""The command line: a parser for each command, built from its settings.
 
-A ``Command`` says which settings it takes; each command's stands in its file in commands/.
+A ``Command`` lists its settings; each one is defined in a file of commands/.
 """
 
 import argparse
 import os.path
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import (
@@ -24,29 +25,29 @@ COMMON = "common flags"
 
 @dataclass(frozen=True)
 class Command:
-    """A command: its part of the command line, and the function that runs it.
+    """A command: its flags and words on the command line, and the function that runs it.
 
-    ``run`` gets the settings, the words that belong to no flag, and the whole command line; it
+    ``run`` receives the settings, the words that belong to no flag, and the whole command line. It
     returns the exit status.
     """
 
     name: str
     summary: str  # its line in the list of commands
     run: Callable[[Config, list[str], list[str]], int]
-    common: tuple[str, ...]  # settings that its help shows first
+    common: tuple[str, ...]  # settings that the help shows first
     further: tuple[str, ...] = ()  # settings, or whole sections of them
-    ignored: tuple[str, ...] = ()  # likewise; taken without effect, and not in its help
-    words: str = ""  # what it takes besides flags, for its usage
-    takes_words: str = ""  # the same for errors, such as "two files"
+    ignored: tuple[str, ...] = ()  # likewise; accepted without effect, and not in the help
+    words: str = ""  # arguments besides flags, for the usage line
+    takes_words: str = ""  # the same for error messages, such as "two files"
     min_words: int = 0
     max_words: int = 0
     details: str = ""
     examples: tuple[str, ...] = ()  # without the program's name
-    defaults: Mapping[str, object] = field(default_factory=dict)  # see make_config
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # see make_config
 
     @property
     def names(self) -> list[str]:
-        """The settings that it takes, the common ones first."""
+        """The settings of the command, the common ones first."""
         return list(dict.fromkeys([*self.common, *expand(self.further)]))
 
     def takes(self, name: str) -> bool:
@@ -54,7 +55,7 @@ class Command:
 
 
 def expand(names: Iterable[str]) -> list[str]:
-    """Settings in place of the sections that hold them; a setting's own name stands for itself."""
+    """Replaces each section by its settings; names of settings stay."""
     table = settings()
     sections: dict[str, list[str]] = {}
     for name, (section, _, _) in table.items():
@@ -63,12 +64,12 @@ def expand(names: Iterable[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
 def make_parser(command: Command, program: str) -> argparse.ArgumentParser:
-    """The flags of one command, the common ones in a group of their own."""
+    """The flags of one command, with the common ones in a separate group."""
     examples = "\n".join(f"  {program} {example}" for example in command.examples)
     parser = _Parser(
         prog=f"{program} {command.name}",
@@ -91,7 +92,7 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
         "--config",
         metavar="FILE.yaml",
         default=argparse.SUPPRESS,
-        help="settings to start from, of this and other commands; flags win over them",
+        help="settings to start from, of this and other commands; flags override them",
     )
     for name in command.common:
         _add_flag(group, name, command)
@@ -108,7 +109,7 @@ def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
 
 
 def help_of(name: str, command: Command) -> str:
-    """What a setting means to a command, with its default."""
+    """The help of a setting for a command, with its default."""
     default = default_text(name, command)
     return meaning_of(name, command) + (f" (default: {default})" if default else "")
 
@@ -118,10 +119,10 @@ def meaning_of(name: str, command: Command) -> str:
 
 
 def default_text(name: str, command: Command) -> str:
-    """The default as a person reads it: as its help says, else its value; empty for no value."""
-    said = _own_help(name, command).partition(" (default: ")[2]
-    if said:
-        return said.removesuffix(")")
+    """The default as shown to a user: that of the help text, else the value; '' for no value."""
+    stated = _own_help(name, command).partition(" (default: ")[2]
+    if stated:
+        return stated.removesuffix(")")
     _, f, hint = settings()[name]
     default = command.defaults.get(name, default_of(f))
     if hint is bool:
@@ -137,14 +138,16 @@ def _own_help(name: str, command: Command) -> str:
 
 
 def value_of(name: str) -> str:
-    """How help writes the value of a flag."""
+    """The placeholder of a flag's value in the help."""
     _, f, hint = settings()[name]
     choices = "|".join(f.metadata["choices"] or ())
     plain = {int: "N", float: "X", str: name.upper()}
     return choices or f.metadata["value"] or plain.get(plain_type(hint), "")
 
 
-def _add_flag(group, name: str, command: Command, hidden: bool = False) -> None:
+def _add_flag(
+    group: argparse._ActionsContainer, name: str, command: Command, hidden: bool = False
+) -> None:
     _, f, hint = settings()[name]
     text = argparse.SUPPRESS if hidden else help_of(name, command).replace("%", "%%")
     if hint is bool:
@@ -178,7 +181,7 @@ def _add_flag(group, name: str, command: Command, hidden: bool = False) -> None:
 
 
 def make_main_parser(commands: Mapping[str, Command], program: str) -> argparse.ArgumentParser:
-    """The list of commands, and the flags that need none."""
+    """The parser without a command: the list of commands, and the flags of the program itself."""
     lines = "\n".join(f"  {name:8} {command.summary}" for name, command in commands.items())
     examples = "\n".join(f"  {program} {c.examples[0]}" for c in commands.values() if c.examples)
     parser = _Parser(
@@ -202,9 +205,9 @@ def make_main_parser(commands: Mapping[str, Command], program: str) -> argparse.
 def make_completion_parser(
     commands: Mapping[str, Command], program: str, *, file: dict, folder: dict
 ) -> argparse.ArgumentParser:
-    """All commands with their flags, as the package shtab takes them.
+    """A parser of all commands and flags, for the package shtab.
 
-    ``file`` and ``folder`` are how shtab completes the name of one.
+    ``file`` and ``folder`` are shtab's completions of file and folder names.
     """
     parser, table = argparse.ArgumentParser(prog=program), settings()
     parsers = parser.add_subparsers()
@@ -215,9 +218,9 @@ def make_completion_parser(
             if action.dest in table:
                 action.choices = table[action.dest][1].metadata["choices"]
             if "FILE" in str(action.metavar):
-                action.complete = file
+                action.complete = file  # type: ignore[attr-defined]  # shtab's
             elif action.metavar == "FOLDER":
-                action.complete = folder
+                action.complete = folder  # type: ignore[attr-defined]  # shtab's
     return parser
 
 
@@ -226,15 +229,15 @@ def parse(
 ) -> tuple[Command | None, list[str], dict]:
     """(command, its other words, {setting: value}) of a command line.
 
-    The command may stand anywhere, also behind a list: a list flag takes at least one value, then
-    ends at the first word that is a command, unless the command was given already. Without a
-    command, the flags are those of the program itself. UserError for wrong use; --help exits.
+    The command may stand anywhere, even after a list: a list flag takes at least one value and ends
+    at the first word that is a command, unless the command came before it. Without a command, the
+    flags are those of the program itself. UserError for wrong use; --help exits.
     """
     words, options = _split_words(argv, commands)
     for option in options:
         name = option.partition("=")[0].removeprefix("--").removeprefix("no-")
         if option.startswith("--") and name in REMOVED:
-            raise UserError(f"--{name} is gone, leave it out: {REMOVED[name][1]}")
+            raise UserError(f"--{name} was removed, delete it: {REMOVED[name][1]}")
     if not words:
         own = vars(make_main_parser(commands, program).parse_args(_own_flags(options)))
         if not own:
@@ -271,17 +274,18 @@ def _own_flags(options: list[str]) -> list[str]:
 
 
 def _refuse_foreign(options: list[str], command: Command, commands: Mapping) -> None:
-    """UserError for a flag of other commands, which it names, and for one of none."""
+    """UserError for a flag of other commands, which it names, and for a file in place of a flag."""
     table = settings()
     for option in options:
         flag = option.partition("=")[0]
         name = flag.removeprefix("--").removeprefix("no-")
         if name in table and not command.takes(name):
             theirs = [other.name for other in commands.values() if name in other.names]
-            has = f"`{command.name}` has none such"
-            raise UserError(f"{flag} is a flag of {_listed(theirs)}; {has}")
+            raise UserError(
+                f"{flag} is a flag of {_listed(theirs)}; `{command.name}` does not have it"
+            )
         if name not in table and os.path.exists(option):
-            raise UserError(f"{option} is no flag; for the file of that name, write ./{option}")
+            raise UserError(f"{option} is not a flag; for the file of that name, write ./{option}")
 
 
 def _listed(names: list[str]) -> str:
@@ -291,8 +295,8 @@ def _listed(names: list[str]) -> str:
 def _split_words(argv: list[str], commands: Mapping) -> tuple[list[str], list[str]]:
     """(words that belong to no flag, the command first; the flags, each value as --flag=value).
 
-    All flags but -h begin with two dashes, so that the value of one may begin with a dash, such as
-    a file that a pattern of the shell found.
+    All flags except -h begin with two dashes, so that a value may begin with one dash, such as a
+    file name that the shell expanded.
     """
     table = settings()
     takes_many = {f"--{n}" for n, (_, _, hint) in table.items() if is_list(hint)}
@@ -300,7 +304,10 @@ def _split_words(argv: list[str], commands: Mapping) -> tuple[list[str], list[st
     switches = {f"--{n}" for n, (_, _, hint) in table.items() if hint is bool}
     takes_one = {f"--{n}" for n in table} - takes_many - may_take_one - switches
     takes_one |= {"--config", "--print_completion"}
-    words, options, open_flag, n_taken = [], [], None, 0
+    words: list[str] = []
+    options: list[str] = []
+    open_flag: str | None = None
+    n_taken = 0
     for word in argv:
         ends_list = word in commands and not words
         if word.startswith("--") or word == "-h":
@@ -322,7 +329,7 @@ def _split_words(argv: list[str], commands: Mapping) -> tuple[list[str], list[st
             n_taken += 1
         elif word.startswith("-") and word != "-":
             open_flag = None
-            options.append(word)  # of no flag: the parser refuses it
+            options.append(word)  # belongs to no flag: the parser rejects it
         else:
             words.append(word)
             open_flag = None

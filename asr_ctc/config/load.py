@@ -1,6 +1,6 @@
-"""All settings together: made of defaults, a YAML file and flags, checked, written down.
+"""All settings together: merged from defaults, a YAML file and flags; checked; written as YAML.
 
-Flags win over the file, the file over the defaults. The settings themselves stand in settings.py.
+Flags override the file, the file overrides the defaults. settings.py defines the settings.
 """
 
 import difflib
@@ -9,9 +9,10 @@ import importlib.resources
 import logging
 import types
 import typing
-from collections.abc import Collection
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import (
@@ -36,14 +37,14 @@ TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
 NOT_SECTIONS = ("typed", "given", "names")
 NONE_WORDS = {"", "none", "null", "~"}
-# Settings of earlier versions, {name: (its default, what holds now)}: files may still hold them.
+# Settings of earlier versions, {name: (default, why it was removed)}: files may still contain them.
 REMOVED = {
     "optimizer": ("adamw", "the optimiser is AdamW"),
-    "momentum": (0.9, "it was for --optimizer sgd, and the optimiser is AdamW now"),
-    "histograms": (False, "tensorboard gets scores, decodings and pictures"),
+    "momentum": (0.9, "it belonged to --optimizer sgd, and the optimiser is AdamW now"),
+    "histograms": (False, "tensorboard shows scores, decodings and pictures"),
 }
 REMOVED_CHOICES = {
-    ("scheduler", "exponential"): "step halves as fast; cosine falls gradually, too",
+    ("scheduler", "exponential"): "step halves at the same rate; cosine also decays gradually",
 }
 
 
@@ -51,9 +52,9 @@ REMOVED_CHOICES = {
 class Config:
     """All settings, one section per concern.
 
-    ``given`` are the names of those that flags or a file set, ``typed`` of those that flags set.
-    Only assembly and commands ask for them, to resolve what "not given" means; a part below gets
-    values. ``names`` are the settings of the command that they were made for, None: all.
+    ``given`` are the names of settings that flags or a file set, ``typed`` of those that flags set.
+    Only assembly and commands use them, to resolve settings that are not given; the parts below
+    receive values. ``names`` are the settings of the command, None: all settings.
     """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -74,15 +75,16 @@ class Config:
     names: tuple[str, ...] | None = None
 
     def has(self, name: str) -> bool:
-        """Whether a flag or a file gave the setting: else its value is the default.
+        """Whether a flag or a file set the value; otherwise it is the default.
 
-        For assembly, which resolves defaults that follow from a model file or a corpus.
+        For assembly, which resolves defaults that depend on a model file or a corpus.
         """
         return name in self.given
 
-    def replace(self, **values) -> "Config":
-        """A copy with other values of settings, by their names: ``config.replace(seed=1)``."""
-        table, changes = settings(), {}
+    def replace(self, **values: Any) -> "Config":
+        """A copy with some settings changed, by name: ``config.replace(seed=1)``."""
+        table = settings()
+        changes: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             section, f, _ = table[name]
             changes.setdefault(section, {})[f.name] = value
@@ -90,14 +92,14 @@ class Config:
             self, **{name: replace(getattr(self, name), **of) for name, of in changes.items()}
         )
 
-    def sections(self) -> dict:
+    def sections(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in NOT_SECTIONS}
 
     def to_yaml(self) -> str:
-        """The settings as a file that ``--config`` reads back to the same values.
+        """The settings as YAML that ``--config`` reads back to the same values.
 
-        Those of other commands are not in it, so that it says nothing of what it does not concern,
-        such as the language model that `test` takes from a model file.
+        Settings of other commands are excluded: they had no effect here, and would, for example,
+        override the language model that `test` takes from a model file.
         """
         lines = []
         for name, section in self.sections().items():
@@ -110,52 +112,52 @@ class Config:
 
 
 @functools.cache
-def settings() -> dict[str, tuple]:
+def settings() -> dict[str, tuple[str, Field, Any]]:
     """{name: (section name, dataclass field, type)} of every setting, in order.
 
-    Shared: not to be changed.
+    The result is cached and shared: do not modify it.
     """
     table = {}
-    for section in fields(Config):
-        if section.name in NOT_SECTIONS:
+    for section, section_class in typing.get_type_hints(Config).items():
+        if section in NOT_SECTIONS:
             continue
-        hints = typing.get_type_hints(section.type)
-        for f in fields(section.type):
-            table[name_of(f)] = (section.name, f, hints[f.name])
+        hints = typing.get_type_hints(section_class)
+        for f in fields(section_class):
+            table[name_of(f)] = (section, f, hints[f.name])
     return table
 
 
-def name_of(f) -> str:
-    """The setting of a field; one that Python cannot name has an underscore after it there."""
+def name_of(f: Field) -> str:
+    """The setting's name; the field of a Python keyword ends in an underscore (``from_``)."""
     return f.name.rstrip("_")
 
 
-def default_of(f):
-    return f.default if f.default is not MISSING else f.default_factory()
+def default_of(f: Field) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
-def is_list(hint) -> bool:
+def is_list(hint: Any) -> bool:
     return typing.get_origin(hint) is list
 
 
-def plain_type(hint) -> type:
-    """int, float, str or bool: what one value of the setting is, None and lists aside."""
-    kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
-    return kinds[0]
+def plain_type(hint: Any) -> type:
+    """int, float, str or bool: the type of one value, apart from None and lists."""
+    plain = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+    return plain[0]
 
 
-def parse_value(name: str, raw, hint, bare: str | None = None):
+def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
     """Text (or a list of texts) to a value of the setting's type; UserError names the setting.
 
-    Where the setting has a ``bare`` value, true means it and false None.
+    If the setting has a ``bare`` value, true stands for that value and false for None.
     """
     if is_list(hint):
         values = raw if isinstance(raw, list) else [raw]
         return [parse_value(name, value, plain_type(hint)) for value in values]
     if not isinstance(raw, str):
-        raise UserError(f"{name}: one value is needed, found {raw!r}")
+        raise UserError(f"{name}: expected one value, found {raw!r}")
     if (name, raw) in REMOVED_CHOICES:
-        raise UserError(f"{name}: {raw} is gone: {REMOVED_CHOICES[name, raw]}")
+        raise UserError(f"{name}: {raw} was removed: {REMOVED_CHOICES[name, raw]}")
     if isinstance(hint, types.UnionType):
         if raw.strip().lower() in NONE_WORDS:
             return None
@@ -166,36 +168,36 @@ def parse_value(name: str, raw, hint, bare: str | None = None):
         return raw
     if hint is bool:
         if raw.lower() not in TRUE_WORDS | FALSE_WORDS:
-            raise UserError(f"{name}: true or false is needed, found {raw!r}")
+            raise UserError(f"{name}: expected true or false, found {raw!r}")
         return raw.lower() in TRUE_WORDS
     try:
         return hint(raw)
     except ValueError:
         kind = {int: "a whole number", float: "a number"}[hint]
-        raise UserError(f"{name}: {kind} is needed, found {raw!r}") from None
+        raise UserError(f"{name}: expected {kind}, found {raw!r}") from None
 
 
 def recipes() -> dict[str, Path]:
-    """{file name: path} of the recipes that come with asr_ctc: inside it once installed, else in
-    configs/ beside it."""
+    """{file name: path} of the recipes shipped with asr_ctc: in the installed package, or in
+    configs/ of the repository."""
     package = Path(str(importlib.resources.files("asr_ctc")))
     inside = package / "recipes"
     folder = inside if inside.is_dir() else package.parent / "configs"
     return {file.name: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def find_settings_file(path) -> Path:
-    """The file as named; where there is none, the recipe NAME.yaml or configs/NAME.yaml."""
+def find_settings_file(path: str | Path) -> Path:
+    """The file at ``path``; if it does not exist, the recipe with that name."""
     file = Path(path)
     if file.exists() or file.parent not in (Path(), Path("configs")) or file.name not in recipes():
         return file
     recipe = recipes()[file.name]
-    log.info("--config %s: the recipe that comes with asr_ctc, %s", path, recipe)
+    log.info("--config %s: using the recipe shipped with asr_ctc, %s", path, recipe)
     return recipe
 
 
-def is_left_over(name: str, raw) -> bool:
-    """Is it a removed setting, at the value that it has had unless somebody gave another?"""
+def is_left_over(name: str, raw: Any) -> bool:
+    """Whether ``name`` is a removed setting with its former default value."""
     if name not in REMOVED:
         return False
     default, _ = REMOVED[name]
@@ -205,10 +207,10 @@ def is_left_over(name: str, raw) -> bool:
         return False
 
 
-def read_yaml(path) -> dict:
-    """The settings in a YAML file, {name: value}; UserError names what is wrong with it.
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The settings in a YAML file, {name: value}; UserError names every problem.
 
-    ``path`` may name a recipe that comes with asr_ctc, as in ``find_settings_file``.
+    ``path`` may name a recipe, as in ``find_settings_file``.
     """
     file = find_settings_file(path)
     try:
@@ -217,17 +219,17 @@ def read_yaml(path) -> dict:
         reason = getattr(error, "strerror", None) or "not a text file"
         hint = ""
         if isinstance(error, FileNotFoundError):
-            hint = f"; recipes that come with asr_ctc: {', '.join(recipes())}"
+            hint = f"; recipes shipped with asr_ctc: {', '.join(recipes())}"
         raise UserError(f"--config {path}: cannot be read ({reason}){hint}") from None
     return parse_yaml(text, f"--config {file}")
 
 
-def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
-    """The settings in YAML, {name: value}; every value is read by its setting's type.
+def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[str, Any]:
+    """The settings in YAML, {name: value}; each value is parsed by the type of its setting.
 
-    The YAML is loaded with all scalars as text, because YAML's own guesses are wrong here:
-    ``1e-4`` would be text and ``lang: no`` would be False. ``source`` names it in errors.
-    Names in ``ignored`` are passed over.
+    All scalars are loaded as text, because YAML's own type guesses are wrong here: ``1e-4`` would
+    be text and ``lang: no`` would be False. ``source`` names the YAML in errors. Names in
+    ``ignored`` are skipped.
     """
     import yaml
 
@@ -235,18 +237,18 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
         content = yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise UserError(f"{source}: not valid YAML{where}") from None
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise UserError(f"{source}: not valid YAML{place}") from None
     if content is None or content == "":
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{source}: must hold lines of `name: value`")
+        raise UserError(f"{source}: must contain lines of `name: value`")
     table, values, problems = settings(), {}, []
     for name, raw in content.items():
         if name in ignored or is_left_over(name, raw):
             continue
         if name in REMOVED:
-            problems.append(f"{name}: {raw} is gone: {REMOVED[name][1]}")
+            problems.append(f"{name}: {raw} was removed: {REMOVED[name][1]}")
             continue
         if name not in table:
             near = difflib.get_close_matches(str(name), table, n=1)
@@ -264,23 +266,23 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict:
 
 
 def make_config(
-    file_values: dict,
-    flag_values: dict,
+    file_values: dict[str, Any],
+    flag_values: dict[str, Any],
     *,
     names: Collection[str] | None = None,
-    defaults: dict | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Defaults, then the file, then the flags; one UserError names every impossible value.
+    """Merges defaults, file and flags, in this order; one UserError names every invalid value.
 
-    ``names`` are the settings that the command takes (None: all): the file may hold those of other
-    commands, which are checked and dropped. ``defaults`` {name: value} are the command's own; what
-    the file says of these is meant for training, and dropped too.
+    ``names`` are the settings of the command (None: all). The file may contain settings of other
+    commands, which are checked and ignored. ``defaults`` {name: value} are the command's own
+    defaults; the file's values of these settings are meant for training, and ignored too.
     """
     table, defaults = settings(), defaults or {}
-    problems, asked = [], {**file_values, **flag_values}
+    problems, requested = [], {**file_values, **flag_values}
     for name, (_, f, _) in table.items():
-        if name in asked:
-            problems += _range_problems(name, asked[name], f.metadata)
+        if name in requested:
+            problems += _range_problems(name, requested[name], f.metadata)
     used = {
         name: value
         for name, value in file_values.items()
@@ -312,7 +314,7 @@ def _contradictions(config: Config) -> list[str]:
     return problems
 
 
-def _range_problems(name: str, value, bounds) -> list[str]:
+def _range_problems(name: str, value: Any, bounds: Mapping[str, Any]) -> list[str]:
     if value is None:
         return []
     if bounds["choices"]:
@@ -337,7 +339,7 @@ def _range_problems(name: str, value, bounds) -> list[str]:
     ]
 
 
-def _yaml_scalar(value) -> str:
+def _yaml_scalar(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -1,31 +1,34 @@
-"""Every setting of the project, once: flags, defaults, help, and the keys of the YAML files.
+"""Every setting of the project, defined once: its flag, default, help and YAML key.
 
-A setting is a field of one of the dataclasses below. The command line makes ``--name`` of it, a
-YAML file takes ``name: value``, and ``--help`` prints its help line. Which commands take it stands
-in commands/. Nothing here imports torch, so that ``--help`` answers at once.
+A setting is a field of one of the dataclasses below. It is ``--name`` on the command line and
+``name: value`` in a YAML file; ``--help`` prints its help line. commands/ lists the settings of
+each command. Nothing here imports torch, so that ``--help`` is fast.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 def setting(
-    default,
-    help,
+    default: Any,
+    help: str,
     *,
-    help_of=None,
-    value=None,
-    choices=None,
-    bare=None,
-    at_least=None,
-    above=None,
-    at_most=None,
-    below=None,
-):
-    """A dataclass field with what the command line and the checks need to know about it.
+    help_of: Mapping[str, str] | None = None,
+    value: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    bare: str | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field with the metadata that the command line and the checks need.
 
-    ``help_of`` {command: help} is for a setting that means something else to some commands.
-    ``value`` stands for its value in the help, such as FILE. ``bare`` is the value of a flag typed
-    without one; true in a YAML file means it, false None.
+    ``help_of`` {command: help} overrides ``help`` for some commands. ``value`` is the placeholder
+    of the value in the help, such as FILE. ``bare`` is the value of the flag when given without
+    one; in a YAML file, true stands for it and false for None. Bounds are inclusive
+    (``at_least``, ``at_most``) or exclusive (``above``, ``below``).
     """
     metadata = dict(
         help=help,
@@ -119,14 +122,14 @@ class CorpusConfig:
     )
     index_dir: str | None = setting(
         None,
-        "folder that keeps the clip lengths and other facts about a corpus, found once "
+        "folder that caches the clip lengths and other facts about a corpus "
         "(default: $XDG_CACHE_HOME/asr_ctc, else ~/.cache/asr_ctc)",
         value="FOLDER",
     )
     cache_dir: str | None = setting(
         None,
-        "folder that keeps the log-mel features, so that each clip is decoded once; runs may share "
-        "it (default: nothing is kept)",
+        "folder that caches the log-mel features, so that each clip is decoded once; runs may "
+        "share it (default: no cache)",
         value="FOLDER",
     )
     cache_gb: float = setting(
@@ -212,7 +215,7 @@ class TrainingConfig:
     scheduler: str | None = setting(
         None,
         "lower the learning rate: step (what --scheduler alone means) halves it every "
-        "--scheduler_step epochs; plateau halves it after so many epochs without improvement; "
+        "--scheduler_step epochs; plateau halves it after that many epochs without improvement; "
         "cosine falls to 0; onecycle rises, then falls to 0 (default: off)",
         choices=("step", "plateau", "cosine", "onecycle"),
         bare="step",

@@ -1,6 +1,6 @@
-"""How reports look, whatever they report.
+"""Layout of reports, independent of their content.
 
-terminal.py  columns and counts of a page of text; words under words
-html.py      the frame and the parts of a page without external parts
-charts.py    bars, histograms, as SVG
+terminal.py  columns, counts, and words aligned under words
+html.py      a self-contained page and its parts
+charts.py    bars, histograms and other charts as SVG
 """

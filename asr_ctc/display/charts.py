@@ -1,4 +1,4 @@
-"""Charts as SVG text, drawn by hand: no library, nothing to load, sharp at every size."""
+"""Charts as SVG text, without a plotting library or external resources."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
 
 
 class Axis:
-    """Numbers to pixels along one side of a chart, straight or logarithmic, with its ticks."""
+    """Maps numbers to pixels along one side of a chart, linear or logarithmic, with ticks."""
 
     def __init__(self, low: float, high: float, start: float, end: float, log: bool = False):
         self.low, self.high, self.log = low, max(high, low + 1e-9), log
@@ -23,7 +23,7 @@ class Axis:
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """A few round numbers; on a logarithmic axis the powers of ten, with 2 and 5 if few."""
+        """A few round numbers; on a logarithmic axis powers of ten, with 2 and 5 if few."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
             factors = (1, 2, 5) if len(powers) < 4 else (1,)
@@ -85,7 +85,7 @@ def y_axis(low: float, high: float, log: bool = False) -> Axis:
 def stacked_histogram(
     edges: Sequence[float], counts: dict[str, list[int]], bounds: tuple[float, float]
 ) -> str:
-    """Clips by duration, the splits stacked; what lies outside the bounds is shaded."""
+    """Clips by duration, one colour per split; durations outside the bounds are shaded."""
     totals = [sum(column) for column in zip(*counts.values(), strict=True)] or [0]
     x, y = x_axis(edges[0], edges[-1]), y_axis(0, 1.05 * max(*totals, 1))
     parts = axes("seconds", "clips", x, y)
@@ -108,7 +108,7 @@ def stacked_histogram(
 
 
 def bars(counts: dict[str, int], styles: dict[str, str], labels: dict[str, str]) -> str:
-    """Characters by count, on a logarithmic scale; their labels below the bars."""
+    """Counts of characters on a logarithmic scale, with labels below the bars."""
     x, y = x_axis(0, max(1, len(counts))), y_axis(0.7, 1.5 * max(counts.values(), default=1), True)
     parts = axes("character", "times", x, y, x_ticks=False)
     for i, (key, n) in enumerate(counts.items()):
@@ -119,14 +119,18 @@ def bars(counts: dict[str, int], styles: dict[str, str], labels: dict[str, str])
     return svg(parts, "characters by count")
 
 
-def scatter(points: Sequence, limits: tuple[float | None, float | None]) -> str:
-    """Characters per second against duration: the plausible band, dots; the odd clips are rings."""
+def scatter(points: Sequence[tuple], limits: tuple[float | None, float | None]) -> str:
+    """Characters per second against duration: a dot per clip, a ring per suspect clip, a band of
+    plausible rates.
+
+    ``points`` are (seconds, rate, split, clip), where ``clip`` is None unless the clip is suspect.
+    """
     low, high = limits
     tallest = max([point[1] for point in points] + [1.2 * high if high else 1.0])
     x = x_axis(0, 1.03 * max([point[0] for point in points] + [1.0]))
     y = y_axis(0, 1.03 * tallest)
     parts = axes("seconds", "characters per second of sound", x, y)
-    if high:
+    if low is not None and high:
         hint = f"plausible: {low:.1f} to {high:.1f} characters per second"
         top = y(high)
         parts.insert(0, rectangle(LEFT, top, WIDTH - RIGHT - LEFT, y(low) - top, "band", hint))
@@ -141,7 +145,7 @@ def scatter(points: Sequence, limits: tuple[float | None, float | None]) -> str:
 
 
 def ranks(values: dict[str, list[int]]) -> str:
-    """Clips of each speaker, the most talkative first: a stepped line per split, both axes log."""
+    """Clips per speaker in descending order: a stepped line per split, both axes logarithmic."""
     most = max([max(v) for v in values.values() if v], default=1)
     n_most = max([len(v) for v in values.values()], default=1)
     x, y = x_axis(1, max(2, 1.2 * n_most), True), y_axis(0.8, max(2, 1.3 * most), True)
@@ -150,7 +154,7 @@ def ranks(values: dict[str, list[int]]) -> str:
         if counts:
             d = f"M{x(1):.1f} {y(counts[0]):.1f}"
             for i, n in enumerate(counts, start=1):
-                if i == len(counts) or n != counts[i]:  # the last speaker with so many clips
+                if i == len(counts) or n != counts[i]:  # the last speaker with n clips
                     d += f"V{y(n):.1f}H{x(i + 1):.1f}"
             hint = f"{name}: {len(counts)} speakers, the first with {counts[0]} clips"
             parts.append(f'<path class="{name}" d="{d}"><title>{escape(hint)}</title></path>')

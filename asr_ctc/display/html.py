@@ -1,4 +1,4 @@
-"""The parts of a report as one HTML page: no script, and nothing that is loaded from elsewhere."""
+"""The parts of an HTML report: one self-contained page, without scripts or external resources."""
 
 from html import escape
 
@@ -51,7 +51,7 @@ path { fill:none; stroke:var(--hue); stroke-width:2; stroke-linejoin:round }
 
 
 def document(title: str, body: str, style: str = "") -> str:
-    """A whole page; ``style`` is CSS beside STYLE, ``body`` is HTML."""
+    """A whole page; ``style`` is CSS added to STYLE, ``body`` is HTML."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -1,6 +1,9 @@
 """Text in columns of a terminal."""
 
 import unicodedata
+from collections.abc import Iterable
+
+Row = tuple[str | None, str | None, int]  # reference and hypothesis word, columns of the wider
 
 
 def shortened(value: str, width: int = 20) -> str:
@@ -12,7 +15,7 @@ def padded(text: str, columns: int) -> str:
 
 
 def width_of(text: str) -> int:
-    """Columns that a text takes on a terminal: wide characters two, combining marks none."""
+    """Terminal columns of a text: wide characters take two, combining marks none."""
     return sum(
         0
         if unicodedata.category(character) in ("Mn", "Me", "Cf")
@@ -28,16 +31,19 @@ def several(n: int, what: str) -> str:
 
 
 def spelled(text: str) -> str:
-    """What a character is written as: 'nothing' and 'space' in words."""
+    """A character as displayed: the empty text is 'nothing', a space is 'space'."""
     return {"": "nothing", " ": "space"}.get(text, text)
 
 
-def word_under_word(pairs: list, width: int) -> list[str]:
-    """Lines of at most ``width`` columns, if the words allow it: reference, hypothesis, marks.
+def word_under_word(pairs: Iterable[tuple[str | None, str | None]], width: int) -> list[str]:
+    """Groups of lines (reference, hypothesis, marks) that align the words of each pair.
 
-    S substituted, D deleted, I inserted; the line of marks is left out where all is right.
+    A line has at most ``width`` columns, unless a single word is longer. Marks are those of
+    ``edit_mark``; a group without errors has no line of marks.
     """
-    lines, rows, n_columns = [], [], 0
+    lines: list[str] = []
+    rows: list[Row] = []
+    n_columns = 0
     for reference, hypothesis in pairs:
         columns = max(width_of(reference or ""), width_of(hypothesis or ""))
         if rows and n_columns + columns > width - 4:
@@ -48,16 +54,18 @@ def word_under_word(pairs: list, width: int) -> list[str]:
     return lines + _three_lines(rows)
 
 
-def _three_lines(rows: list[tuple]) -> list[str]:
+def _three_lines(rows: list[Row]) -> list[str]:
     references = " ".join(padded(word or "", columns) for word, _, columns in rows)
     hypotheses = " ".join(padded(word or "", columns) for _, word, columns in rows)
-    marks = " ".join(edit_mark(*pair).ljust(columns) for *pair, columns in rows)
+    marks = " ".join(
+        edit_mark(reference, hypothesis).ljust(columns) for reference, hypothesis, columns in rows
+    )
     lines = [f"ref {references}", f"hyp {hypotheses}", f"    {marks}"]
     return [line.rstrip() for line in lines if line.strip()]
 
 
 def edit_mark(reference: str | None, hypothesis: str | None) -> str:
-    """S substituted, D deleted, I inserted, nothing for what is right."""
+    """'S' for a substitution, 'D' for a deletion, 'I' for an insertion, '' for equal words."""
     if reference == hypothesis:
         return ""
     return "I" if reference is None else "D" if hypothesis is None else "S"

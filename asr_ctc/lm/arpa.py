@@ -11,8 +11,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import IO, BinaryIO, cast
 
 import numpy as np
+from tqdm import tqdm
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines, open_atomically
@@ -35,13 +37,13 @@ BOM = b"\xef\xbb\xbf"
 UNKNOWN_LOG10P = -100.0  # of <unk> in a model without one, as KenLM has it
 
 
-def read_arpa(path) -> LanguageModel:
+def read_arpa(path: str | Path) -> LanguageModel:
     """The model of an .arpa or .arpa.gz file; UserError names the line where it is broken."""
     try:
         with open(path, "rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if is_gzip else open(path, "rb") as file:
-            return _Reader(path, file).read()
+            return _Reader(path, cast(BinaryIO, file)).read()
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: damaged or truncated gzip file ({error})") from None
     except OSError as error:
@@ -51,7 +53,7 @@ def read_arpa(path) -> LanguageModel:
 class _Reader:
     """Reads a file once, from top to bottom; ``marker`` is the last line that starts with '\\'."""
 
-    def __init__(self, path, file):
+    def __init__(self, path: str | Path, file: BinaryIO):
         self.path, self.file = path, Lines(path, file)
         self.marker = b""
 
@@ -80,26 +82,28 @@ class _Reader:
 
     def read(self) -> LanguageModel:
         counts = self.read_counts()
-        ids, model = {}, None
+        ids: dict[bytes, int] = {}
+        builder: GrowingModel | None = None
         with bar(None, f"reading {Path(self.path).name}", "n-gram", sum(counts)) as progress:
             for order, count in enumerate(counts, 1):
                 self.expect(f"\\{order}-grams:")
                 words, log10p, backoff, numbers = self.read_section(order, count, ids, progress)
                 logp, backoff = log10p * LN10, backoff * LN10
-                if order == 1:
-                    model = self.unigram_model(ids, logp, backoff)
+                if builder is None:
+                    builder = self.unigram_model(ids, logp, backoff)
                     continue
                 nodes = 1 + words[0].astype(np.int64)
                 for column in words[1:-1]:
-                    nodes = model.find(nodes, column)
+                    nodes = builder.find(nodes, column)
                 if len(orphans := np.flatnonzero(nodes < 0)):
                     number = int(numbers[orphans[0]])
                     raise self.error(f"its first {order - 1} words are no {order - 1}-gram", number)
-                twice = model.add(nodes, words[-1], logp, backoff)
+                twice = builder.add(nodes, words[-1], logp, backoff)
                 if len(twice):
                     raise self.error("this n-gram stood before", int(numbers[twice].min()))
         self.expect("\\end\\")
-        return model.finish()
+        assert builder is not None  # the file has at least one order
+        return builder.finish()
 
     def read_counts(self) -> list[int]:
         """How many n-grams of each order \\data\\ promises."""
@@ -110,7 +114,7 @@ class _Reader:
             self.marker = b""
         if self.marker != b"\\data\\":
             raise UserError(f"{self.path}: not an ARPA file: no line \\data\\")
-        counts = []
+        counts: list[int] = []
         for line in self.lines():
             match = re.fullmatch(rb"ngram\s+(\d{1,3})\s*=\s*(\d{1,18})", line.strip())
             if not match or int(match[1]) != len(counts) + 1:
@@ -120,12 +124,15 @@ class _Reader:
             raise self.error("\\data\\ promises no words")
         return counts
 
-    def read_section(self, order: int, count: int, ids: dict[bytes, int], progress):
+    def read_section(
+        self, order: int, count: int, ids: dict[bytes, int], progress: tqdm
+    ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
         """Word ids [(N,) of each place], base-10 logp (N,), back-off (N,), line numbers (N,).
 
         The unigrams give the words their ids.
         """
-        pieces, n_read = [], 0
+        pieces: list[tuple[np.ndarray, ...]] = []
+        n_read = 0
         while n_read < count:
             number = self.number
             lines = self.file.take(min(LINES_AT_A_TIME, count - n_read))
@@ -145,9 +152,13 @@ class _Reader:
             [np.concatenate(column) for column in zip(*pieces, strict=True)] if pieces else None
         )
         columns = columns or [np.zeros(0, np.int64)] * (order + 3)
-        return columns[:order], *columns[order:]
+        log10p, backoff, numbers = columns[order:]
+        return columns[:order], log10p, backoff, numbers
 
-    def read_piece(self, order: int, numbers: np.ndarray, lines: list[bytes], ids):
+    def read_piece(
+        self, order: int, numbers: np.ndarray, lines: list[bytes], ids: dict[bytes, int]
+    ) -> tuple[np.ndarray, ...]:
+        """The word ids of each place, base-10 logp, back-off and line numbers of some lines."""
         n_parts = _count_parts(lines)
         if not n_parts.all():
             kept = np.flatnonzero(n_parts)
@@ -177,7 +188,9 @@ class _Reader:
             raise self.error_of_piece(order, numbers.tolist(), rows, ids) from None
         return *columns, *values, numbers
 
-    def error_of_piece(self, order: int, numbers, rows, ids: dict[bytes, int]) -> UserError:
+    def error_of_piece(
+        self, order: int, numbers: list[int], rows: list[list[bytes]], ids: dict[bytes, int]
+    ) -> UserError:
         """The error of the first wrong line."""
         seen = set()
         for number, (log10p, *words) in zip(numbers, rows, strict=True):
@@ -204,7 +217,9 @@ class _Reader:
                     return self.error(f"the word {shown!r} is not among the 1-grams", number)
         return self.error("here or soon after is a number that is none", numbers[0])
 
-    def unigram_model(self, ids: dict[bytes, int], logp, backoff) -> GrowingModel:
+    def unigram_model(
+        self, ids: dict[bytes, int], logp: np.ndarray, backoff: np.ndarray
+    ) -> GrowingModel:
         """The words, <unk>, <s>, </s> first; ``ids`` is renumbered in place to match."""
         written = list(ids)
         try:
@@ -253,7 +268,7 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def write_arpa(path, model: LanguageModel) -> None:
+def write_arpa(path: str | Path, model: LanguageModel) -> None:
     """Writes a model as text, gzip-compressed when the name ends in .gz, whole or not at all."""
     ngrams = model.ngrams
     names = np.array([word.encode("utf-8") for word in model.words], dtype=object)
@@ -263,7 +278,7 @@ def write_arpa(path, model: LanguageModel) -> None:
     log10p[1 + BOS] = IMPOSSIBLE
     backoff = ngrams.backoff / LN10
     with (
-        open_atomically(path) as raw,
+        open_atomically(Path(path)) as raw,
         _compressed(raw) if str(path).endswith(".gz") else nullcontext(raw) as file,
         bar(None, f"writing {Path(path).name}", "n-gram", len(ngrams.word) - 1) as progress,
     ):
@@ -277,7 +292,8 @@ def write_arpa(path, model: LanguageModel) -> None:
             pattern += b"\t%.7g\n" if has_backoff else b"\n"
             for low in range(first, last, LINES_AT_A_TIME):
                 nodes = np.arange(low, min(low + LINES_AT_A_TIME, last))
-                columns, ancestors = [], nodes
+                columns: list[list] = []
+                ancestors = nodes
                 for _ in range(order):
                     columns.insert(0, names[ngrams.word[ancestors]].tolist())
                     ancestors = parents[ancestors - 1]
@@ -289,5 +305,5 @@ def write_arpa(path, model: LanguageModel) -> None:
         file.write(b"\n\\end\\\n")
 
 
-def _compressed(raw) -> gzip.GzipFile:
+def _compressed(raw: IO[bytes]) -> gzip.GzipFile:
     return gzip.GzipFile("", "wb", 6, raw, mtime=0)

@@ -64,7 +64,7 @@ class Table(NamedTuple):
     """Different windows, sorted: ``keys`` (K, N) int64 and how often each is there (N,) int64."""
 
     keys: np.ndarray
-    count: np.ndarray
+    counts: np.ndarray
 
 
 def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, ...]) -> Table:
@@ -80,11 +80,11 @@ def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, 
     while some := list(islice(sentences, SENTENCES_AT_A_TIME)):
         tables.append(_merge([_windows(some, order)]))
         # Like with like: every window takes part in as many merges as a binary counter has digits.
-        while len(tables) > 1 and len(tables[-2].count) <= 2 * len(tables[-1].count):
+        while len(tables) > 1 and len(tables[-2].counts) <= 2 * len(tables[-1].counts):
             tables[-2:] = [_merge(tables[-2:])]
-        if sum(len(table.count) for table in tables) > MOST_ROWS:
+        if sum(len(table.counts) for table in tables) > MOST_ROWS:
             tables = [_forget(_merge(tables), order, prune)]
-            if len(tables[0].count) > 0.8 * MOST_ROWS:
+            if len(tables[0].counts) > 0.8 * MOST_ROWS:
                 raise UserError(
                     f"the text has more than {MOST_ROWS:,} different {order}-grams, too many to "
                     "hold: take a lower --order, or leave rare ones out, such as --prune 0 0 1"
@@ -136,22 +136,22 @@ def _windows(sentences: list[list[int]], order: int) -> Table:
 def _merge(tables: list[Table]) -> Table:
     """One sorted table of several, equal windows added up."""
     keys = np.concatenate([table.keys for table in tables], axis=1)
-    count = np.concatenate([table.count for table in tables])
-    if not len(count):
-        return Table(keys, count)
+    counts = np.concatenate([table.counts for table in tables])
+    if not len(counts):
+        return Table(keys, counts)
     by_key = np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
-    keys, count = keys[:, by_key], count[by_key]
+    keys, counts = keys[:, by_key], counts[by_key]
     starts = np.flatnonzero(starts_of_groups(keys))
-    return Table(keys[:, starts], np.add.reduceat(count, starts))
+    return Table(keys[:, starts], np.add.reduceat(counts, starts))
 
 
 def _forget(table: Table, order: int, prune: tuple[int, ...]) -> Table:
     for n_words in range(order, 2, -1):
         first = n_words - 1
-        rare = (table.count <= prune[first]) & (word_at(table.keys, first) >= FIRST_WORD)
+        rare = (table.counts <= prune[first]) & (word_at(table.keys, first) >= FIRST_WORD)
         if n_words < order:
             rare &= word_at(table.keys, n_words) == FORGOTTEN
         keys = np.where(rare, without(table.keys, first), table.keys)
         keys[first // FIELDS, rare] |= FORGOTTEN << _shift(first)
-        table = _merge([Table(keys, table.count)])
+        table = _merge([Table(keys, table.counts)])
     return table

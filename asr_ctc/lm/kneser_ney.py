@@ -31,7 +31,7 @@ class Level:
     count: np.ndarray  # (N,) int32: what its probability is estimated from
     context: np.ndarray = field(init=False)  # (N,) int32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("first", "suffix", "word", "raw", "count"):
             setattr(self, name, getattr(self, name).astype(np.int32))
 
@@ -42,7 +42,7 @@ def levels_of(table: Table, order: int, n_words: int) -> list[Level]:
     An n-gram of less than ``order`` words counts the different words before it, once each; at the
     beginning of a sentence, where no word is before, how often it is there.
     """
-    keys, raw, count = table.keys, table.count, table.count
+    keys, raw, count = table.keys, table.counts, table.counts
     levels = []
     for n in range(order, 1, -1):
         first = word_at(keys, n - 1) - FIRST_WORD
@@ -115,22 +115,24 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
     left.append(np.ones(len(levels[-1].count)))
 
     p = np.array([1 / (len(words) - 1)])  # below the words: all alike, but for <s>
-    model, nodes = None, np.array([0])
+    builder: GrowingModel | None = None
+    nodes = np.array([0])
     for n, level in enumerate(levels):
         p = left[n][level.context] * p[level.suffix]
         p += _discounted(level.count) / totals[n][level.context]
         rows = np.flatnonzero(kept[n])
         logp, backoff = np.log(p[rows]), np.log(left[n + 1][rows])
-        if model is None:
+        if builder is None:
             logp[BOS] = IMPOSSIBLE_LOGP
-            model, nodes = GrowingModel(words, logp, backoff), 1 + rows
+            builder, nodes = GrowingModel(words, logp, backoff), 1 + rows
             continue
         parents, last = nodes[level.context[rows]], level.word[rows]
-        model.add(parents, last, logp, backoff)
+        builder.add(parents, last, logp, backoff)
         nodes = np.full(len(p), -1, dtype=np.int32)
-        nodes[rows] = model.find(parents, last)
+        nodes[rows] = builder.find(parents, last)
     del levels, kept, totals, left, p, nodes  # what follows needs the memory
-    return model.finish()
+    assert builder is not None  # the order is at least 1
+    return builder.finish()
 
 
 def _discounted(count: np.ndarray) -> np.ndarray:

@@ -82,9 +82,10 @@ class LanguageModel:
 
 
 class GrowingModel:
-    """A model that is being put together, order by order, from unigrams on.
+    """Builds a model order by order, from its unigrams.
 
-    ``words`` begin with <unk>, <s>, </s>; ``logp`` and ``backoff`` (W,) are theirs.
+    ``words`` (W) begin with <unk>, <s>, </s>; ``logp`` and ``backoff`` (W,) are their natural
+    logarithms.
     """
 
     def __init__(self, words: list[str], logp: np.ndarray, backoff: np.ndarray):
@@ -104,7 +105,9 @@ class GrowingModel:
         found = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
         return np.where(found & (nodes >= 0), places + 1, -1)
 
-    def add(self, parents, words, logp, backoff) -> np.ndarray:
+    def add(
+        self, parents: np.ndarray, words: np.ndarray, logp: np.ndarray, backoff: np.ndarray
+    ) -> np.ndarray:
         """Adds the n-grams of the next order, in any order; returns the rows listed twice.
 
         ``parents`` (N,) are nodes of the last order added, ``words`` (N,) ids, ``logp`` and

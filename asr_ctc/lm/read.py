@@ -1,5 +1,7 @@
 """A language model from a file, told apart by its content."""
 
+from pathlib import Path
+
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import LanguageModel
@@ -7,7 +9,7 @@ from asr_ctc.lm.ngrams import LanguageModel
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 
 
-def read_language_model(path) -> LanguageModel:
+def read_language_model(path: str | Path) -> LanguageModel:
     """The model of an ARPA file, plain or gzipped, whatever its name.
 
     Raises UserError as ``read_arpa`` does, and for a KenLM binary: it holds hashes in place of its

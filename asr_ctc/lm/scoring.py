@@ -6,13 +6,13 @@ Apart from the arrays, so that only what scores loads the compiler.
 import numba
 import numpy as np
 
-from asr_ctc.lm.ngrams import EMPTY, EOS, UNK, LanguageModel
+from asr_ctc.lm.ngrams import EMPTY, EOS, UNK, LanguageModel, Ngrams
 
 NO_CHILD = -1
 
 
 @numba.njit
-def find_child(children, keys, node, key):
+def find_child(children: np.ndarray, keys: np.ndarray, node: int, key: int) -> int:
     """The child of ``node`` whose key is ``key``, or NO_CHILD, by bisection.
 
     The children of n are the nodes children[n] to children[n + 1], sorted by ``keys`` (N,).
@@ -29,7 +29,7 @@ def find_child(children, keys, node, key):
 
 
 @numba.njit
-def score(ngrams, state, word):
+def score(ngrams: Ngrams, state: int, word: int) -> tuple[float, int]:
     """(natural log probability of ``word`` in the context ``state``, the state after it).
 
     A state is a node that has children or a back-off weight: contexts that score everything alike
@@ -47,7 +47,7 @@ def score(ngrams, state, word):
 
 
 @numba.njit
-def score_words(ngrams, state, words):
+def score_words(ngrams: Ngrams, state: int, words: np.ndarray) -> tuple[np.ndarray, int]:
     """(log probability (N,) float64 of each of ``words`` (N,) after those before, last state)."""
     logp = np.empty(len(words))
     for i in range(len(words)):

@@ -120,15 +120,15 @@ def make_trie(labels: list[list[int]]) -> Trie:
     One level of nodes after the other: a node is new where parent or label changes."""
     lengths = np.array([len(word) for word in labels], dtype=np.int64)
     node = np.zeros(len(labels), dtype=np.int64)  # of each word, as far as it has been spelt
-    n_nodes, keys = 1, [np.zeros(0, np.int64)]
+    n_nodes, new_keys = 1, [np.zeros(0, np.int64)]
     for depth in range(int(lengths.max(initial=0))):
         alive = np.flatnonzero(lengths > depth)
         label = np.array([labels[i][depth] for i in alive.tolist()], dtype=np.int64)
         new, which = np.unique(node[alive] << 32 | label, return_inverse=True)
         node[alive] = n_nodes + which
         n_nodes += len(new)
-        keys.append(new)
-    keys = np.concatenate(keys)
+        new_keys.append(new)
+    keys = np.concatenate(new_keys)
     word = np.full(n_nodes, NO_WORD, dtype=np.int32)
     word[node] = np.arange(len(labels))
     return Trie(

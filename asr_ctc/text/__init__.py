@@ -1,8 +1,8 @@
 """Transcripts as text, as characters and as CTC labels.
 
-folding.py      letters without accents, lower case by language
-charmap.py      the character map: which class a character is
+folding.py      letters without accents, apostrophes, invisible characters
+charmap.py      the character map: from characters to classes
 normalise.py    the form in which references and hypotheses are compared
 words.py        what separates words
-ctc_labels.py   how many frames labels need
+ctc_labels.py   how many output frames CTC needs
 """

@@ -1,4 +1,4 @@
-"""Characters and the classes of the model: an immutable, ordered map, to JSON and back."""
+"""The character map: an immutable, ordered map between characters and classes, stored as JSON."""
 
 import json
 import re
@@ -27,7 +27,7 @@ BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
 DEFAULT_SYMBOLS = tuple(f"{BLANK} {END}',.0123456789{START}{UNKNOWN}abcdefghijklmnopqrstuvwxyz")
 GERMAN_LETTERS = "äöüßÄÖÜẞ"
 SENTENCES_AT_A_TIME = 1 << 15
-BETWEEN = "\ufdd0"  # between sentences: Unicode promises that no text holds it
+BETWEEN = "\ufdd0"  # between sentences: a Unicode noncharacter, which no text contains
 PUNCTUATION = str.maketrans(
     {
         "!": ".",
@@ -49,20 +49,20 @@ class CharMap:
     ``CharMap()`` is the map of the published model: 44 classes, Latin letters without accents,
     start and end of sentence as characters. ``from_transcripts`` and ``from_symbols`` make others.
 
-    ``symbols`` is every class in order; ``unknown`` the class of characters without one (None:
-    they are refused); ``soschar``, ``eoschar`` the sentence marks (None: none); ``fold`` reduces
-    Latin letters and punctuation to those of the default map. ``case_folding`` is how ``lowercase``
-    treats the letters that languages disagree on:
+    ``symbols`` are all classes in order; ``unknown`` is the class of characters without a class of
+    their own (None: they are rejected); ``soschar`` and ``eoschar`` are the sentence marks (None:
+    no marks); ``fold`` reduces Latin letters and punctuation to those of the default map.
+    ``case_folding`` is how ``lowercase`` treats letters that depend on the language:
 
     default  Unicode's lower case: I → i, ẞ → ß, and İ → i with a dot of its own
     turkish  I → ı, İ → i, as in Turkish and Azerbaijani
-    german   as default; and ä, ö, ü, ß are letters of their own, which ``fold`` leaves alone where
-             the map has them. ß is never read as ss, as Strasse and Straße sound different;
-             capitals are no exception, so that STRASSE stays strasse and STRAẞE becomes straße
+    german   as default; in addition ``fold`` keeps ä, ö, ü and ß if the map has them. ß never
+             becomes ss, because Strasse and Straße sound different. The same holds for capitals:
+             STRASSE becomes strasse, and STRAẞE straße
 
-    ``apostrophe`` is the symbol as which all characters that look like an apostrophe are written,
-    unless they are symbols too. None in maps saved before there was one: each is itself.
-    Characters that show nothing are no text (see ``without_invisible``), unless they are symbols.
+    ``apostrophe`` replaces all characters that look like an apostrophe, unless they are symbols
+    too. It is None in maps of earlier versions, which replace nothing. Invisible characters are
+    removed (see ``without_invisible``), unless they are symbols.
     """
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
@@ -76,14 +76,14 @@ class CharMap:
     idx2char: tuple[str, ...] = field(init=False, repr=False, compare=False)
     char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         symbols = tuple(self.symbols)
         object.__setattr__(self, "symbols", symbols)
         if any(not isinstance(s, str) or len(s) != 1 or "\ud800" <= s < "\ue000" for s in symbols):
             raise ValueError("every symbol must be one character")
         if not symbols or symbols[0] != BLANK:
             raise ValueError(
-                f"the first symbol must be the blank {BLANK!r}, found {_told(symbols[:1])}"
+                f"the first symbol must be the blank {BLANK!r}, found {_abbreviated(symbols[:1])}"
             )
         if len(set(symbols)) != len(symbols):
             twice = [s for s, n in Counter(symbols).items() if n > 1]
@@ -91,26 +91,30 @@ class CharMap:
         for name in ("unknown", "soschar", "eoschar"):
             mark = getattr(self, name)
             if mark is not None and mark not in symbols[1:]:
-                raise ValueError(f"{name} {_told(mark)} is not one of the symbols after the blank")
+                raise ValueError(
+                    f"{name} {_abbreviated(mark)} is not one of the symbols after the blank"
+                )
         for name in ("lowercase", "fold"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(
-                    f"{name} must be true or false, found {_told(getattr(self, name))}"
+                    f"{name} must be true or false, found {_abbreviated(getattr(self, name))}"
                 )
         if self.case_folding not in CASE_FOLDINGS:
             raise ValueError(
                 f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found {_told(self.case_folding)}"
+                f"found {_abbreviated(self.case_folding)}"
             )
         if self.apostrophe is not None and self.apostrophe not in tuple(LIKE_APOSTROPHE):
-            forms, found = " ".join(LIKE_APOSTROPHE), _told(self.apostrophe)
-            raise ValueError(f"apostrophe must be one of {forms} or none, found {found}")
+            raise ValueError(
+                f"apostrophe must be one of {' '.join(LIKE_APOSTROPHE)} or none, "
+                f"found {_abbreviated(self.apostrophe)}"
+            )
         object.__setattr__(self, "idx2char", symbols)
         object.__setattr__(
             self, "char2idx", MappingProxyType({s: i for i, s in enumerate(symbols)})
         )
 
-    def __reduce__(self):  # mapping proxies do not pickle, and they are derived
+    def __reduce__(self) -> tuple:  # mapping proxies cannot be pickled, and are derived
         return CharMap.from_dict, (self.to_dict(),)
 
     @classmethod
@@ -130,12 +134,12 @@ class CharMap:
     @classmethod
     def from_transcripts(
         cls, sentences: Iterable[str], min_count: int = 1, case_folding: str = "default"
-    ):
+    ) -> "tuple[CharMap, dict[str, int]]":
         """(map, {rare character: count}) for the characters of a training split, in any script.
 
-        NFC, lower case, accents kept; of the characters that look like an apostrophe the most
-        frequent one stands for all. Characters seen fewer than ``min_count`` times are left to the
-        unknown class and returned, so that they can be reported.
+        The characters are NFC, in lower case, with accents. The most frequent of the characters
+        that look like an apostrophe replaces the others. Characters seen fewer than ``min_count``
+        times become the unknown class, and are returned so that they can be reported.
         """
         counts = count_characters(sentences, case_folding)
         return cls.from_counts(counts, min_count, case_folding)
@@ -143,11 +147,11 @@ class CharMap:
     @classmethod
     def from_counts(
         cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
-    ):
-        """As ``from_transcripts``, from what ``count_characters`` counted in them."""
+    ) -> "tuple[CharMap, dict[str, int]]":
+        """As ``from_transcripts``, from the counts that ``count_characters`` returns."""
         counts, apostrophe = Counter(counts), "'"
         if forms := [c for c in LIKE_APOSTROPHE if counts[c]]:
-            apostrophe = max(forms, key=counts.__getitem__)  # of equals the first
+            apostrophe = max(forms, key=counts.__getitem__)  # the first on ties
             counts[apostrophe] = sum(counts.pop(form) for form in forms)
         rare = {c: n for c, n in counts.items() if n < min_count or c in (BLANK, UNKNOWN)}
         symbols = (BLANK, UNKNOWN, *sorted(c for c in counts if c not in rare))
@@ -163,7 +167,7 @@ class CharMap:
 
     @property
     def eos(self) -> int | None:
-        """Class of the end of sentence, None in a map without sentence marks."""
+        """Class of the end of sentence; None in a map without sentence marks."""
         return None if self.eoschar is None else self.char2idx[self.eoschar]
 
     @property
@@ -173,7 +177,7 @@ class CharMap:
     def encode(self, text: str) -> list[int]:
         """Classes of a transcript, sentence marks included; never the blank.
 
-        ValueError for a character without a class when the map has no unknown class.
+        ValueError for a character without a class if the map has no unknown class.
         """
         labels = [self.label(character) for character in self.normalise(text)]
         start = [] if self.sos is None else [self.sos]
@@ -187,8 +191,8 @@ class CharMap:
         return "".join(self.idx2char[label] for label in labels)
 
     def text(self, labels: Sequence[int]) -> str:
-        """The characters of the classes as a person reads them: a space between two sentences, no
-        sentence marks."""
+        """The characters of the classes as plain text: without sentence marks, with a space between
+        two sentences."""
         marks = {self.sos, self.eos, self.blankid}
         runs = groupby(labels, lambda label: int(label) in marks)
         sentences = [self.decode(list(run)).strip() for is_mark, run in runs if not is_mark]
@@ -208,7 +212,7 @@ class CharMap:
 
     @classmethod
     def from_json(cls, text: str) -> "CharMap":
-        """The map that ``to_json`` wrote; ValueError for unknown or missing keys and bad values."""
+        """The map that ``to_json`` wrote; ValueError for wrong keys or values."""
         try:
             content = json.loads(text)
         except RecursionError:
@@ -219,26 +223,26 @@ class CharMap:
 
     @classmethod
     def from_dict(cls, content: dict) -> "CharMap":
-        # Maps of before had no other.
+        # Maps of earlier versions lack these keys.
         content = {"case_folding": "default", "apostrophe": None, **content}
         expected = {f.name for f in fields(cls) if f.init}
         if set(content) != expected:
-            strange = sorted(set(content) ^ expected)
-            raise ValueError(f"keys of a character map: unknown or missing {', '.join(strange)}")
+            wrong = sorted(set(content) ^ expected)
+            raise ValueError(f"keys of a character map: unknown or missing {', '.join(wrong)}")
         if not isinstance(content["symbols"], (list, tuple)):
             raise ValueError("symbols must be a list of characters")
         return cls(**content)
 
     def lower(self, text: str) -> str:
-        """NFC without invisible characters, and lower case where the map has no capitals."""
+        """NFC text without invisible characters, in lower case unless the map has capitals."""
         if self.lowercase:
             return lower_case(text, self.case_folding, self._invisible)
         return _nfc(without_invisible(text, self._invisible))
 
     @cached_property
     def _invisible(self) -> str:
-        """The invisible symbols. Joiners are text where they mean something alone, except in maps
-        of before."""
+        """The invisible symbols, which stay in a text. Joiners stay only where they have a meaning,
+        except in maps of earlier versions."""
         joiners = () if self.apostrophe is None else (JOINER, NON_JOINER)
         return "".join(c for c in self.symbols if is_invisible(c) and c not in joiners)
 
@@ -247,26 +251,26 @@ class CharMap:
         return self.spell(self.lower(text))
 
     def spell(self, lowered: str) -> str:
-        """What ``normalise`` makes of what ``lower`` returned: of one character at a time, but for
-        accents that stand apart."""
+        """The second half of ``normalise``, for text that ``lower`` returned. It works character by
+        character, except for combining accents."""
         text = "".join(" " if c.isspace() else c for c in lowered)
         if self.fold:
             text = text.translate(PUNCTUATION)
         text = self.with_one_apostrophe(text)
         if not self.fold:
             return text
-        kept = "".join(letter for letter in GERMAN_LETTERS if letter in self.char2idx)
-        if self.case_folding != "german" or not kept:
+        german = "".join(letter for letter in GERMAN_LETTERS if letter in self.char2idx)
+        if self.case_folding != "german" or not german:
             return fold_latin(text)
-        return re.sub(f"[^{kept}]+", lambda others: fold_latin(others[0]), text)
+        return re.sub(f"[^{german}]+", lambda others: fold_latin(others[0]), text)
 
     def with_one_apostrophe(self, text: str) -> str:
-        """``text`` with the map's apostrophe for all that look like one and have no class."""
+        """``text`` with the map's apostrophe in place of similar characters without a class."""
         return text.translate(self._apostrophes)
 
     @cached_property
     def _apostrophes(self) -> dict[int, str]:
-        if self.apostrophe not in self.char2idx:
+        if self.apostrophe is None or self.apostrophe not in self.char2idx:
             return {}
         others = [c for c in LIKE_APOSTROPHE if c not in self.char2idx]
         return str.maketrans(dict.fromkeys(others, self.apostrophe))
@@ -280,7 +284,7 @@ class CharMap:
         )
 
     def label(self, character: str) -> int:
-        """The class of one normalised character; ValueError as ``encode``."""
+        """The class of one normalised character; ValueError as in ``encode``."""
         if self.knows(character):
             return self.char2idx[character]
         if self.unknown is None:
@@ -289,7 +293,7 @@ class CharMap:
 
 
 def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
-    """NFC text in lower case; ``case_folding`` as in CharMap, ``keep`` as ``without_invisible``."""
+    """NFC text in lower case; see CharMap for ``case_folding``, ``without_invisible`` for ``keep``."""
     text = _nfc(without_invisible(text, keep))
     if case_folding == "turkish":
         text = text.replace("I", "ı").replace("İ", "i")
@@ -297,14 +301,15 @@ def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
 
 
 def count_characters(sentences: Iterable[str], case_folding: str = "default") -> Counter[str]:
-    """How often each character is in the sentences, lower-cased, all white space as a space."""
-    sentences, counts = iter(sentences), Counter()
-    while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        text = lower_case(BETWEEN.join(piece), case_folding)
-        n_seen = np.bincount(code_points(text))
-        for code in np.flatnonzero(n_seen).tolist():
-            counts[" " if chr(code).isspace() else chr(code)] += int(n_seen[code])
-        counts[BETWEEN] -= len(piece) - 1
+    """Counts the characters of the sentences in lower case; all white space counts as a space."""
+    sentences = iter(sentences)
+    counts: Counter[str] = Counter()
+    while chunk := list(islice(sentences, SENTENCES_AT_A_TIME)):
+        text = lower_case(BETWEEN.join(chunk), case_folding)
+        count_of_code = np.bincount(code_points(text))
+        for code in np.flatnonzero(count_of_code).tolist():
+            counts[" " if chr(code).isspace() else chr(code)] += int(count_of_code[code])
+        counts[BETWEEN] -= len(chunk) - 1
     return +counts
 
 
@@ -314,12 +319,12 @@ def code_points(text: str) -> np.ndarray:
 
 
 def present_in(codes: np.ndarray) -> list[str]:
-    """The different characters of an array of code points."""
+    """The distinct characters of an array of code points."""
     return [chr(code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
 
 
-def _told(value) -> str:
-    """A value as a message can hold it, however large."""
+def _abbreviated(value: object) -> str:
+    """A value of any size, short enough for a message."""
     return reprlib.repr(value)
 
 

@@ -10,7 +10,7 @@ def frames_needed(labels: Sequence[int]) -> int:
 
 
 def infeasible(labels: Sequence[int], n_output_frames: int) -> str | None:
-    """Why CTC cannot learn these labels in so many output frames; None when it can."""
+    """Why CTC cannot align these labels with ``n_output_frames`` frames; None if it can."""
     needed = frames_needed(labels)
     if needed <= n_output_frames:
         return None

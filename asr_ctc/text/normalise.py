@@ -20,7 +20,7 @@ def _is_separator(character: str) -> bool:
 
 
 def _fold_greek(text: str) -> str:
-    """``text`` without the accents, breathings and other marks of its Greek letters."""
+    """``text`` with Greek letters without accents, breathings and other marks."""
     if text.isascii():
         return text
     folded: list[str] = []
@@ -50,18 +50,18 @@ def normalise_text(
     keep_punctuation: bool = False,
     case_folding: str = "default",
 ) -> str:
-    """``text`` as it is scored: the same for references and hypotheses, and for every charset.
+    """``text`` as it is scored, normalised in the same way for references and hypotheses.
 
-    In this order: characters that show nothing go (see ``without_invisible``); canonical
-    composition (NFC); all that looks like an apostrophe becomes '; sentence marks and punctuation
-    (Unicode category P, the apostrophe excepted) become spaces, so that "peut-être" is two words;
-    lowercase, as ``case_folding`` has it (see CharMap); Latin and Greek letters lose their accents
-    and Latin ligatures are spelt out ("cœur" → "coeur"), while the marks of other scripts are
-    letters and stay; white space is collapsed to single spaces and stripped.
+    The steps, in this order: remove invisible characters (see ``without_invisible``); compose
+    (NFC); replace all apostrophe-like characters by '; replace sentence marks and punctuation
+    (Unicode category P, except the apostrophe) by spaces, so that "peut-être" is two words; lower
+    case, as set by ``case_folding`` (see CharMap); remove the accents of Latin and Greek letters
+    and spell out Latin ligatures ("cœur" → "coeur"), but keep the marks of other scripts, which are
+    letters; collapse white space to single spaces and strip it.
 
-    ``keep_case``, ``keep_accents`` and ``keep_punctuation`` each leave one of these steps out;
-    the rest is treated alike in every case. In Turkish ı and i are two letters, whose dots are no
-    accents. Idempotent. ValueError for a case folding that there is not.
+    ``keep_case``, ``keep_accents`` and ``keep_punctuation`` skip one step each. In Turkish, ı and i
+    are different letters: their dots are not accents. Idempotent. ValueError for an unknown case
+    folding.
     """
     if case_folding not in CASE_FOLDINGS:
         raise ValueError(f"case_folding must be one of {', '.join(CASE_FOLDINGS)}")
@@ -69,8 +69,8 @@ def normalise_text(
     separated = _is_sentence_mark if keep_punctuation else _is_separator
     text = "".join([" " if separated(character) else character for character in text])
     if not keep_case:
-        # After the punctuation: Σ lowers to a final ς or not by the letters that follow it, and
-        # lowering looks past a full stop to find them.
+        # After removing punctuation: whether Σ becomes a final ς depends on the letters after it,
+        # and lower-casing looks past a full stop to find them.
         text = lower_case(text, case_folding)
     if not keep_accents:
         apart = "[^ıİ]+" if case_folding == "turkish" else "(?s).+"

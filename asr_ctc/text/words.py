@@ -1,4 +1,4 @@
-"""What separates words."""
+"""Word boundaries."""
 
 import unicodedata
 from functools import lru_cache
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=4096)
 def separates_words(character: str) -> bool:
-    """White space and punctuation (Unicode category P), the apostrophe excepted, as in scoring."""
+    """True for white space and punctuation (Unicode category P) except the apostrophe."""
     return character.isspace() or (
         character != "'" and unicodedata.category(character).startswith("P")
     )

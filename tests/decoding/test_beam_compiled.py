@@ -174,7 +174,7 @@ def load_module(folder):
 def test_compiles_once_and_says_so(tmp_path, caplog):
     caplog.set_level("INFO", "asr_ctc")
     assert load_module(tmp_path)(3) == 1.5
-    assert caplog.messages == ["compiling the halving, once; later runs find it ready"]
+    assert caplog.messages == ["compiling the halving, once; later runs load it from the cache"]
     caplog.clear()
     assert load_module(tmp_path)(5) == 2.5
     assert caplog.messages == []
@@ -188,7 +188,7 @@ def test_compiles_where_nothing_can_be_kept_and_says_why(tmp_path, caplog, monke
     assert load_module(tmp_path)(3) == 1.5
     (message,) = caplog.messages
     assert message.startswith("compiling the halving, which takes some seconds in every run")
-    assert "set NUMBA_CACHE_DIR to a folder that can be written" in message
+    assert "set NUMBA_CACHE_DIR to a writable folder" in message
 
 
 def test_is_compiled_anew_when_a_module_that_it_uses_has_changed(tmp_path, caplog):

@@ -148,7 +148,7 @@ def windows(table, order):
     """{window of field values: count}."""
     fields = [counting.word_at(table.keys, place) for place in reversed(range(order))]
     return dict(
-        zip(zip(*(f.tolist() for f in fields), strict=True), table.count.tolist(), strict=True)
+        zip(zip(*(f.tolist() for f in fields), strict=True), table.counts.tolist(), strict=True)
     )
 
 
@@ -160,7 +160,7 @@ def test_counting_in_pieces_is_counting_at_once(sentences, order):
         patch.setattr(counting, "SENTENCES_AT_A_TIME", 2)
         in_pieces = count_windows(iter(ids), order, (0,) * order)
     np.testing.assert_array_equal(at_once.keys, in_pieces.keys)
-    np.testing.assert_array_equal(at_once.count, in_pieces.count)
+    np.testing.assert_array_equal(at_once.counts, in_pieces.counts)
     assert sum(windows(at_once, order).values()) == sum(len(s) + 1 for s in sentences)
 
 

@@ -253,7 +253,8 @@ def test_a_run_of_an_earlier_version_goes_on_as_one_of_this(toy_root, folder, tm
 def test_a_run_that_needs_what_is_removed_is_refused(folder):
     written_by_an_earlier_version(folder, optimizer="sgd")
     with pytest.raises(
-        UserError, match="--resume_from .*last.pt: optimizer: sgd is gone: .*; the run cannot go on"
+        UserError,
+        match="--resume_from .*last.pt: optimizer: sgd was removed: .*; the run cannot go on",
     ):
         find_start(make_config({}, {"resume_from": str(folder)}))
 

@@ -293,7 +293,7 @@ class CharMap:
 
 
 def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
-    """NFC text in lower case; see CharMap for ``case_folding``, ``without_invisible`` for ``keep``."""
+    """NFC text in lower case; ``case_folding`` as in CharMap, ``keep`` as in without_invisible."""
     text = _nfc(without_invisible(text, keep))
     if case_folding == "turkish":
         text = text.replace("I", "ı").replace("İ", "i")

@@ -7,5 +7,6 @@ durations.py    how long the clips are
 index.py        what was found out about a corpus once
 transcripts.py  counts over the transcripts of a corpus
 exclude.py      clips that a user excludes
+half_split.py   the mark of a `split` that was stopped in its middle
 splitting.py    train, dev and test from one table
 """

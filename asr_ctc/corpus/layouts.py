@@ -30,6 +30,7 @@ from asr_ctc.corpus.columns import (
     line_blocks,
     lines,
 )
+from asr_ctc.corpus.half_split import refuse_half_split
 
 HOW_TO_GET_ONE = (
     "Download a Common Voice release (commonvoice.mozilla.org/datasets) and unpack it there, "
@@ -104,6 +105,7 @@ class _Growing:
 
 def read_table(layout: str, folder: Path, split: str) -> Table:
     """A split in one of the LAYOUTS; UserError when it is not there, unreadable or empty."""
+    refuse_half_split(folder, split)
     return LAYOUTS[layout].read(folder, split)
 
 

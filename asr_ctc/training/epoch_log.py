@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.base.files import open_own
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
@@ -19,6 +20,7 @@ from asr_ctc.training.setup import Run
 
 log = logging.getLogger("asr_ctc")
 
+METRICS = "metrics.jsonl"
 N_SHOWN = 3  # clips whose decodings are shown after each epoch
 HYPER_PARAMETERS = (
     "nmels", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout", "batch_size", "base_lr",
@@ -50,7 +52,7 @@ def record(
         "  best" if is_best else "",
     )
     numbers = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-    with open(folder / "metrics.jsonl", "a", encoding="utf-8") as file:
+    with open_own(folder / METRICS) as file:
         file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
     for name, value in figures.items():
         if name != "epoch" and math.isfinite(value):

@@ -15,7 +15,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import remove_unfinished, take
+from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import TrainingConfig
@@ -30,11 +30,13 @@ from asr_ctc.training.averages import WeightAverage
 from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.doctor import Doctor
-from asr_ctc.training.epoch_log import N_SHOWN, record, record_end
+from asr_ctc.training.epoch_log import METRICS, N_SHOWN, record, record_end
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.optimiser import make_optimizer, train_mode
-from asr_ctc.training.resume import LAST, Start, find_start, restore, save_last
+from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
 from asr_ctc.training.run_folder import (
+    DESCRIPTION,
+    SUMMARY,
     check_run_folder,
     make_run_folder,
     repeatable,
@@ -83,11 +85,13 @@ def train(config: Config, command: list[str]) -> int:
 @contextlib.contextmanager
 def _log_to(file: Path, early: logging.handlers.MemoryHandler):
     """Writes the log to the run's folder too, which is taken as long as the log is open."""
-    handler = logging.FileHandler(file, encoding="utf-8")
-    if not take(handler.stream):
-        handler.close()
+    stream = open_own(file)
+    if not take(stream):
+        stream.close()
         raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
+    refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
     remove_unfinished(file.parent)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     early.setTarget(handler)
     early.close()
@@ -99,7 +103,8 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
         raise
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk, of which has been told
+            stream.close()
 
 
 def fit(run: Run, start: Start, folder: Path, writer: SummaryWriter | None) -> int:

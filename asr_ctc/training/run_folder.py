@@ -15,6 +15,8 @@ from asr_ctc.training.setup import Run
 
 log = logging.getLogger("asr_ctc")
 
+DESCRIPTION, SUMMARY = "config.yaml", "summary.txt"
+
 
 def check_run_folder(config: Config) -> None:
     """UserError, before any work, when the folder of the run is in use or cannot be made."""
@@ -61,7 +63,7 @@ def repeatable(run: Run) -> Config:
 
 def write_description(run: Run, folder: Path) -> None:
     """config.yaml and summary.txt, and the model's summary in the log."""
-    write_atomically(folder / "config.yaml", repeatable(run).to_yaml().encode())
+    write_atomically(folder / DESCRIPTION, repeatable(run).to_yaml().encode())
     summary = str(torchinfo.summary(run.model, verbose=0, depth=2))
     n_params = sum(p.numel() for p in run.model.parameters())
     text = (
@@ -70,5 +72,5 @@ def write_description(run: Run, folder: Path) -> None:
         f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
         f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
     )
-    write_atomically(folder / "summary.txt", text.encode())
+    write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
     log.info("%s\n%s parameters; the run is in %s", summary, f"{n_params:,}", folder)

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 from asr_ctc.audio import mp3
-from asr_ctc.base.errors import AudioError
+from asr_ctc.base.errors import LIMITS, AudioError, exhausted
 
 RATE_HZ = 16_000
 SILENCE_DBFS = -90.0
@@ -157,6 +157,8 @@ def _announced_frames(file: soundfile.SoundFile) -> int:
 @contextlib.contextmanager
 def _opened(path):
     path = Path(path)
+    if "\0" in str(path):
+        raise AudioError(path, "no such file: its name holds a NUL")
     try:
         size = path.stat().st_size
         if path.is_dir():
@@ -168,12 +170,27 @@ def _opened(path):
                 yield file
                 return
     except soundfile.SoundFileError:
+        _refuse_at_a_limit(path)
         raise AudioError(path, "is not audio that can be decoded") from None
     except FileNotFoundError:
         raise AudioError(path, "no such file") from None
     except OSError as error:
+        if error.errno in LIMITS:
+            raise exhausted(error) from None
         raise AudioError(path, f"cannot be read ({error.strerror or error})") from None
     raise AudioError(path, "is not audio that can be decoded")
+
+
+def _refuse_at_a_limit(path: Path) -> None:
+    """UserError when the file cannot be opened because of the process's limits.
+
+    libsndfile does not tell that from a damaged file.
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY))
+    except OSError as error:
+        if error.errno in LIMITS:
+            raise exhausted(error) from None
 
 
 class _QuietDecoder:

@@ -7,7 +7,7 @@ import importlib
 import sys
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
-from asr_ctc.base.errors import UserError
+from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config, read_yaml
 
@@ -29,10 +29,19 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
+    except ValueError as error:
+        if "embedded null" not in str(error):
+            raise
+        print("error: the name of a file holds a NUL: no file has one", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         sys.stderr.close()
         return 0
     except OSError as error:  # such as a full disk under the log or the curves
+        if error.errno in LIMITS:
+            error = exhausted(error)
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2

@@ -83,5 +83,5 @@ def write_files(scores, columns: dict[str, list[str]], settings: ScoringConfig) 
     }
     paths = [path for path in texts if path]
     for path in paths:
-        write_atomically(Path(path), texts[path]().encode("utf-8"))
+        write_atomically(Path(path), texts[path]().encode("utf-8", "backslashreplace"))
     return paths

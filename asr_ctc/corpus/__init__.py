@@ -2,6 +2,7 @@
 
 layouts.py      how the files of a corpus lie: Common Voice, LibriSpeech, LJSpeech, Kaldi, manifests
 columns.py      the columns of a table, read fast
+clip_files.py   where the file of a clip is
 corpus.py       a split: its clips, sentences, speakers
 durations.py    how long the clips are
 index.py        what was found out about a corpus once

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +23,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import (
+    NAMES,
     PIECE_ROWS,
     Categories,
     GrowingCategories,
@@ -117,9 +119,9 @@ def _gather(clips: Path, items: Iterable[Row | LeftOut], digest, where: Path) ->
         growing.left_out += [item for item in piece if isinstance(item, LeftOut)]
         n_records += len(piece)
         growing.add(
-            [row.path.encode() for _, row in used],
+            [row.path.encode("utf-8", NAMES) for _, row in used],
             [row.sentence.encode() for _, row in used],
-            [row.speaker.encode() for _, row in used],
+            [row.speaker.encode("utf-8", NAMES) for _, row in used],
             [row.duration_s for _, row in used],
             [n for n, _ in used],
         )
@@ -220,7 +222,7 @@ def _seconds(text) -> float:
     """A duration as written down; NaN, to be measured, when it is none."""
     try:
         seconds = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
     return seconds if 0 < seconds < math.inf else math.nan
 
@@ -240,7 +242,7 @@ def read_librispeech(folder: Path, split: str) -> Table:
     def rows() -> Iterator[Row | LeftOut]:
         for part in chosen:
             for file in sorted(part.glob("*/*/*.trans.txt")):
-                digest.update(str(file.relative_to(folder)).encode())
+                digest.update(os.fsencode(file.relative_to(folder)))
                 for line in lines(file, digest):
                     name, _, sentence = line.partition(" ")
                     flac = file.with_name(f"{name}.flac").relative_to(folder)

@@ -120,4 +120,4 @@ class TranscriptWriter:
             print(text, end="", flush=True)
         else:
             text = self.format.header + text
-            write_atomically(self._file(transcript.audio), text.encode("utf-8"))
+            write_atomically(self._file(transcript.audio), text.encode("utf-8", "backslashreplace"))

@@ -165,7 +165,9 @@ def _opened(path):
             raise AudioError(path, "is a folder, not an audio file")
         if size == 0:
             raise AudioError(path, "is empty (0 bytes)")
-        with _quiet_decoder, soundfile.SoundFile(path) as file:
+        # soundfile itself cannot encode a name that is no UTF-8.
+        name = os.fsencode(path) if os.name == "posix" else path
+        with _quiet_decoder, soundfile.SoundFile(name) as file:
             if file.samplerate > 0 and file.channels > 0:
                 yield file
                 return

@@ -119,7 +119,7 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """(arrays, identity) of a kept file; both empty when it is damaged."""
     try:
         with ZipFile(file) as archive:  # numpy reads no further than it needs to, and trusts
-            if archive.testzip() is not None:
+            if archive.testzip() is not None or len(archive.infolist()) != _n_members(file):
                 return {}, {}
         with np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
@@ -133,6 +133,11 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except Exception:  # zipfile and numpy fail on damaged bytes in a dozen ways
         return {}, {}
     return arrays, identity
+
+
+def _n_members(file: Path) -> int:
+    """How many members a zip file without a comment announces, which zipfile does not compare."""
+    return int.from_bytes(file.read_bytes()[-12:-10], "little")
 
 
 def make_index(

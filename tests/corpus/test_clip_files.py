@@ -74,7 +74,9 @@ def test_columns_keep_names_that_are_no_text(names):
 
 
 def sound(path):
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 16_000), 16_000, format="WAV")
+    with open(path, "wb") as file:
+        noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16_000)
+        soundfile.write(file, noise, 16_000, format="WAV")
 
 
 def test_a_corpus_with_both(tmp_path):

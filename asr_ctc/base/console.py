@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 
 
 def separate_standard_error() -> None:
@@ -17,6 +18,20 @@ def separate_standard_error() -> None:
             own = os.dup(2)
             encoding = sys.stderr.encoding
             sys.stderr = open(own, "w", buffering=1, encoding=encoding, errors="backslashreplace")  # noqa: SIM115
+
+
+def hide_writer_threads() -> None:
+    """Says nothing of the errors of tensorboard's threads, which are raised in the main one, too.
+
+    Such as a full disk, of which one line is enough.
+    """
+    default = threading.excepthook
+
+    def hook(args):
+        if type(args.thread).__name__ != "_AsyncWriterThread":
+            default(args)
+
+    threading.excepthook = hook
 
 
 def configure_logging() -> None:

@@ -1,7 +1,10 @@
 """`train`: a model from a corpus."""
 
+from asr_ctc.base.console import hide_writer_threads
+
 
 def run_train(config, words, command) -> int:
+    hide_writer_threads()
     if config.training.debug:
         from asr_ctc.training.overfit import overfit_one_batch
 

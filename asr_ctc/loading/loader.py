@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.loading.batch import BatchCollate
 
+DESCRIPTORS_OF_A_WORKER = 8  # pipes and locks of its queues
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -42,13 +44,39 @@ class _Loader(DataLoader):
     """Its workers begin with SIGTERM blocked, hence also the threads that torch starts in them."""
 
     def __iter__(self):
+        if self._iterator is None:
+            _refuse_few_descriptors(DESCRIPTORS_OF_A_WORKER * self.num_workers)
         if sys.platform != "linux":
-            return super().__iter__()
+            return _with_plain_errors(super().__iter__())
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
-            return super().__iter__()
+            return _with_plain_errors(super().__iter__())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _refuse_few_descriptors(n_needed: int) -> None:
+    """UserError when this process may not open so many files: starting workers would end halfway,
+    with torch's own tracebacks."""
+    opened = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(n_needed))
+    except OSError as error:
+        if error.errno in LIMITS:
+            error.filename = None
+            raise exhausted(error) from None
+        raise
+    finally:
+        for handle in opened:
+            os.close(handle)
+
+
+def _with_plain_errors(batches: Iterator) -> Iterator:
+    """The batches; torch puts a worker's traceback before the message of its error."""
+    try:
+        yield from batches
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
 
 
 def _follow_the_main_process(worker_id: int) -> None:

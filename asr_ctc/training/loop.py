@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
-from asr_ctc.base.errors import UserError
+from asr_ctc.base.errors import LIMITS, UserError
 from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
@@ -77,9 +77,21 @@ def train(config: Config, command: list[str]) -> int:
             if start.folder is None:
                 write_description(run, folder)
             epoch = start.file.training["state"]["epoch"] if start.folder else None
+            at_end.enter_context(_naming(folder))
             writer = at_end.enter_context(SummaryWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.others_may_end())
         return fit(run, start, folder, writer)
+
+
+@contextlib.contextmanager
+def _naming(folder: Path):
+    """Tensorboard's writer does not say which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno in LIMITS:
+            raise
+        raise UserError(f"cannot write the curves in {folder}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

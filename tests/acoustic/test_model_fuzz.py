@@ -5,7 +5,6 @@ ASR_CTC_FUZZ sets how many files each fuzz test tries (default 60); the seed is 
 
 import copy
 import io
-import os
 import random
 import subprocess
 import sys
@@ -17,8 +16,8 @@ import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
+from tests.helpers.mutation import N_TRIES, mutate
 
-N_TRIES = int(os.environ.get("ASR_CTC_FUZZ", "60"))
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -225,45 +224,6 @@ def test_origins_that_no_command_can_show(path, content, change):
 
 
 # --- At random -----------------------------------------------------------------------------------
-
-STRANGE = [
-    None, True, -1, 0, 2**62, 10**30, 1e308, float("nan"), "", "x" * 1000, "\udc80", [], [[]], {},
-    {"a": {}}, (), b"x", torch.zeros(0), torch.zeros(3).expand(5, 3), torch.tensor(1j),
-    torch.zeros(2, dtype=torch.bool), torch.full((2, 2), torch.nan), torch.zeros(2, device="meta"),
-]  # fmt: skip
-
-
-def places(value, place=()):
-    """Every place in nested tables and lists: the keys that lead to it."""
-    if place:
-        yield place
-    keys = (
-        range(len(value)) if isinstance(value, list) else value if isinstance(value, dict) else ()
-    )
-    for key in list(keys)[:60]:
-        yield from places(value[key], (*place, key))
-
-
-def mutate(content, draw):
-    """Changes, removes, doubles or renames something somewhere in the content."""
-    *to, key = draw.choice(list(places(content)))
-    for step in to:
-        content = content[step]
-    change = draw.randrange(5)
-    if change == 0 or isinstance(content, list):
-        content[key] = draw.choice(STRANGE)
-    elif change == 1:
-        del content[key]
-    elif change == 2:
-        content[draw.choice(["x", 5, f"{key}0"])] = content[key]
-    elif change == 3:
-        content[f"{key}x"] = content.pop(key)
-    elif isinstance(content[key], torch.Tensor) and content[key].is_floating_point():
-        content[key] = draw.choice(
-            [content[key].T, content[key][:1], content[key].double(), content[key] * 1e30]
-        )
-    else:
-        content[key] = draw.choice(STRANGE)
 
 
 def test_contents_at_random(path, content):

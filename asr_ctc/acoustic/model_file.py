@@ -3,7 +3,6 @@
 import math
 import pickle
 import warnings
-import zipfile
 from dataclasses import asdict, dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -12,12 +11,18 @@ import torch
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.plain_content import check_archive, check_content
 from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
 
+# What `train` can make is far within these; a file beyond them is damaged or made to harm.
+LARGEST_DB, SMALLEST_DB = 1e4, 1e-7
+RATES_HZ = 1_000, 192_000
+LONGEST_WINDOW_S = 1.0
+MOST_MELS, MOST_LAYERS, MOST_CLASSES = 1_024, 1_000, 1 << 16
 FORMAT, FORMAT_VERSION = "asr_ctc model", 1
 PUBLISHED_NORMALIZATION = (-31.0, 32.0)  # dB, of the published model, whose files are bare tensors
 
@@ -89,6 +94,7 @@ def load_model(path) -> ModelFile:
     path = Path(path)
     content = _read_plain(path)
     try:
+        check_content(content)
         if content.get("format") == FORMAT:
             return _parse(content)
         if any(isinstance(key, str) and key.startswith("charlin.") for key in content):
@@ -106,10 +112,7 @@ def _read_plain(path: Path) -> dict:
         path.stat()
         if path.is_dir():
             raise UserError(f"{path} is a folder; a model file is needed, such as best_model.pt")
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                if archive.testzip() is not None:  # torch does not compare the checksums
-                    raise zipfile.BadZipFile
+        check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are about pickles that are refused anyway
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -142,8 +145,9 @@ def _parse(content: dict) -> ModelFile:
     training = content.get("training")
     if training is not None and set(training) != {"config", "sampler", "state"}:
         raise ValueError("its state of training is incomplete")
-    mean, deviation = (float(value) for value in content["normalization"])
-    if not (math.isfinite(mean) and math.isfinite(deviation) and deviation > 0):
+    _check_origin(content["scores"], content["origin"])
+    mean, deviation = _numbers(content["normalization"], 2)
+    if not (abs(mean) <= LARGEST_DB and SMALLEST_DB <= deviation <= LARGEST_DB):
         raise ValueError(f"its normalisation is {mean:g}, {deviation:g}")
     file = ModelFile(
         state_dict=content["state_dict"],
@@ -161,10 +165,12 @@ def _parse(content: dict) -> ModelFile:
         raise ValueError("its character map and its output layer differ in size")
     if file.features.nmels != file.architecture.n_mels:
         raise ValueError("its features and its architecture differ in the number of mel bins")
+    _check_features(file.features)
     # Before building: sizes that the tensors do not have could ask for any amount of memory.
     of_tensors = Architecture.of_state_dict(file.state_dict)
     if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
         raise ValueError(f"it says {file.architecture}, its tensors are of {of_tensors}")
+    _check_tensors(file)
     file.build_model()
     file.build_processor()
     return file
@@ -188,8 +194,68 @@ def _parse_bare(state: dict) -> ModelFile:
             f"bare tensors with {architecture.vocab_size} classes; only the published model's "
             f"{file.charmap.vocab_size} can be told without a character map"
         )
+    _check_tensors(file)
     file.build_model()
     return file
+
+
+def _numbers(values, n: int) -> list[float]:
+    """``n`` finite numbers; ValueError for anything else."""
+    values = list(values) if isinstance(values, (list, tuple)) else []
+    if len(values) != n or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
+        raise ValueError(f"{n} numbers are needed, found {values!r:.60}")
+    return [float(value) for value in values]
+
+
+def _check_features(features: FeatureSettings) -> None:
+    """ValueError for features that `train` would not compute; the largest ones take megabytes."""
+    rate, n_mels = features.rate, features.nmels
+    length_s, step_s = _numbers([features.win_length, features.win_step], 2)
+    if not (type(rate) is int and RATES_HZ[0] <= rate <= RATES_HZ[1]):
+        raise ValueError(f"its features are of {rate} samples per second")
+    if not (type(n_mels) is int and 1 <= n_mels <= MOST_MELS):
+        raise ValueError(f"its features have {n_mels} mel bins")
+    if not 0 < step_s <= length_s <= LONGEST_WINDOW_S:
+        raise ValueError(f"its features have windows of {length_s:g} s every {step_s:g} s")
+
+
+def _check_tensors(file: ModelFile) -> None:
+    """ValueError unless the tensors are those of the architecture, found without memory for one."""
+    shape = file.architecture
+    if shape.nlayers_rnn > MOST_LAYERS or shape.vocab_size > MOST_CLASSES:
+        raise ValueError(f"it has {shape.nlayers_rnn} layers and {shape.vocab_size} classes")
+    with torch.device("meta"):
+        needed = CTCModel(shape).state_dict()
+    if needed.keys() != file.state_dict.keys():
+        names = ", ".join(sorted(map(str, needed.keys() ^ file.state_dict.keys())))
+        raise ValueError(f"tensors missing or unknown: {names:.200}")
+    for name, tensor in needed.items():
+        found = file.state_dict[name]
+        if found.shape != tensor.shape:
+            raise ValueError(f"{name} is {tuple(found.shape)}, needed {tuple(tensor.shape)}")
+        if found.is_floating_point() != tensor.is_floating_point():
+            raise ValueError(f"{name} is of {found.dtype}")
+        if not bool(found.to(tensor.dtype).isfinite().all()):
+            raise ValueError(f"{name} holds numbers of absurd size")
+        if name.endswith("running_var") and bool((found < 0).any()):
+            raise ValueError(f"{name} holds negative variances")
+
+
+def _check_origin(scores: dict, origin: dict) -> None:
+    """ValueError unless they are tables of texts and numbers, one inside another at most."""
+    plain = str, int, float, bool, type(None)
+    tables = [scores, origin, *(value for value in origin.values() if isinstance(value, dict))]
+    for table in tables:
+        for name, value in table.items():
+            values = value if isinstance(value, (list, tuple)) else [value]
+            is_table = table is origin and isinstance(value, dict)
+            if type(name) is not str or not (is_table or all(type(v) in plain for v in values)):
+                raise ValueError(f"its scores or its origin hold a {type(value).__name__}")
+    corpus = origin.get("corpus", {})
+    if not isinstance(corpus, dict) or not all(
+        isinstance(corpus.get(name, ""), str) for name in ("layout", "version", "lang")
+    ):
+        raise ValueError("its origin names no corpus")
 
 
 def newest_model(folder) -> Path:

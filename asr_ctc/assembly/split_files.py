@@ -5,6 +5,8 @@ to one split; a clip whose speaker and sentence went to different ones is exclud
 is drawn first, then dev from the remaining clips; train is all that shares nothing with them.
 """
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import open_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.columns import line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
 from asr_ctc.corpus.layouts import LAYOUTS, csv_records, find_manifest, read_table
 from asr_ctc.corpus.splitting import (
     SPLITS,
@@ -101,13 +104,29 @@ def split_corpus(config: Config) -> Report:
     for split, record in zip(of_record.tolist(), records, strict=True):
         if split != UNUSED:
             texts[SPLITS[split]] += record
-    for split, file in zip(made, files, strict=True):
-        write_atomically(file, texts[split])
+    _replace_together(dict(zip(files, (texts[split] for split in made), strict=True)), made)
     left_out = {"row that cannot be read": Size(len(table.left_out), 0.0, 0)}
     left_out |= {why: _size(corpus, rows) for why, rows in {**unusable, **reasons}.items()}
     splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in made}
     everything = np.ones(len(corpus), dtype=bool)
     return Report(source, _size(corpus, everything), splits, left_out, notes, files)
+
+
+def _replace_together(contents: dict[Path, bytes], splits: Iterable[str]) -> None:
+    """Replaces the tables of a corpus, whose splits are named: all of them, or it says so.
+
+    All are on the disk before the first is renamed, so that a full disk replaces none; who is
+    killed between the renames leaves a mark, see half_split.py.
+    """
+    folder = next(iter(contents)).parent
+    with contextlib.ExitStack() as renames:
+        for path, content in contents.items():
+            file = renames.enter_context(open_atomically(path))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mark_half_split(folder, splits)
+    unmark_half_split(folder)
 
 
 def _size(corpus: Corpus, chosen: np.ndarray) -> Size:

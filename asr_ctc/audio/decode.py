@@ -14,7 +14,7 @@ import soxr
 
 from asr_ctc.audio import containers, pyav
 from asr_ctc.audio.mixdown import Mixdown, MixdownChoice
-from asr_ctc.base.errors import AudioError
+from asr_ctc.base.errors import LIMITS, AudioError, exhausted
 from asr_ctc.base.quiet import quiet_decoder
 
 RATE_HZ = 16_000
@@ -216,6 +216,8 @@ def _resampled(path: str | Path, mono: np.ndarray, native_rate: int, rate: int) 
 def _opened(path: str | Path, thorough: bool = True) -> Iterator[Decoder]:
     """The decoder of a file; ``thorough`` as for containers.layout."""
     path = Path(path)
+    if "\0" in str(path):
+        raise AudioError(path, "no such file: its name holds a NUL")
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -235,6 +237,8 @@ def _opened(path: str | Path, thorough: bool = True) -> Iterator[Decoder]:
             raise
         raise AudioError(path, "is not the name of a file: it has a NUL in it") from None
     except OSError as error:
+        if error.errno in LIMITS:
+            raise exhausted(error) from None
         raise AudioError(path, f"cannot be read ({error.strerror or error})") from None
 
 

@@ -1,5 +1,6 @@
 """Errors that a user can cause and fix: the command line prints one line and exits with 2."""
 
+import errno
 from pathlib import Path
 
 from asr_ctc.base.printable import one_line
@@ -18,6 +19,20 @@ class UserError(Exception):
         if len(text) <= MAX_CHARACTERS:
             return text
         return f"{text[: MAX_CHARACTERS // 2]} … {text[-MAX_CHARACTERS // 2 :]}"
+
+
+# What the system has no more of: no fault of the file that was to be opened.
+LIMITS = {
+    errno.EMFILE: "too many open files for this process: raise `ulimit -n`, or lower --nthreads",
+    errno.ENFILE: "too many open files on this machine: end what else opens them",
+    errno.ENOMEM: "out of memory: raise `ulimit -v`, or lower --nthreads or --batch_size",
+}
+
+
+def exhausted(error: OSError) -> UserError:
+    """What to raise in place of an error of the kinds of LIMITS: it ends a command."""
+    where = f" ({error.filename})" if error.filename else ""
+    return UserError(f"{LIMITS[error.errno]}{where}")
 
 
 class AudioError(UserError):

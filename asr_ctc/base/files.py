@@ -1,11 +1,15 @@
 """Files that are there whole, or not at all; folders that one process works in."""
 
 import contextlib
+import functools
 import os
+import re
+import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 try:
     import fcntl
@@ -16,6 +20,7 @@ from asr_ctc.base.errors import UserError
 
 UNFINISHED = ".unfinished"
 PIECE_BYTES = 1 << 22
+_DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
 OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
 
 
@@ -31,29 +36,94 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
 
     The data is written beside the file, flushed to the disk, then renamed: a full disk, or a power
     cut at any moment, leaves the previous file. The file that was there is kept as ``previous``
-    when that is named. UserError says why it could not be written.
+    when that is named. A link stays, and what it leads to is replaced. What is no regular file,
+    such as a pipe or a device, is written into. UserError says why it could not be written.
     """
     path = Path(path)
     temporary = None
+    kept = ""
     try:
-        handle, temporary = tempfile.mkstemp(UNFINISHED, f".{path.name}.", path.parent)
+        special = _open_special(path)
+        if special is not None:
+            with special as file:
+                yield file
+            return
+        target = Path(os.path.realpath(path))
+        kept = "; the file there before is kept" if target.exists() else ""
+        _remove_leftovers_once(target.parent)
+        handle, temporary = _make_locked(target)
         with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        if previous is not None and path.exists():
-            _keep(path, previous)
-        os.replace(temporary, path)
-        temporary = None
-        _flush_folder(path.parent)
+            lock = os.dup(handle)  # until the rename, so that none takes it for a leftover
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                file.close()
+                os.chmod(temporary, 0o644)
+                if previous is not None and target.exists():
+                    _keep(target, previous)
+                os.replace(temporary, target)
+                temporary = None
+            finally:
+                os.close(lock)
+        _flush_folder(target.parent)
     except OSError as error:
-        kept = "; the file there before is kept" if path.exists() else ""
         raise UserError(f"cannot write {path}: {error.strerror or error}{kept}") from None
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
                 os.unlink(temporary)
+
+
+def _open_special(path: Path) -> BinaryIO | None:
+    """What is there already and is no regular file, open to write; None for anything else.
+
+    The process's own descriptors, such as /dev/stdout, are shared, not opened anew: they may lead
+    to a regular file whose end moves.
+    """
+    own = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
+    if own is None and (match := _DESCRIPTOR.fullmatch(str(path))):
+        own = int(match[1])
+    if own is not None:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return os.fdopen(os.dup(own), "wb")
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by the rename
+        return None
+    return open(path, "wb")
+
+
+def open_own(path: Path) -> TextIO:
+    """A text file of a run's folder, to add lines to. A link or a device in its place is refused.
+
+    Whoever may write into the folder could make the run write anywhere through a link. UserError
+    when it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        is_link = os.path.islink(path)
+        why = "is a link, and a run writes its own files only" if is_link else error.strerror
+        raise UserError(f"cannot write {path}: {why}") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise UserError(f"cannot write {path}: it is no regular file")
+    return open(handle, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """UserError when one of these files of a run's folder is a link: see ``open_own``."""
+    for name in names:
+        if os.path.islink(folder / name):
+            raise UserError(
+                f"{folder / name} is a link, and a run writes its own files only: move it away"
+            )
 
 
 def _keep(path: Path, previous: Path) -> None:
@@ -79,9 +149,43 @@ def _flush_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what a killed process was writing, from a folder where no other writes."""
+    """Removes, from a folder and those in it, what killed processes were writing."""
     for path in folder.rglob(f".*{UNFINISHED}"):
-        path.unlink(missing_ok=True)
+        _remove_leftover(path)
+
+
+@functools.cache
+def _remove_leftovers_once(folder: Path) -> None:
+    """As ``remove_unfinished``, of the folder alone and once in a process: it may be large."""
+    with os.scandir(folder) as entries:
+        leftovers = [e.path for e in entries if e.name[0] == "." and e.name.endswith(UNFINISHED)]
+    for path in leftovers:
+        _remove_leftover(path)
+
+
+def _remove_leftover(path) -> None:
+    """Removes an unfinished file, unless a process has locked it: that one still writes."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):  # locked; or another has removed it, or may alone
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+        finally:
+            os.close(handle)
+
+
+def _make_locked(target: Path) -> tuple[int, str]:
+    """(handle, name) of a new file beside ``target``, locked until all its handles are closed."""
+    while True:
+        handle, name = tempfile.mkstemp(UNFINISHED, f".{target.name}.", target.parent)
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some network drives have no locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else one has taken it for a leftover before it was locked
+            return handle, name
+        os.close(handle)
 
 
 def take(file) -> bool:
@@ -99,7 +203,8 @@ def is_taken(path: Path) -> bool:
     if fcntl is None:
         return False
     try:
-        with open(path, "rb") as file:
+        # A pipe in its place must not be waited for.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             return not _lock(file, fcntl.LOCK_SH | fcntl.LOCK_NB, SHOWN)
     except OSError:
         return False

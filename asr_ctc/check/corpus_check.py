@@ -68,7 +68,9 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         exclude: exclude_list(report),
     }
     for path, text in files.items():
-        write_atomically(path, text.encode("utf-8"))
+        # Names that are no text: the list must name the files, the reports must be text.
+        errors = "surrogateescape" if path == exclude else "backslashreplace"
+        write_atomically(path, text.encode("utf-8", errors))
     return report, list(files)
 
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr_ctc.audio import decode as audio
 from asr_ctc.base.report import Report
 from asr_ctc.check import texts
-from asr_ctc.check.faults import KINDS, LISTEN, Fault, RateLimits, Splits, rates
+from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Splits, rates
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.check.suspects import Suspects
 from asr_ctc.config.load import Config
@@ -189,7 +190,8 @@ def make_report(
     groups = _by_kind(faults, settings)
     durations = splits["train"].durations[usable["train"]] if "train" in splits else np.zeros(0)
     lists_clips = any(group.action != LISTEN for group in groups.values())
-    problems = _training_problems(summaries, absent, alphabet, settings)
+    learnable = {split: _learnable(split, scanned, faults) for split, scanned in splits.items()}
+    problems = _training_problems(splits, learnable, absent, alphabet, settings)
     return CheckReport(
         corpus=name,
         settings=settings,
@@ -228,6 +230,21 @@ def _usable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
         if fault.split == name and fault.row is not None and fault.action != LISTEN:
             usable[fault.row] = False
     return usable
+
+
+def _learnable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
+    """(N,) true for the clips that `train` would use without --exclude, lengths aside.
+
+    It leaves out what is refused, and silence, of which there is less than in a silent clip here.
+    """
+    learnable = np.ones(len(split), dtype=bool)
+    for fault in faults:
+        if fault.split == name and fault.row is not None:
+            level_dbfs = split.sounds["level_dbfs"][fault.row]
+            is_silence = fault.kind == "silent" and level_dbfs < audio.SILENCE_DBFS
+            if fault.action == REFUSED or is_silence:
+                learnable[fault.row] = False
+    return learnable
 
 
 def _n_broken(name: str, split: ScannedSplit, faults: list[Fault]) -> int:
@@ -338,26 +355,35 @@ def _word(value: object) -> str:
 
 
 def _training_problems(
-    splits: dict[str, SplitSummary],
+    splits: Splits,
+    learnable: dict[str, np.ndarray],
     absent: dict[str, str],
     alphabet: texts.Alphabet,
     settings: CheckSettings,
 ) -> list[str]:
-    """The reasons that prevent training."""
+    """What prevents `train` with the same settings; empty when nothing does.
+
+    Clips that had better be excluded, such as copies, do not: `train` uses them unless it is told
+    otherwise.
+    """
     problems = []
     for name in ("train", "dev"):
         if name in absent:
             problems.append(f"no {name} split: {absent[name]}")
             continue
-        split = splits[name]
-        n_tried = split.decoded + split.bad_rows
-        if 2 * split.broken > n_tried:
-            problems.append(f"{name}: {split.broken} of {n_tried} clips are broken")
-        elif split.within_bounds == 0:
+        split, used = splits[name], learnable[name]
+        n_bad_rows = len(split.corpus.left_out)
+        n_tried = int(split.scan_mask.sum()) + n_bad_rows
+        n_broken = int((split.scan_mask & ~used).sum()) + n_bad_rows
+        durations = split.durations[used]
+        within = (durations >= settings.min_duration) & (durations <= settings.max_duration)
+        if 2 * n_broken > n_tried or not used.any():
+            problems.append(f"{name}: {n_broken} of {n_tried} clips are broken")
+        elif not within.any():
             problems.append(
                 f"{name}: no usable clip lasts {settings.min_duration:g} to "
                 f"{settings.max_duration:g} s (--min_duration, --max_duration); they last "
-                f"{split.shortest_s:.2f} to {split.longest_s:.2f} s"
+                f"{durations.min():.2f} to {durations.max():.2f} s"
             )
     if 2 * alphabet.n_lost > alphabet.n_characters:
         share = 100 * alphabet.n_lost / alphabet.n_characters

@@ -192,9 +192,15 @@ def _verdict(report: CheckReport) -> list[str]:
     train = report.splits["train"]
     n_bad = train.clips - train.usable
     low, high = report.settings.min_duration, report.settings.max_duration
+    unused = [name for name in ("train", "dev") if report.splits[name].within_bounds == 0]
     return [
         f"can be trained on: {train.usable} of {train.clips} training clips are good"
         + (f", {n_bad} better excluded" if n_bad else ""),
         f"  {train.within_bounds} of the good ones last {low:g} to {high:g} s "
         "(--min_duration, --max_duration)",
+        *(
+            f"  but every {name} clip of these lengths had better be left out: exclude.txt would "
+            "leave none"
+            for name in unused
+        ),
     ]

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from asr_ctc.base.console import configure_logging, separate_standard_error
-from asr_ctc.base.errors import UserError
+from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.base.printable import one_line, with_safe_streams
 from asr_ctc.commands import align, check, compare, info, lm, runs, split, test, train
 from asr_ctc.config.flags import Command, make_completion_parser, parse
@@ -44,10 +44,20 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
+    except ValueError as error:
+        if "embedded null" not in str(error):
+            raise
+        print(
+            "error: a file name contains a NUL character: no file has such a name", file=sys.stderr
+        )
+        return 2
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         sys.stderr.close()
         return 0
     except OSError as error:  # such as a full disk under the log or the curves
+        if error.errno in LIMITS:
+            print(f"error: {exhausted(error)}", file=sys.stderr)
+            return 2
         where = f"{one_line(error.filename)}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2

@@ -93,6 +93,6 @@ def write_files(
     paths = []
     for path, make_text in makers.items():
         if path:
-            write_atomically(Path(path), make_text().encode("utf-8"))
+            write_atomically(Path(path), make_text().encode("utf-8", "backslashreplace"))
             paths.append(path)
     return paths

@@ -33,6 +33,8 @@ from asr_ctc.config.settings import (
 
 log = logging.getLogger("asr_ctc")
 
+MOST_YAML_CHARACTERS = 1 << 20
+LARGEST = 2**63  # whole numbers beyond are no settings
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
 NOT_SECTIONS = ("typed", "given", "names")
@@ -155,7 +157,7 @@ def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
         values = raw if isinstance(raw, list) else [raw]
         return [parse_value(name, value, plain_type(hint)) for value in values]
     if not isinstance(raw, str):
-        raise UserError(f"{name}: expected one value, found {raw!r}")
+        raise UserError(f"{name}: expected one value, found {shortened(raw)}")
     if (name, raw) in REMOVED_CHOICES:
         raise UserError(f"{name}: {raw} was removed: {REMOVED_CHOICES[name, raw]}")
     if isinstance(hint, types.UnionType):
@@ -168,13 +170,22 @@ def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
         return raw
     if hint is bool:
         if raw.lower() not in TRUE_WORDS | FALSE_WORDS:
-            raise UserError(f"{name}: expected true or false, found {raw!r}")
+            raise UserError(f"{name}: expected true or false, found {shortened(raw)}")
         return raw.lower() in TRUE_WORDS
     try:
-        return hint(raw)
+        value = hint(raw)
+        if hint is int and abs(value) >= LARGEST:
+            raise ValueError
     except ValueError:
         kind = {int: "a whole number", float: "a number"}[hint]
-        raise UserError(f"{name}: expected {kind}, found {raw!r}") from None
+        raise UserError(f"{name}: expected {kind}, found {shortened(raw)}") from None
+    return value
+
+
+def shortened(raw) -> str:
+    """What was found, for a message of one line."""
+    text = repr(raw)
+    return text if len(text) <= 100 else f"{text[:80]}… ({len(text):,} characters)"
 
 
 def recipes() -> dict[str, Path]:
@@ -224,18 +235,24 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return parse_yaml(text, f"--config {file}")
 
 
-def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[str, Any]:
-    """The settings in YAML, {name: value}; each value is parsed by the type of its setting.
+def load_yaml(text: str, source: str) -> dict[str, typing.Any]:
+    """{name: text} of YAML, or lists and tables of texts; UserError when it cannot be read.
 
-    All scalars are loaded as text, because YAML's own type guesses are wrong here: ``1e-4`` would
-    be text and ``lang: no`` would be False. ``source`` names the YAML in errors. Names in
-    ``ignored`` are skipped.
+    Aliases, which can make gigabytes of a line, are refused, and so is what is nested very deeply.
     """
     import yaml
 
+    class Loader(yaml.BaseLoader):
+        def compose_node(self, parent, index):
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.MarkedYAMLError(problem_mark=self.peek_event().start_mark)
+            return super().compose_node(parent, index)
+
+    if len(text) > MOST_YAML_CHARACTERS:
+        raise UserError(f"{source}: {len(text):,} characters are no settings")
     try:
-        content = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
+        content = yaml.load(text, Loader=Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1}" if mark else ""
         raise UserError(f"{source}: not valid YAML{place}") from None
@@ -243,6 +260,17 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[st
         return {}
     if not isinstance(content, dict):
         raise UserError(f"{source}: must contain lines of `name: value`")
+    return {str(name): raw for name, raw in content.items()}
+
+
+def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[str, Any]:
+    """The settings in YAML, {name: value}; each value is parsed by the type of its setting.
+
+    All scalars are loaded as text, because YAML's own type guesses are wrong here: ``1e-4`` would
+    be text and ``lang: no`` would be False. ``source`` names the YAML in errors. Names in
+    ``ignored`` are skipped.
+    """
+    content = load_yaml(text, source)
     table, values, problems = settings(), {}, []
     for name, raw in content.items():
         if name in ignored or is_left_over(name, raw):
@@ -251,9 +279,9 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[st
             problems.append(f"{name}: {raw} was removed: {REMOVED[name][1]}")
             continue
         if name not in table:
-            near = difflib.get_close_matches(str(name), table, n=1)
+            near = difflib.get_close_matches(name[:100], table, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            problems.append(f"unknown key {name!r}{hint}")
+            problems.append(f"unknown key {shortened(name)}{hint}")
             continue
         try:
             _, f, hint = table[name]

@@ -15,6 +15,7 @@ from asr_ctc.base.errors import UserError
 
 PIECE_BYTES = 1 << 23
 PIECE_ROWS = 1 << 15
+NAMES = "surrogateescape"  # a file name may not be UTF-8
 MAX_LINE_BYTES = 1 << 24
 
 
@@ -30,7 +31,7 @@ class Strings:
 
     def __init__(self, values: Iterable[str] = ()):
         builder, values = StringsBuilder(), iter(values)
-        while piece := [value.encode("utf-8") for value in islice(values, PIECE_ROWS)]:
+        while piece := [value.encode("utf-8", NAMES) for value in islice(values, PIECE_ROWS)]:
             builder.add(piece)
         self._buffer, self._ends = builder.parts()
 
@@ -46,14 +47,14 @@ class Strings:
 
     def __getitem__(self, row: int) -> str:
         row = range(len(self))[row]
-        return self._buffer[self._ends[row] : self._ends[row + 1]].tobytes().decode("utf-8")
+        return self._buffer[self._ends[row] : self._ends[row + 1]].tobytes().decode("utf-8", NAMES)
 
     def __iter__(self) -> Iterator[str]:
         return self.take(np.arange(len(self)))
 
     def take(self, rows: np.ndarray) -> Iterator[str]:
         """The strings of those rows, in that order."""
-        return (str(value, "utf-8") for value in self._views(rows))
+        return (str(value, "utf-8", NAMES) for value in self._views(rows))
 
     def hashes(self, rows: np.ndarray | None = None) -> np.ndarray:
         """A 64-bit hash (N,) int64 of each string, the same within a process only.
@@ -100,7 +101,7 @@ class Categories:
 
     def __init__(self, values: Iterable[str] = ()):
         builder, values = CategoriesBuilder(), iter(values)
-        while piece := [value.encode("utf-8") for value in islice(values, PIECE_ROWS)]:
+        while piece := [value.encode("utf-8", NAMES) for value in islice(values, PIECE_ROWS)]:
             builder.add(piece)
         self.codes, self.names = builder.parts()
 
@@ -137,7 +138,7 @@ class CategoriesBuilder:
     def parts(self) -> tuple[np.ndarray, Strings]:
         """The code of each row (int32) and the names."""
         codes = np.concatenate([np.zeros(0, np.int32), *self.codes])
-        return codes, Strings(name.decode("utf-8") for name in self.code_of)
+        return codes, Strings(name.decode("utf-8", NAMES) for name in self.code_of)
 
 
 def line_blocks(path: Path, digest: Digest | None = None) -> Iterator[bytes]:

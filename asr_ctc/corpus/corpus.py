@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.index import Index, make_index
 from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_columns, read_table
@@ -52,7 +53,7 @@ class Corpus:
         return self.paths[self.rows[i]]
 
     def file(self, i: int) -> Path:
-        return self.clips / self.path(i)
+        return find_clip(self.clips, self.path(i))
 
     def sentence(self, i: int) -> str:
         return self.sentences[self.rows[i]]

@@ -6,6 +6,7 @@ size and time of each file; a clip that was changed, came or went since is read 
 
 import json
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ import numpy as np
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.progress import bar
+from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
 from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
@@ -25,6 +27,8 @@ from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
 log = logging.getLogger("asr_ctc")
 
 CLIPS_AT_A_TIME = 64
+LONGEST_CLIP_S = 86_400.0
+SHORTEST_MEDIAN_S, LONGEST_MEDIAN_S = 0.05, 600.0  # of a corpus; beyond, it is another unit
 
 
 @dataclass
@@ -70,7 +74,7 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     """
     lengths, why = _recall(corpus)
     if lengths is None:
-        lengths = Lengths(corpus.duration_s.copy())
+        lengths = Lengths(plausible(corpus.duration_s, corpus.name))
         add_listed_durations(lengths.duration_s, corpus.paths, corpus.folder / "clip_durations.tsv")
     rows = corpus.rows.tolist() if lengths.stamps else []
     read_before = [row for row in rows if row in lengths.stamps]
@@ -99,8 +103,8 @@ def _recall(corpus: "Corpus") -> tuple[Lengths | None, str]:
         return None, why
     try:
         return Lengths.from_arrays(arrays, len(corpus.paths)), ""
-    except (KeyError, ValueError, AttributeError):
-        return None, "its file is damaged"
+    except (KeyError, ValueError, AttributeError, TypeError):
+        return None, "its list of lengths is damaged"
 
 
 def _read_clips(
@@ -137,7 +141,7 @@ def _in_threads(
 
     def ask_all(first: int) -> list:
         names = corpus.paths.take(np.array(rows[first : first + CLIPS_AT_A_TIME], dtype=np.int64))
-        return [ask(corpus.clips / name) for name in names]
+        return [ask(find_clip(corpus.clips, name)) for name in names]
 
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
         for answers in pool.map(ask_all, range(0, len(rows), CLIPS_AT_A_TIME)):
@@ -148,7 +152,7 @@ def _stamp(file: Path) -> tuple[int, int]:
     """(bytes, time of the last change in ns) of a file; (-1, -1) when it is not there."""
     try:
         status = os.stat(file)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the name
         return -1, -1
     return status.st_size, status.st_mtime_ns
 
@@ -183,7 +187,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
     if unused:
         told = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
         log.warning(told, tsv, len(unused), n_columns, unused[0])
-    names, listed_s = np.concatenate(names), np.concatenate(listed_s)
+    names, listed_s = np.concatenate(names), plausible(np.concatenate(listed_s), str(tsv))
     sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)
     names, listed_s = names[sound], listed_s[sound]
     if len(names) == 0:
@@ -197,6 +201,30 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
     at = np.searchsorted(names, wanted, side="right") - 1  # the last line of a name counts
     found = names[at] == wanted
     duration_s[unknown[found]] = listed_s[at[found]]
+
+
+def plausible(listed_s: np.ndarray, where: str) -> np.ndarray:
+    """A copy of listed seconds (N,), NaN for those that cannot be: they are measured instead.
+
+    All of them when their median says that they are in another unit: milliseconds for seconds
+    would leave most clips out, without a word, for being too long.
+    """
+    lengths_s = listed_s.copy()
+    with np.errstate(invalid="ignore"):
+        lengths_s[~((lengths_s > 0) & (lengths_s <= LONGEST_CLIP_S))] = np.nan
+    is_number = np.isfinite(listed_s) & (listed_s > 0)
+    median = float(np.median(listed_s[is_number])) if is_number.any() else math.nan
+    if median > LONGEST_MEDIAN_S or median < SHORTEST_MEDIAN_S:
+        unit = "milliseconds" if median > LONGEST_MEDIAN_S else "another unit"
+        log.warning(
+            "%s: the listed durations have a median of %g s, as if they were in %s: they are not "
+            "used, the lengths are those of the files",
+            where,
+            median,
+            unit,
+        )
+        lengths_s[:] = np.nan
+    return lengths_s
 
 
 def _milliseconds(cells: list[bytes]) -> np.ndarray:

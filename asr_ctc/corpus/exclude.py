@@ -23,7 +23,7 @@ _REASON = re.compile(r"\s*\t\s*#?\s*|\s+#\s*")
 def read_excluded(path: Path | str) -> dict[str, str]:
     """{clip: reason} of a list; a reason may be empty. UserError if the list cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise UserError(f"--exclude {path}: cannot be read ({reason})") from None

@@ -24,6 +24,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import (
+    NAMES,
     PIECE_ROWS,
     Categories,
     CategoriesBuilder,
@@ -33,6 +34,7 @@ from asr_ctc.corpus.columns import (
     line_blocks,
     lines,
 )
+from asr_ctc.corpus.half_split import refuse_half_split
 
 MOST_LISTED_S = 86_400.0  # a longer duration is taken for an error
 HOW_TO_GET_ONE = (
@@ -122,6 +124,7 @@ class _TableBuilder:
 
 def read_table(layout: str, folder: Path, split: str) -> Table:
     """Reads a split in one of the LAYOUTS; UserError if it is missing, unreadable or empty."""
+    refuse_half_split(folder, split)
     return LAYOUTS[layout].read(folder, split)
 
 
@@ -133,9 +136,9 @@ def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, sou
         builder.left_out += [item for item in piece if isinstance(item, LeftOut)]
         n_records += len(piece)
         builder.add(
-            [row.path.encode() for _, row in used],
+            [row.path.encode("utf-8", NAMES) for _, row in used],
             [row.sentence.encode() for _, row in used],
-            [row.speaker.encode() for _, row in used],
+            [row.speaker.encode("utf-8", NAMES) for _, row in used],
             [row.duration_s for _, row in used],
             [n for n, _ in used],
         )
@@ -364,7 +367,7 @@ def read_librispeech(folder: Path, split: str) -> Table:
     def rows() -> Iterator[Row | LeftOut]:
         for part in chosen:
             for file in sorted(part.glob("*/*/*.trans.txt")):
-                digest.update(str(file.relative_to(folder)).encode())
+                digest.update(os.fsencode(file.relative_to(folder)))
                 yield from _librispeech_rows(folder, file, list(lines(file, digest)))
 
     return _make_table(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")

@@ -1,5 +1,6 @@
 """A language model in a model file: the n-grams, and the weights that suit both."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
 
+WEIGHTS = {"lm_weight", "word_bonus", "unk_logp"}
+MOST_ORDER = 100
 DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
 
 
@@ -44,9 +47,14 @@ class StoredModel:
         if not _is_sound(ngrams, len(words)) or words[:3] != SPECIAL_WORDS:
             raise ValueError("its language model is damaged")
         weights = {name: float(value) for name, value in content["weights"].items()}
-        return cls(
-            str(content["name"]), LanguageModel(words, int(content["order"]), ngrams), weights
-        )
+        if not weights.keys() <= WEIGHTS or not all(map(math.isfinite, weights.values())):
+            raise ValueError("the weights of its language model are damaged")
+        model = LanguageModel(words, content["order"], ngrams)
+        if type(model.order) is not int or not 1 <= model.order <= MOST_ORDER:
+            raise ValueError(f"its language model is of order {model.order}")
+        if model.levels[-1][1] != len(ngrams.word):
+            raise ValueError(f"its language model is not of order {model.order}")
+        return cls(str(content["name"]), model, weights)
 
 
 def _is_sound(ngrams: Ngrams, n_words: int) -> bool:

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from asr_ctc.audio.log_mel import FeatureSettings
-from asr_ctc.base.errors import UserError
+from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.corpus.corpus import Corpus
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,8 @@ class FeatureCache:
             if _checksum(n_samples, stamp, data) != checksum:
                 raise OSError(f"a checksum in shard {number} is wrong")
         except OSError as error:
+            if error.errno in LIMITS:
+                raise exhausted(error) from None
             if self._damaged.put_up():
                 log.warning(
                     "feature cache %s: damaged (%s); what cannot be read is computed again",
@@ -250,7 +252,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     """(bytes, time of the last change in ns) of a file; None when it is not there."""
     try:
         status = os.stat(file)
-    except OSError:
+    except (OSError, ValueError):  # a NUL in the name
         return None
     return status.st_size, status.st_mtime_ns
 

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
-from asr_ctc.base.errors import UserError
+from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.loading.batch import Batch, BatchCollate
 
@@ -22,6 +22,7 @@ KILLED_BECAUSE = {
     "SIGKILL": ", as the system does when memory runs out",
     "SIGBUS": ", as when /dev/shm is full",
 }
+DESCRIPTORS_OF_A_WORKER = 8  # pipes and locks of its queues
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
 
@@ -74,6 +75,8 @@ class _Loader(DataLoader):
     def __iter__(self):
         if self.num_workers == 0:
             return super().__iter__()
+        if self._iterator is None:
+            _refuse_few_descriptors(DESCRIPTORS_OF_A_WORKER * self.num_workers)
         try:
             with self._deaths_raise(), _stops_postponed():
                 batches = super().__iter__()
@@ -89,7 +92,7 @@ class _Loader(DataLoader):
 
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         while True:
-            with self._deaths_raise():
+            with self._deaths_raise(), _plain_errors():
                 batch = next(batches, None)
             if batch is None:
                 return
@@ -170,6 +173,33 @@ def _sigterm_blocked():
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _refuse_few_descriptors(n_needed: int) -> None:
+    """UserError when this process may not open so many files: starting workers would end halfway,
+    with torch's own tracebacks."""
+    opened = []
+    try:
+        opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(n_needed))
+    except OSError as error:
+        if error.errno in LIMITS:
+            error.filename = None
+            raise exhausted(error) from None
+        raise
+    finally:
+        for handle in opened:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _plain_errors():
+    """torch puts a worker's traceback before the message of its error: this removes it."""
+    try:
+        yield
+    except WorkerDied:
+        raise
+    except UserError as error:
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
 
 
 def _follow_the_main_process(worker_id: int) -> None:

@@ -15,6 +15,7 @@ from torch.utils.tensorboard.summary import hparams
 from asr_ctc.acoustic.ctc_model import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
 from asr_ctc.base.errors import AudioError
+from asr_ctc.base.files import open_own
 from asr_ctc.base.printable import one_line
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
@@ -25,6 +26,7 @@ from asr_ctc.training.setup import Run
 
 log = logging.getLogger(__name__)
 
+METRICS = "metrics.jsonl"
 N_SHOWN = 3  # clips whose decodings are shown after each epoch
 HYPER_PARAMETERS = (
     "nmels", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout", "batch_size", "base_lr",
@@ -63,8 +65,8 @@ def log_epoch(
         "  best" if is_best else "",
     )
     numbers = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-    path = folder / "metrics.jsonl"
-    with refuse_failed_writes(path), open(path, "a", encoding="utf-8") as file:
+    path = folder / METRICS
+    with refuse_failed_writes(path), open_own(path) as file:
         file.write(json.dumps(numbers) + "\n")  # JSON has no NaN
     for name, value in metrics.items():
         if name != "epoch" and math.isfinite(value):

@@ -17,7 +17,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import remove_unfinished, take
+from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
 from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
@@ -32,12 +32,14 @@ from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.curves import CurveWriter
 from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
-from asr_ctc.training.epoch_log import N_SHOWN, log_end_of_run, log_epoch
+from asr_ctc.training.epoch_log import METRICS, N_SHOWN, log_end_of_run, log_epoch
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.optimiser import make_optimizer, train_mode
 from asr_ctc.training.result import BestEpoch, RunResult
-from asr_ctc.training.resume import LAST, Start, find_start, restore, save_last
+from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
 from asr_ctc.training.run_folder import (
+    DESCRIPTION,
+    SUMMARY,
     check_run_folder,
     make_run_folder,
     repeatable,
@@ -107,11 +109,13 @@ def _info_is_logged():
 @contextlib.contextmanager
 def _log_to(file: Path, early: logging.handlers.MemoryHandler):
     """Writes the log to the run's folder too, which is locked as long as the log is open."""
-    handler = logging.FileHandler(file, encoding="utf-8")
-    if not take(handler.stream):
-        handler.close()
+    stream = open_own(file)
+    if not take(stream):
+        stream.close()
         raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
+    refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
     remove_unfinished(file.parent)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(SafeFormatter("%(asctime)s %(message)s"))
     early.setTarget(handler)
     early.close()
@@ -123,7 +127,8 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler):
         raise
     finally:
         PACKAGE_LOG.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):  # a full disk, which was reported already
+            stream.close()
 
 
 def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> RunResult:

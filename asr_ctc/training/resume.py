@@ -15,7 +15,7 @@ from asr_ctc.base.files import UNFINISHED, write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
-from asr_ctc.training.state import EpochSums, State
+from asr_ctc.training.state import EpochSums, State, check_state
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ CHANGEABLE = {
     "num_epochs", "early_stopping", "save_every_s",
     "datasetroot", "nthreads", "index_dir", "cache_dir", "cache_gb", "device",
 }  # fmt: skip
+DAMAGED = float("inf")
 REMOVED = {"momentum", "histograms"}  # settings of earlier versions, likewise
 ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
@@ -55,6 +56,10 @@ def find_start(config: Config) -> Start:
             f"--resume_from {path}: its run is elsewhere (no config.yaml beside it), and a run "
             "goes on in its own folder: name that, or start a new run from its best_model.pt"
         )
+    try:
+        _check_training(file)
+    except Exception as error:  # there are as many kinds as there are wrong contents
+        raise UserError(f"--resume_from {path}: cannot go on: {_why(error)}") from None
     resumed = _resumed_config(config, file.training["config"], path)
     n_done, n_epochs = file.training["state"]["epoch"] - 1, resumed.training.num_epochs
     if n_epochs < n_done:
@@ -62,6 +67,22 @@ def find_start(config: Config) -> Start:
             f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
         )
     return Start(resumed, file, path.parent)
+
+
+def _check_training(file: ModelFile) -> None:
+    """An exception of any kind unless ``file.training`` is of the kind that `save_last` writes."""
+    training = file.training
+    if type(training["config"]) is not str or type(training["sampler"]["world_size"]) is not int:
+        raise ValueError("its settings or its place in the epoch are damaged")
+    if type(file.origin["corpus"]["train_tsv_sha256"]) is not str:
+        raise ValueError("its origin names no corpus")
+    check_state(training["state"])
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"its state has no {error}"
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _load_from_folder(folder: Path) -> tuple[ModelFile, Path]:
@@ -127,9 +148,9 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     if start.folder is None:
         return
     training = start.file.training
-    where = dict(training["sampler"])
-    n_processes = where.pop("world_size")
     try:
+        where = dict(training["sampler"])
+        n_processes = where.pop("world_size")
         state.load_state_dict(training["state"])
         if n_processes != world.size:
             log.info(
@@ -142,9 +163,8 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
             state.schedule.begin_epoch()
         place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
         sampler.load_state_dict({**where, **place})
-    except (ValueError, KeyError, TypeError) as error:
-        why = f"its state has no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"--resume_from {start.folder}: cannot go on: {why}") from None
+    except Exception as error:  # there are as many kinds as there are wrong contents
+        raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:
         _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
     log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
@@ -153,16 +173,24 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
 def _drop_later_metrics(path: Path, epoch: int) -> None:
     """Epochs that are repeated are written again."""
     if path.exists():
-        rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line]
-        kept = [line for line in rows if _epoch_of(line) < epoch]
-        write_atomically(path, "".join(f"{line}\n" for line in kept).encode())
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}): move it away") from None
+        kept = [line for line in lines if _epoch_of(line) < epoch]
+        n_damaged = sum(_epoch_of(line) == DAMAGED for line in lines if line)
+        if n_damaged:
+            log.warning("%s: %d damaged lines are removed", path, n_damaged)
+        write_atomically(path, b"".join(line + b"\n" for line in kept))
 
 
-def _epoch_of(line: str) -> float:
+def _epoch_of(line: bytes) -> float:
+    """DAMAGED for a line that a crash left half written, and for any other that is no epoch's."""
     try:
-        return json.loads(line)["epoch"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line that a crash left half written
+        epoch = json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return DAMAGED
+    return epoch if type(epoch) is int else DAMAGED
 
 
 def save_last(folder: Path, file: ModelFile, config: Config, state: State, sampler) -> None:

@@ -16,6 +16,8 @@ from asr_ctc.training.setup import Run
 
 log = logging.getLogger(__name__)
 
+DESCRIPTION, SUMMARY = "config.yaml", "summary.txt"
+
 
 def check_run_folder(config: Config) -> None:
     """UserError, before any work, when the folder of the run is in use or cannot be made."""
@@ -87,5 +89,5 @@ def write_description(run: Run, folder: Path) -> None:
         f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
         f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
     )
-    write_atomically(folder / "summary.txt", text.encode())
+    write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
     log.info("%s\n%s parameters; the run is in %s", summary, f"{n_params:,}", folder)

@@ -101,31 +101,29 @@ def _read_settings(path: Path) -> dict:
     A name or value that this version does not know, as another may have written, stays a text.
     UserError when the file is missing, or is no such file.
     """
-    import yaml
-
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        content = settings_of.load_yaml(path.read_text(encoding="utf-8"), path.name)
     except FileNotFoundError:
         raise UserError("no config.yaml: not a run, or one that ended before it began") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, UserError):
         content = None
-    if not isinstance(content, dict):
+    if not content:
         raise UserError("config.yaml cannot be read, or is cut off")
     table = settings_of.settings()
     values = {name: settings_of.default_of(f) for name, (_, f, _) in table.items()}
     for name, raw in content.items():
         if settings_of.is_left_over(name, raw):
             continue
-        values[name] = raw
+        values[name] = raw if isinstance(raw, str) else settings_of.shortened(raw)
         if name in table:
             _, f, hint = table[name]
             with contextlib.suppress(UserError):
                 values[name] = settings_of.parse_value(name, raw, hint, f.metadata["bare"])
     for name in ("num_epochs", "early_stopping"):
         if isinstance(values[name], str):
-            raise UserError(f"config.yaml: {name} is {values[name]!r}")
+            raise UserError(f"config.yaml: {name} is {values[name]!r:.100}")
     if values["best_by"] not in table["best_by"][1].metadata["choices"]:
-        raise UserError(f"config.yaml: best_by is {values['best_by']!r}")
+        raise UserError(f"config.yaml: best_by is {settings_of.shortened(values['best_by'])}")
     return values
 
 
@@ -148,9 +146,13 @@ def _read_metrics(path: Path, notes: list[str]) -> list[dict]:
         try:
             content = json.loads(line).items()
             metrics = {name: math.nan if value is None else value for name, value in content}
-            epoch, *_ = [metrics[name] + 0.0 for name in METRICS]  # TypeError where one is a text
+            if not all(type(value) in (int, float) for value in metrics.values()):
+                raise ValueError
+            epoch, *_ = [float(metrics[name]) for name in METRICS]  # KeyError where one is missing
+            if epoch != metrics["epoch"] or not 1 <= int(epoch) == epoch:
+                raise ValueError
             epochs[int(epoch)] = metrics
-        except (ValueError, TypeError, KeyError, OverflowError, AttributeError):
+        except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
             n_broken += 1
     if n_broken:
         notes.append(f"metrics.jsonl: {n_broken} of {len(lines)} lines are no figures of an epoch")

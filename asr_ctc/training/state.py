@@ -19,6 +19,8 @@ from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.schedule import Schedule
 from asr_ctc.training.step import Skipped, Step
 
+DEVICE_CHOICES = {"foreach", "fused", "capturable"}  # of an optimizer: how it computes, not what
+
 
 @dataclass
 class EpochSums:
@@ -125,9 +127,54 @@ class State:
             setattr(self, name, state.pop(name))
         if state.keys() != parts.keys():
             raise ValueError(f"holds {', '.join(state)}; needed {', '.join(parts)}")
+        _check_optimizer(state["optimizer"], self.optimizer)
         for name, part in parts.items():
             if state[name]:  # that of an idle scaler is empty: one at work starts anew
                 part.load_state_dict(state[name])
+
+
+def check_state(state: dict) -> None:
+    """ValueError, or another exception, unless ``state`` is of the kind of State.state_dict()."""
+    counts = [state[name] for name in ("epoch", "n_batches", "n_skipped_in_a_row")]
+    counts += [state["schedule"][name] for name in ("step", "epoch", "n_halvings", "epochs_since")]
+    if not all(type(count) is int and count >= 0 for count in counts) or state["epoch"] < 1:
+        raise ValueError("its counters are damaged")
+    sums = dict(state["sums"])
+    for clip, reason in sums.pop("left_out"):
+        _refuse_unless(type(clip) is type(reason) is str, "sums")
+    _refuse_unless(all(_is_number(value) for value in sums.values()), "sums")
+    for epoch, rank in state["best"]["ranks"].items():
+        _refuse_unless(type(epoch) is int and all(map(_is_number, rank)) and len(rank) == 2, "best")
+    for metrics in state["doctor"]["history"]:
+        _refuse_unless(all(map(_is_number, metrics.values())), "doctor")
+    _refuse_unless(all(type(name) is str for name in state["doctor"]["told"]), "doctor")
+    if "average" in state:
+        n_updates = state["average"]["n_updates"]
+        _refuse_unless(type(n_updates) is int and n_updates >= 0, "average")
+
+
+def _is_number(value) -> bool:
+    return type(value) in (int, float)
+
+
+def _refuse_unless(holds: bool, part: str) -> None:
+    if not holds:
+        raise ValueError(f"its state of {part!r} is damaged")
+
+
+def _check_optimizer(state: dict, optimizer: torch.optim.Optimizer) -> None:
+    """ValueError for settings that are not the run's, and for tensors of other shapes.
+
+    The optimizer itself compares only how many parameters there are.
+    """
+    for group, own in zip(state["param_groups"], optimizer.param_groups, strict=True):
+        names = (group.keys() & own.keys()) - {"params", "lr"} - DEVICE_CHOICES
+        _refuse_unless(all(group[n] in (None, False, True) for n in DEVICE_CHOICES), "optimizer")
+        _refuse_unless(all(group[name] == own[name] for name in names), "optimizer")
+        for number, parameter in zip(group["params"], own["params"], strict=True):
+            for value in state["state"].get(number, {}).values():
+                is_count = isinstance(value, torch.Tensor) and value.dim() == 0
+                _refuse_unless(is_count or value.shape == parameter.shape, "optimizer")
 
 
 def seed_step(seed: int, state: State, world: World) -> None:

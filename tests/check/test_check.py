@@ -548,3 +548,27 @@ def test_the_silent_clips_of_french_common_voice_are_found_and_no_good_one(tmp_p
     assert {f"common_voice_fr_{n}.mp3" for n in SILENT} <= set(
         read_excluded(tmp_path / "out/exclude.txt")
     )
+
+
+def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
+    """As `train` with the same flags finds; that the model would learn nothing is said."""
+    make_toy_corpus(tmp_path / "data", (6, 6, 6))
+    folder = tmp_path / "data" / "toy-1.0" / "fr"
+    for split in "dev", "test":
+        (folder / f"{split}.tsv").write_bytes((folder / "train.tsv").read_bytes())
+    words = f"--datasetroot {tmp_path / 'data'} --min_duration 0.5 --max_duration 20"
+    checked = run(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "every train clip of these lengths had better be left out" in checked.stdout
+    assert "no usable clip" not in checked.stdout
+    trained = run(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    # with lengths that no clip has, neither
+    words = words.replace("20", "0.6")
+    checked = run(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
+    trained = run(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
+    assert (checked.returncode, trained.returncode) == (1, 2)
+    said = re.search(
+        r"no usable clip lasts 0.5 to 0.6 s .* they last (.*) to (.*) s", checked.stdout
+    )
+    assert float(said[1]) > 0.6 and f"they last {said[1]} to {said[2]} s" in trained.stderr

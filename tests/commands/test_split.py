@@ -1,7 +1,9 @@
 """Splits that share nothing: on random corpora, and through the command line."""
 
 import csv
+import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -13,6 +15,7 @@ from asr_ctc.assembly import split_files as splitting
 from asr_ctc.assembly.split_files import parse_size
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
+from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.splitting import SPLITS, UNUSED, Clips, make_splits, sentence_keys
 from tests.helpers import command
 
@@ -362,3 +365,84 @@ def test_the_flags_are_settings_too():
     config = make_config({"from": "all", "keep_test": True}, {"dev": "2h"})
     assert (config.split.from_, config.split.dev, config.split.keep_test) == ("all", "2h", True)
     assert "\nfrom: 'all'\n" in config.to_yaml()
+
+
+# --- All or nothing ------------------------------------------------------------------------------
+
+
+def kill_at(monkeypatch, name, n):
+    """The ``n``-th call of a function of os ends this process, like SIGKILL."""
+    function, calls = getattr(os, name), []
+
+    def counted(*args, **kwargs):
+        calls.append(0)
+        if len(calls) == n:
+            os._exit(9)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(os, name, counted)
+
+
+@pytest.mark.parametrize(
+    ("function", "n"), [("replace", 1 + n) for n in range(5)] + [("fsync", 1 + n) for n in range(9)]
+)
+def test_a_kill_at_any_moment_mixes_no_splits(folder, split, monkeypatch, function, n):
+    assert split("--seed", "1")[0] == 0
+    old = [read(folder, name) for name in SPLITS]
+    assert split("--seed", "2", "--force")[0] == 0
+    new = [read(folder, name) for name in SPLITS]
+    assert old != new and split("--seed", "1", "--force")[0] == 0
+    if (child := os.fork()) == 0:
+        kill_at(monkeypatch, function, n)
+        split("--seed", "2", "--force")
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    refused = []
+    for name in SPLITS:
+        try:
+            load_split(folder, name)
+        except UserError as error:
+            refused.append(str(error))
+    tables = [read(folder, name) for name in SPLITS]
+    if not refused:
+        assert tables in (old, new)
+    else:
+        assert len(refused) == 3 and "split` again with --force" in refused[0]
+        assert "\n" not in refused[0]
+        status, _, errors = split("--keep_test", "--force")
+        assert status == 2 and "again with --force" in errors
+    assert killed or tables == new
+    assert split("--seed", "2", "--force")[0] == 0  # the way out that the message names
+    assert [read(folder, name) for name in SPLITS] == new
+    assert len(load_split(folder, "train")) == len(new[0][1])
+
+
+def test_kills_happen_in_the_middle(folder, split, monkeypatch):
+    """The test above would pass if no process died between two renames."""
+    assert split("--seed", "1")[0] == 0
+    old = [read(folder, name) for name in SPLITS]
+    if (child := os.fork()) == 0:
+        kill_at(monkeypatch, "replace", 3)
+        split("--seed", "2", "--force")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    tables = [read(folder, name) for name in SPLITS]
+    assert tables != old and any(a == b for a, b in zip(tables, old, strict=True))
+
+
+def test_a_full_disk_replaces_no_split(folder, split, monkeypatch):
+    assert split("--seed", "1")[0] == 0
+    old, fsync, calls = [read(folder, name) for name in SPLITS], os.fsync, []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, _, errors = split("--seed", "2", "--force")
+    assert status == 2 and "cannot write" in errors and "No space left" in errors
+    assert [read(folder, name) for name in SPLITS] == old
+    assert not [file for file in folder.iterdir() if file.name.startswith(".")]
+    load_split(folder, "train")

@@ -595,3 +595,37 @@ def test_a_second_run_reads_what_the_first_kept(tmp_path):
     ]
     assert len(figures[0]) == 2 and figures[0] == figures[1]
     assert "% for data" in second.stderr
+
+
+def test_any_damaged_byte_is_found_and_mended(corpus, tmp_path):
+    """Records and shards with bytes flipped, cut off or emptied: the same features, told once."""
+    first = features(corpus, open_cache(tmp_path / "cache", corpus))
+    (folder,) = (tmp_path / "cache").iterdir()
+    random = np.random.default_rng(0)
+    for name in "records", "shard-0000":
+        whole = (folder / name).read_bytes()
+        written = np.flatnonzero(np.frombuffer(whole, np.uint8))
+        for place in random.choice(written, 12):
+            flipped = whole[:place] + bytes([whole[place] ^ 1 << random.integers(8)])
+            for damaged in flipped + whole[place + 1 :], whole[:place], b"", whole + b"x":
+                (folder / name).write_bytes(damaged)
+                with said() as lines:
+                    assert_equal(features(corpus, open_cache(tmp_path / "cache", corpus)), first)
+                told = [line for line in lines if ": damaged (" in line]
+                assert len(told) <= 1 and all(str(folder) in line for line in told)
+                with said() as lines:  # and it is whole again
+                    assert_equal(features(corpus, open_cache(tmp_path / "cache", corpus)), first)
+                assert not [line for line in lines if ": damaged (" in line]
+
+
+@pytest.mark.parametrize("name", ["records", "shard-0000"])
+def test_a_folder_in_the_place_of_a_cache_file(corpus, tmp_path, name):
+    first = features(corpus, open_cache(tmp_path / "cache", corpus))
+    (folder,) = (tmp_path / "cache").iterdir()
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    if name == "records":
+        with pytest.raises(UserError, match="cannot be written .Is a directory"):
+            open_cache(tmp_path / "cache", corpus)
+    else:
+        assert_equal(features(corpus, open_cache(tmp_path / "cache", corpus)), first)

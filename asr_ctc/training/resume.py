@@ -36,6 +36,12 @@ class Start(NamedTuple):
     file: ModelFile | None = None
     folder: Path | None = None
 
+    @property
+    def saved(self) -> dict:
+        """What a resumed run saved beside its model: its settings, state and place."""
+        assert self.file is not None and self.file.training is not None
+        return self.file.training
+
 
 def find_start(config: Config) -> Start:
     """What ``--resume_from`` names, and the settings that hold then.
@@ -126,7 +132,7 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     """Sets state and sampler to where the run stood; UserError when the corpus has changed."""
     if start.folder is None:
         return
-    training = start.file.training
+    training = start.saved
     where = dict(training["sampler"])
     n_processes = where.pop("world_size")
     try:

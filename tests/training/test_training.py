@@ -538,7 +538,8 @@ def test_settings_are_resolved_into_new_ones(first, few_root):
     resolved = runs.resolve(start)
     assert resolved.runtime.seed is not None and resolved.model.nhidden_rnn == 8
     assert start.config.to_yaml() == before and start.config.runtime.seed is None
-    assert replace(resolved.training, seed=None) == config.training
+    assert replace(resolved.runtime, seed=None) == config.runtime
+    assert resolved.training == config.training
 
 
 def test_the_best_epoch_is_in_the_result(few_root, tmp_path):

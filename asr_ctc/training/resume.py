@@ -134,20 +134,22 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
         return
     training = start.saved
     where = dict(training["sampler"])
-    n_processes = where.pop("world_size")
+    now = {"world_size": world.size, "n_clips": len(sampler.durations)}
     try:
         state.load_state_dict(training["state"])
-        if n_processes != world.size:
-            log.info(
-                "the run had %d processes and has %d now: epoch %d is begun again",
-                n_processes,
-                world.size,
-                state.epoch,
-            )
-            state.n_batches, state.sums = 0, EpochSums()
-            state.schedule.begin_epoch()
-        place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
-        sampler.load_state_dict({**where, **place})
+        for name, what in ("world_size", "processes"), ("n_clips", "clips"):
+            if where[name] != now[name]:  # clips may have vanished
+                log.warning(
+                    "the run had %d %s and has %d now: epoch %d is begun again",
+                    where[name],
+                    what,
+                    now[name],
+                    state.epoch,
+                )
+                state.n_batches, state.sums = 0, EpochSums()
+                state.schedule.begin_epoch()
+        place = {"epoch": state.epoch - 1, "start": state.n_batches}
+        sampler.load_state_dict({**where, **now, **place})
     except (ValueError, KeyError, TypeError) as error:
         why = f"its state has no {error}" if isinstance(error, KeyError) else error
         raise UserError(f"--resume_from {start.folder}: cannot go on: {why}") from None

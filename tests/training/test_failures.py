@@ -358,6 +358,17 @@ def test_clips_that_vanish_are_excluded_and_named_once(
     assert [row["dev_clips_left_out"] for row in rows] == [0, 1, 1]
 
 
+def test_a_run_goes_on_without_clips_that_have_vanished(few_root, tmp_path, caplog):
+    root = shutil.copytree(few_root, tmp_path / "data")
+    assert not go(root, tmp_path).interrupted
+    for name in "toy_train_0.mp3", "toy_dev_0.mp3":
+        (root / "toy-1.0" / "fr" / "clips" / name).unlink()
+    caplog.clear()
+    assert not go_on(tmp_path / "run", num_epochs=3).interrupted
+    assert "the run had 6 clips and has 5 now: epoch 3 is begun again" in caplog.text
+    assert caplog.text.count("toy_dev_0.mp3: ") == caplog.text.count("toy_train_0.mp3: ") == 1
+
+
 # --- Runs without a save, and with other settings ------------------------------------------------
 
 

@@ -27,7 +27,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import asr_ctc.training.loop  # noqa: F401  torch is loaded once, for all processes
+import torch._dynamo  # noqa: F401  as the optimizer does: torch is loaded once, for all processes
+
+import asr_ctc.training.loop  # noqa: F401
 from asr_ctc.base.files import write_atomically
 from tests.helpers.compared import assert_equal, content_of, metrics_of
 from tests.helpers.interrupted import run

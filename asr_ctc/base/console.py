@@ -39,6 +39,9 @@ class _BarAwareHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        # Standard error may be closed; the run goes on, and its log file has every line.
-        with contextlib.suppress(OSError):
+        try:
             tqdm.write(self.format(record), file=sys.stderr)
+        except (OSError, ValueError):
+            # Nobody reads standard error any more; the work goes on, and a run's log has it all.
+            # What waits in the stream would fail again wherever it is flushed.
+            sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

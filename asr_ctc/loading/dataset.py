@@ -94,6 +94,7 @@ class ClipDataset(Dataset):
     def __getitem__(self, draw: int | Draw) -> Clip | LeftOut:
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)
         clip_id, sentence = self.corpus.path(draw.row), self.corpus.sentence(draw.row)
+        problem: str | None
         labels, problem = self._labels(sentence)
         if problem and self.for_training:
             return LeftOut(clip_id, problem)
@@ -105,13 +106,17 @@ class ClipDataset(Dataset):
         if self.processor.spec_augment is not None:
             generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
         features = self.processor.finish(decibels, generator)
-        if self.for_training:
+        if self.output_lengths is not None:
             problem = infeasible(labels, int(self.output_lengths(len(features))))
             if problem:
                 return LeftOut(clip_id, problem)
-        labels = torch.tensor(labels, dtype=torch.long)
         return Clip(
-            clip_id, features, labels, sentence, n_samples / self.processor.rate, not problem
+            clip_id,
+            features,
+            torch.tensor(labels, dtype=torch.long),
+            sentence,
+            n_samples / self.processor.rate,
+            not problem,
         )
 
     def _labels(self, sentence: str) -> tuple[list[int], str]:

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from multiprocessing.process import BaseProcess
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -99,7 +100,7 @@ class _Loader(DataLoader):
             yield batch
 
     @contextlib.contextmanager
-    def _deaths_raise(self):
+    def _deaths_raise(self) -> Iterator[None]:
         """A death is noticed at once, even when what is read from the worker breaks off.
 
         torch's own handler of SIGCHLD, which is left out, raises in the middle of anything.
@@ -113,22 +114,22 @@ class _Loader(DataLoader):
         try:
             yield
         except (RuntimeError, OSError, EOFError):  # such as of a connection to a dying worker
-            if self._iterator is not None:
-                ends = [worker.sentinel for worker in self._iterator._workers]
-                multiprocessing.connection.wait(ends, DYING_S)
+            ends = [worker.sentinel for worker in self._workers()]
+            multiprocessing.connection.wait(ends, DYING_S)
             self._refuse_dead_worker()
             raise
         finally:
             if number:
                 signal.signal(number, before or signal.SIG_DFL)
 
+    def _workers(self) -> list[BaseProcess]:
+        return getattr(self._iterator, "_workers", [])
+
     def _refuse_dead_worker(self) -> None:
-        if self._iterator is None:
-            return
-        for worker in self._iterator._workers:
+        for worker in self._workers():
             if worker.exitcode:
                 how = _how_it_ended(worker.exitcode)
-                self._iterator.kill()
+                self._iterator.kill()  # type: ignore[union-attr, attr-defined]
                 raise WorkerDied(
                     f"a worker process that loads audio {how}: use fewer (--nthreads), or none "
                     "(--nthreads 0)"
@@ -143,17 +144,16 @@ def _how_it_ended(exit_code: int) -> str:
 
 
 @contextlib.contextmanager
-def _stops_postponed():
+def _stops_postponed() -> Iterator[None]:
     """Ctrl-C and SIGTERM take effect at its end: no worker and no loader stays half made.
 
     The workers that start inside begin with SIGTERM blocked, hence also the threads that torch
     starts in them.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     received: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGINT, signal.SIGTERM) if is_main else ()  # only it can have handlers
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         for number in before:
             signal.signal(number, lambda number, frame: received.append(number))
@@ -167,7 +167,7 @@ def _stops_postponed():
 
 
 @contextlib.contextmanager
-def _sigterm_blocked():
+def _sigterm_blocked() -> Iterator[None]:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield

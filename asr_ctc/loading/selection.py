@@ -72,7 +72,7 @@ def exclude_unlearnable(
     keep = (needed > 0) & (needed <= available)
     left_out = [
         LeftOut(corpus.path(i), _why_unlearnable(corpus.sentence(i), charmap, int(available[i])))
-        for i in np.flatnonzero(~keep)
+        for i in np.flatnonzero(~keep).tolist()
     ]
     refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
     return corpus.select(keep, left_out)

@@ -11,6 +11,7 @@ optimiser.py     AdamW over the parts of a model
 schedule.py      the learning rate over time
 averages.py      averages of weights
 best_epochs.py   which epochs are the best
+curves.py        tensorboard's file
 epoch_log.py     metrics and decodings of an epoch
 doctor.py        advice from the curves
 interruption.py  Ctrl-C and SIGTERM

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 
 FOLDER = "kept"
@@ -48,7 +49,7 @@ class WeightAverage:
     Polyak & Juditsky 1992; the warm-up is TensorFlow's.
     """
 
-    def __init__(self, model: nn.Module, decay: float):
+    def __init__(self, model: CTCModel, decay: float):
         self.source, self.decay, self.n_updates = model, decay, 0
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         for module in self.model.modules():

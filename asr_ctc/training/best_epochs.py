@@ -21,27 +21,31 @@ class Best:
 
     def rank_of(self, metrics: dict) -> tuple[float, float]:
         """What epochs are compared by; the lower is the better."""
-        values = metrics[f"dev_{self.by}"], metrics["dev_loss"]
-        return tuple(math.inf if math.isnan(value) else value for value in values)
+        rate, loss = (
+            math.inf if math.isnan(value) else value
+            for value in (metrics[f"dev_{self.by}"], metrics["dev_loss"])
+        )
+        return rate, loss
 
     def epochs(self, n: int) -> list[int]:
         """The ``n`` best epochs, the best first; of equal ones the earlier."""
-        return sorted(self.ranks, key=self.ranks.get)[:n]
+        return sorted(self.ranks, key=self.ranks.__getitem__)[:n]
 
     @property
     def epoch(self) -> int | None:
         """The best epoch; None before the first."""
-        return min(self.ranks, key=self.ranks.get, default=None)
+        return min(self.ranks, key=self.ranks.__getitem__, default=None)
 
     @property
     def rank(self) -> tuple[float, float] | None:
         """That of the best epoch; None before the first."""
-        return self.ranks.get(self.epoch)
+        return None if self.epoch is None else self.ranks[self.epoch]
 
     @property
     def epochs_since(self) -> int:
         """How many epochs came after the best one."""
-        return sum(epoch > self.epoch for epoch in self.ranks)
+        best = self.epoch
+        return 0 if best is None else sum(epoch > best for epoch in self.ranks)
 
     @property
     def should_stop(self) -> bool:

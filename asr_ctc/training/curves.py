@@ -6,9 +6,10 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.summary.writer.record_writer import RecordWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.writer import FileWriter
 
@@ -21,14 +22,18 @@ class CurveWriter(SummaryWriter):
     UserError names the file when it cannot be written, as on a full disk.
     """
 
+    file_writer: Any
+    all_writers: Any
+
     def _get_file_writer(self) -> FileWriter:
-        if self.file_writer is None:
-            self.file_writer = _FileWriter(self.log_dir)
-            self.all_writers = {self.log_dir: self.file_writer}
-            if self.purge_step is not None:
-                start = SessionLog(status=SessionLog.START)
-                self.file_writer.add_event(Event(step=self.purge_step, session_log=start))
-        return self.file_writer
+        if self.file_writer is not None:
+            return self.file_writer
+        writer = _FileWriter(self.log_dir)
+        self.file_writer, self.all_writers = writer, {self.log_dir: writer}
+        if self.purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            writer.add_event(Event(step=self.purge_step, session_log=start))
+        return writer
 
     def __exit__(self, kind, error, traceback) -> None:
         with contextlib.suppress(UserError) if error else contextlib.nullcontext():

@@ -8,7 +8,7 @@ then nothing here communicates.
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -60,11 +60,11 @@ class World:
         dist.all_reduce(total)
         return total.tolist()
 
-    def gather(self, items: Sequence) -> list:
+    def gather(self, items: Iterable) -> list:
         """The items of all processes, by rank."""
         if self.size == 1:
             return list(items)
-        parts = [None] * self.size
+        parts: list = [None] * self.size
         dist.all_gather_object(parts, list(items))
         return [item for part in parts for item in part]
 

@@ -114,7 +114,7 @@ def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> 
         writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
     run.model.eval()
     with torch.inference_mode():
-        logp, _ = log_posteriors(run.model, pack_sequence([spectrogram]).to(run.device))
+        logp, _ = log_posteriors(run.model, pack_sequence([spectrogram.to(run.device)]))
     posteriors = logp[0].exp().cpu()
     writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
 
@@ -143,7 +143,7 @@ def log_end_of_run(run: Run, writer: CurveWriter, best: BestEpoch) -> None:
     }
     scores = {f"best/dev_{name}": getattr(best, name) for name in ("cer", "wer", "loss")}
     for summary in hparams(values, scores):  # the writer's own add_hparams makes another file
-        writer.file_writer.add_summary(summary)
+        writer._get_file_writer().add_summary(summary)
     for name, value in scores.items():
         writer.add_scalar(name, value, best.epoch)
     writer.flush()

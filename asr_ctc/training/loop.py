@@ -47,7 +47,7 @@ from asr_ctc.training.run_folder import (
     write_settings,
 )
 from asr_ctc.training.schedule import make_schedule
-from asr_ctc.training.setup import Run, facts_at_start, refuse_unused_masks, set_up_run
+from asr_ctc.training.setup import Run, facts_at_start, refuse_unused_masks, seed_of, set_up_run
 from asr_ctc.training.state import State, seed_step
 from asr_ctc.training.step import Step, train_step
 
@@ -88,7 +88,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
             write_settings(run, folder)
             if start.folder is None:
                 write_description(run, folder)
-            epoch = start.file.training["state"]["epoch"] if start.folder else None
+            epoch = start.saved["state"]["epoch"] if start.folder else None
             writer = at_end.enter_context(CurveWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.as_user_error_when_a_peer_dies())
         return fit(run, start, folder=folder, writer=writer)
@@ -188,9 +188,9 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     if training.average_best:
         average_best(run, state, dev_loader, folder)
     result = result_of(run, state, folder)
-    if world.is_main:
+    if writer is not None and result.best is not None:
         log_end_of_run(run, writer, result.best)
-        log_result(state, result)
+        log_result(state, result.best, folder)
     return result
 
 
@@ -280,7 +280,7 @@ def train_epoch(
             fetched = time.perf_counter()
             with saver.interruption.postponed():
                 saver.interrupt_together()
-                seed_step(run.config.runtime.seed, state, world)
+                seed_step(run.seed, state, world)
                 is_first = state.epoch == 1 and state.n_batches == 0
                 with report_activations(run, group) if is_first else contextlib.nullcontext():
                     step = train_step(
@@ -358,7 +358,7 @@ def end_epoch(
     is_best = state.best.update(metrics)
     state.schedule.step_epoch(improved=is_best)
     advice = state.doctor.after_epoch(metrics)
-    if run.world.is_main:
+    if writer is not None:  # of the main process
         file = run.model_file(scores_of(metrics), scored_model(run, state))
         if is_best:
             save_model(folder / BEST, file)
@@ -395,16 +395,16 @@ def result_of(run: Run, state: State, folder: Path, *, signal: int | None = None
     return RunResult(folder=folder, best=best, n_epochs=state.epoch - 1, signal=signal)
 
 
-def log_result(state: State, result: RunResult) -> None:
+def log_result(state: State, best: BestEpoch, folder: Path) -> None:
     """The last line of a run's log."""
     if state.best.should_stop:
         log.info("stopped early: no better epoch in %d", state.best.epochs_since)
     log.info(
         "done: best dev CER %.2f %% (dev loss %.4f, epoch %d) in %s",
-        100 * result.best.cer,
-        result.best.loss,
-        result.best.epoch,
-        result.folder / BEST,
+        100 * best.cer,
+        best.loss,
+        best.epoch,
+        folder / BEST,
     )
 
 
@@ -418,12 +418,13 @@ def delete_surplus_epochs(run: Run, state: State, folder: Path) -> None:
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
     delete_surplus_epochs(run, state, folder)  # a run that was killed here did not get to it
-    epochs = sorted(state.best.epochs(run.config.training.average_best))
+    epochs = sorted(state.best.epochs(run.config.training.average_best or 0))
     weights = run.world.broadcast_from_main(lambda: averages.average_epochs(folder, epochs))
     run.model.load_state_dict(weights)
     dev = evaluate_dev(run, run.model, dev_loader)
     metrics = {"epoch": state.best.epoch, **dev_metrics(dev)}
-    is_better = state.best.rank_of(metrics) < state.best.rank
+    rank = state.best.rank
+    is_better = rank is None or state.best.rank_of(metrics) < rank
     log.info(
         "average of epochs %s: dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%%s",
         ", ".join(map(str, epochs)),
@@ -455,7 +456,7 @@ def make_sampler(
         return DurationBatchSampler(
             durations,
             training.batch_size,
-            seed=config.runtime.seed,
+            seed=seed_of(config),
             shuffle=shuffle,
             batch_seconds=training.batch_seconds,
             sortagrad=training.sortagrad,

@@ -130,7 +130,8 @@ def outcome_of(step: Step | Skipped) -> str:
 def decode_batch(run: Run, batch: Batch) -> list[list[Hypothesis]]:
     run.model.eval()
     with compute.autocast(run.device, run.precision):
-        logp, n_frames = log_posteriors(run.model, batch[0])
+        assert batch.spectrograms is not None
+        logp, n_frames = log_posteriors(run.model, batch.spectrograms)
     return greedy_decode(logp, n_frames, run.charmap)
 
 

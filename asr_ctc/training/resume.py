@@ -37,6 +37,12 @@ class Start(NamedTuple):
     file: ModelFile | None = None
     folder: Path | None = None
 
+    @property
+    def saved(self) -> dict:
+        """What a resumed run saved beside its model: its settings, state and place."""
+        assert self.file is not None and self.file.training is not None
+        return self.file.training
+
 
 def find_start(config: Config) -> Start:
     """What ``--resume_from`` names, and the settings that hold then.
@@ -147,22 +153,24 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     """Sets state and sampler to where the run stood; UserError when the corpus has changed."""
     if start.folder is None:
         return
-    training = start.file.training
+    training = start.saved
+    now = {"world_size": world.size, "n_clips": len(sampler.durations)}
     try:
         where = dict(training["sampler"])
-        n_processes = where.pop("world_size")
         state.load_state_dict(training["state"])
-        if n_processes != world.size:
-            log.info(
-                "the run had %d processes and has %d now: epoch %d is begun again",
-                n_processes,
-                world.size,
-                state.epoch,
-            )
-            state.n_batches, state.sums = 0, EpochSums()
-            state.schedule.begin_epoch()
-        place = {"epoch": state.epoch - 1, "start": state.n_batches, "world_size": world.size}
-        sampler.load_state_dict({**where, **place})
+        for name, what in ("world_size", "processes"), ("n_clips", "clips"):
+            if where[name] != now[name]:  # clips may have vanished
+                log.warning(
+                    "the run had %d %s and has %d now: epoch %d is begun again",
+                    where[name],
+                    what,
+                    now[name],
+                    state.epoch,
+                )
+                state.n_batches, state.sums = 0, EpochSums()
+                state.schedule.begin_epoch()
+        place = {"epoch": state.epoch - 1, "start": state.n_batches}
+        sampler.load_state_dict({**where, **now, **place})
     except Exception as error:  # there are as many kinds as there are wrong contents
         raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:

@@ -5,12 +5,12 @@ import json
 import math
 import os
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import is_taken
-from asr_ctc.base.report import Report, json_key
+from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.training.best_epochs import Best
 
@@ -28,7 +28,7 @@ class RunSummary(Report):
     metrics.jsonl has them, nan where they were not finite.
     """
 
-    name: str = json_key("run")
+    name: str = field(metadata={"json": "run"})
     state: str
     epochs: int  # finished
     num_epochs: int | None  # of the settings

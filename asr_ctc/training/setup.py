@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
+from typing import Any
 
 import torch
 
@@ -67,7 +68,13 @@ class Run:
     @property
     def normalization(self) -> tuple[float, float]:
         """Mean and standard deviation in dB, of the training split or from a model file."""
-        return self.train.processor.normalization
+        normalization = self.train.processor.normalization
+        assert normalization is not None  # ``set_up_run`` measures it
+        return normalization
+
+    @property
+    def seed(self) -> int:
+        return seed_of(self.config)
 
     def report_excluded_once(self, left_out: Iterable[LeftOut]) -> None:
         """Says of each clip, once, why it is not used."""
@@ -148,12 +155,18 @@ def resolve(start: Start, world: World = ALONE) -> Config:
     return config
 
 
+def seed_of(config: Config) -> int:
+    """The seed of settings that ``resolve`` has completed."""
+    assert config.runtime.seed is not None
+    return config.runtime.seed
+
+
 def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     """The training and the dev split, within the duration bounds and without excluded clips."""
     where = config.corpus
     folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
     excluded = read_excluded(where.exclude) if where.exclude else {}
-    options = {
+    options: dict[str, Any] = {
         "min_s": where.min_duration,
         "max_s": where.max_duration,
         "n_threads": config.runtime.nthreads,
@@ -191,7 +204,7 @@ def make_datasets(
     ``normalization`` is measured on the training split when it is None.
     """
     train, dev = corpora
-    seed, n_threads = config.runtime.seed, config.runtime.nthreads
+    seed, n_threads = seed_of(config), config.runtime.nthreads
     train = exclude_unlearnable(
         train, charmap, features=make_features(config), output_lengths=output_lengths
     )
@@ -244,12 +257,12 @@ def find_origin(
 ) -> dict:
     """A new run's origin, or that of the resumed one; UserError when its corpus has changed."""
     train = dataset.corpus
-    if start.folder is None:
+    if start.file is None or start.folder is None:
         origin = describe_origin(config, command, train)
         if config.training.debug:  # nothing is kept
             return origin
         origin["sound"] = world.broadcast_from_main(
-            lambda: measure_trained_sound(dataset, config.runtime.nthreads, config.runtime.seed)
+            lambda: measure_trained_sound(dataset, config.runtime.nthreads, seed_of(config))
         )
         return origin
     origin = start.file.origin

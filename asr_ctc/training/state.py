@@ -6,10 +6,11 @@ Randomness is not part of it: it follows from the seed and from what is drawn, s
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
+from asr_ctc.corpus.corpus import LeftOut
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.dataset import mix_seeds
 from asr_ctc.training.averages import WeightAverage
@@ -33,7 +34,7 @@ class EpochSums:
     n_steps: int = 0
     n_clipped: int = 0
     n_skipped: int = 0
-    left_out: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
     audio_s: float = 0.0
     elapsed_s: float = 0.0
     waited_s: float = 0.0
@@ -41,7 +42,7 @@ class EpochSums:
     def add(self, step: Step | Skipped, batches: Sequence[Batch], grad_clip: float | None) -> None:
         """Counts a step and the batches of this process that it was made of."""
         self.audio_s += sum(batch.duration_s for batch in batches)
-        self.left_out += [tuple(item) for batch in batches for item in batch.left_out]
+        self.left_out += [item for batch in batches for item in batch.left_out]
         if isinstance(step, Skipped):
             self.n_skipped += step.is_failure
             return
@@ -114,14 +115,15 @@ class State:
         counts = ("epoch", "n_batches", "n_skipped_in_a_row")
         return {
             **{name: getattr(self, name) for name in counts},
-            "sums": asdict(self.sums),
+            "sums": {**asdict(self.sums), "left_out": [tuple(i) for i in self.sums.left_out]},
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Continues where ``state_dict`` stood; ValueError when it has other parts."""
         state = dict(state)
-        self.sums = EpochSums(**state.pop("sums"))
+        sums = EpochSums(**state.pop("sums"))
+        self.sums = replace(sums, left_out=[LeftOut(*item) for item in sums.left_out])
         parts = self._parts()
         for name in ("epoch", "n_batches", "n_skipped_in_a_row"):
             setattr(self, name, state.pop(name))

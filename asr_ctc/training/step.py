@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import torch
 from torch import nn
@@ -82,15 +83,17 @@ def train_step(
         if world.size > 1:
             log.warning("step skipped: %s", Reason.NO_CLIPS.value)
         return Skipped(Reason.NO_CLIPS)
-    plain = model.module if isinstance(model, DistributedDataParallel) else model
+    plain: Any = model.module if isinstance(model, DistributedDataParallel) else model
     statistics = [buffer.clone() for buffer in plain.buffers()]
     optimizer.zero_grad(set_to_none=True)
     try:
         losses = []
         for batch in batches:
             # The gradients of the processes are averaged, once, when the last is computed.
-            waits = model is not plain and batch is not batches[-1]
-            with model.no_sync() if waits else contextlib.nullcontext():
+            synchronization: contextlib.AbstractContextManager = contextlib.nullcontext()
+            if isinstance(model, DistributedDataParallel) and batch is not batches[-1]:
+                synchronization = model.no_sync()
+            with synchronization:
                 with compute.autocast(device, precision):
                     batch_losses = objective(model, batch.to(device))
                 total = batch_losses.sum() * (world.size / n_clips)

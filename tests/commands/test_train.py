@@ -4,13 +4,15 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 import yaml
 
 from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.config import load as config
-from tests.helpers.command import SMALL, call, read_until, run, start
+from tests.helpers.command import MAIN, SMALL, call, environment, read_until, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +94,21 @@ def test_ctrl_c_keeps_the_best_model_and_says_how_to_go_on(folder, n_workers):
     assert "Traceback" not in rest and "Exception" not in rest
     for file in ("best_model.pt", "last.pt"):
         load_model(folder / f"interrupted_{n_workers}" / "a" / file)
+
+
+def test_training_goes_on_when_nobody_reads_standard_error_any_more(folder):
+    process = start(f"train {SMALL} --num_epochs 1 --nthreads 1 --logname unread", cwd=folder)
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert "done: best dev CER" in (folder / "logs/unread/train.log").read_text()
+
+
+def test_training_needs_no_standard_error(folder):
+    words = f"train {SMALL} --num_epochs 1 --nthreads 1 --logname daemon".split()
+    closed = ["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', sys.executable, str(MAIN), *words]
+    assert subprocess.call(closed, cwd=folder, env=environment()) == 0
+    assert "done: best dev CER" in (folder / "logs/daemon/train.log").read_text()
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_no_traceback(folder):

@@ -72,6 +72,8 @@ def run(job: dict) -> int:
 
 
 def main(jobs: list[dict]) -> list[int]:
+    import torch._dynamo  # noqa: F401  as the optimizer does
+
     import asr_ctc.training.loop  # noqa: F401  once for all
 
     statuses = []

@@ -322,15 +322,15 @@ def test_a_full_disk_under_the_curves_is_one_line(few_root, tmp_path, monkeypatc
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_full_disk_under_the_metrics_names_them(few_root, tmp_path, monkeypatch):
+def test_metrics_that_cannot_be_written_are_named(few_root, tmp_path, monkeypatch):
     written = training.write_settings
 
-    def fill(run, folder):
-        os.symlink("/dev/full", folder / "metrics.jsonl")
+    def be_in_the_way(run, folder):
+        (folder / "metrics.jsonl").mkdir()
         written(run, folder)
 
-    monkeypatch.setattr(training, "write_settings", fill)
-    with pytest.raises(UserError, match="cannot write .*metrics.jsonl: No space left on device"):
+    monkeypatch.setattr(training, "write_settings", be_in_the_way)
+    with pytest.raises(UserError, match="cannot write .*metrics.jsonl: Is a directory"):
         go(few_root, tmp_path)
 
 
@@ -356,6 +356,17 @@ def test_clips_that_vanish_are_excluded_and_named_once(
     rows = [json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["clips_left_out"] for row in rows] == [0, 1, 1]
     assert [row["dev_clips_left_out"] for row in rows] == [0, 1, 1]
+
+
+def test_a_run_goes_on_without_clips_that_have_vanished(few_root, tmp_path, caplog):
+    root = shutil.copytree(few_root, tmp_path / "data")
+    assert not go(root, tmp_path).interrupted
+    for name in "toy_train_0.mp3", "toy_dev_0.mp3":
+        (root / "toy-1.0" / "fr" / "clips" / name).unlink()
+    caplog.clear()
+    assert not go_on(tmp_path / "run", num_epochs=3).interrupted
+    assert "the run had 6 clips and has 5 now: epoch 3 is begun again" in caplog.text
+    assert caplog.text.count("toy_dev_0.mp3: ") == caplog.text.count("toy_train_0.mp3: ") == 1
 
 
 # --- Runs without a save, and with other settings ------------------------------------------------

@@ -39,6 +39,7 @@ def shared(codes, split_of):
     return (sets[0] & sets[1]) | (sets[0] & sets[2]) | (sets[1] & sets[2])
 
 
+@pytest.mark.slow
 @given(clips(), st.floats(0.01, 0.6), st.floats(0.01, 0.6), st.integers(0, 3), st.data())
 def test_splits_share_nothing_and_lose_nothing_unsaid(clips, test, dev, seed, data):
     n = len(clips.seconds)

@@ -254,6 +254,7 @@ def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     path = tmp_path / "logs" / "run" / "best_model.pt"
     path.parent.mkdir(parents=True)

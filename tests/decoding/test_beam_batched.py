@@ -32,6 +32,7 @@ def padded(clips):
     return logp, lengths
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4),

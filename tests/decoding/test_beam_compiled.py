@@ -147,6 +147,7 @@ def test_forked_workers_decode():
         assert list(workers.map(decode_in_a_worker, [frames] * 3)) == [expected] * 3
 
 
+@pytest.mark.slow
 def test_only_a_beam_search_loads_numba():
     modules = "asr_ctc.commands.main, asr_ctc.recognition.recognizer"
     code = f"import sys, {modules}; print('numba' in sys.modules)"

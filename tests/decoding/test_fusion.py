@@ -207,6 +207,7 @@ def test_characters_score_as_the_finished_text_does(seed, n_frames, weights, voc
     check_against_oracles(rng, model, CharacterOracle(model, **weights), fusion, n_frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("oracle_class", "vocabulary", "others"),
     [

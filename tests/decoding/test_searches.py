@@ -200,6 +200,7 @@ def test_logp_is_minus_the_ctc_loss(beam_one):
             assert hypothesis.logp == pytest.approx(-loss.item(), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beam_width", [1, 2, 3, 5, 10])
 def test_narrow_beam_is_the_textbook(beam_one, beam_width):
     rng = np.random.default_rng(4)

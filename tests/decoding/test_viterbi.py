@@ -109,6 +109,7 @@ def test_the_compiled_path_is_the_references(seed, n_labels, slack, n_classes, b
         assert states == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_frames", "n_labels"), [(1_000, 400), (1_000, 990), (5_000, 30)])
 def test_long_clips_in_their_usual_blocks(n_frames, n_labels):
     rng = np.random.default_rng(n_labels)

@@ -130,6 +130,7 @@ def backoff_models(draw):
     return "\n".join([*lines, "\\end\\", ""]), words, len(levels)
 
 
+@pytest.mark.slow
 @given(backoff_models(), st.data())
 def test_scores_are_those_of_the_definition(tmp_path_factory, made, data):
     text, words, order = made
@@ -151,6 +152,7 @@ def test_scores_are_those_of_the_definition(tmp_path_factory, made, data):
         assert (fast, last) == (pytest.approx(logp, abs=1e-6), state)
 
 
+@pytest.mark.slow
 @given(backoff_models())
 def test_writing_and_reading_gives_the_same_model(tmp_path_factory, made):
     folder = tmp_path_factory.mktemp("arpa")
@@ -268,6 +270,7 @@ def test_a_word_that_is_not_utf8_is_named_by_its_line(tmp_path, line):
         read_arpa(arpa(tmp_path, b"\n".join(text) + b"\n"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "\\data\\\nngram 1=3\n\n\\1-grams:\n-1\t"])
 def test_an_endless_line_takes_no_memory(tmp_path, before):
     endless = gzip.compress(before.encode() + b"x" * 300_000_000, 1)

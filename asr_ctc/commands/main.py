@@ -11,6 +11,9 @@ from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config, read_yaml
 
+# What the system says of a library for which there is no room.
+NOT_MAPPED = "failed to map segment", "cannot allocate memory", "cannot map"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns its exit status: 0, 1 (a check failed), 2 (wrong use), 130."""
@@ -44,6 +47,11 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        if not any(words in str(error) for words in NOT_MAPPED):
+            raise
+        print(f"error: out of memory (raise `ulimit -v`): {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         from asr_ctc.acoustic.compute import is_out_of_memory

@@ -17,6 +17,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 OUT_OF_MEMORY = (
     "out of memory", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED",
     "can't allocate memory", "not enough memory", "Cannot allocate memory",
+    "could not create a primitive", "can't start new thread",
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from asr_ctc.config.load import make_config, read_yaml
 
 MODULES = train, test, align, compare, info, runs, check, split, lm
 COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
+# What the system says of a library for which there is no room.
+NOT_MAPPED = "failed to map segment", "cannot allocate memory", "cannot map"
 
 
 def program_name() -> str:
@@ -60,6 +62,11 @@ def main(argv: list[str] | None = None) -> int:
             return 2
         where = f"{one_line(error.filename)}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        if not any(words in str(error) for words in NOT_MAPPED):
+            raise
+        print(f"error: out of memory (raise `ulimit -v`): {error}", file=sys.stderr)
         return 2
     except (MemoryError, RuntimeError) as error:
         from asr_ctc.acoustic.compute import is_out_of_memory

@@ -76,7 +76,29 @@ def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, pl
     content = torch.load(path, weights_only=True)
     content["language_model"]["ngrams"][name][place] = value
     torch.save(content, path)
-    with pytest.raises(UserError, match="its language model is damaged"):
+    with pytest.raises(UserError, match="its language model is damaged|not finite"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("order", 1),
+        ("order", 0),
+        ("order", 10**9),
+        ("order", "2"),
+        ("order", True),
+        ("weights", {"lm_weight": float("nan")}),
+        ("weights", {"beam": 1.0}),
+        ("weights", []),
+        ("words", 5),
+    ],
+)
+def test_other_parts_of_a_language_model_that_are_none(path, key, value):
+    content = torch.load(path, weights_only=True)
+    content["language_model"][key] = value
+    torch.save(content, path)
+    with pytest.raises(UserError, match="not a model of this program"):
         load_model(path)
 
 

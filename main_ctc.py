@@ -1,8 +1,10 @@
-"""The command line of asr_ctc: train, test, info. `python main_ctc.py --help` says the rest."""
+"""The command line of asr_ctc: `python main_ctc.py --help` lists the commands."""
 
 import sys
 
-from asr_ctc.commands.main import main
-
 if __name__ == "__main__":
+    try:
+        from asr_ctc.commands.main import main
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(main())

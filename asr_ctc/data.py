@@ -145,4 +145,5 @@ def get_dataloaders(
         loaders.append(loader.make_loader(dataset, sampler, n_threads, pin_memory=cuda))
         if logger is not None:
             logger.info("%s: %d clips, %.2f h", corpus.name, len(corpus), corpus.hours)
-    return tuple(loaders)
+    train, dev, test = loaders
+    return train, dev, test

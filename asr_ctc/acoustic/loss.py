@@ -1,6 +1,6 @@
 """The CTC loss of each clip of a batch."""
 
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ def ctc_losses(
     return losses / n_labels.to(losses.device)
 
 
-def ctc_objective(model: nn.Module, batch: Iterable[PackedSequence]) -> torch.Tensor:
+def ctc_objective(model: nn.Module, batch: Any) -> torch.Tensor:
     """Training objective: the loss of each clip (B,) of a pair (spectrograms, transcripts)."""
     spectrograms, transcripts = batch
     logp, n_frames = log_posteriors(model, spectrograms)

@@ -70,7 +70,7 @@ def load_recognizer(config: Config):
     note_ignored(config)
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
-    print(f"model {one_line(path)}", file=sys.stderr)
+    print(f"model {one_line(str(path))}", file=sys.stderr)
     if recognizer.file.assumed:
         print(f"note: {recognizer.file.assumed}", file=sys.stderr)
     return recognizer

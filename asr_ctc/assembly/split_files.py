@@ -104,7 +104,7 @@ def split_corpus(config: Config) -> Report:
     for split, record in zip(of_record.tolist(), records, strict=True):
         if split != UNUSED:
             texts[SPLITS[split]] += record
-    _replace_together(dict(zip(files, (texts[split] for split in made), strict=True)), made)
+    _replace_together(dict(zip(files, (bytes(texts[split]) for split in made), strict=True)), made)
     left_out = {"row that cannot be read": Size(len(table.left_out), 0.0, 0)}
     left_out |= {why: _size(corpus, rows) for why, rows in {**unusable, **reasons}.items()}
     splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in made}

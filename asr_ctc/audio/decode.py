@@ -5,6 +5,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -21,6 +22,7 @@ RATE_HZ = 16_000
 SILENCE_DBFS = -90.0
 LOUDEST = 2.0**32  # samples kept as 32-bit integers are still sound; beyond, power overflows
 RATES_HZ = 1_000, 1_000_000  # the lowest and the highest that a file may have; others are damage
+MOST_CHANNELS = 64  # of samples in memory
 MP3_FRAME = 1152  # samples: the grain of an mp3's length
 LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
 BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
@@ -104,6 +106,10 @@ def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2) or samples.size == 0:
         raise ValueError(f"samples have shape {samples.shape}; needed (S,) or (S, channels)")
+    if samples.ndim == 2 and samples.shape[1] > min(MOST_CHANNELS, len(samples)):
+        raise ValueError(
+            f"samples have shape {samples.shape}; needed (S, channels): transpose them"
+        )
     if not RATES_HZ[0] <= native_rate <= RATES_HZ[1]:
         raise ValueError(f"rate is {native_rate}; needed {RATES_HZ[0]:,} to {RATES_HZ[1]:,} Hz")
     if samples.dtype.kind == "i":
@@ -137,11 +143,12 @@ def load_part(path: str | Path, start_s: float, length_s: float, rate: int = RAT
     return _resampled(path, choice.mixdown()(samples), decoder.rate, rate)
 
 
-def duration_s(path: str | Path) -> float:
+def duration_s(path: str | PathLike[str]) -> float:
     """Length of a file in seconds, as its header or the headers of its frames say.
 
     Raises AudioError like ``load``. What announces no length anywhere is decoded to count it.
     """
+    path = Path(path)
     with _opened(path, thorough=False) as decoder, _decoding(path):
         n_samples = decoder.n_samples()
     if n_samples <= 0:

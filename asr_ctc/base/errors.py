@@ -32,7 +32,7 @@ LIMITS = {
 def exhausted(error: OSError) -> UserError:
     """What to raise in place of an error of the kinds of LIMITS: it ends a command."""
     where = f" ({error.filename})" if error.filename else ""
-    return UserError(f"{LIMITS[error.errno]}{where}")
+    return UserError(f"{LIMITS[error.errno or errno.ENOMEM]}{where}")
 
 
 class AudioError(UserError):

@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # asked for before it is used
 
 from asr_ctc.base.errors import UserError
 
@@ -219,7 +219,8 @@ class Lines:
     def __init__(self, path, file: BinaryIO, most_bytes: int = 1 << 20):
         self.path, self.file, self.most_bytes = path, file, most_bytes
         self.n_taken = 0
-        self._lines, self._next, self._rest = [], 0, b""
+        self._lines: list[bytes] = []
+        self._next, self._rest = 0, b""
 
     def take(self, most: int) -> list[bytes]:
         """The next lines, at most so many; none at the end of the file."""

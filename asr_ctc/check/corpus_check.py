@@ -110,10 +110,10 @@ def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
 
 def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:
     """The transcripts that the model of --modelpath doubts."""
-    path = config.input.modelpath
+    path = str(config.input.modelpath)
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
-    return Suspects(str(path), find_suspects(recognizer, splits, config.runtime.nthreads))
+    return Suspects(path, find_suspects(recognizer, splits, config.runtime.nthreads))
 
 
 def exclude_list(report: CheckReport) -> str:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from asr_ctc.decoding.beam import Beam
     from asr_ctc.lm.stored import StoredModel
     from asr_ctc.recognition.recognizer import Recognizer
+    from asr_ctc.scoring.metrics import Distinctions
     from asr_ctc.scoring.split_scores import SplitScores
 
 
-def distinctions_of(settings: ScoringConfig) -> dict[str, bool]:
+def distinctions_of(settings: ScoringConfig) -> "Distinctions":
     """The settings as arguments of ``metrics.error_rates``."""
     return {
         "case": settings.case,

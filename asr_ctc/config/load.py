@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -218,12 +219,12 @@ def is_left_over(name: str, raw: Any) -> bool:
         return False
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | PathLike[str]) -> dict[str, Any]:
     """The settings in a YAML file, {name: value}; UserError names every problem.
 
     ``path`` may name a recipe, as in ``find_settings_file``.
     """
-    file = find_settings_file(path)
+    file = find_settings_file(Path(path))
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

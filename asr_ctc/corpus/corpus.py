@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def corpus_name(folder: Path, layout: str) -> str:
     return f"{folder.parent.name}/{folder.name}" if layout == "commonvoice" else folder.name
 
 
-def refuse_if_mostly_broken(name: str, left_out: list[LeftOut], n_clips: int) -> None:
+def refuse_if_mostly_broken(name: str, left_out: Sequence[LeftOut], n_clips: int) -> None:
     """UserError when more than half of a split cannot be used: the corpus itself is wrong then."""
     if 2 * len(left_out) > n_clips:
         clip, reason = left_out[0]

@@ -169,7 +169,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
     """Fills the seconds that are NaN with those that a clip_durations.tsv gives, where it does."""
     if not tsv.is_file() or not np.isnan(duration_s).any():
         return
-    names, listed_s = [np.zeros(0, np.int64)], [np.zeros(0)]
+    hash_blocks, second_blocks = [np.zeros(0, np.int64)], [np.zeros(0)]
     n_columns, n_lines, unused = None, 0, []
     for block in line_blocks(tsv):
         hashes, cells = [], []
@@ -182,12 +182,13 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
             else:
                 unused.append(number)
         n_lines = number
-        names.append(np.array(hashes, dtype=np.int64))
-        listed_s.append(_milliseconds(cells) / 1000)
+        hash_blocks.append(np.array(hashes, dtype=np.int64))
+        second_blocks.append(_milliseconds(cells) / 1000)
     if unused:
         told = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
         log.warning(told, tsv, len(unused), n_columns, unused[0])
-    names, listed_s = np.concatenate(names), plausible(np.concatenate(listed_s), str(tsv))
+    names = np.concatenate(hash_blocks)
+    listed_s = plausible(np.concatenate(second_blocks), str(tsv))
     sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)
     names, listed_s = names[sound], listed_s[sound]
     if len(names) == 0:

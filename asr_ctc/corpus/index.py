@@ -65,7 +65,8 @@ class Index:
     def keep(self, what: str, **arrays: np.ndarray) -> None:
         """Writes the arrays for the next time; warns once of a folder that cannot be written."""
         buffer = BytesIO()
-        np.savez(buffer, identity=np.array(json.dumps(self.identity)), **arrays)
+        content = {"identity": np.array(json.dumps(self.identity)), **arrays}
+        np.savez(buffer, **content)  # type: ignore[arg-type]  # none is called allow_pickle
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self._file(what), buffer.getbuffer())

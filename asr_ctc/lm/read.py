@@ -1,6 +1,6 @@
 """A language model from a file, told apart by its content."""
 
-from pathlib import Path
+from os import PathLike
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa
@@ -9,7 +9,7 @@ from asr_ctc.lm.ngrams import LanguageModel
 KENLM_MAGIC = b"mmap lm http://kheafield.com/code"
 
 
-def read_language_model(path: str | Path) -> LanguageModel:
+def read_language_model(path: str | PathLike[str]) -> LanguageModel:
     """The model of an ARPA file, plain or gzipped, whatever its name.
 
     Raises UserError as ``read_arpa`` does, and for a KenLM binary: it holds hashes in place of its
@@ -26,4 +26,4 @@ def read_language_model(path: str | Path) -> LanguageModel:
             f"{path}: a KenLM binary, which cannot be read: use the ARPA file that build_binary "
             "made it from"
         )
-    return read_arpa(path)
+    return read_arpa(Path(path))

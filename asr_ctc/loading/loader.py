@@ -178,7 +178,7 @@ def _sigterm_blocked() -> Iterator[None]:
 def _refuse_few_descriptors(n_needed: int) -> None:
     """UserError when this process may not open so many files: starting workers would end halfway,
     with torch's own tracebacks."""
-    opened = []
+    opened: list[int] = []
     try:
         opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(n_needed))
     except OSError as error:

@@ -66,6 +66,8 @@ class Recognizer:
         """
         if decoder is None:
             return None
+        if not isinstance(decoder, Beam):
+            raise TypeError(f"decoder is a {type(decoder).__name__}; needed a Beam, or None")
         last = self._prepared
         if last is None or last[0] != decoder:
             last = decoder, decoder.prepared(self.charmap, self.file.language_model)
@@ -86,7 +88,7 @@ class Recognizer:
         Clips of digital silence are forced to blank.
         """
         features = [self.processor.clip(torch.from_numpy(samples)) for samples in clips]
-        packed = pack_sequence(features, enforce_sorted=False).to(self.device)
+        packed = pack_sequence(features, enforce_sorted=False).to(self.device)  # type: ignore[arg-type]  # torch's annotation lacks it
         padded, lengths = log_posteriors(self.model, packed)
         # A slice would keep the whole batch in memory.
         posteriors = [
@@ -136,6 +138,8 @@ class Recognizer:
         Batched by length, in bounded memory, however many and long the files are. ``on_progress``
         is called with the seconds of audio of each batch.
         """
+        if isinstance(paths, str | PathLike):
+            raise TypeError(f"paths is one path, {paths}; needed several: [{str(paths)!r}]")
         return self._transcribe(paths, decoder, on_progress)
 
     def align(self, audio: Audio, text: str, *, rate: int | None = None) -> Transcript:
@@ -210,6 +214,10 @@ class Recognizer:
             yield self._samples(source, rate)
         elif isinstance(source, str | PathLike):
             yield source
+        elif not hasattr(source, "read"):
+            raise TypeError(
+                f"audio is a {type(source).__name__}; needed a path, samples or a binary file"
+            )
         else:
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder, Path(str(getattr(source, "name", "audio"))).name)

@@ -135,7 +135,9 @@ class TranscriptWriter:
     def __init__(self, format_name: str | None, out: str | None, recordings: Sequence[str]):
         several = len(recordings) > 1
         name = format_name or ("jsonl" if several and out is None else "json")
-        self.format, self.folder, self.files = FORMATS[name], None, []
+        self.format = FORMATS[name]
+        self.folder: Path | None = None
+        self.files: list[Path] = []
         self.names_each = name == "text" and several
         if out is None:
             if several and not self.format.joinable:
@@ -147,7 +149,7 @@ class TranscriptWriter:
         self.folder = Path(out)
         taken: dict[Path, str] = {}
         for recording in recordings:
-            file = self._file(recording)
+            file = self.folder / self._file_name(recording)
             if taken.get(file, recording) != recording:
                 raise UserError(
                     f"--out {out}: {taken[file]} and {recording} would both become {file.name}"
@@ -158,9 +160,9 @@ class TranscriptWriter:
         except OSError as error:
             raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
 
-    def _file(self, recording: str) -> Path:
+    def _file_name(self, recording: str) -> str:
         name = "stdin" if recording == "-" else Path(recording).stem
-        return self.folder / f"{name}{self.format.ending}"
+        return f"{name}{self.format.ending}"
 
     def write(self, transcript: Transcript) -> None:
         text = self.format.write(transcript)
@@ -169,7 +171,7 @@ class TranscriptWriter:
             print(f"{name}{text}", end="", flush=True)
         else:
             text = self.format.header + text
-            file = self._file(transcript.audio)
+            file = self.folder / self._file_name(transcript.audio)
             # A name of a file may hold bytes that are no text.
             write_atomically(file, text.encode("utf-8", "backslashreplace"))
             self.files.append(file)

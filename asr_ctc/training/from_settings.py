@@ -4,9 +4,13 @@ from os import PathLike
 
 import yaml
 
+from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, parse_yaml, read_yaml
+from asr_ctc.config.load import settings as list_settings
 from asr_ctc.training.loop import train as train_from_config
 from asr_ctc.training.result import RunResult
+
+SECTIONS = ("corpus", "features", "model", "training", "logs", "runtime")
 
 
 def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
@@ -22,4 +26,7 @@ def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
     file_values = read_yaml(config) if config is not None else {}
     plain = {name: str(v) if isinstance(v, PathLike) else v for name, v in settings.items()}
     flags = parse_yaml(yaml.safe_dump(plain), "train()")
+    table = list_settings()
+    if others := [name for name in flags if table[name][0] not in SECTIONS]:
+        raise UserError(f"train(): no settings of training: {', '.join(others)}")
     return train_from_config(make_config(file_values, flags))

@@ -77,7 +77,7 @@ def find_start(config: Config) -> Start:
 
 def _check_training(file: ModelFile) -> None:
     """An exception of any kind unless ``file.training`` is of the kind that `save_last` writes."""
-    training = file.training
+    training = file.training or {}
     if type(training["config"]) is not str or type(training["sampler"]["world_size"]) is not int:
         raise ValueError("its settings or its place in the epoch are damaged")
     if type(file.origin["corpus"]["train_tsv_sha256"]) is not str:

@@ -90,4 +90,6 @@ def write_description(run: Run, folder: Path) -> None:
         f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
     )
     write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
-    log.info("%s\n%s parameters; the run is in %s", summary, f"{n_params:,}", folder)
+    for line in summary.splitlines():
+        log.info(line)
+    log.info("%s parameters; the run is in %s", f"{n_params:,}", folder)

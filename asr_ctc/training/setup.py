@@ -177,7 +177,8 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     with world.local_main_process_first():  # the others find its index
         train = prepare_split(folder, "train", **options)
         dev = prepare_split(folder, "dev", **options)
-    report_excluded(where.exclude, excluded, (train, dev))
+    if where.exclude:
+        report_excluded(where.exclude, excluded, (train, dev))
     return train, dev
 
 

@@ -112,6 +112,7 @@ def test_samples_of_another_rate_are_resampled(recognizer):
     ("samples", "rate", "problem"),
     [
         (np.zeros(1000), None, "rate is missing"),
+        (np.zeros((2, 16_000)), 16_000, r"transpose them to \(S, channels\)"),
         (np.zeros(0), 16_000, r"shape \(0,\)"),
         (np.zeros((1, 2, 3)), 16_000, r"shape \(1, 2, 3\)"),
         (np.full(1000, np.nan), 16_000, "NaN"),
@@ -122,6 +123,16 @@ def test_samples_of_another_rate_are_resampled(recognizer):
 def test_impossible_samples_are_refused(recognizer, samples, rate, problem):
     with pytest.raises(ValueError, match=problem):
         recognizer.transcribe(samples, rate=rate)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"RIFF"])
+def test_what_is_no_audio_is_refused(recognizer, source):
+    with pytest.raises(TypeError, match="needed a path, samples or a binary file"):
+        recognizer.transcribe(source)
+    with pytest.raises(TypeError, match="needed several"):
+        recognizer.transcribe_many("clip.mp3")
+    with pytest.raises(TypeError, match="decoder is a str; needed a Beam"):
+        recognizer.transcribe("clip.mp3", decoder="beam")
 
 
 def test_many_files_give_transcripts_and_errors_in_order(recognizer, corpus, tmp_path):

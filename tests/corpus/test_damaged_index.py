@@ -35,9 +35,9 @@ def damages(content):
     """Every kind of damage at a seeded sample of positions, the structure's ones all."""
     draw = random.Random(0)
     yield from (b"", content[:1], content[:-1], content + b"x", b"PK\x05\x06" + bytes(18))
-    for _ in range(25):
+    for _ in range(10):
         yield content[: draw.randrange(len(content))]
-    for place in draw.sample(range(len(content)), min(len(content), 300)):
+    for place in draw.sample(range(len(content)), 100):
         yield (
             content[:place]
             + bytes([content[place] ^ 1 << draw.randrange(8)])
@@ -63,7 +63,7 @@ def test_any_damage_is_found_and_mended(folder, tmp_path, log_everything, caplog
                 caplog.clear()
                 assert found(folder, index_dir) == expected and caplog.messages == []
             file.write_bytes(whole)
-        assert n_told > 200
+        assert n_told > 80
 
 
 def test_a_folder_in_the_place_of_an_index_file(folder, tmp_path, log_everything, caplog):

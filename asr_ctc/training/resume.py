@@ -62,7 +62,7 @@ def find_start(config: Config) -> Start:
             "goes on in its own folder: name that, or start a new run from its best_model.pt"
         )
     resumed = _resumed_config(config, file.training["config"], path)
-    n_done, n_epochs = file.training["state"]["epoch"] - 1, resumed.training.num_epochs
+    n_done, n_epochs = file.training["state"].get("epoch", 1) - 1, resumed.training.num_epochs
     if n_epochs < n_done:
         raise UserError(
             f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"

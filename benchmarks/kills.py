@@ -46,12 +46,12 @@ KINDS = {
     "averaged": "--nthreads 0 --accumulate 2 --average_best 2 --train_augment",
 }
 MOMENTS = {  # and the latest time that it comes, of all the times in a straight run
-    "before a step": 10,
-    "after a step": 10,
-    "in an evaluation": 3,
-    "at the end of an epoch": 2,
-    "while a file is written": 20,
-    "before a file is renamed": 20,
+    "before a step": 5,
+    "after a step": 5,
+    "in an evaluation": 2,
+    "at the end of an epoch": 1,
+    "while a file is written": 10,
+    "before a file is renamed": 10,
 }
 
 
@@ -126,7 +126,7 @@ def draw_kill(job: dict, rng: random.Random, duration_s: float) -> float | None:
     name = rng.choice(["SIGKILL", "SIGKILL", "SIGTERM", "SIGINT"])
     if rng.random() < 0.5:
         job["timed"] = name
-        return rng.uniform(0, duration_s)
+        return rng.uniform(0, duration_s / 2)
     moment = rng.choice(list(MOMENTS))
     name = "SIGKILL" if "file" in moment else name
     job.update(moment=moment, count=rng.randint(1, MOMENTS[moment]), signal=name)

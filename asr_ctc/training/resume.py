@@ -67,7 +67,7 @@ def find_start(config: Config) -> Start:
     except Exception as error:  # there are as many kinds as there are wrong contents
         raise UserError(f"--resume_from {path}: cannot go on: {_why(error)}") from None
     resumed = _resumed_config(config, file.training["config"], path)
-    n_done, n_epochs = file.training["state"]["epoch"] - 1, resumed.training.num_epochs
+    n_done, n_epochs = file.training["state"].get("epoch", 1) - 1, resumed.training.num_epochs
     if n_epochs < n_done:
         raise UserError(
             f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"

@@ -3,13 +3,18 @@
 import sys
 
 from benchmarks import beam_search
+import torch
+
+from asr_ctc.base.processors import n_usable_cores
 from benchmarks.gpu.step import Step
 
 
 def main() -> int:
     step = Step("beam", __doc__)
-    n_clips = 4 if step.is_dry else beam_search.N_CLIPS
-    for beam_width in beam_search.BEAM_WIDTHS:
+    n_clips, widths = (2, (4,)) if step.is_dry else (beam_search.N_CLIPS, beam_search.BEAM_WIDTHS)
+    if not step.is_dry:
+        torch.set_num_threads(n_usable_cores())
+    for beam_width in widths:
         clips, runs = beam_search.batch_runs(beam_width, step.device.type, n_clips)
         if not step.is_dry:
             try:

@@ -44,9 +44,7 @@ def main() -> int:
     scaler = torch.amp.GradScaler(device.type, enabled=False)
 
     def take(batch):
-        return train_step(
-            model, [batch], optimizer, device=device, precision="fp32", scaler=scaler
-        )
+        return train_step(model, [batch], optimizer, device=device, precision="fp32", scaler=scaler)
 
     def state():
         return [value.clone() for value in model.state_dict().values()]

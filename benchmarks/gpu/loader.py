@@ -24,7 +24,9 @@ NMELS = 40
 
 def loading(step: Step, n_workers: int) -> None:
     """Writes the rows of the loader alone: French mp3 files, and the feature cache."""
-    corpus = prepare_split(find_corpus(step.datasetroot, None, "fr"), "train", min_s=1.0, max_s=11.0)
+    corpus = prepare_split(
+        find_corpus(step.datasetroot, None, "fr"), "train", min_s=1.0, max_s=11.0
+    )
     sampler = DurationBatchSampler(corpus.durations, 4 if step.is_dry else 32, seed=1)
     batches = list(sampler)
     audio_s = sum(float(corpus.durations[draw.row]) for batch in batches for draw in batch)

@@ -7,7 +7,9 @@ runs: twice straight, interrupted and resumed, and both with the CTC loss comput
 
 import os
 
-os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # what determinism asks of cuBLAS, before it starts
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = (
+    ":4096:8"  # what determinism asks of cuBLAS, before it starts
+)
 
 import sys
 import time
@@ -93,9 +95,7 @@ def repeat(step: Step, name: str, function, x: torch.Tensor, is_deterministic: b
     try:
         first = results(step, function, x)
         started = time.perf_counter()
-        alike = [
-            all(map(torch.equal, results(step, function, x), first)) for _ in range(n_times)
-        ]
+        alike = [all(map(torch.equal, results(step, function, x), first)) for _ in range(n_times)]
         ms = 1000 * (time.perf_counter() - started) / n_times
         step.row(**cells, same_bits=all(alike), ms=round(ms, 2))
     except RuntimeError as error:
@@ -127,11 +127,12 @@ def compare_runs(step: Step) -> None:
                 run("resumed")
             train(make_config({}, {"resume_from": str(folder / "resumed")}))
             resumed = load_model(folder / "resumed" / "last.pt").state_dict
-            for what, other in {"the same run again": again, "interrupted, resumed": resumed}.items():
+            for what, other in {
+                "the same run again": again,
+                "interrupted, resumed": resumed,
+            }.items():
                 differing = [n for n in straight if not torch.equal(straight[n], other[n])]
-                largest = max(
-                    float((straight[n] - other[n]).abs().max()) for n in straight
-                )
+                largest = max(float((straight[n] - other[n]).abs().max()) for n in straight)
                 step.row(
                     run=what, ctc_loss_on=where, same_bits=not differing,
                     largest_difference=largest, seconds=seconds,

@@ -58,13 +58,13 @@ def scratch():
 
 def digits_config(step: Step, folder: Path, **settings):
     """A short run on the digits: its settings, with ``settings`` on top."""
-    small = dict(nlayers_rnn=1, nhidden_rnn=16) if step.is_dry else {}
+    small = dict(nlayers_rnn=1, nhidden_rnn=16, batch_size=4, nthreads=0) if step.is_dry else {}
     given = dict(
-        datasetroot=str(step.datasetroot), lang="en", baselogdir=str(folder), device=step.device.type,
+        datasetroot=step.datasetroot, lang="en", baselogdir=str(folder), device=step.device.type,
         min_duration=0.5, max_duration=8.0, nlayers_rnn=2, nhidden_rnn=256, batch_size=16,
         num_epochs=2, dropout=0.1, train_augment=True, grad_clip=5.0, seed=1,
     )  # fmt: skip
-    return make_config({}, {**given, **small, **settings})
+    return make_config({}, {**given, **settings, **small})
 
 
 @contextmanager

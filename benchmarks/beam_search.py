@@ -242,6 +242,31 @@ def torchaudio_cuda(logp: torch.Tensor, beam_width: int):
     return run
 
 
+def on_device(clips: np.ndarray, device: str) -> torch.Tensor:
+    return torch.from_numpy(clips).to(device)
+
+
+def batch_runs(beam_width: int, device: str, n_clips: int = N_CLIPS) -> tuple[np.ndarray, dict]:
+    """Made clips (B, T', V), and {decoder: run} of the compiled search and that in torch."""
+    clips = np.stack([made_posteriors(125, 44, seed) for seed in range(n_clips)])
+    logp, charmap = on_device(clips, device), CharMap.from_symbols(symbols(44))
+
+    def batch(**where):
+        def run():
+            found = beam_decode(logp, [125] * n_clips, charmap, beam_width, n_best=1, **where)
+            return [hypotheses[0].labels for hypotheses in found]
+
+        return run
+
+    return clips, {OURS: batch(), f"asr_ctc, torch on {device}": batch(device=device)}
+
+
+def mean_logp(clips: np.ndarray, labels: list[tuple[int, ...]]) -> float:
+    """The log probability of each clip's labels, all paths added up; their mean."""
+    logps = [ctc_logp(clip, its) for clip, its in zip(clips, labels, strict=True)]
+    return float(np.mean(logps))
+
+
 def compare_batches() -> None:
     """Prints the rows of a batch of clips, decoded at once."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -252,28 +277,15 @@ def compare_batches() -> None:
         print("\nno CUDA device here: torch runs on the processor, one thread\n")
     print("| posteriors | beam | decoder | ms | times ours | mean log probability of the labels |")
     print("|---|---|---|---|---|---|")
-    clips = np.stack([made_posteriors(125, 44, seed) for seed in range(N_CLIPS)])
-    logp, charmap = torch.from_numpy(clips).to(device), CharMap.from_symbols(symbols(44))
-
-    def batch(beam_width: int, **where):
-        def run():
-            found = beam_decode(logp, [125] * N_CLIPS, charmap, beam_width, n_best=1, **where)
-            return [hypotheses[0].labels for hypotheses in found]
-
-        return run
-
     for beam_width in BEAM_WIDTHS:
-        runs = {
-            OURS: batch(beam_width),
-            f"asr_ctc, torch on {device}": batch(beam_width, device=device),
-        }
+        clips, runs = batch_runs(beam_width, device)
         if device == "cuda":
-            runs["cuda_ctc_decoder"] = torchaudio_cuda(logp, beam_width)
+            runs["cuda_ctc_decoder"] = torchaudio_cuda(on_device(clips, device), beam_width)
         seconds, found = fastest_times(runs)
         for name, labels in found.items():
-            mean = np.mean([ctc_logp(clip, its) for clip, its in zip(clips, labels, strict=True)])
             case = f"| {N_CLIPS} × made, 125 × 44 | {beam_width} | {name} |"
             ratio = f"{seconds[name] / seconds[OURS]:.1f}"
+            mean = mean_logp(clips, labels)
             print(f"{case} {1000 * seconds[name]:.2f} | {ratio} | {mean:.3f} |", flush=True)
 
 

@@ -82,9 +82,9 @@ class PlainModel(nn.Module):
 class Plain:
     """The plain loop: a model, its optimiser, and a step on a list of clips."""
 
-    def __init__(self, config: Config, device):
+    def __init__(self, config: Config, device, precision: str = "fp32"):
         shape = config.model
-        self.device = device
+        self.device, self.precision = device, precision
         self.model = PlainModel(
             CharMap().vocab_size, config.features.nmels, shape.nhidden_rnn, shape.nlayers_rnn
         ).to(device)
@@ -100,8 +100,9 @@ class Plain:
 
     def step(self, batch) -> float:
         features, n_frames, labels, n_labels = batch
-        logits, n_frames = self.model(features, n_frames)
-        logp = logits.log_softmax(dim=-1)
+        with compute.autocast(self.device, self.precision):
+            logits, n_frames = self.model(features, n_frames)
+        logp = logits.float().log_softmax(dim=-1)
         losses = nn.functional.ctc_loss(logp, labels, n_frames, n_labels, reduction="none")
         loss = (losses / n_labels).mean()
         self.optimizer.zero_grad()

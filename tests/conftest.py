@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.helpers.gpu import is_missing
 from tools.toy_corpus import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
 settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items):
+    marked = [item for item in items if item.get_closest_marker("cuda")]
+    if marked and is_missing():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
 
 
 @pytest.fixture(scope="session", autouse=True)

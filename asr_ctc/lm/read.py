@@ -1,6 +1,7 @@
 """A language model from a file, told apart by its content."""
 
 from os import PathLike
+from pathlib import Path
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.arpa import read_arpa

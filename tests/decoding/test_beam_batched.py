@@ -17,10 +17,10 @@ from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.beam_reference import reference_beam_decode
 from asr_ctc.decoding.fusion import no_fusion
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.gpu import GPU
 from tests.helpers.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-DEVICES = ["cpu", pytest.param("cuda", marks=needs_cuda)]
+DEVICES = ["cpu", pytest.param(GPU.type, marks=pytest.mark.cuda, id="gpu")]
 
 
 def padded(clips):
@@ -83,8 +83,10 @@ def test_does_not_wait_for_the_device(n_tokens, threshold):
     assert total.shape == (3, 100) and choices.shape == (6, 3, 100)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_does_not_wait_for_the_gpu():
+    if GPU.type == "cpu":
+        pytest.skip("nothing waits for a CPU")
     frames = torch.randn(3, 6, 44, dtype=torch.float64, device="cuda").log_softmax(dim=2)
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")

@@ -18,7 +18,7 @@ import soxr
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 BAND_FILTER_S = 0.032
 BAND_FILTER_KAISER = 5.65  # 60 dB

@@ -13,7 +13,7 @@ import numba
 from numba.core import event
 from numba.core.options import DefaultOptions
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable)
 

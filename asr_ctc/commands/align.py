@@ -33,7 +33,7 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
         except UserError as error:
             if len(texts) == 1:
                 raise
-            logging.getLogger("asr_ctc").warning("skipped: %s", error)
+            logging.getLogger(__name__).warning("skipped: %s", error)
             n_skipped += 1
     writer.report()
     if n_skipped:

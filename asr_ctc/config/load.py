@@ -32,7 +32,7 @@ from asr_ctc.config.settings import (
     TrainingConfig,
 )
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 MOST_YAML_CHARACTERS = 1 << 20
 LARGEST = 2**63  # whole numbers beyond are no settings

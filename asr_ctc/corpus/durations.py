@@ -24,7 +24,7 @@ from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
 from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 CLIPS_AT_A_TIME = 64
 LONGEST_CLIP_S = 86_400.0

@@ -14,7 +14,7 @@ import numpy as np
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import Corpus, LeftOut
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 N_NAMED = 5  # unknown clips named in the log
 _REASON = re.compile(r"\s*\t\s*#?\s*|\s+#\s*")

@@ -23,7 +23,7 @@ import numpy as np
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.base.files import write_atomically
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 KEPT_OF_A_KIND = 8  # such as one for each character map
 _warned_of: set[Path] = set()

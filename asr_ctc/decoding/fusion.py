@@ -21,7 +21,7 @@ from asr_ctc.lm.spelling import (
 )
 from asr_ctc.text.charmap import CharMap
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 PLAIN, WORDS, CHARACTERS = range(3)  # no language model; one of words; one of characters
 
 

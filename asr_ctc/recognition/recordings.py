@@ -16,7 +16,7 @@ from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 AUDIO_ENDINGS = frozenset(
     ".mp3 .mpga .wav .bwf .rf64 .flac .ogg .oga .opus .aif .aiff .aifc .au .snd .caf .w64".split()

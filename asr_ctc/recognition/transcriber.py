@@ -48,7 +48,7 @@ class Acoustics(Protocol):
         ...
 
 
-log = logging.getLogger("asr_ctc")
+log = logging.getLogger(__name__)
 
 POOL_S = 320.0  # audio that is held to make batches of like lengths
 BLOCK_S = 30.0  # of samples in memory that is cut at once

@@ -371,7 +371,7 @@ def _():
 
 @check("loss", "its gradient reaches every parameter of the model")
 def _():
-    from asr_ctc.acoustic.ctc_model import log_posteriors
+    from asr_ctc.acoustic.log_posteriors import log_posteriors
     from asr_ctc.acoustic.loss import ctc_losses
 
     model, (spectrograms, transcripts) = make_model(), train_batches()[0]
@@ -451,7 +451,7 @@ def _():
 
 def learn_by_heart(spectrograms: PackedSequence, transcripts: PackedSequence, wanted: list[str]):
     """Trains on one batch until it decodes to what is wanted; returns the last decodings."""
-    from asr_ctc.acoustic.ctc_model import log_posteriors
+    from asr_ctc.acoustic.log_posteriors import log_posteriors
     from asr_ctc.acoustic.loss import ctc_losses
 
     model = make_model(nhidden=32)

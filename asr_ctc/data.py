@@ -13,7 +13,8 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from asr_ctc.audio import log_mel
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
+from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus
 from asr_ctc.corpus.durations import with_durations

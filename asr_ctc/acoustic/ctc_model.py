@@ -158,14 +158,6 @@ class CTCModel(nn.Module):
         return total
 
 
-def log_posteriors(
-    model: nn.Module, spectrograms: PackedSequence
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log probabilities (B, T', V) in float32 of a packed batch, and the output lengths (B,)."""
-    logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
-    return logits.float().log_softmax(dim=-1), lengths
-
-
 def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Mask (B, 1, T, 1) of x's type: one inside each clip of x (B, C, T, F), zero past its end."""
     time = torch.arange(x.shape[2], device=x.device)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 
 
 def ctc_losses(

@@ -12,7 +12,8 @@ import torch
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.plain_content import check_archive, check_content
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, WaveformProcessor
+from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.lm.stored import StoredModel

@@ -11,7 +11,8 @@ from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.audio.augment import Augmentation
 from asr_ctc.audio.decode import RATE_HZ
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, WaveformProcessor
+from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import all_shown, shown
 from asr_ctc.config.load import Config

@@ -1,11 +1,12 @@
 """From a file to samples, and from samples to log-mel spectrograms.
 
-decode.py   a file to samples (S,), float32, mono, at the model's rate
-mp3.py          the frames of an mp3 file, counted
-containers.py   what a file holds by its own structure, where the decoder would not see it
-pyav.py         what phones and browsers record, through the optional package av
-mixdown.py      several channels to one
-measures.py     how loud speech is, and how high its frequencies reach
-log_mel.py  samples to log-mel (T, F); SpecAugment
-augment.py  changes of training waveforms
+decode.py        a file to samples (S,), float32, mono, at the model's rate
+mp3.py           the frames of an mp3 file, counted
+containers.py    the structure of audio files, where the decoder overlooks it
+pyav.py          the formats of phones and browsers, through the optional package av
+mixdown.py       several channels to one
+measures.py      level of speech and bandwidth
+log_mel.py       samples to log-mel (T, F)
+spec_augment.py  masks and time warping of training spectrograms (SpecAugment)
+augment.py       augmentation of training waveforms
 """

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.assembly.splits import make_scoring_loader
 from asr_ctc.base.progress import bar
 from asr_ctc.check.scan import ScannedSplit

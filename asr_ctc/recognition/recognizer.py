@@ -18,7 +18,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError

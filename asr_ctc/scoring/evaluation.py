@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel, log_posteriors
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_losses
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import LeftOut

@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.tensorboard.summary import hparams
 
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.files import open_own

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_packed_sequence
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config

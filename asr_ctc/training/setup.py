@@ -25,7 +25,7 @@ from asr_ctc.assembly.parts import (
     with_sizes_of,
 )
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
-from asr_ctc.audio.log_mel import SpecAugment
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.version import VERSION
 from asr_ctc.config.load import Config

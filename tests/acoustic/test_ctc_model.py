@@ -8,7 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, unpack_seque
 
 from asr_ctc.acoustic import ctc_model
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d, log_posteriors
+from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 

@@ -14,7 +14,8 @@ from torch.nn.utils.rnn import pack_sequence, unpack_sequence
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.model_file import ModelFile, load_model, newest_model, save_model
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
+from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.models import CTCModel

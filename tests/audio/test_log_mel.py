@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.audio import log_mel
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment, mel_filters, spec_augment, time_warp
+from asr_ctc.audio.log_mel import FeatureSettings, mel_filters
+from asr_ctc.audio.spec_augment import SpecAugment, spec_augment, time_warp
 from asr_ctc.data import WaveformProcessor
 
 # Published: the features of torch.manual_seed(0); torch.randn(15000, 10), first frame, first bin.

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
 from asr_ctc.audio import decode as audio
-from asr_ctc.audio.log_mel import SpecAugment
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import LeftOut, load_split
 from asr_ctc.corpus.durations import with_durations

@@ -9,7 +9,7 @@ import torch
 
 import asr_ctc
 from asr_ctc import Recognizer
-from asr_ctc.acoustic.ctc_model import log_posteriors
+from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.model_file import save_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError

@@ -17,7 +17,8 @@ from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.compute import make_scaler
 from asr_ctc.acoustic.loss import ctc_losses, ctc_objective
 from asr_ctc.acoustic.model_file import load_model
-from asr_ctc.audio.log_mel import FeatureSettings, SpecAugment
+from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
 from asr_ctc.corpus.corpus import LeftOut

@@ -98,7 +98,7 @@ class SpecAugment:
         fill: float,
         generator: torch.Generator | None = None,
     ) -> torch.Tensor:
-        """A clip's spectrogram (T, F), a frame per ``step_s``, warped, then masked with ``fill``."""
+        """A clip's spectrogram (T, F), a frame per ``step_s``, warped, then masked by ``fill``."""
         return spec_augment(
             time_warp(features, round(self.max_warp_s / step_s), generator),
             n_freq_masks=self.n_freq_masks,

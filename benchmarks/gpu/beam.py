@@ -2,10 +2,10 @@
 
 import sys
 
-from benchmarks import beam_search
 import torch
 
 from asr_ctc.base.processors import n_usable_cores
+from benchmarks import beam_search
 from benchmarks.gpu.step import Step
 
 

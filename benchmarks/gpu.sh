@@ -64,7 +64,7 @@ measure() {
 if [ "$device" = cuda ]; then
     corpora=$PWD/gpu_pack/corpora
     export PYTHONPATH="$scratch/site:$PYTHONPATH"
-    step wheels 15 "$python" -m pip install -q --no-index --no-deps --no-compile \
+    step wheels 10 "$python" -m pip install -q --no-index --no-deps --no-compile \
         --target "$scratch/site" gpu_pack/wheels/*.whl
 else
     corpora=$scratch/corpora
@@ -82,17 +82,17 @@ gpu = '$device' == 'cuda' and torch.cuda.get_device_name()
 print(gpu or 'dry run, no GPU', processor_name(), f'{os.cpu_count()} cores',
       f'torch {torch.__version__}', sep=', ')" >"$out/machine.txt" 2>>"$out/log.txt"
 
-step compilation 50 "$python" -c "import asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"
+step compilation 45 "$python" -c "import asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"
 # shellcheck disable=SC2046  # names of test files hold no spaces
-step tests 75 "$python" -m pytest -q -m cuda -p no:cacheprovider -o addopts= \
+step tests 70 "$python" -m pytest -q -m cuda -p no:cacheprovider -o addopts= \
     $(grep -rlF mark.cuda tests --include='test_*.py')
 measure train_step 65
 measure beam 35
 measure resume 50
-measure digits 75
-measure loader 45
-measure failures 25
-measure compiled 35
+measure digits 95
+measure loader 40
+measure failures 20
+measure compiled 45
 
 "$python" benchmarks/gpu/table.py "$out" >"$out/table.md"
 exit $failed

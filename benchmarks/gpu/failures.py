@@ -74,7 +74,9 @@ def main() -> int:
 
     with scratch() as folder:
         with ctrl_c_at_step(3):
-            result = train(digits_config(step, folder, logname="run", num_epochs=1, nthreads=2))
+            result = train(
+                digits_config(step, folder, logname="run", num_epochs=1, max_duration=2.0)
+            )
         step.expect("Ctrl-C ends a run", result.signal == signal.SIGINT)
         saved = load_model(folder / "run" / "last.pt").training["state"]
         step.expect("which is saved after the step", (saved["epoch"], saved["n_batches"]) == (1, 3))

@@ -58,7 +58,8 @@ def scratch():
 
 def digits_config(step: Step, folder: Path, **settings):
     """A short run on the digits: its settings, with ``settings`` on top."""
-    small = dict(nlayers_rnn=1, nhidden_rnn=16, batch_size=4, nthreads=0) if step.is_dry else {}
+    least = dict(nlayers_rnn=1, nhidden_rnn=16, batch_size=4, nthreads=0, max_duration=8.0)
+    small = least if step.is_dry else {}
     given = dict(
         datasetroot=step.datasetroot, lang="en", baselogdir=str(folder), device=step.device.type,
         min_duration=0.5, max_duration=8.0, nlayers_rnn=2, nhidden_rnn=256, batch_size=16,

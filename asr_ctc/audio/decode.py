@@ -223,8 +223,6 @@ def _resampled(path: str | Path, mono: np.ndarray, native_rate: int, rate: int) 
 def _opened(path: str | Path, thorough: bool = True) -> Iterator[Decoder]:
     """The decoder of a file; ``thorough`` as for containers.layout."""
     path = Path(path)
-    if "\0" in str(path):
-        raise AudioError(path, "no such file: its name holds a NUL")
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

@@ -148,7 +148,7 @@ def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, sou
 
 
 def _checked(item: Row | LeftOut) -> Row | LeftOut:
-    if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode())):
+    if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode("utf-8", NAMES))):
         return LeftOut(item.path, problem)
     return item
 

@@ -114,8 +114,11 @@ class _Loader(DataLoader):
         try:
             yield
         except (RuntimeError, OSError, EOFError):  # such as of a connection to a dying worker
-            ends = [worker.sentinel for worker in self._workers()]
-            multiprocessing.connection.wait(ends, DYING_S)
+            workers = self._workers()
+            ended = multiprocessing.connection.wait([w.sentinel for w in workers], DYING_S)
+            for worker in workers:
+                if worker.sentinel in ended:  # its files are closed, its exit status may follow
+                    worker.join(DYING_S)
             self._refuse_dead_worker()
             raise
         finally:
@@ -199,7 +202,8 @@ def _plain_errors():
     except WorkerDied:
         raise
     except UserError as error:
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from None
+        message = str(error.args[0] if error.args else error)
+        raise UserError(message.rpartition("UserError: ")[2].strip()) from None
 
 
 def _follow_the_main_process(worker_id: int) -> None:

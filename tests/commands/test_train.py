@@ -62,7 +62,7 @@ def test_train_starts_from_the_weights_of_a_model(folder, tmp_path):
 def test_train_refuses_flags_that_contradict_the_model_it_starts_from(folder):
     finished = call(f"train --cell_type LSTM --nhidden_rnn 16 --resume_from {MODEL}", cwd=folder)
     assert finished.returncode == 2
-    assert "contradict --cell_type LSTM (the file has GRU); leave" in finished.stderr
+    assert "contradict --cell_type LSTM (the file has GRU); omit" in finished.stderr
 
 
 def test_debug_says_when_a_batch_is_learnt_by_heart(folder):

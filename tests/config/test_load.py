@@ -57,7 +57,7 @@ def possible(name):
         texts = st.text(st.sampled_from("a é'\"#:-,[]{}\\\n\t\u2028") | st.characters())
         values = texts.filter(lambda text: text.strip().lower() not in settings_of.NONE_WORDS)
     elif kind is int:
-        values = st.integers(bounds["at_least"], bounds["at_most"] or 10**9)
+        values = st.integers(bounds["at_least"] or -(10**9), bounds["at_most"] or 10**9)
     else:
         low = bounds["at_least"] if bounds["above"] is None else bounds["above"]
         high = bounds["at_most"] if bounds["below"] is None else bounds["below"]

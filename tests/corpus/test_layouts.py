@@ -346,7 +346,10 @@ def test_ljspeech_is_split_first(ljspeech, tmp_path):
     ours = f"--corpus ljspeech --datasetroot {ljspeech.parent} --datasetversion LJSpeech-1.1"
     finished = command.run(f"split {ours}", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    assert "no speaker is known: the splits share no sentence, but perhaps speakers" in finished.stdout
+    note = "no speaker is known: the splits share no sentence, but perhaps speakers"
+    assert note in finished.stdout
+        "no speaker is known: the splits share no sentence, but perhaps speakers" in finished.stdout
+    )
     splits = [load_split(ljspeech, split, "ljspeech") for split in ("train", "dev", "test")]
     assert [len(corpus) for corpus in splits] == [24, 3, 3]
     whole = (ljspeech / "metadata.csv").read_text().splitlines()

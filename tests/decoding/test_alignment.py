@@ -274,7 +274,7 @@ def test_hypotheses_know_when_their_words_were_said():
     "text, said",
     [
         ("ab" * 30, "too long for its audio: 60 output frames needed of 13"),
-        ("  ", "holds no word"),
+        ("  ", "contains no word"),
         ("x", "no class for these characters of the text: x"),
     ],
 )
@@ -327,7 +327,7 @@ def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
     assert alignment.unalignable([1, 2] * 250_000, 900_000) is None
     message = alignment.unalignable([1, 2] * 2_500_000, 9_000_000)
     assert message.startswith("5,000,000 characters in 9,000,000 frames would take 60.1 GB of mem")
-    assert message.endswith("of 2 at most: align parts of the recording")
+    assert message.endswith("the limit is 2 GB: align parts of the recording")
 
 
 @pytest.mark.parametrize("duration_s", [1.7, 43.21])  # in one piece, and in several
@@ -346,7 +346,7 @@ def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
     monkeypatch.setattr(recognizer, "batch_log_posteriors", lambda *_: pytest.fail("it has run"))
     for text, said in {
         "ab c": f"6 characters in {len(logp):,} frames would take",
-        "...": "the text holds no word",
+        "...": "the text contains no word",
         "x中": "no class for these characters of the text: 中",
     }.items():
         with pytest.raises(UserError, match=f"a.wav: .*{said}"):

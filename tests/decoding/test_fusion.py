@@ -296,8 +296,8 @@ def test_refuses_what_cannot_be_fused():
     elsewhere = random_model(np.random.default_rng(2), ["мир", "дом", "ab"])
     for message, arguments in {
         "--lm_weight is -1; needed 0 or more": (model, dict(lm_weight=-1)),
-        "'a b' is no word": (model, dict(hotwords={"a b": 1.0})),
-        "'xyz' is no word": (model, dict(hotwords={"xyz": 1.0})),
+        "'a b' cannot be spelt": (model, dict(hotwords={"a b": 1.0})),
+        "'xyz' cannot be spelt": (model, dict(hotwords={"xyz": 1.0})),
         "need a language model of words": (characters, dict(lexicon=True)),
         "--lexicon needs a language model": (None, dict(lexicon=True)),
         "cannot spell 2 of the 3 words": (elsewhere, {}),

@@ -68,7 +68,9 @@ def test_a_killed_worker_is_named(dataset, number, capfd, unraised):
         list(batches)
     del loader, batches
     gc.collect()
-    assert capfd.readouterr().err == "" and unraised == []
+    said = capfd.readouterr().err  # torch's handler of SIGBUS in the worker may still say its line
+    assert not said or (number == signal.SIGBUS and said.startswith("ERROR: Unexpected bus error"))
+    assert unraised == []
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
 
 

@@ -19,7 +19,7 @@ from tools.toy_corpus import SMALL
 def finished(few_root, tmp_path_factory):
     logs = tmp_path_factory.mktemp("logs")
     flags = {**SMALL, "datasetroot": str(few_root), "baselogdir": str(logs), "logname": "a"}
-    assert train(make_config({}, {**flags, "num_epochs": 1}), []) == 0
+    assert not train(make_config({}, {**flags, "num_epochs": 1})).interrupted
     return logs / "a"
 
 
@@ -33,7 +33,7 @@ def folder(finished, tmp_path):
 def go_on(folder) -> str:
     """ "" for a run that could go on, else why not, in one line."""
     try:
-        assert train(make_config({}, {"resume_from": str(folder), "num_epochs": 1}), []) == 0
+        assert not train(make_config({}, {"resume_from": str(folder), "num_epochs": 1})).interrupted
     except UserError as error:
         assert "\n" not in str(error) and len(str(error)) < 800
         return str(error)

@@ -200,7 +200,7 @@ def test_a_state_with_a_part_missing_is_refused(folder):
     file = load_model(folder / "last.pt")
     file.training["state"]["best"] = {"epoch": 2}
     save_model(folder / "last.pt", file)
-    with pytest.raises(UserError, match="run: cannot go on: its state has no 'ranks'$"):
+    with pytest.raises(UserError, match="run/last.pt: cannot go on: its state has no 'ranks'$"):
         go_on(folder)
 
 

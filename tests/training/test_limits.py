@@ -78,8 +78,8 @@ def test_a_disk_that_is_full_for_the_curves(few_root, tmp_path):
     )
     assert finished.returncode == 2 and "Traceback" not in finished.stderr, finished.stderr
     *_, last = finished.stderr.splitlines()
-    assert last.startswith(f"error: cannot write the curves in {tmp_path}/")
-    assert last.endswith("No space left on device")
+    assert last.startswith(f"error: cannot write {tmp_path}/")
+    assert "No space left on device" in last
 
 
 class Refusing(Dataset):

@@ -213,9 +213,10 @@ def test_a_frozen_part_stays_as_it_was(toy_root, finished, tmp_path):
         assert torch.equal(after[name], weights) == name.startswith("cnn"), name
 
 
-def test_a_run_older_than_a_setting_has_its_default(tiny_model, tmp_path):
-    training = {"config": "nhidden_rnn: 8", "sampler": {}, "state": {}}
-    save_model(tmp_path / "last.pt", replace(tiny_model, training=training))
+def test_a_run_older_than_a_setting_has_its_default(finished, tmp_path):
+    file = load_model(finished / "last.pt")
+    training = {**file.training, "config": "nhidden_rnn: 8"}
+    save_model(tmp_path / "last.pt", replace(file, training=training))
     (tmp_path / "config.yaml").write_text(training["config"])
     given = {"resume_from": str(tmp_path)}
     assert not find_start(make_config(given, {"rnn_norm": False})).config.model.rnn_norm

@@ -348,8 +348,6 @@ def test_ljspeech_is_split_first(ljspeech, tmp_path):
     assert finished.returncode == 0, finished.stderr
     note = "no speaker is known: the splits share no sentence, but perhaps speakers"
     assert note in finished.stdout
-        "no speaker is known: the splits share no sentence, but perhaps speakers" in finished.stdout
-    )
     splits = [load_split(ljspeech, split, "ljspeech") for split in ("train", "dev", "test")]
     assert [len(corpus) for corpus in splits] == [24, 3, 3]
     whole = (ljspeech / "metadata.csv").read_text().splitlines()

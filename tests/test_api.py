@@ -52,6 +52,7 @@ def test_from_a_corpus_to_batches(toy_root):
     assert sorted(ids) == sorted(corpus.path(i) for i in range(len(corpus)))
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_used(toy_root, tmp_path):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     variables = dict(os.environ)

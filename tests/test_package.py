@@ -103,7 +103,9 @@ def test_the_installed_command_runs_in_any_folder(installed, tmp_path):
     python = installed / Path(sys.executable).name
     as_module = ask(python, "-m", "asr_ctc", "--help", cwd=tmp_path)
     assert by_name.returncode == as_module.returncode == 0, by_name.stderr + as_module.stderr
-    assert by_name.stdout == as_module.stdout and "--config" in by_name.stdout
+    assert by_name.stdout.startswith("usage: asr-ctc COMMAND [flags]\n")
+    assert as_module.stdout.startswith("usage: python -m asr_ctc COMMAND [flags]\n")
+    assert "train a model on a corpus" in by_name.stdout
     where = ask(python, "-c", "import asr_ctc; print(asr_ctc.__file__)", cwd=tmp_path).stdout
     assert Path(where).is_relative_to(installed.parent)
 

@@ -18,6 +18,8 @@ from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from tests.helpers.mutation import N_TRIES, mutate
 
+pytestmark = [pytest.mark.fuzz, pytest.mark.slow]
+
 REPOSITORY = Path(__file__).parents[2]
 
 

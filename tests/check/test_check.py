@@ -550,6 +550,7 @@ def test_the_silent_clips_of_french_common_voice_are_found_and_no_good_one(tmp_p
     )
 
 
+@pytest.mark.slow
 def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
     """As `train` with the same flags finds; that the model would learn nothing is said."""
     make_toy_corpus(tmp_path / "data", (6, 6, 6))

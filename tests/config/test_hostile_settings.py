@@ -5,6 +5,8 @@ import pytest
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, parse_yaml
 
+pytestmark = pytest.mark.slow
+
 LAUGHS = "a: &a [ha, ha]\n" + "".join(
     f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}]\n"
     for before, name in zip("abcdefghijklmnopqrstuvwxy", "bcdefghijklmnopqrstuvwxyz", strict=True)

@@ -242,6 +242,7 @@ def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, mon
         read_yaml(named)
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries({}, optional={name: possible(name) for name in TABLE}))
 def test_yaml_round_trip(tmp_path_factory, values):
     config = Config().replace(**values)

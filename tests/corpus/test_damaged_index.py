@@ -45,6 +45,7 @@ def damages(content):
         )
 
 
+@pytest.mark.slow
 def test_any_damage_is_found_and_mended(folder, tmp_path, log_everything, caplog):
     index_dir = tmp_path / "index"
     expected = found(folder, index_dir)

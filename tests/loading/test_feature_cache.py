@@ -597,6 +597,7 @@ def test_a_second_run_reads_what_the_first_kept(tmp_path):
     assert "% for data" in second.stderr
 
 
+@pytest.mark.slow
 def test_any_damaged_byte_is_found_and_mended(corpus, tmp_path):
     """Records and shards with bytes flipped, cut off or emptied: the same features, told once."""
     first = features(corpus, open_cache(tmp_path / "cache", corpus))

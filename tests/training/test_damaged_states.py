@@ -14,6 +14,8 @@ from asr_ctc.training.resume import find_start
 from tests.helpers.mutation import N_TRIES, mutate
 from tools.toy_corpus import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(few_root, tmp_path_factory):

@@ -12,6 +12,8 @@ from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.loading.loader import make_loader
 from tests.helpers.command import MAIN, REPOSITORY, SMALL, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def few_descriptors():

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
 
@@ -24,15 +24,11 @@ class Report:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def json_key(name: str) -> Any:
-    """A dataclass field that has another ``name`` in JSON."""
-    return field(metadata={"json": name})
-
-
 def plain(value: Any) -> Any:
     """``value`` as JSON types: dataclasses and mappings become dict, sequences list.
 
-    A number that is not finite becomes None, because JSON cannot express it.
+    A field has its name in JSON, or that in its metadata: ``field(metadata={"json": name})``. A
+    number that is not finite becomes None, because JSON cannot express it.
     """
     if is_dataclass(value):
         return {

@@ -2,12 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import pytest
 
-from asr_ctc.base.report import Report, json_key, plain
+from asr_ctc.base.report import Report, plain
 
 
 class Point(NamedTuple):
@@ -17,7 +17,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    n_clips: int = json_key("n")
+    n_clips: int = field(metadata={"json": "n"})
     rate: float
 
 

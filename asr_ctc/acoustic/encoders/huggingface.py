@@ -1,16 +1,17 @@
 """Pretrained encoders in folders of the Hugging Face kind, through the package transformers.
 
-``config.json``, ``model.safetensors`` and ``preprocessor_config.json`` decide everything. Nothing of
-a folder is run, and nothing is fetched for one.
+``config.json``, ``model.safetensors`` and ``preprocessor_config.json`` decide everything. Nothing
+of a folder is run, and nothing is fetched for one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from asr_ctc.acoustic.encoders.convolutions import Convolution, Convolutions
 from asr_ctc.acoustic.encoders.waveform_encoder import FineTuning, WaveformEncoder, standardize
 from asr_ctc.acoustic.encoders.weight_files import read_state_dict, refuse_difference
 from asr_ctc.base.errors import UserError
+from asr_ctc.text.label_map import LabelMap
 
 # model_type of config.json: the class of transformers, without its ending Model or ForCTC.
 KINDS = {
@@ -34,6 +36,14 @@ KINDS = {
 NORMALIZE_EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 INSTALL = "pip install 'asr-ctc[pretrained]'"
 WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+OTHER_TOKENS = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+    "cls_token": "<cls>",
+    "sep_token": "<sep>",
+}
 # What pretraining leaves in a file, and what fine-tuning alone needs.
 OF_PRETRAINING = "quantizer.", "project_q.", "project_hid.", "masked_spec_embed", "lm_head."
 
@@ -176,7 +186,6 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> nn.Modul
     is_pickled = not any((folder.path / name).exists() for name in WEIGHTS[:2])
     if is_pickled:
         read_state_dict(folder.path / WEIGHTS[2])  # refuses pickled code with a line of its own
-    options: dict[str, Any] = {"target_lang": language} if language else {}
     with _quiet(transformers):
         try:
             model, report = made.from_pretrained(
@@ -186,8 +195,9 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> nn.Modul
                 weights_only=True,
                 output_loading_info=True,
                 dtype=torch.float32,
-                **options,
             )
+            if language is not None:
+                model.load_adapter(language, local_files_only=True)
         except UserError:
             raise
         except Exception as error:  # as many kinds as there are wrong contents
@@ -274,3 +284,70 @@ class FolderEncoder(WaveformEncoder):
             "adapter": getattr(model, "adapter", None),
         }
         return OrderedDict((name, part) for name, part in parts.items() if part is not None)
+
+
+def adapters(folder: Folder) -> list[str]:
+    """The languages whose adapters lie in a folder of an MMS model."""
+    files = folder.path.glob("adapter.*.*")
+    return sorted({f.name.split(".")[1] for f in files if f.suffix in (".safetensors", ".bin")})
+
+
+def read_labels(
+    folder: Folder, n_classes: int, language: str | None = None
+) -> tuple[LabelMap, list[int]]:
+    """The labels of a folder's CTC head and the classes that have one, the blank first.
+
+    UserError for a folder without vocab.json, and for one that does not fit the head.
+    """
+    file = folder.path / "vocab.json"
+    vocab = read_json(file)
+    if vocab is None:
+        raise UserError(
+            f"{folder.path}: no vocab.json, which says what the {n_classes} classes of its head "
+            "are: put that of its tokenizer beside config.json"
+        )
+    if any(isinstance(value, dict) for value in vocab.values()):  # MMS: one for each language
+        vocab = vocab[_language_of(folder, list(vocab), language)]
+    settings = read_json(folder.path / "special_tokens_map.json") or {}
+    settings |= read_json(folder.path / "tokenizer_config.json") or {}
+
+    def token(name: str, default: str) -> str:
+        value = settings.get(name, default)
+        return str(value.get("content", default)) if isinstance(value, dict) else str(value)
+
+    pad, separator = token("pad_token", "<pad>"), token("word_delimiter_token", "|")
+    silent = {token(*pair) for pair in OTHER_TOKENS.items()}
+    labels: dict[int, str] = {}
+    for label, number in vocab.items():
+        if type(number) is not int or number < 0 or number in labels:
+            raise UserError(f"{file}: {label!r} is class {number!r}; needed one of its own")
+        if number < n_classes:
+            labels[number] = label.lower() if settings.get("do_lower_case") is True else label
+        elif label not in silent:
+            raise UserError(f"{file}: {label!r} is class {number}; the head has {n_classes}")
+    if vocab.get(pad, n_classes) >= n_classes:
+        raise UserError(f"{file}: no class for {pad}, the blank of CTC")
+    try:
+        return LabelMap.from_labels(labels, vocab[pad], separator, silent)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def _language_of(folder: Folder, known: list[str], language: str | None) -> str:
+    """The language of an MMS model; UserError, with similar ones, where there is none."""
+    present = adapters(folder)
+    if language in known and language in present:
+        return language
+    if language is None:
+        raise UserError(
+            f"{folder.path}: of many languages: name one with --adapter, such as "
+            f"{', '.join(present[:3]) or known[0]}"
+        )
+    if language in known:
+        raise UserError(
+            f"{folder.path}: no adapter.{language}.safetensors: put it beside config.json"
+        )
+    similar = difflib.get_close_matches(language, known, n=3, cutoff=0.3) or known[:3]
+    raise UserError(
+        f"--adapter {language}: {folder.path} has no such language; similar: {', '.join(similar)}"
+    )

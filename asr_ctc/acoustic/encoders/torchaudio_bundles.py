@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from asr_ctc.acoustic.encoders.clip_edges import inside, keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
-from asr_ctc.acoustic.encoders.weight_files import load_into, read_state_dict
 from asr_ctc.acoustic.encoders.waveform_encoder import FineTuning, WaveformEncoder, standardize
+from asr_ctc.acoustic.encoders.weight_files import load_into, read_state_dict
 from asr_ctc.base.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,19 +9,26 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from asr_ctc.acoustic.encoders.clip_edges import inside, keep_clips_apart, lengths_at
-from asr_ctc.acoustic.encoders.convolutions import Convolution, Convolutions
-from asr_ctc.acoustic.encoders.waveform_encoder import FineTuning, WaveformEncoder, standardize
+from asr_ctc.acoustic.architecture import Size
+from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside, keep_clips_apart
+from asr_ctc.acoustic.encoders.convolutions import Convolutions
+from asr_ctc.acoustic.encoders.speech_transformer import (
+    Layer,
+    SpeechTransformer,
+    standardize,
+)
 from asr_ctc.acoustic.encoders.weight_files import read_state_dict, refuse_difference
+from asr_ctc.audio.kaldi_mel import KaldiMelFeatures
+from asr_ctc.audio.samples import SampleFeatures
 from asr_ctc.base.errors import UserError
 from asr_ctc.text.label_map import LabelMap
 
@@ -213,77 +220,181 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> nn.Modul
     return model.eval()
 
 
-class FolderEncoder(WaveformEncoder):
-    """The encoder of a transformers model: ``model`` is one without a head.
+@dataclass(frozen=True, kw_only=True)
+class FolderSettings:
+    """What config.json and preprocessor_config.json of a folder say, as JSON texts.
 
-    ``normalize``: whether clips get mean 0 and variance 1, which only those that read samples are.
+    From them alone the model is built again; ValueError for what is no object in JSON.
     """
 
-    def __init__(
-        self, model: nn.Module, *, normalize: bool, fine_tuning: FineTuning | None = None
-    ) -> None:
+    config: str
+    features: str
+
+    def __post_init__(self) -> None:
+        for name in ("config", "features"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not isinstance(json.loads(value), dict):
+                raise ValueError(f"{name} must be an object in JSON, found {value!r:.60}")
+
+
+class FolderEncoder(SpeechTransformer):
+    """The encoder of a transformers model, without its head; ``model`` None: random weights."""
+
+    settings: FolderSettings
+
+    def __init__(self, settings: FolderSettings, model: nn.Module | None = None) -> None:
         super().__init__()
-        self.model, self.normalize = model, normalize
+        self.settings = settings
+        folder = Folder(Path(), json.loads(settings.config), json.loads(settings.features))
+        self.model = model = model or build(folder, head=False)
         config = model.config
-        self.reads_samples = hasattr(model, "feature_extractor")
-        adapter = getattr(model, "adapter", None)
-        layers: list[Convolution] = []
-        if self.reads_samples:
-            convolutions = [layer.conv for layer in model.feature_extractor.conv_layers]
-            layers += Convolutions.of(convolutions).layers
-        if adapter is not None:
-            for layer in adapter.layers:
-                layers.append(Convolution.of(getattr(layer, "self_attn_conv", None) or layer.conv))
-            adapter.layerdrop = 0.0  # a layer that subsamples cannot be skipped
-        self.convolutions = Convolutions(tuple(layers))
-        self.n_inputs = 1 if self.reads_samples else config.feature_projection_input_dim
-        self.n_outputs = config.hidden_size if adapter is None else config.output_hidden_size
-        config.apply_spec_augment = False  # the masks are drawn here, with a state that is saved
-        model.feature_projection.register_forward_hook(self._mask)
-        keep_clips_apart(model)
-        self.tune(fine_tuning or FineTuning())
-
-    def tune(self, fine_tuning: FineTuning) -> None:
-        """Trains as ``fine_tuning`` says from now on."""
-        self.fine_tuning = fine_tuning
-        self.model.config.layerdrop = fine_tuning.layer_drop
-        if fine_tuning.checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.size, self.n_layers = config.hidden_size, len(model.encoder.layers)
+        self.is_wavlm, self.reads_mels = folder.kind == "wavlm", folder.kind == "wav2vec2-bert"
+        self.adapter = getattr(model, "adapter", None)
+        self.normalize = bool(folder.features.get("do_normalize", True))
+        if self.reads_mels:
+            self.convolutions = Convolutions(())
+            self.features = KaldiMelFeatures(
+                rate=folder.rate,
+                nmels=folder.features.get("num_mel_bins", 80),
+                stride=folder.features.get("stride", 2),
+            )
         else:
-            self.model.gradient_checkpointing_disable()
+            layers = [layer.conv for layer in model.feature_extractor.conv_layers]
+            self.convolutions = Convolutions.of(layers)
+            self.features = SampleFeatures(
+                rate=folder.rate, min_samples=self.convolutions.min_inputs
+            )
+        self.subsampling = Convolutions(())
+        if self.adapter is not None:
+            self.size = config.output_hidden_size
+            self.subsampling = Convolutions.of(
+                getattr(layer, "self_attn_conv", None) or layer.conv
+                for layer in self.adapter.layers
+            )
+            self.adapter.layerdrop = 0.0  # a layer that subsamples cannot be skipped
+        keep_clips_apart(model)
 
-    def _mask(self, layer: nn.Module, inputs: tuple, outputs: tuple) -> tuple | None:
-        """The outputs (frames (B, T, D), ...) of the projection, masked while training."""
-        if not self.training:
-            return None
-        frames, *others = outputs
-        lengths = lengths_at(frames.shape[1])
-        if lengths is None:
-            lengths = torch.full((len(frames),), frames.shape[1])
-        fill = getattr(self.model, "masked_spec_embed", 0.0)
-        return (self.fine_tuning.masks(frames, lengths, fill), *others)
+    @property
+    def all_convolutions(self) -> Convolutions:
+        """Those from an input to the encoder's output, an adapter that subsamples included."""
+        return Convolutions(self.convolutions.layers + self.subsampling.layers)
 
-    def _frames(self, inputs: torch.Tensor, n_inputs: torch.Tensor) -> torch.Tensor:
-        mask = None
-        if not bool((n_inputs == inputs.shape[1]).all()):
-            mask = inside(n_inputs.to(inputs.device), inputs.shape[1]).long()
-        if self.reads_samples:
-            inputs = inputs.squeeze(2)
-            if self.normalize:
-                inputs = standardize(inputs, n_inputs, NORMALIZE_EPS)
-        return self.model(inputs, attention_mask=mask).last_hidden_state
+    @property
+    def min_input(self) -> int:  # type: ignore[override]
+        return self.all_convolutions.min_inputs
 
-    def parts(self) -> OrderedDict[str, nn.Module]:
-        model, encoder = self.model, self.model.encoder
-        parts: dict[str, nn.Module | None] = {
-            "feature_extractor": getattr(model, "feature_extractor", None),
-            "feature_projection": model.feature_projection,
-            "positions": getattr(encoder, "pos_conv_embed", None),
-            "layer_norm": getattr(encoder, "layer_norm", None),
-            **{f"layer_{n}": layer for n, layer in enumerate(encoder.layers, 1)},
-            "adapter": getattr(model, "adapter", None),
+    def output_lengths(self, n_inputs: Size) -> Size:
+        return self.all_convolutions.output_lengths(n_inputs)
+
+    @property
+    def output_centres(self) -> tuple[int, float]:
+        stride, offset = self.all_convolutions.output_centres
+        if isinstance(self.features, KaldiMelFeatures):
+            offset += self.features.centre_samples / self.features.hop
+        return stride, offset
+
+    def forward(
+        self, inputs: PackedSequence, layers: Sequence[int] | None = None
+    ) -> PackedSequence:
+        if self.adapter is None:
+            return super().forward(inputs, layers)
+        if layers is not None and list(layers) != [self.n_layers]:
+            raise ValueError("an encoder that subsamples its last layer gives that one alone")
+        padded, n_inputs = pad_packed_sequence(inputs, batch_first=True)
+        n_frames = self.convolutions.output_lengths(n_inputs)
+        x = self.frames_above(self.front(padded, n_inputs), n_frames)
+        mask = inside(n_frames.to(x.device), x.shape[1])
+        stages = self.subsampling.stages(n_frames)
+        with clips_of(stages):
+            x = self.adapter(x, attention_mask=mask) if self.reads_mels else self.adapter(x)
+        return pack_padded_sequence(x, stages[-1], batch_first=True, enforce_sorted=False)
+
+    def _project(self, padded: torch.Tensor, n_inputs: torch.Tensor) -> torch.Tensor:
+        if self.reads_mels:
+            needed = self.model.config.feature_projection_input_dim
+            if padded.shape[2] != needed:
+                raise ValueError(f"{needed} mels are needed, found {padded.shape[2]}")
+            return _first(self.model.feature_projection(padded))
+        if self.normalize:
+            padded = standardize(padded, n_inputs, NORMALIZE_EPS)
+        features = self.model.feature_extractor(padded).transpose(1, 2)
+        return _first(self.model.feature_projection(features))
+
+    def _mask_fill(self) -> torch.Tensor | float:
+        return getattr(self.model, "masked_spec_embed", 0.0)
+
+    @property
+    def _is_pre_norm(self) -> bool:
+        return bool(getattr(self.model.config, "do_stable_layer_norm", False))
+
+    def _with_positions(self, x: torch.Tensor) -> torch.Tensor:
+        encoder = self.model.encoder
+        if not self.reads_mels:
+            x = x + encoder.pos_conv_embed(x)
+            x = x if self._is_pre_norm else encoder.layer_norm(x)
+        return encoder.dropout(x)
+
+    def _layers(self, x: torch.Tensor, mask: torch.Tensor | None) -> list[Layer]:
+        encoder, options = self.model.encoder, {}
+        n_clips, n_frames, _ = x.shape
+        if self.is_wavlm:  # the positions of all layers are those of the first
+            bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
+            bias = bias.expand(n_clips, -1, -1, -1).flatten(0, 1)
+            options |= {"attention_mask": mask, "position_bias": bias}
+        else:
+            masking = import_transformers().masking_utils
+            options["attention_mask"] = masking.create_bidirectional_mask(
+                config=encoder.config, inputs_embeds=x, attention_mask=mask
+            )
+        if self.reads_mels:
+            positions = encoder.embed_positions
+            options["relative_position_embeddings"] = None if positions is None else positions(x)
+            options["conv_attention_mask"] = mask
+
+        return [lambda x, layer=layer: _first(layer(x, **options)) for layer in encoder.layers]
+
+    def _above_layers(self, x: torch.Tensor) -> torch.Tensor:
+        if self.reads_mels:
+            feed_forward = self.model.intermediate_ffn
+            return x if feed_forward is None else x + 0.5 * feed_forward(x)
+        return self.model.encoder.layer_norm(x) if self._is_pre_norm else x
+
+    def parts(self) -> dict[str, list[nn.Module]]:
+        encoder, model = self.model.encoder, self.model
+        front = [model.feature_projection]
+        layers: list[list[nn.Module]] = [[layer] for layer in encoder.layers]
+        if not self.reads_mels:
+            front = [model.feature_extractor, *front, encoder.pos_conv_embed]
+            (layers[-1] if self._is_pre_norm else front).append(encoder.layer_norm)
+        elif encoder.embed_positions is not None:
+            front.append(encoder.embed_positions)
+        above = [self.adapter, getattr(model, "intermediate_ffn", None)]
+        layers[-1] += [part for part in above if part is not None]
+        return {
+            "front": front,
+            **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
-        return OrderedDict((name, part) for name, part in parts.items() if part is not None)
+
+
+def _first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """What a module returns, the first of it where it returns several tensors."""
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+def load_folder(
+    folder: Folder, *, head: bool, language: str | None = None
+) -> tuple[FolderEncoder, nn.Linear | None]:
+    """The encoder of a folder with its weights, and with ``head`` its CTC head. As ``load``."""
+    settings = FolderSettings(
+        config=json.dumps(folder.config), features=json.dumps(folder.features)
+    )
+    has_adapters = folder.config.get("adapter_attn_dim") is not None
+    model = load(folder, head=head or has_adapters, language=language)
+    if not (head or has_adapters):
+        return FolderEncoder(settings, model).eval(), None
+    encoder = FolderEncoder(settings, getattr(model, model.base_model_prefix))
+    return encoder.eval(), model.lm_head if head else None
 
 
 def adapters(folder: Folder) -> list[str]:

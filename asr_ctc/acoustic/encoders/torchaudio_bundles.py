@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
-from asr_ctc.acoustic.encoders.clip_edges import inside, keep_clips_apart
+from asr_ctc.acoustic.encoders.clip_edges import keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
-from asr_ctc.acoustic.encoders.waveform_encoder import FineTuning, WaveformEncoder, standardize
+from asr_ctc.acoustic.encoders.speech_transformer import (
+    Layer,
+    SpeechTransformer,
+    standardize,
+)
 from asr_ctc.acoustic.encoders.weight_files import load_into, read_state_dict
+from asr_ctc.audio.samples import SampleFeatures
 from asr_ctc.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,76 +111,88 @@ def build_model(name: str) -> nn.Module:
     return make(**bundle._params)
 
 
-class BundleEncoder(WaveformEncoder):
-    """An encoder of torchaudio without its head. ``state`` are its weights; None: random ones."""
+@dataclass(frozen=True, kw_only=True)
+class BundleSettings:
+    """Which bundle an encoder is; ValueError for a name that is none."""
 
-    n_inputs = 1
+    name: str
 
-    def __init__(
-        self,
-        name: str,
-        state: dict[str, torch.Tensor] | None = None,
-        fine_tuning: FineTuning | None = None,
-    ) -> None:
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"name must be that of a bundle, found {self.name!r}")
+
+
+class BundleEncoder(SpeechTransformer):
+    """The encoder of a bundle, without its head, with random weights."""
+
+    settings: BundleSettings
+
+    def __init__(self, settings: BundleSettings) -> None:
         super().__init__()
-        bundle, self.fine_tuning = find_bundle(name), fine_tuning or FineTuning()
-        model = build_model(name)
-        if state is not None:
-            load_into(model, state, name)
-        self.head = model.aux
-        self.normalize = bundle._normalize_waveform
+        self.settings, bundle = settings, find_bundle(settings.name)
+        model = build_model(settings.name)
         self.feature_extractor, self.encoder = model.feature_extractor, model.encoder
         layers = [layer.conv for layer in self.feature_extractor.conv_layers]
         self.convolutions = Convolutions.of(layers)
-        self.n_outputs = bundle._params["encoder_embed_dim"]
+        self.features = SampleFeatures(
+            rate=int(bundle.sample_rate), min_samples=self.convolutions.min_inputs
+        )
+        self.size = bundle._params["encoder_embed_dim"]
+        self.n_layers = bundle._params["encoder_num_layers"]
+        self.normalize = bundle._normalize_waveform
         self.is_wavlm = bundle._model_type == "WavLM"
         keep_clips_apart(self)
 
-    def _frames(self, inputs: torch.Tensor, n_inputs: torch.Tensor) -> torch.Tensor:
-        samples = inputs.squeeze(2)
+    def _project(self, padded: torch.Tensor, n_inputs: torch.Tensor) -> torch.Tensor:
         if self.normalize:
-            samples = standardize(samples, n_inputs, NORMALIZE_EPS)
-        features, _ = self.feature_extractor(samples, None)
-        x = self.encoder.feature_projection(features)
-        lengths = self.output_lengths(n_inputs)
-        if self.training:
-            x = self.fine_tuning.masks(x, lengths)
-        mask = inside(lengths.to(x.device), x.shape[1])
-        x = x * mask[:, :, None].to(x.dtype)
-        return self._transform(x, mask)
+            padded = standardize(padded, n_inputs, NORMALIZE_EPS)
+        features, _ = self.feature_extractor(padded, None)
+        return self.encoder.feature_projection(features)
 
-    def _transform(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The transformer, layer by layer: torchaudio's own cannot mask the padding of WavLM."""
-        transformer, tuning = self.encoder.transformer, self.fine_tuning
-        x = transformer._preprocess(x)
-        attention: dict[str, Any] = {}
-        if not bool(mask.all()):
-            n_clips, n_frames = mask.shape
+    def _with_positions(self, x: torch.Tensor) -> torch.Tensor:
+        return self.encoder.transformer._preprocess(x)
+
+    def _layers(self, x: torch.Tensor, mask: torch.Tensor | None) -> list[Layer]:
+        """torchaudio's own way through its layers cannot mask the padding of WavLM."""
+        layers, options = self.encoder.transformer.layers, {}
+        n_clips, n_frames, _ = x.shape
+        if mask is not None:
             bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -torch.inf)
             if self.is_wavlm:
-                attention["key_padding_mask"] = bias
+                options["key_padding_mask"] = bias
             else:
                 bias = bias[:, None, None, :].expand(n_clips, 1, n_frames, n_frames)
-                attention["attention_mask"] = bias
-        position_bias = None
-        for number, layer in enumerate(transformer.layers):
-            # The first layer of WavLM makes the position bias of all.
-            if self.training and number and float(torch.rand(())) < tuning.layer_drop:
-                continue
-            if self.training and tuning.checkpointing:
-                x, position_bias = checkpoint(
-                    layer, x, position_bias=position_bias, **attention, use_reentrant=False
-                )
-            else:
-                x, position_bias = layer(x, position_bias=position_bias, **attention)
+                options["attention_mask"] = bias
+        if self.is_wavlm:  # the positions of all layers are those of the first
+            position_bias = layers[0].attention.compute_bias(n_frames, n_frames)
+            options["position_bias"] = position_bias.expand(n_clips, -1, -1, -1)
+        return [lambda x, layer=layer: layer(x, **options)[0] for layer in layers]
+
+    def _above_layers(self, x: torch.Tensor) -> torch.Tensor:
+        transformer = self.encoder.transformer
         return x if transformer.layer_norm_first else transformer.layer_norm(x)
 
-    def parts(self) -> OrderedDict[str, nn.Module]:
+    def parts(self) -> dict[str, list[nn.Module]]:
         transformer = self.encoder.transformer
-        return OrderedDict(
-            feature_extractor=self.feature_extractor,
-            feature_projection=self.encoder.feature_projection,
-            positions=transformer.pos_conv_embed,
-            layer_norm=transformer.layer_norm,
-            **{f"layer_{n}": layer for n, layer in enumerate(transformer.layers, 1)},
-        )
+        front = [self.feature_extractor, self.encoder.feature_projection]
+        layers: list[list[nn.Module]] = [[layer] for layer in transformer.layers]
+        (front if transformer.layer_norm_first else layers[-1]).append(transformer.layer_norm)
+        return {
+            "front": [*front, transformer.pos_conv_embed],
+            **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
+        }
+
+
+def load_bundle(
+    name: str, file: str | Path | None = None
+) -> tuple[BundleEncoder, nn.Linear | None]:
+    """The encoder of a bundle with its weights, and its CTC head, where it has one.
+
+    UserError as ``load_weights``, and for weights of another architecture, whose tensors it names.
+    """
+    model = build_model(name)
+    load_into(model, load_weights(name, file), str(file or name))
+    encoder = BundleEncoder(BundleSettings(name=name))
+    model_state = model.state_dict()
+    encoder.load_state_dict({key: model_state[key] for key in encoder.state_dict()})
+    return encoder.eval(), model.aux

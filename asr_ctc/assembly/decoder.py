@@ -61,7 +61,12 @@ def parse_hotword(text: str) -> tuple[str, float]:
 
 
 def load_recognizer(config: Config):
-    """The model of --modelpath, or the newest one; says which, and what it makes of the flags."""
+    """The model of --pretrained or --modelpath, or the newest one; says which, and what it makes of
+    the flags."""
+    if config.input.pretrained is not None:
+        return load_pretrained(config)
+    if of_pretrained := sorted(config.typed & {"encoder_weights", "adapter"}):
+        raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     from asr_ctc.acoustic import compute
     from asr_ctc.acoustic.model_file import newest_model
     from asr_ctc.recognition.recognizer import Recognizer
@@ -74,6 +79,25 @@ def load_recognizer(config: Config):
     if recognizer.file.assumed:
         print(f"note: {recognizer.file.assumed}", file=sys.stderr)
     return recognizer
+
+
+def load_pretrained(config: Config):
+    """The published model of --pretrained; says what its files lack."""
+    from asr_ctc.acoustic import compute
+    from asr_ctc.acoustic.encoders.pretrained import open_pretrained
+    from asr_ctc.recognition.recognizer import Recognizer
+
+    name = config.input.pretrained
+    if "modelpath" in config.typed:
+        raise UserError("--pretrained names the model; omit --modelpath")
+    note_ignored(config)
+    compute.use_processor()
+    settings = config.encoder
+    file = open_pretrained(name, weights=settings.encoder_weights, language=settings.adapter)
+    print(f"model {one_line(name)}", file=sys.stderr)
+    if file.assumed:
+        print(f"note: {file.assumed}", file=sys.stderr)
+    return Recognizer(file, config.runtime.device)
 
 
 def note_ignored(config: Config) -> None:

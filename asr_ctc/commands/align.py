@@ -65,8 +65,12 @@ COMMAND = Command(
     name="align",
     summary="align a known text with its audio: start and end of every word",
     run=run_align,
-    common=("audiofile", "text", "split", "modelpath", "format", "out"),
-    further=(*FIND_CORPUS, "min_duration", "max_duration", "baselogdir", "device", "nthreads"),
+    common=("audiofile", "text", "split", "modelpath", "pretrained", "format", "out"),
+    further=(
+        *FIND_CORPUS,
+        *("min_duration", "max_duration", "encoder_weights", "adapter"),
+        *("baselogdir", "device", "nthreads"),
+    ),
     ignored=OF_MODEL_FILE,
     defaults=EVERY_CLIP,
     examples=(

@@ -118,10 +118,21 @@ COMMAND = Command(
     name="test",
     summary="transcribe recordings (--audiofile), or score a split of a corpus (--split)",
     run=run_test,
-    common=("audiofile", "split", "modelpath", "beamsearch", "beamwidth", "lm", "format", "by"),
+    common=(
+        "audiofile",
+        "split",
+        "modelpath",
+        "pretrained",
+        "beamsearch",
+        "beamwidth",
+        "lm",
+        "format",
+        "by",
+    ),
     further=(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "out", "json", "csv", "html", "hypotheses"),
+        *("encoder_weights", "adapter"),
         *("decoding", "scoring", "baselogdir", "device", "nthreads"),
     ),
     ignored=OF_MODEL_FILE,
@@ -130,6 +141,7 @@ COMMAND = Command(
     examples=(
         "test --audiofile clip.mp3 --beamsearch",
         "test --audiofile recordings --format srt --out subtitles",
+        "test --pretrained WAV2VEC2_ASR_BASE_960H --audiofile clip.mp3 --beamsearch",
         "test --split test --by gender age --html scores.html",
     ),
 )

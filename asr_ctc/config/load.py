@@ -20,6 +20,7 @@ from asr_ctc.config.settings import (
     CheckConfig,
     CorpusConfig,
     DecodingConfig,
+    EncoderConfig,
     FeaturesConfig,
     InputConfig,
     LanguageModelConfig,
@@ -63,6 +64,7 @@ class Config:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
     input: InputConfig = field(default_factory=InputConfig)

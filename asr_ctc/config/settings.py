@@ -184,6 +184,20 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """the pretrained encoder"""
+
+    encoder_weights: str | None = setting(
+        None,
+        "state dict of a bundle of torchaudio (default: fetched by its name, once)",
+        value="FILE",
+    )
+    adapter: str | None = setting(
+        None, "language whose adapter an MMS model uses, such as fra", value="LANG"
+    )
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """the optimisation"""
 
@@ -313,6 +327,12 @@ class InputConfig:
             "tune for (default: --charset; with --tune, the newest below --baselogdir)",
         },
         value="FILE.pt",
+    )
+    pretrained: str | None = setting(
+        None,
+        "published model that transcribes as it is, in place of --modelpath: a name of "
+        "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        value="NAME|FOLDER",
     )
     audiofile: list[str] = setting(
         [],

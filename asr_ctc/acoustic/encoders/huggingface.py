@@ -107,6 +107,8 @@ def read_folder(path: str | Path) -> Folder:
     if not any((path / name).exists() for name in WEIGHTS):
         raise UserError(f"{path}: no weights: put model.safetensors beside its config.json")
     features = read_json(path / "preprocessor_config.json")
+    if features is None:  # transformers 5 writes it into one file with the tokenizer's
+        features = (read_json(path / "processor_config.json") or {}).get("feature_extractor")
     if features is None and kind == "wav2vec2-bert":
         raise UserError(
             f"{path}: no preprocessor_config.json, which says what mels the model reads: "
@@ -235,6 +237,10 @@ class FolderSettings:
             value = getattr(self, name)
             if not isinstance(value, str) or not isinstance(json.loads(value), dict):
                 raise ValueError(f"{name} must be an object in JSON, found {value!r:.60}")
+
+    @property
+    def n_layers(self) -> int:
+        return json.loads(self.config)["num_hidden_layers"]
 
 
 class FolderEncoder(SpeechTransformer):
@@ -385,16 +391,20 @@ def _first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
 def load_folder(
     folder: Folder, *, head: bool, language: str | None = None
 ) -> tuple[FolderEncoder, nn.Linear | None]:
-    """The encoder of a folder with its weights, and with ``head`` its CTC head. As ``load``."""
-    settings = FolderSettings(
-        config=json.dumps(folder.config), features=json.dumps(folder.features)
-    )
+    """The encoder of a folder with its weights, and with ``head`` its CTC head. As ``load``.
+
+    Without its head it is without layers that subsample either, which were fine-tuned with it.
+    """
     has_adapters = folder.config.get("adapter_attn_dim") is not None
     model = load(folder, head=head or has_adapters, language=language)
-    if not (head or has_adapters):
-        return FolderEncoder(settings, model).eval(), None
-    encoder = FolderEncoder(settings, getattr(model, model.base_model_prefix))
-    return encoder.eval(), model.lm_head if head else None
+    linear = model.lm_head if head else None
+    if head or has_adapters:
+        model = getattr(model, model.base_model_prefix)
+    config = folder.config
+    if not head and getattr(model, "adapter", None) is not None:
+        model.adapter, config = None, {**config, "add_adapter": False}
+    settings = FolderSettings(config=json.dumps(config), features=json.dumps(folder.features))
+    return FolderEncoder(settings, model).eval(), linear
 
 
 def adapters(folder: Folder) -> list[str]:

@@ -121,6 +121,10 @@ class BundleSettings:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be that of a bundle, found {self.name!r}")
 
+    @property
+    def n_layers(self) -> int:
+        return find_bundle(self.name)._params["encoder_num_layers"]
+
 
 class BundleEncoder(SpeechTransformer):
     """The encoder of a bundle, without its head, with random weights."""

@@ -395,7 +395,10 @@ def load_folder(
 
     Without its head it is without layers that subsample either, which were fine-tuned with it.
     """
-    has_adapters = folder.config.get("adapter_attn_dim") is not None
+    if language is not None:
+        vocab = read_json(folder.path / "vocab.json") or {}
+        _language_of(folder, list(vocab) or adapters(folder), language)
+    has_adapters = folder.has_head and folder.config.get("adapter_attn_dim") is not None
     model = load(folder, head=head or has_adapters, language=language)
     linear = model.lm_head if head else None
     if head or has_adapters:

@@ -127,14 +127,14 @@ class BundleSettings:
 
 
 class BundleEncoder(SpeechTransformer):
-    """The encoder of a bundle, without its head, with random weights."""
+    """The encoder of a bundle, without its head; ``model`` None: with random weights."""
 
     settings: BundleSettings
 
-    def __init__(self, settings: BundleSettings) -> None:
+    def __init__(self, settings: BundleSettings, model: nn.Module | None = None) -> None:
         super().__init__()
         self.settings, bundle = settings, find_bundle(settings.name)
-        model = build_model(settings.name)
+        model = model or build_model(settings.name)
         self.feature_extractor, self.encoder = model.feature_extractor, model.encoder
         layers = [layer.conv for layer in self.feature_extractor.conv_layers]
         self.convolutions = Convolutions.of(layers)
@@ -194,9 +194,7 @@ def load_bundle(
 
     UserError as ``load_weights``, and for weights of another architecture, whose tensors it names.
     """
+    state = load_weights(name, file)
     model = build_model(name)
-    load_into(model, load_weights(name, file), str(file or name))
-    encoder = BundleEncoder(BundleSettings(name=name))
-    model_state = model.state_dict()
-    encoder.load_state_dict({key: model_state[key] for key in encoder.state_dict()})
-    return encoder.eval(), model.aux
+    load_into(model, state, str(file or name))
+    return BundleEncoder(BundleSettings(name=name), model).eval(), model.aux

@@ -230,8 +230,9 @@ class TrainingConfig:
         None,
         "lower the learning rate: step (what --scheduler alone means) halves it every "
         "--scheduler_step epochs; plateau halves it after that many epochs without improvement; "
-        "cosine falls to 0; onecycle rises, then falls to 0 (default: off)",
-        choices=("step", "plateau", "cosine", "onecycle"),
+        "cosine falls to 0; onecycle rises, then falls to 0; tristage rises, holds, falls to 0, "
+        "as pretrained encoders are fine-tuned (default: off)",
+        choices=("step", "plateau", "cosine", "onecycle", "tristage"),
         bare="step",
     )
     scheduler_step: int = setting(
@@ -243,7 +244,7 @@ class TrainingConfig:
     warmup_steps: int = setting(
         0,
         "optimiser steps over which the learning rate first rises from 0; with --scheduler "
-        "onecycle, those before its peak (there 0 means 30 % of all)",
+        "onecycle or tristage, those before its peak (there 0 means 30 % or 10 % of all)",
         at_least=0,
     )
     weight_decay: float = setting(

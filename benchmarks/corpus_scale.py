@@ -118,7 +118,7 @@ def measure_memory(folder: Path, index_dir: Path) -> dict:
     from asr_ctc.loading.dataset import ClipDataset
 
     class Soundless(ClipDataset):
-        def decibels(self, draw):
+        def analysed(self, draw):
             return torch.zeros(8, self.processor.settings.nmels), self.processor.min_samples
 
     corpus, sampler, _ = load(folder, index_dir)

@@ -60,6 +60,11 @@ class Architecture:
         if self.nlayers_rnn == 1:  # nothing to normalise between layers
             object.__setattr__(self, "rnn_norm", False)
 
+    def __str__(self) -> str:
+        norm = " with layer normalisation" if self.rnn_norm else ""
+        layers = f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}"
+        return f"2 convolutions, {layers}{norm}"
+
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
         for convolution in CONVOLUTIONS:

@@ -15,6 +15,7 @@ from asr_ctc.acoustic.architecture import (
     Architecture,
     Size,
 )
+from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
 
 
@@ -147,15 +148,8 @@ class CTCModel(nn.Module):
 
         Biases and normalisation layers are not penalised. Zero factors cost nothing.
         """
-        if self.l1 == 0 and self.l2 == 0:
-            return 0.0
         weights = [p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1]
-        total = weights[0].new_zeros(())
-        if self.l1:
-            total = total + self.l1 * sum(w.abs().sum() for w in weights)
-        if self.l2:
-            total = total + self.l2 * sum(w.square().sum() for w in weights)
-        return total
+        return penalty_of(weights, l1=self.l1, l2=self.l2)
 
 
 def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

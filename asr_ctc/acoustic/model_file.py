@@ -3,15 +3,25 @@
 import math
 import pickle
 import warnings
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
 import torch
 
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.encoder_model import EncoderArchitecture
+from asr_ctc.acoustic.model_kinds import (
+    AnyArchitecture,
+    AnyModel,
+    architecture_from_dict,
+    architecture_to_dict,
+    features_of,
+    new_model,
+)
 from asr_ctc.acoustic.plain_content import check_archive, check_content
+from asr_ctc.audio.feature_kinds import features_from_dict
+from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
@@ -32,16 +42,17 @@ PUBLISHED_NORMALIZATION = (-31.0, 32.0)  # dB, of the published model, whose fil
 class ModelFile:
     """What a model file holds.
 
-    ``normalization``: mean and standard deviation in dB. ``scores``: the metrics of the epoch it
-    was saved at. ``origin``: command, versions, corpus. ``assumed`` says what the file lacked and
-    what was assumed instead. ``training`` resumes the run, see resume.py; None in a file that only
-    transcribes. ``language_model`` is what ``lm --tune`` stored.
+    ``normalization``: mean and standard deviation in dB, None for features without. ``scores``: the
+    metrics of the epoch it was saved at. ``origin``: command, versions, corpus, the source of a
+    pretrained encoder. ``assumed`` says what the file lacked and what was assumed instead.
+    ``training`` resumes the run, see resume.py; None in a file
+    that only transcribes. ``language_model`` is what ``lm --tune`` stored.
     """
 
     state_dict: dict[str, torch.Tensor]
-    architecture: Architecture
-    features: FeatureSettings
-    normalization: tuple[float, float]
+    architecture: AnyArchitecture
+    features: Features
+    normalization: tuple[float, float] | None
     charmap: CharMap
     scores: dict = field(default_factory=dict)
     origin: dict = field(default_factory=dict)
@@ -49,9 +60,9 @@ class ModelFile:
     training: dict | None = None
     language_model: StoredModel | None = None
 
-    def build_model(self, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> CTCModel:
+    def build_model(self, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> AnyModel:
         """The model with its weights, on the CPU, in evaluation mode."""
-        model = CTCModel(self.architecture, dropout=dropout, l1=l1, l2=l2)
+        model = new_model(self.architecture, dropout=dropout, l1=l1, l2=l2)
         model.load_state_dict(self.state_dict)
         return model.eval()
 
@@ -71,9 +82,9 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "state_dict": {key: value.detach().cpu() for key, value in file.state_dict.items()},
-        "architecture": asdict(file.architecture),
-        "features": asdict(file.features),
-        "normalization": list(file.normalization),
+        "architecture": architecture_to_dict(file.architecture),
+        "features": file.features.to_dict(),
+        "normalization": file.normalization and list(file.normalization),
         "charmap": file.charmap.to_dict(),
         "scores": file.scores,
         "origin": file.origin,
@@ -147,14 +158,11 @@ def _parse(content: dict) -> ModelFile:
     if training is not None and set(training) != {"config", "sampler", "state"}:
         raise ValueError("its state of training is incomplete")
     _check_origin(content["scores"], content["origin"])
-    mean, deviation = _numbers(content["normalization"], 2)
-    if not (abs(mean) <= LARGEST_DB and SMALLEST_DB <= deviation <= LARGEST_DB):
-        raise ValueError(f"its normalisation is {mean:g}, {deviation:g}")
     file = ModelFile(
         state_dict=content["state_dict"],
-        architecture=Architecture(**content["architecture"]),
-        features=FeatureSettings(**content["features"]),
-        normalization=(mean, deviation),
+        architecture=architecture_from_dict(content["architecture"]),
+        features=features_from_dict(content["features"]),
+        normalization=_parse_normalization(content["normalization"]),
         charmap=CharMap.from_dict(content["charmap"]),
         scores=content["scores"],
         origin=content["origin"],
@@ -164,13 +172,17 @@ def _parse(content: dict) -> ModelFile:
         file.language_model = StoredModel.from_dict(content["language_model"])
     if file.charmap.vocab_size != file.architecture.vocab_size:
         raise ValueError("its character map and its output layer differ in size")
-    if file.features.nmels != file.architecture.n_mels:
-        raise ValueError("its features and its architecture differ in the number of mel bins")
-    _check_features(file.features)
-    # Before building: sizes that the tensors do not have could ask for any amount of memory.
-    of_tensors = Architecture.of_state_dict(file.state_dict)
-    if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
-        raise ValueError(f"it says {file.architecture}, its tensors are of {of_tensors}")
+    if file.features.is_scaled != (file.normalization is None):
+        raise ValueError("its features and its normalisation do not belong together")
+    if isinstance(file.architecture, EncoderArchitecture):
+        if file.features != features_of(file.architecture):
+            raise ValueError("its features are not those of its encoder")
+    else:
+        _check_features(file.features, file.architecture)
+        # Before building: sizes that the tensors do not have could ask for any amount of memory.
+        of_tensors = Architecture.of_state_dict(file.state_dict)
+        if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
+            raise ValueError(f"it says {file.architecture!r}, its tensors are of {of_tensors!r}")
     _check_tensors(file)
     file.build_model()
     file.build_processor()
@@ -208,8 +220,21 @@ def _numbers(values, n: int) -> list[float]:
     return [float(value) for value in values]
 
 
-def _check_features(features: FeatureSettings) -> None:
+def _parse_normalization(values) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    mean, deviation = _numbers(values, 2)
+    if not (abs(mean) <= LARGEST_DB and SMALLEST_DB <= deviation <= LARGEST_DB):
+        raise ValueError(f"its normalisation is {mean:g}, {deviation:g}")
+    return mean, deviation
+
+
+def _check_features(features: Features, architecture: Architecture) -> None:
     """ValueError for features that `train` would not compute; the largest ones take megabytes."""
+    if not isinstance(features, FeatureSettings):
+        raise ValueError(f"its features are of the kind {features.kind}")
+    if features.nmels != architecture.n_mels:
+        raise ValueError("its features and its architecture differ in the number of mel bins")
     rate, n_mels = features.rate, features.nmels
     length_s, step_s = _numbers([features.win_length, features.win_step], 2)
     if not (type(rate) is int and RATES_HZ[0] <= rate <= RATES_HZ[1]):
@@ -225,8 +250,10 @@ def _check_tensors(file: ModelFile) -> None:
     shape = file.architecture
     if shape.nlayers_rnn > MOST_LAYERS or shape.vocab_size > MOST_CLASSES:
         raise ValueError(f"it has {shape.nlayers_rnn} layers and {shape.vocab_size} classes")
+    if isinstance(shape, EncoderArchitecture) and shape.encoder.n_layers > MOST_LAYERS:
+        raise ValueError(f"its encoder has {shape.encoder.n_layers} layers")
     with torch.device("meta"):
-        needed = CTCModel(shape).state_dict()
+        needed = new_model(shape).state_dict()
     if needed.keys() != file.state_dict.keys():
         names = ", ".join(sorted(map(str, needed.keys() ^ file.state_dict.keys())))
         raise ValueError(f"tensors missing or unknown: {names:.200}")

@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
+from asr_ctc.acoustic.encoders.folder import Pretrained, read_encoder
 from asr_ctc.acoustic.model_file import ModelFile
+from asr_ctc.acoustic.model_kinds import AnyArchitecture, AnyModel, features_of, new_model
 from asr_ctc.audio.augment import Augmentation
 from asr_ctc.audio.decode import RATE_HZ
-from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
+from asr_ctc.audio.features import Features
+from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import all_shown, shown
@@ -62,23 +65,59 @@ def settings_for(part: type, section: object) -> dict[str, Any]:
     return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
 
 
-def make_architecture(config: Config, charmap: CharMap) -> Architecture:
-    return Architecture(
-        n_mels=config.features.nmels,
+class Blueprint(NamedTuple):
+    """What determines a model and what it hears, and the encoder's weights if they are new."""
+
+    architecture: AnyArchitecture
+    features: Features
+    pretrained: Pretrained | None = None
+
+
+def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = None) -> Blueprint:
+    """Of the model that ``file`` holds, else of a new one; UserError for impossible settings."""
+    if file is not None:
+        architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
+        return Blueprint(architecture, file.features)
+    options = config.model
+    if options.encoder is None:
+        if options.nlayers_rnn < 1:
+            raise UserError("--nlayers_rnn 0: only a model with an --encoder goes without")
+        architecture = Architecture(
+            n_mels=config.features.nmels,
+            vocab_size=charmap.vocab_size,
+            **settings_for(Architecture, options),
+        )
+        return Blueprint(architecture, make_features(config))
+    pretrained = read_encoder(options.encoder, padded=options.encoder_padded)
+    sizes = settings_for(EncoderArchitecture, options)
+    n_layers = pretrained.settings.n_layers
+    layers = tuple(sorted(set(options.encoder_layer))) or (n_layers,)
+    if layers[-1] > n_layers:
+        raise UserError(f"--encoder_layer {layers[-1]}: the encoder has {n_layers} layers")
+    architecture = EncoderArchitecture(
+        **{**sizes, "encoder": pretrained.settings, "layers": layers},
         vocab_size=charmap.vocab_size,
-        **settings_for(Architecture, config.model),
     )
+    return Blueprint(architecture, features_of(architecture), pretrained)
 
 
-def make_model(config: Config, charmap: CharMap, file: ModelFile | None = None) -> CTCModel:
+def make_model(
+    config: Config,
+    charmap: CharMap,
+    file: ModelFile | None = None,
+    blueprint: Blueprint | None = None,
+) -> AnyModel:
     """Makes a new model, or one with the weights of ``file``.
 
     With another character map than the file's the output layer is new.
     """
     options = config.model
-    model = CTCModel(
-        make_architecture(config, charmap), dropout=options.dropout, l1=options.l1, l2=options.l2
-    )
+    blueprint = blueprint or make_blueprint(config, charmap, file)
+    model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
+    if isinstance(model, EncoderModel):
+        model.mask_time, model.mask_feature = options.mask_time, options.mask_feature
+        if blueprint.pretrained:
+            model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
         return model
     weights = file.state_dict
@@ -94,6 +133,7 @@ def make_model(config: Config, charmap: CharMap, file: ModelFile | None = None) 
 
 
 def make_features(config: Config) -> FeatureSettings:
+    """The classic model's log-mel."""
     return FeatureSettings(rate=RATE_HZ, **settings_for(FeatureSettings, config.features))
 
 
@@ -104,18 +144,11 @@ def make_spec_augment(config: Config) -> SpecAugment | None:
     return SpecAugment(**settings_for(SpecAugment, config.features))
 
 
-def make_processor(
-    config: Config,
-    normalization: tuple[float, float] | None = None,
-    spec_augment: SpecAugment | None = None,
-) -> WaveformProcessor:
-    return WaveformProcessor(
-        make_features(config), normalization=normalization, spec_augment=spec_augment
-    )
-
-
 def make_caches(
-    config: Config, corpora: Sequence[Corpus], augmentation: Augmentation | None
+    config: Config,
+    corpora: Sequence[Corpus],
+    features: Features,
+    augmentation: Augmentation | None,
 ) -> Sequence[FeatureCache | Rounding | None]:
     """The cache of each split below ``--cache_dir``; None for splits that are not cached."""
     where = config.corpus
@@ -124,7 +157,7 @@ def make_caches(
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
-    return open_caches(where.cache_dir, corpora, make_features(config), max_gb=where.cache_gb)
+    return open_caches(where.cache_dir, corpora, features, max_gb=where.cache_gb)
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:
@@ -132,8 +165,13 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
 
     UserError if a typed flag contradicts the file.
     """
-    features = settings_for(type(config.features), file.features)
+    features = {}
+    if isinstance(file.features, FeatureSettings):
+        features = settings_for(type(config.features), file.features)
     model = settings_for(type(config.model), file.architecture)
+    model["encoder"] = None  # if there is one, it is in the file
+    if isinstance(file.architecture, EncoderArchitecture):
+        model["encoder_layer"] = list(file.architecture.layers)
     problems = [
         f"--{name} {getattr(section, name)} (the file has {value})"
         for section, values in ((config.features, features), (config.model, model))

@@ -208,6 +208,12 @@ class Augmentation:
 
     steps: tuple[tuple[float, Step], ...]
 
+    @property
+    def stretch(self) -> float:
+        """How many times as long as it was a waveform is at most."""
+        factors = [min(step.factors) for _, step in self.steps if isinstance(step, Speed)]
+        return max(1.0, 1.0 / math.prod(factors))
+
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         """Other samples (S',) float32; S' differs from S when the speed does."""
         for probability, step in self.steps:

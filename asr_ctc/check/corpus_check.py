@@ -4,7 +4,8 @@ import contextlib
 from pathlib import Path
 
 from asr_ctc.acoustic import compute
-from asr_ctc.assembly.parts import make_architecture, make_charmap, make_processor
+from asr_ctc.acoustic.model_kinds import output_lengths_of
+from asr_ctc.assembly.parts import make_blueprint, make_charmap
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -40,13 +41,13 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
     }
-    processor = make_processor(config)
-    output_lengths = make_architecture(config, charmap).output_lengths
+    blueprint = make_blueprint(config, charmap)
+    features, output_lengths = blueprint.features, output_lengths_of(blueprint.architecture)
     faults, limits = find_faults(
         splits,
         charmap,
-        min_samples=processor.min_samples,
-        output_frames=lambda n_samples: output_lengths(processor.get_spectro_length(n_samples)),
+        min_samples=features.min_samples,
+        output_frames=lambda n_samples: output_lengths(features.n_frames(n_samples)),
         silent_dbfs=config.check.silent_dbfs,
         near_silent_dbfs=config.check.near_silent_dbfs,
     )

@@ -14,22 +14,18 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
 
     path = words[0] if words else config.input.modelpath or newest_model(config.logs.baselogdir)
     file = load_model(path)
-    shape, f, symbols = file.architecture, file.features, file.charmap.symbols
+    symbols = file.charmap.symbols
     n_params = sum(p.numel() for p in file.build_model().parameters())
     rows = [
         ("model file", str(path)),
+        ("architecture", f"{file.architecture}, {n_params:,} parameters"),
+        ("features", str(file.features)),
         (
-            "architecture",
-            f"2 convolutions, {shape.nlayers_rnn} × {shape.nhidden_rnn} bidirectional "
-            f"{shape.cell_type}{' with layer normalisation' if shape.rnn_norm else ''}, "
-            f"{n_params:,} parameters",
+            "normalisation",
+            "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)
+            if file.normalization
+            else "none",
         ),
-        (
-            "features",
-            f"{f.nmels} mel bins, {1000 * f.win_length:g} ms windows every "
-            f"{1000 * f.win_step:g} ms, {f.rate} Hz",
-        ),
-        ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
         ("characters", f"{len(symbols)} classes: {all_shown(''.join(symbols))}"),
     ]
     if file.language_model:

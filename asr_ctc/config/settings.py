@@ -128,8 +128,8 @@ class CorpusConfig:
     )
     cache_dir: str | None = setting(
         None,
-        "folder that caches the log-mel features, so that each clip is decoded once; runs may "
-        "share it (default: no cache)",
+        "folder that caches the log-mel features, so that each clip is decoded once, or the "
+        "outputs of a frozen encoder; runs may share it (default: no cache)",
         value="FOLDER",
     )
     cache_gb: float = setting(
@@ -172,13 +172,47 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """the acoustic model: convolutions, recurrent layers, linear layer"""
+    """the acoustic model: convolutions or a pretrained encoder, recurrent layers, linear layer"""
 
-    nlayers_rnn: int = setting(4, "recurrent layers", at_least=1)
+    encoder: str | None = setting(
+        None,
+        "pretrained encoder in place of the convolutions: a folder of the Hugging Face form "
+        "(config.json, model.safetensors) that holds a Whisper (default: convolutions)",
+        value="FOLDER",
+    )
+    encoder_layer: list[int] = setting(
+        [],
+        "layers of the encoder whose outputs are read; of several, their weighted sum is learned "
+        "(default: the last)",
+        at_least=0,
+    )
+    encoder_padded: bool = setting(
+        False, "pad clips to the encoder's 30 s, as in its own training (default: their own length)"
+    )
+    frame_stack: int = setting(2, "frames of the encoder that are joined to one", at_least=1)
+    projection: int = setting(512, "units of the linear layer on the encoder's frames", at_least=1)
+    mask_time: float = setting(
+        0.0,
+        "share of the encoder's frames to mask in training, in spans of 10 frames",
+        at_least=0,
+        below=1,
+    )
+    mask_feature: float = setting(
+        0.0,
+        "share of the numbers of the encoder's frames to mask in training, in spans of 64",
+        at_least=0,
+        below=1,
+    )
+    nlayers_rnn: int = setting(4, "recurrent layers; with --encoder there may be none", at_least=0)
     nhidden_rnn: int = setting(1024, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
     rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")
-    dropout: float = setting(0.1, "dropout probability after each convolution", at_least=0, below=1)
+    dropout: float = setting(
+        0.1,
+        "dropout probability after each convolution; with --encoder, in the layers on it",
+        at_least=0,
+        below=1,
+    )
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
 
@@ -217,6 +251,9 @@ class TrainingConfig:
     lr_cnn: float = setting(
         1.0, "learning rate of the convolutions, as a factor of --base_lr", above=0
     )
+    lr_encoder: float = setting(
+        1.0, "learning rate of the encoder, as a factor of --base_lr", above=0
+    )
     lr_rnn: float = setting(
         1.0, "learning rate of the recurrent layers, as a factor of --base_lr", above=0
     )
@@ -225,6 +262,23 @@ class TrainingConfig:
     )
     freeze: list[str] = setting(
         [], "parts of the model to freeze: their weights stay as they are", choices=("cnn", "rnn")
+    )
+    freeze_encoder: bool = setting(
+        False,
+        "freeze the pretrained encoder; with --cache_dir it is run once, before the first epoch",
+    )
+    last_layers: int | None = setting(
+        None,
+        "freeze the encoder but for its last N layers; with --cache_dir the frozen ones are run "
+        "once (default: train it whole)",
+        at_least=1,
+    )
+    encoder_copies: int = setting(
+        1,
+        "with --cache_dir and frozen layers, copies of each training clip, each changed anew by "
+        "--augment and --train_augment; an epoch draws one of each clip",
+        at_least=1,
+        at_most=100,
     )
     scheduler: str | None = setting(
         None,

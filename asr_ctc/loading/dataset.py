@@ -1,6 +1,7 @@
 """Clip i of a corpus: its log-mel spectrogram and its labels."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,12 @@ from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
+
+
+class Cache(Protocol):
+    """Keeps features: a FeatureCache, its Rounding, or copies of which each draw takes one."""
+
+    def of(self, draw: Draw) -> FeatureCache | Rounding: ...
 
 
 class ClipDataset(Dataset):
@@ -40,7 +47,7 @@ class ClipDataset(Dataset):
         for_training: bool = False,
         output_lengths: Callable | None = None,
         augmentation: Augmentation | None = None,
-        cache: FeatureCache | Rounding | None = None,
+        cache: Cache | None = None,
     ):
         if augmentation is not None and cache is not None:
             raise ValueError("features of augmented waveforms cannot be kept in a cache")
@@ -76,20 +83,20 @@ class ClipDataset(Dataset):
         samples = self.augmentation(samples, self.processor.rate, random)
         return self._long_enough(self.corpus.file(draw.row), samples)
 
-    def decibels(self, draw: Draw) -> tuple[torch.Tensor, int]:
-        """(log-mel (T, F) in dB, samples S) of a clip, its waveform augmented, or from the cache.
+    def analysed(self, draw: Draw) -> tuple[torch.Tensor, int]:
+        """(features (T, F), samples S) of a clip, its waveform augmented, or from the cache.
 
         AudioError when it cannot be used.
         """
 
         def compute():
             samples = self.augmented_waveform(draw)
-            return self.processor.decibels(torch.from_numpy(samples)), len(samples)
+            return self.processor.analyse(torch.from_numpy(samples)), len(samples)
 
         if self.cache is None:
             return compute()
         row = draw.row
-        return self.cache.get(int(self.corpus.rows[row]), self.corpus.file(row), compute)
+        return self.cache.of(draw).get(int(self.corpus.rows[row]), self.corpus.file(row), compute)
 
     def __getitem__(self, draw: int | Draw) -> Clip | LeftOut:
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)
@@ -99,13 +106,13 @@ class ClipDataset(Dataset):
         if problem and self.for_training:
             return LeftOut(clip_id, problem)
         try:
-            decibels, n_samples = self.decibels(draw)
+            features, n_samples = self.analysed(draw)
         except AudioError as error:
             return LeftOut(clip_id, error.reason)
         generator = None
         if self.processor.spec_augment is not None:
             generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
-        features = self.processor.finish(decibels, generator)
+        features = self.processor.finish(features, generator)
         if self.output_lengths is not None:
             problem = infeasible(labels, int(self.output_lengths(len(features))))
             if problem:

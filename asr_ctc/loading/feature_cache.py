@@ -28,17 +28,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.features import Features
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.corpus.corpus import Corpus
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1  # to be raised with every change of the layout or of the features' numbers
-# Decibels are kept as their distance from the middle of speech, since float16 is finest near zero.
-# From -153 to 103 dB (the floor is -100) no value is off by more than 0.032 dB; French speech is by
-# 0.005 dB (root mean square), a five-thousandth of its deviation.
-CENTRE_DB = -25.0
 SPARE_FRAMES = 16  # a slot is this much longer than the announced duration: some decode to more
 SHARD_BYTES = 2**30
 KEPT_FREE_BYTES = 10**9  # of the disk, for the model files
@@ -72,12 +68,19 @@ class Flag:
 class Rounding:
     """Where a cache cannot be made: its numbers without its files, so that no run differs."""
 
+    def __init__(self, settings: Features):
+        self.settings = settings
+
+    def of(self, draw: object) -> "Rounding":
+        """This one, whatever is drawn."""
+        return self
+
     def get(
         self, row: int, file: Path, compute: Callable[[], tuple[torch.Tensor, int]]
     ) -> tuple[torch.Tensor, int]:
         """As FeatureCache.get."""
         features, n_samples = compute()
-        return _decibels(_halves(features)), n_samples
+        return _wide(_halves(features, self.settings), self.settings), n_samples
 
 
 class FeatureCache:
@@ -87,7 +90,7 @@ class FeatureCache:
     numbers whether the cache is empty, full or broken. OSError when the folder cannot be made.
     """
 
-    def __init__(self, cache_dir: Path, corpus: Corpus, settings: FeatureSettings):
+    def __init__(self, cache_dir: Path, corpus: Corpus, settings: Features):
         self.corpus, self.settings = corpus, settings
         n_frames = _slot_frames(corpus, settings)
         self._starts = np.concatenate([[0], np.cumsum(n_frames * self._frame_bytes)])
@@ -107,7 +110,7 @@ class FeatureCache:
 
     @property
     def _frame_bytes(self) -> int:
-        return self.settings.nmels * np.dtype(np.float16).itemsize
+        return self.settings.frame_size * np.dtype(np.float16).itemsize
 
     def limit(self, n_bytes: float) -> tuple[int, int]:
         """Keeps only the clips that fit, the first of the split; (their number, bytes at most)."""
@@ -116,6 +119,15 @@ class FeatureCache:
         n_clips = int(np.searchsorted(ends, n_bytes, side="right"))
         self._last_row = int(rows[n_clips - 1]) if n_clips else -1
         return n_clips, int(ends[n_clips - 1]) if n_clips else 0
+
+    def of(self, draw: object) -> "FeatureCache":
+        """This one, whatever is drawn; a split may have several copies, see frame_cache.py."""
+        return self
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether no clip of the split is left out for want of room."""
+        return bool(self._last_row >= self.corpus.rows.max())
 
     def n_kept(self) -> int:
         """How many clips of the split are there already."""
@@ -135,11 +147,21 @@ class FeatureCache:
         kept = self._read(row, stamp) if stamp else None
         if kept is None:
             features, n_samples = compute()
-            kept = _halves(features), n_samples
+            kept = _halves(features, self.settings), n_samples
             if stamp and row <= self._last_row and not self._full:
                 self._write(row, stamp, *kept)
         halves, n_samples = kept
-        return _decibels(halves), n_samples
+        return _wide(halves, self.settings), n_samples
+
+    def has(self, row: int, file: Path) -> bool:
+        """Whether the features of a row are there, and not damaged."""
+        stamp = _stamp(file)
+        return stamp is not None and self._read(row, stamp) is not None
+
+    def put(self, row: int, file: Path, features: torch.Tensor, n_samples: int) -> None:
+        """Keeps the features (T, F) of a row, of S samples."""
+        if stamp := _stamp(file):
+            self._write(row, stamp, _halves(features, self.settings), n_samples)
 
     # ------------------------------------------------------------------------ reading, writing
 
@@ -173,7 +195,7 @@ class FeatureCache:
                     error.strerror or error,
                 )
             return None
-        halves = torch.from_numpy(data.view(np.float16)).view(-1, self.settings.nmels)
+        halves = torch.from_numpy(data.view(np.float16)).view(-1, self.settings.frame_size)
         return halves, n_samples
 
     def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> None:
@@ -221,22 +243,22 @@ class FeatureCache:
         return self._shards[number]
 
 
-def _halves(decibels: torch.Tensor) -> torch.Tensor:
-    return (decibels - CENTRE_DB).half()
+def _halves(features: torch.Tensor, settings: Features) -> torch.Tensor:
+    return (features - settings.centre).half()
 
 
-def _decibels(halves: torch.Tensor) -> torch.Tensor:
-    return halves.float().add_(CENTRE_DB)
+def _wide(halves: torch.Tensor, settings: Features) -> torch.Tensor:
+    return halves.float().add_(settings.centre)
 
 
-def _slot_frames(corpus: Corpus, settings: FeatureSettings) -> np.ndarray:
+def _slot_frames(corpus: Corpus, settings: Features) -> np.ndarray:
     """Frames (N,) that the slot of each row of the columns has room for."""
     durations = np.nan_to_num(corpus.duration_s.astype(np.float64))
     n_samples = np.ceil(durations * settings.rate).astype(np.int64)
-    return settings.n_frames(n_samples) + SPARE_FRAMES
+    return np.ceil(settings.n_frames(n_samples) * settings.stretch).astype(np.int64) + SPARE_FRAMES
 
 
-def fingerprint(corpus: Corpus, settings: FeatureSettings) -> str:
+def fingerprint(corpus: Corpus, settings: Features) -> str:
     """16 hexadecimal digits that name a corpus (rows, folder, durations) and feature settings."""
     key = {
         "format": FORMAT,
@@ -278,22 +300,30 @@ def _write_whole(file: io.FileIO, data, offset: int) -> None:
 
 
 def open_caches(
-    cache_dir: str, corpora: Sequence[Corpus], settings: FeatureSettings, *, max_gb: float
+    cache_dir: str,
+    corpora: Sequence[Corpus],
+    settings: Features | Sequence[Features],
+    *,
+    max_gb: float,
 ) -> Sequence[FeatureCache | Rounding]:
-    """A cache for each split, below ``max_gb`` (10^9 bytes) together with what is there already.
+    """A cache for each corpus and its features (or the same for all).
 
-    Says how large they get and where they are. Where there is no room for all, the first clips are
-    kept. On a full disk they keep nothing, with a warning. UserError when the folder cannot be
-    written.
+    Together with what is there already they stay below ``max_gb`` (10^9 bytes). Says how large they
+    get and where they are. Where there is no room for all, the first clips are kept. On a full disk
+    they keep nothing, with a warning. UserError when the folder cannot be written.
     """
     root = Path(cache_dir)
+    kinds = [settings] * len(corpora) if isinstance(settings, Features) else settings
     try:
         root.mkdir(parents=True, exist_ok=True)
-        caches = [FeatureCache(root, corpus, settings) for corpus in corpora]
+        caches = [
+            FeatureCache(root, corpus, of_corpus)
+            for corpus, of_corpus in zip(corpora, kinds, strict=True)
+        ]
     except OSError as error:
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
-            return [Rounding() for _ in corpora]
+            return [Rounding(of_corpus) for of_corpus in kinds]
         raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
     folders = {path.parent for path in root.glob("*/records")}
     ours = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.features import Features
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus, LeftOut, load_split, refuse_if_mostly_broken
@@ -59,7 +59,7 @@ def between_or_refuse(
 
 
 def exclude_unlearnable(
-    corpus: Corpus, charmap: CharMap, *, features: FeatureSettings, output_lengths: Callable
+    corpus: Corpus, charmap: CharMap, *, features: Features, output_lengths: Callable
 ) -> Corpus:
     """The clips without those whose transcript is empty or too long for CTC, before training.
 

@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_losses
+from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import LeftOut
 from asr_ctc.decoding.greedy import greedy_decode
@@ -95,7 +95,7 @@ def dataset_of(loader: DataLoader) -> ClipDataset:
 
 @torch.inference_mode()
 def evaluate(
-    model: CTCModel,
+    model: AnyModel,
     loader: DataLoader,
     device: torch.device,
     precision: str = "fp32",

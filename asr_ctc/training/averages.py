@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
+from asr_ctc.acoustic.model_kinds import AnyModel
 
 FOLDER = "kept"
 
@@ -49,9 +49,10 @@ class WeightAverage:
     Polyak & Juditsky 1992; the warm-up is TensorFlow's.
     """
 
-    def __init__(self, model: CTCModel, decay: float):
+    def __init__(self, model: AnyModel, decay: float):
         self.source, self.decay, self.n_updates = model, decay, 0
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
+        self._frozen = {n for n, p in model.named_parameters() if not p.requires_grad}
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # cuDNN wants them in one piece, which a copy is not
@@ -63,6 +64,8 @@ class WeightAverage:
         self.n_updates += 1
         averages = self.model.state_dict()
         for name, value in self.source.state_dict().items():
+            if name in self._frozen:
+                continue
             if value.is_floating_point():
                 averages[name].lerp_(value, 1 - decay)
             else:

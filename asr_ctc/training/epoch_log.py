@@ -14,9 +14,11 @@ from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.files import open_own
 from asr_ctc.base.printable import one_line
+from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
@@ -105,27 +107,27 @@ def decode_samples(run: Run) -> list[Decoded]:
 def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> None:
     """What the model believes of one dev clip, every epoch; the clip itself with the first."""
     shown = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.left_out}
-    samples = first_waveform(run.dev, shown)
-    if samples is None:
+    clip, samples = first_clip(run.dev, shown)
+    if clip is None:
         return
-    spectrogram = run.dev.processor.clip(samples)
     if epoch == 1:
+        spectrogram = WaveformProcessor(run.features).clip(samples)
         writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
         writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
     run.model.eval()
     with torch.inference_mode():
-        logp, _ = log_posteriors(run.model, pack_sequence([spectrogram.to(run.device)]))
+        logp, _ = log_posteriors(run.model, pack_sequence([clip.features.to(run.device)]))
     posteriors = logp[0].exp().cpu()
     writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
 
 
-def first_waveform(dataset: ClipDataset, ids: set[str]) -> torch.Tensor | None:
-    """Samples (S,) of the first of these clips that can be read; one may have vanished just now."""
+def first_clip(dataset: ClipDataset, ids: set[str]) -> tuple[Clip | None, torch.Tensor]:
+    """The first of these clips that can be read, and its samples (S,)."""
     for row in range(len(dataset)):
-        if dataset.corpus.path(row) in ids:
-            with contextlib.suppress(AudioError):
-                return torch.from_numpy(dataset.waveform(row))
-    return None
+        if dataset.corpus.path(row) in ids and isinstance(clip := dataset[row], Clip):
+            with contextlib.suppress(AudioError):  # it may have vanished just now
+                return clip, torch.from_numpy(dataset.waveform(row))
+    return None, torch.zeros(0)
 
 
 def _picture(values: torch.Tensor) -> torch.Tensor:

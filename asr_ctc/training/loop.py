@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
 from asr_ctc.base.printable import SafeFormatter
@@ -268,7 +268,7 @@ def train_epoch(
     ``model`` is the run's, or what wraps it for several processes.
     """
     training, world, sums = run.config.training, run.world, state.sums
-    train_mode(run.model, training.freeze)
+    train_mode(run.model, run.frozen)
     batches = iter(loader)
     title = f"epoch {state.epoch}"
     with bar(title=title, unit="batch", total=len(loader), initial=state.n_batches) as progress:
@@ -330,7 +330,7 @@ def report_excluded(run: Run, state: State) -> None:
     refuse_if_mostly_broken(run.train_corpus.name, state.sums.left_out, len(run.train))
 
 
-def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
+def evaluate_dev(run: Run, model: AnyModel, loader: DataLoader) -> Evaluation:
     """The whole dev split, of which each process decodes a part."""
     run.world.share_buffers(model)
     part = evaluate(model, loader, run.device, progress="dev")
@@ -377,7 +377,7 @@ def dev_metrics(dev: Evaluation) -> dict:
     return {"dev_loss": dev.loss, "dev_cer": scores.cer, "dev_wer": scores.wer}
 
 
-def scored_model(run: Run, state: State) -> CTCModel:
+def scored_model(run: Run, state: State) -> AnyModel:
     """The weights that are scored and saved: the model's, or their moving average."""
     return state.average.model if state.average else run.model
 

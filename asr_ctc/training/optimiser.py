@@ -1,8 +1,12 @@
 """The optimiser over the parts of a model, some of which may be frozen."""
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
+from asr_ctc.acoustic.encoder_model import EncoderModel
+from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import TrainingConfig
 
 
@@ -14,7 +18,12 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Ad
     of the model, and ``lr_factor``, that part's share of the learning rate. AdamW without decay is
     Adam. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization".
     """
-    factors = {"cnn": training.lr_cnn, "rnn": training.lr_rnn, "out": training.lr_out}
+    factors = {
+        "cnn": training.lr_cnn,
+        "encoder": training.lr_encoder,
+        "rnn": training.lr_rnn,
+        "out": training.lr_out,
+    }
     grouped: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -33,20 +42,56 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Ad
 
 
 def part_of(name: str) -> str:
-    """The part of the model (cnn, rnn, out) that a parameter belongs to, by its name."""
+    """The part of the model (cnn, encoder, rnn, out) that a parameter belongs to, by its name."""
     layer = name.split(".")[0]
-    return {"cnn": "cnn", "charlin": "out"}.get(layer, "rnn")
+    return {"cnn": "cnn", "encoder": "encoder", "charlin": "out"}.get(layer, "rnn")
 
 
-def freeze(model: nn.Module, parts: list[str]) -> None:
-    """The named parts get no gradient; all others do."""
+def freeze(model: nn.Module, parts: Collection[str]) -> None:
+    """The named parts get no gradient; all others do.
+
+    Besides cnn, encoder and rnn they may be those of the encoder itself, see ``Encoder.parts``.
+    """
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) not in parts)
+    for module in _frozen_of_encoder(model, parts):
+        module.requires_grad_(False)
 
 
-def train_mode(model: nn.Module, frozen: list[str]) -> None:
-    """``model.train()``, but normalisation layers of frozen parts use and keep their statistics."""
+def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
+    """What ``freeze`` is to freeze; UserError where that is no part of this model."""
+    parts = list(training.freeze)
+    if not isinstance(model, EncoderModel):
+        if training.freeze_encoder or training.last_layers:
+            raise UserError("--freeze_encoder and --last_layers are for models with an --encoder")
+        return parts
+    if "cnn" in parts:
+        raise UserError("--freeze cnn: a model with an encoder has no such part: --freeze_encoder")
+    n_layers, last = model.encoder.n_layers, training.last_layers
+    if training.freeze_encoder:
+        if last:
+            raise UserError("--freeze_encoder contradicts --last_layers, which trains some of it")
+        return [*parts, "encoder"]
+    if last and last > n_layers:
+        raise UserError(f"--last_layers {last}: the encoder has {n_layers} layers")
+    return parts + list(model.encoder.parts())[:-last] if last else parts
+
+
+def train_mode(model: nn.Module, frozen: Collection[str]) -> None:
+    """``model.train()``, but normalisation layers of frozen parts use and keep their statistics.
+
+    The frozen layers of an encoder are in evaluation mode.
+    """
     model.train()
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and part_of(name) in frozen:
             module.eval()
+    for module in _frozen_of_encoder(model, frozen):
+        module.eval()
+
+
+def _frozen_of_encoder(model: nn.Module, frozen: Collection[str]) -> list[nn.Module]:
+    if not isinstance(model, EncoderModel):
+        return []
+    parts = model.encoder.parts().items()
+    return [m for name, modules in parts if {"encoder", name} & {*frozen} for m in modules]

@@ -18,7 +18,7 @@ from asr_ctc.loading.loader import make_loader
 from asr_ctc.training import distributed
 from asr_ctc.training.epoch_log import N_SHOWN
 from asr_ctc.training.loop import make_sampler
-from asr_ctc.training.optimiser import make_optimizer
+from asr_ctc.training.optimiser import make_optimizer, train_mode
 from asr_ctc.training.result import OverfitResult
 from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import Run, set_up_run
@@ -57,7 +57,7 @@ def overfit_one_batch(config: Config) -> OverfitResult:
     try:
         with bar(title="debug", unit="step", total=n_steps) as progress:
             for number in range(1, n_steps + 1):
-                run.model.train()
+                train_mode(run.model, run.frozen)
                 step = train_step(
                     run.model,
                     [batch],
@@ -113,6 +113,9 @@ def without_regularisation(config: Config) -> Config:
         train_augment=False,
         augment=[],
         dropout=0.0,
+        mask_time=0.0,
+        mask_feature=0.0,
+        encoder_copies=1,
         l1=0.0,
         l2=0.0,
         weight_decay=0.0,

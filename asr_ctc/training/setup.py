@@ -12,19 +12,22 @@ from typing import Any
 import torch
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.acoustic.loss import ctc_objective
 from asr_ctc.acoustic.model_file import ModelFile
+from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.assembly.parts import (
+    Blueprint,
+    make_blueprint,
     make_caches,
     make_charmap,
-    make_features,
     make_model,
-    make_processor,
     make_spec_augment,
     with_sizes_of,
 )
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
+from asr_ctc.audio.features import Features
+from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.version import VERSION
@@ -38,7 +41,8 @@ from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.distributed import ALONE, World
-from asr_ctc.training.optimiser import freeze
+from asr_ctc.training.encoding import encode_splits, layers_to_keep
+from asr_ctc.training.optimiser import freeze, frozen_parts
 from asr_ctc.training.resume import Start
 from asr_ctc.training.step import Objective
 
@@ -56,8 +60,10 @@ class Run:
     charmap: CharMap
     train: ClipDataset
     dev: ClipDataset
-    model: CTCModel
+    model: AnyModel
+    features: Features  # of the model file: what the model hears, also where frames are trained on
     origin: dict
+    frozen: Sequence[str] = ()  # parts of the model
     objective: Objective = ctc_objective
     reported: set[str] = field(default_factory=set)  # excluded clips
 
@@ -66,11 +72,12 @@ class Run:
         return self.train.corpus
 
     @property
-    def normalization(self) -> tuple[float, float]:
-        """Mean and standard deviation in dB, of the training split or from a model file."""
-        normalization = self.train.processor.normalization
-        assert normalization is not None  # ``set_up_run`` measures it
-        return normalization
+    def normalization(self) -> tuple[float, float] | None:
+        """Mean and standard deviation in dB, of the training split or from a model file.
+
+        None for features that need none.
+        """
+        return self.train.processor.normalization
 
     @property
     def seed(self) -> int:
@@ -83,12 +90,19 @@ class Run:
                 self.reported.add(clip)
                 log.warning("left out: %s: %s", clip, reason)
 
-    def model_file(self, scores: dict, model: CTCModel | None = None) -> ModelFile:
-        """The run's model, or one of the same architecture, with all that transcribing needs."""
+    def model_file(self, scores: dict, model: AnyModel | None = None) -> ModelFile:
+        """The run's model, or one of the same architecture, with all that transcribing needs.
+
+        Frozen weights of an encoder are in half precision, to which ``set_up_run`` rounded them.
+        """
+        weights = (model or self.model).state_dict()
+        for name, parameter in self.model.named_parameters():
+            if name.startswith("encoder.") and not parameter.requires_grad:
+                weights[name] = weights[name].half()
         return ModelFile(
-            state_dict=(model or self.model).state_dict(),
+            state_dict=weights,
             architecture=self.model.architecture,
-            features=self.train.processor.settings,
+            features=self.features,
             normalization=self.normalization,
             charmap=self.charmap,
             scores=scores,
@@ -117,17 +131,34 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     train, dev = load_splits(config, world)
     charmap = choose_charmap(start, config, train)
     torch.manual_seed(config.runtime.seed)
-    model = make_model(config, charmap, start.file)
-    freeze(model, config.training.freeze)
+    blueprint = make_blueprint(config, charmap, start.file)
+    model = make_model(config, charmap, start.file, blueprint)
+    frozen = frozen_parts(model, config.training)
+    freeze(model, frozen)
+    round_frozen(model)
+    model.to(device)
     train_set, dev_set = make_datasets(
         config,
         (train, dev),
         charmap,
+        features=blueprint.features,
         output_lengths=model.output_lengths,
         augmentation=augmentation,
         normalization=start.file.normalization if start.file else None,
         world=world,
     )
+    sound = train_set
+    layers = layers_to_keep(config, model)
+    if isinstance(model, EncoderModel) and layers:
+        train_set, dev_set = encode_splits(
+            config,
+            model,
+            (train_set, dev_set),
+            layers=layers,
+            device=device,
+            precision=precision,
+            world=world,
+        )
     run = Run(
         config=config,
         world=world,
@@ -136,11 +167,21 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         charmap=charmap,
         train=train_set,
         dev=dev_set,
-        model=model.to(device),
-        origin=find_origin(start, config, command, train_set, world),
+        model=model,
+        features=blueprint.features,
+        origin=find_origin(start, config, command, sound, world, blueprint),
+        frozen=frozen,
     )
     report_setup(run)
     return run
+
+
+def round_frozen(model: AnyModel) -> None:
+    """Rounds the frozen weights of an encoder to half precision, in which the model file is."""
+    if isinstance(model, EncoderModel):
+        for parameter in model.encoder.parameters():
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.half().float()
 
 
 def resolve(start: Start, world: World = ALONE) -> Config:
@@ -195,6 +236,7 @@ def make_datasets(
     corpora: tuple[Corpus, Corpus],
     charmap: CharMap,
     *,
+    features: Features,
     output_lengths: Callable,
     augmentation: Augmentation | None = None,
     normalization: tuple[float, float] | None = None,
@@ -202,32 +244,31 @@ def make_datasets(
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training set without what CTC cannot learn, and the dev set; from audio or the caches.
 
-    ``normalization`` is measured on the training split when it is None.
+    ``normalization`` is measured on the training split when it is None and the features need one.
     """
     train, dev = corpora
     seed, n_threads = seed_of(config), config.runtime.nthreads
-    train = exclude_unlearnable(
-        train, charmap, features=make_features(config), output_lengths=output_lengths
-    )
-    train_cache, dev_cache = make_caches(config, (train, dev), augmentation)
-    if normalization is None:
-        decibels = ClipDataset(train, charmap, make_processor(config), cache=train_cache)
+    train = exclude_unlearnable(train, charmap, features=features, output_lengths=output_lengths)
+    train_cache, dev_cache = make_caches(config, (train, dev), features, augmentation)
+    if normalization is None and not features.is_scaled:
+        decibels = ClipDataset(train, charmap, WaveformProcessor(features), cache=train_cache)
         normalization = world.broadcast_from_main(
             lambda: measure_normalization(decibels, n_threads, seed=seed)
         )
+    plain = WaveformProcessor(features, normalization=normalization)
     train_set = ClipDataset(
         train,
         charmap,
-        make_processor(config, normalization, make_spec_augment(config)),
+        WaveformProcessor(
+            features, normalization=normalization, spec_augment=make_spec_augment(config)
+        ),
         seed=seed,
         for_training=True,
         output_lengths=output_lengths,
         augmentation=augmentation,
         cache=train_cache,
     )
-    return train_set, ClipDataset(
-        dev, charmap, make_processor(config, normalization), cache=dev_cache
-    )
+    return train_set, ClipDataset(dev, charmap, plain, cache=dev_cache)
 
 
 def report_setup(run: Run) -> None:
@@ -242,7 +283,8 @@ def report_setup(run: Run) -> None:
             corpus.hours,
             len(corpus.left_out),
         )
-    log.info("normalisation: mean %.2f dB, deviation %.2f dB", *run.normalization)
+    if run.normalization:
+        log.info("normalisation: mean %.2f dB, deviation %.2f dB", *run.normalization)
     processes = f"{run.world.size} processes, each " if run.world.size > 1 else ""
     log.info(
         "computing on %s in %s, %s%d threads",
@@ -254,12 +296,21 @@ def report_setup(run: Run) -> None:
 
 
 def find_origin(
-    start: Start, config: Config, command: Sequence[str], dataset: ClipDataset, world: World
+    start: Start,
+    config: Config,
+    command: Sequence[str],
+    dataset: ClipDataset,
+    world: World,
+    blueprint: Blueprint,
 ) -> dict:
     """A new run's origin, or that of the resumed one; UserError when its corpus has changed."""
     train = dataset.corpus
     if start.file is None or start.folder is None:
         origin = describe_origin(config, command, train)
+        if blueprint.pretrained:
+            origin["encoder"] = blueprint.pretrained.source
+        elif start.file and "encoder" in start.file.origin:
+            origin["encoder"] = start.file.origin["encoder"]
         if config.training.debug:  # nothing is kept
             return origin
         origin["sound"] = world.broadcast_from_main(

@@ -132,7 +132,7 @@ def test_a_file_of_the_first_version_loads(tmp_path):
     assert file.charmap == replace(CharMap(), apostrophe=None)  # as it read apostrophes then
     assert torch.equal(logits(file.build_model()), logits(model))
     processor = file.build_processor()
-    assert (processor.rate, processor.n_fft, processor.hop) == (16_000, 640, 160)
+    assert (processor.rate, processor.settings.n_fft, processor.hop) == (16_000, 640, 160)
     assert processor.normalization == (-22.0, 12.0) and processor.spec_augment is None
 
 

@@ -207,7 +207,7 @@ def test_output_frames_lie_where_their_convolutions_look():
     clock = FrameClock(stride * processor.hop / 16_000, offset * processor.hop / 16_000, 4.0)
     assert (stride, offset) == (4, 0.0)
     for at_s in np.arange(0.6, 3.4, 0.0873):
-        decibels = processor.decibels(clicks([at_s], 4.0))
+        decibels = processor.analyse(clicks([at_s], 4.0))
         features = (decibels + 100)[None, None] / 100
         response = model.cnn(features)[0].sum((0, 2))
         peak = int(response.argmax())

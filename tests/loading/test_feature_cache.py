@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from asr_ctc.assembly.parts import make_caches
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.augment import parse_augmentation
+from asr_ctc.audio.log_mel import CENTRE_DB
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import Corpus
@@ -129,9 +130,9 @@ def test_equal_to_the_uncached_within_float16(corpus, cache):
 
 def test_the_stated_error_of_float16():
     decibels = torch.linspace(-153, 103, 1_000_001)
-    kept = (decibels - feature_cache.CENTRE_DB).half().float() + feature_cache.CENTRE_DB
+    kept = (decibels - CENTRE_DB).half().float() + CENTRE_DB
     assert (decibels - kept).abs().max() <= ROUNDING_DB
-    silence = torch.tensor(-100.0) - feature_cache.CENTRE_DB
+    silence = torch.tensor(-100.0) - CENTRE_DB
     assert silence.half() == silence
 
 

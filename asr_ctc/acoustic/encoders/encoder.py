@@ -29,6 +29,14 @@ class Encoder(nn.Module):
     min_input: int
 
     @property
+    def sees_clip_alone(self) -> bool:
+        """Whether frames of a layer depend on those below that are the clip's own, not padding.
+
+        Otherwise the layers above cannot go on from frames that were cut to the clip's length.
+        """
+        return True
+
+    @property
     def rate(self) -> int:
         """Samples per second of the audio."""
         return self.features.rate

@@ -1,0 +1,197 @@
+"""A model with a pretrained encoder: encoder, weighted sum of layers, stacked frames, a head.
+
+The head is that of the classic model: recurrent layers, if any, and a linear layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size
+from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
+from asr_ctc.acoustic.penalty import penalty_of
+from asr_ctc.acoustic.recurrent import run_packed, run_padded
+
+MASKED_FRAMES, MASKED_NUMBERS = 10, 64  # in a span
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderArchitecture:
+    """Everything that determines the tensors of an EncoderModel; the model file stores it.
+
+    encoder: its settings. layers: those of its layers that are read, in increasing order; of
+    several a weighted sum is learned. frame_stack: frames that are joined to one. projection: units
+    of the linear layer after that. nlayers_rnn, which may be 0, nhidden_rnn, cell_type, rnn_norm
+    and vocab_size are those of ``Architecture``. ValueError for impossible sizes.
+    """
+
+    encoder: EncoderSettings
+    layers: tuple[int, ...]
+    frame_stack: int
+    projection: int
+    nlayers_rnn: int
+    nhidden_rnn: int
+    cell_type: str
+    vocab_size: int
+    rnn_norm: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            *(("frame_stack", 1), ("projection", 1), ("nlayers_rnn", 0)),
+            *(("nhidden_rnn", 1), ("vocab_size", 1)),
+        ):
+            size = getattr(self, name)
+            if type(size) is not int or size < least:
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}, found {size!r}"
+                )
+        if not isinstance(self.cell_type, str) or self.cell_type not in RECURRENT_CELLS:
+            raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
+        if not isinstance(self.rnn_norm, bool):
+            raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
+        layers, n_layers = self.layers, self.encoder.n_layers
+        if not layers or any(type(n) is not int or not 0 <= n <= n_layers for n in layers):
+            raise ValueError(f"layers must be in 0..{n_layers}, found {layers!r}")
+        if list(layers) != sorted(set(layers)):
+            raise ValueError(f"layers must increase, found {layers!r}")
+
+    def __str__(self) -> str:
+        layers = ", ".join(map(str, self.layers))
+        parts = [
+            f"{self.encoder}, of which layer {layers} is read"
+            if len(self.layers) == 1
+            else f"{self.encoder}, weighted sum of layers {layers}",
+            f"{self.frame_stack} frames joined, linear {self.projection}",
+        ]
+        if self.nlayers_rnn:
+            norm = " with layer normalisation" if self.rnn_norm else ""
+            parts.append(
+                f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}{norm}"
+            )
+        return ", ".join(parts)
+
+
+class EncoderModel(nn.Module):
+    """Features of the encoder's kind to logits over V classes, blank first.
+
+    ``dropout`` is the probability after the projection and after each recurrent layer; l1 and l2
+    are the weights in ``penalty()``, of the head alone. ``mask_time`` and ``mask_feature`` are the
+    shares of frames, and of their numbers, that training masks, see ``mask_spans``: of the input of
+    the first layer that is computed. ``input_layers``: None, or the layers whose outputs the model
+    is given in place of features, as a cache keeps them: either the architecture's ``layers``,
+    joined, or one that is not above them.
+    """
+
+    def __init__(
+        self,
+        architecture: EncoderArchitecture,
+        *,
+        dropout: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.architecture, self.l1, self.l2 = architecture, l1, l2
+        self.input_layers: tuple[int, ...] | None = None
+        self.mask_time = self.mask_feature = 0.0
+        self.encoder = encoder_of(architecture.encoder)
+        n_layers, size = len(architecture.layers), self.encoder.size
+        self.layer_weights = nn.Parameter(torch.zeros(n_layers)) if n_layers > 1 else None
+        self.norm = nn.LayerNorm(architecture.frame_stack * size)
+        self.projection = nn.Linear(architecture.frame_stack * size, architecture.projection)
+        self.dropout = nn.Dropout(dropout)
+        n_hidden, n_outputs = architecture.nhidden_rnn, architecture.projection
+        self.rnn = None
+        self.rnn_norms = nn.ModuleList()
+        if architecture.nlayers_rnn:
+            self.rnn = RECURRENT_CELLS[architecture.cell_type](
+                n_outputs, n_hidden, architecture.nlayers_rnn, bidirectional=True
+            )
+            n_outputs = 2 * n_hidden
+            for _ in range(architecture.nlayers_rnn - 1):
+                norm = nn.LayerNorm(n_outputs) if architecture.rnn_norm else nn.Identity()
+                self.rnn_norms.append(nn.Sequential(norm, nn.Dropout(dropout)))
+        self.charlin = nn.Sequential(nn.Linear(n_outputs, architecture.vocab_size))
+
+    def output_lengths(self, n_inputs: Size) -> Size:
+        """Output frames T' of clips of ``n_inputs`` features, or frames of ``input_layers``."""
+        if self.input_layers is None:
+            n_inputs = self.encoder.output_lengths(n_inputs)
+        return -(-n_inputs // self.architecture.frame_stack)
+
+    @property
+    def output_centres(self) -> tuple[int, float]:
+        """(stride, offset): output frame i is centred on feature stride · i + offset."""
+        stride, offset = self.encoder.output_centres
+        n_stacked = self.architecture.frame_stack
+        return stride * n_stacked, offset + stride * (n_stacked - 1) / 2
+
+    def forward(self, inputs: PackedSequence) -> PackedSequence:
+        """Logits (T', V) of each clip, packed, in the order of the inputs."""
+        padded, n_inputs = pad_packed_sequence(inputs, batch_first=True)
+        layers = self.architecture.layers
+        if self.input_layers is None:
+            x = self.encoder.front(padded, n_inputs)
+            n_frames = self.encoder.output_lengths(n_inputs)
+            x = self.encoder.frames_above(self._masked(x), n_frames, layers=layers)
+        elif self.input_layers == layers:
+            x, n_frames = self._masked(padded), n_inputs
+        else:
+            (first,), x, n_frames = self.input_layers, self._masked(padded), n_inputs
+            x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
+        hidden, n_frames = self._head(x[:, : int(n_frames.max())], n_frames)
+        return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+
+    def _masked(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return x
+        x = mask_spans(x, self.mask_time, MASKED_FRAMES, axis=1)
+        return mask_spans(x, self.mask_feature, MASKED_NUMBERS, axis=2)
+
+    def _head(self, x: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames (B, T, L · D) to hidden units (T', B, H), and their lengths (B,)."""
+        if self.layer_weights is not None:
+            shares = self.layer_weights.softmax(0)
+            x = torch.einsum("btld,l->btd", x.unflatten(2, (len(shares), -1)), shares)
+        inside = torch.arange(x.shape[1], device=x.device) < n_frames.to(x.device)[:, None]
+        x = x.masked_fill(~inside[..., None], 0.0)  # a stack may reach past a clip's end
+        n_stacked = self.architecture.frame_stack
+        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % n_stacked))
+        x = x.unflatten(1, (-1, n_stacked)).flatten(2).transpose(0, 1)
+        n_frames = -(-n_frames // n_stacked)
+        x = self.dropout(nn.functional.gelu(self.projection(self.norm(x))))
+        if self.rnn is None:
+            return x, n_frames
+        norms = [*self.rnn_norms]
+        if x.is_cuda:
+            packed = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+            hidden = pad_packed_sequence(run_packed(self.rnn, packed, norms))[0]
+        else:
+            hidden = run_padded(self.rnn, x, n_frames, norms)
+        return self.dropout(hidden), n_frames
+
+    def penalty(self) -> torch.Tensor | float:
+        """l1 · Σ|w| + l2 · Σw² over the weights of the head's linear and recurrent layers."""
+        weights = [
+            p
+            for name, p in self.named_parameters()
+            if "weight" in name and p.dim() > 1 and not name.startswith("encoder.")
+        ]
+        return penalty_of(weights, l1=self.l1, l2=self.l2)
+
+
+def mask_spans(x: torch.Tensor, share: float, length: int, axis: int) -> torch.Tensor:
+    """x (B, T, D) with spans of ``length`` along ``axis``, 1 or 2, set to zero.
+
+    They cover about ``share`` of it; overlapping ones less. Each clip has spans of its own. As
+    wav2vec 2.0 is fine-tuned: Baevski et al. 2020.
+    """
+    if share == 0:
+        return x
+    starts = torch.rand(x.shape[0], x.shape[axis], device=x.device) < share / length
+    covered = nn.functional.max_pool1d(
+        nn.functional.pad(starts.float(), (length - 1, 0))[:, None], length, stride=1
+    )[:, 0]
+    return x.masked_fill(covered.bool().unsqueeze(3 - axis), 0.0)

@@ -1,0 +1,97 @@
+"""Reads a pretrained encoder from a folder of the Hugging Face form."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
+from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
+from asr_ctc.acoustic.encoders.whisper import WhisperSettings
+from asr_ctc.base.errors import UserError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A pretrained encoder: its settings, its tensors, and where it is from, for the model file."""
+
+    settings: EncoderSettings
+    state_dict: dict[str, torch.Tensor]
+    source: dict[str, str]
+
+
+def read_encoder(name: str, *, padded: bool = False) -> Pretrained:
+    """The encoder in a folder; of a whole model, what is not the encoder is ignored.
+
+    ``padded`` as in ``WhisperSettings``. UserError for what is missing, of another kind or damaged.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        raise UserError(f"--encoder {name}: no such folder; it needs {CONFIG} and {WEIGHTS}")
+    config = _read_json(folder / CONFIG)
+    kind = config.get("model_type")
+    if kind != "whisper":
+        raise UserError(f"--encoder {name}: {CONFIG} says model_type {kind!r:.40}; needed whisper")
+    try:
+        settings = whisper_settings(config, padded)
+    except (ValueError, KeyError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"--encoder {name}: {CONFIG}: {what}") from None
+    tensors = read_safetensors(folder / WEIGHTS, ("model.encoder.", "encoder."))
+    _check_tensors(tensors, settings, folder / WEIGHTS)
+    licence = config.get("license") or config.get("licence")
+    source = {"folder": folder.resolve().name, "kind": f"{kind}, {settings.n_layers} layers"}
+    source |= {"license": licence} if isinstance(licence, str) else {}
+    return Pretrained(
+        settings=settings, state_dict={n: t.float() for n, t in tensors.items()}, source=source
+    )
+
+
+def whisper_settings(config: dict[str, Any], padded: bool = False) -> WhisperSettings:
+    """Sizes from a Whisper's config.json; ValueError, KeyError for impossible or missing ones."""
+    if config.get("activation_function", "gelu") != "gelu" or config.get("scale_embedding"):
+        raise ValueError("only Whisper's own activation_function gelu and no scale_embedding")
+    return WhisperSettings(
+        n_mels=config["num_mel_bins"],
+        size=config["d_model"],
+        n_layers=config["encoder_layers"],
+        n_heads=config["encoder_attention_heads"],
+        n_hidden=config["encoder_ffn_dim"],
+        n_positions=config["max_source_positions"],
+        padded=padded,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON ({str(error).partition(chr(10))[0]:.100})") from None
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: holds a {type(config).__name__}; needed a table")
+    return config
+
+
+def _check_tensors(tensors: dict[str, torch.Tensor], settings: EncoderSettings, path: Path) -> None:
+    """UserError unless they are finite and those of the settings, in name and shape."""
+    with torch.device("meta"):
+        needed = {name: t.shape for name, t in encoder_of(settings).state_dict().items()}
+    found = {name: t.shape for name, t in tensors.items()}
+    differing = [n for n in sorted(needed.keys() | found.keys()) if needed.get(n) != found.get(n)]
+    if differing:
+        listed = ", ".join(
+            f"{n} ({_shape(found.get(n))}, needed {_shape(needed.get(n))})" for n in differing[:3]
+        )
+        raise UserError(f"{path}: {len(differing)} tensors are not those of {CONFIG}: {listed}")
+    if broken := [name for name, t in tensors.items() if not bool(t.float().isfinite().all())]:
+        raise UserError(f"{path}: {broken[0]} holds numbers that are not finite")
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "none" if shape is None else "×".join(map(str, shape)) or "a number"

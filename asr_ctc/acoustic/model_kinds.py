@@ -1,0 +1,53 @@
+"""The kinds of models: the classic one, and those with a pretrained encoder."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+
+from asr_ctc.acoustic.architecture import Architecture
+from asr_ctc.acoustic.ctc_model import CTCModel
+from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
+from asr_ctc.acoustic.encoders import kinds
+from asr_ctc.audio.features import Features
+
+AnyArchitecture = Architecture | EncoderArchitecture
+AnyModel = CTCModel | EncoderModel
+
+
+def new_model(
+    architecture: AnyArchitecture, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0
+) -> AnyModel:
+    """A model with random weights."""
+    if isinstance(architecture, EncoderArchitecture):
+        return EncoderModel(architecture, dropout=dropout, l1=l1, l2=l2)
+    return CTCModel(architecture, dropout=dropout, l1=l1, l2=l2)
+
+
+def features_of(architecture: EncoderArchitecture) -> Features:
+    """The kind of features that an encoder takes."""
+    with torch.device("meta"):
+        return kinds.encoder_of(architecture.encoder).features
+
+
+def output_lengths_of(architecture: AnyArchitecture) -> Callable:
+    """The model's ``output_lengths``, without memory for the model."""
+    with torch.device("meta"):
+        return new_model(architecture).output_lengths
+
+
+def architecture_to_dict(architecture: AnyArchitecture) -> dict:
+    """Plain values for the model file."""
+    values = asdict(architecture)
+    if isinstance(architecture, EncoderArchitecture):
+        values["encoder"] = kinds.to_dict(architecture.encoder)
+        values["layers"] = list(architecture.layers)
+    return values
+
+
+def architecture_from_dict(values: dict) -> AnyArchitecture:
+    """The inverse of ``architecture_to_dict``; ValueError or TypeError for anything else."""
+    if "encoder" not in values:
+        return Architecture(**values)
+    encoder, layers = kinds.from_dict(dict(values["encoder"])), tuple(values["layers"])
+    return EncoderArchitecture(**{**values, "encoder": encoder, "layers": layers})

@@ -1,0 +1,78 @@
+"""Whisper's log-mel spectrograms: Radford et al. 2022, "Robust speech recognition via large-scale
+weak supervision"."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from asr_ctc.audio.features import Features, Lengths
+from asr_ctc.audio.log_mel import POWER_FLOOR, power_spectra, triangles
+
+N_FFT = 400  # samples of a window, 25 ms
+
+LINEAR_HZ, LINEAR_STEP_HZ = 1000.0, 200.0 / 3.0  # below 1 kHz a mel of Slaney's is so many Hz
+LOG_STEP = math.log(6.4) / 27.0  # above it, the logarithm of the ratio of two mels
+RANGE = 8.0  # powers of ten below the clip's maximum
+
+
+def slaney_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
+    """Triangles (n_fft // 2 + 1, n_mels) of equal area on Slaney's mel scale, from 0 to rate / 2.
+
+    Slaney 1998, "Auditory Toolbox"; the scale is linear below 1 kHz and logarithmic above.
+    """
+    linear_mels = LINEAR_HZ / LINEAR_STEP_HZ
+    highest_mel = linear_mels + math.log(rate / 2 / LINEAR_HZ) / LOG_STEP
+    mels = torch.linspace(0.0, highest_mel, n_mels + 2, dtype=torch.float64)
+    above = LINEAR_HZ * torch.exp(LOG_STEP * (mels - linear_mels))
+    corners_hz = torch.where(mels < linear_mels, LINEAR_STEP_HZ * mels, above)
+    areas = 2.0 / (corners_hz[2:] - corners_hz[:-2])
+    return (triangles(corners_hz, n_fft, rate) * areas).float()
+
+
+def whisper_mel(
+    waveform: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor
+) -> torch.Tensor:
+    """The spectrogram (S // hop, F) of a clip (S,): log10 of the power, scaled to about -1.5..1.5.
+
+    What is more than 8 powers of ten below the clip's maximum is raised to that floor.
+    """
+    power = power_spectra(waveform[None], window, hop)[0, :-1]
+    levels = (power @ filters).clamp_(min=POWER_FLOOR).log10_()
+    levels = torch.maximum(levels, levels.max() - RANGE)
+    return levels.add_(4.0).div_(4.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhisperFeatures(Features):
+    """Whisper's log-mel of ``nmels`` bins: windows of 25 ms every 10 ms at 16 kHz."""
+
+    kind = "whisper"
+    rate = 16_000
+    hop = 160
+    min_samples = N_FFT
+    is_scaled = True
+    nmels: int = 80
+
+    def __post_init__(self) -> None:
+        if type(self.nmels) is not int or self.nmels < 1:
+            raise ValueError(f"nmels must be a whole number of at least 1, found {self.nmels!r}")
+
+    @property
+    def frame_size(self) -> int:
+        return self.nmels
+
+    def n_frames(self, n_samples: Lengths) -> Lengths:
+        return n_samples // self.hop
+
+    def cache_key(self) -> dict:
+        return {"kind": self.kind, "nmels": self.nmels, "rate": self.rate}
+
+    def analyser(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        window, filters = torch.hann_window(N_FFT), slaney_filters(N_FFT, self.nmels, self.rate)
+        return partial(whisper_mel, window=window, hop=self.hop, filters=filters)
+
+    def __str__(self) -> str:
+        return f"{self.nmels} mel bins as Whisper's, {self.rate} Hz"

@@ -1,0 +1,152 @@
+"""Frames of a frozen encoder, computed once and kept on the disk.
+
+Each copy of a split is a FeatureCache whose features are the encoder's frames.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_packed_sequence
+
+from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.encoder_model import EncoderModel
+from asr_ctc.audio.features import Features, Lengths
+from asr_ctc.base.errors import UserError
+from asr_ctc.base.progress import bar
+from asr_ctc.loading.dataset import ClipDataset, mix_seeds
+from asr_ctc.loading.feature_cache import FeatureCache
+from asr_ctc.loading.loader import make_loader
+from asr_ctc.loading.sampling import Draw, DurationBatchSampler
+
+log = logging.getLogger(__name__)
+
+BATCH_S = 160.0  # seconds of audio, padding included, that the encoder reads at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedFeatures(Features):
+    """Frames of ``layers`` of an encoder, joined, as features.
+
+    of: the features that the encoder hears. output_lengths: of the encoder. size: numbers of a
+    frame. step: features from one frame to the next. stretch: how much longer than a clip its
+    augmented copies may be. key: what else the numbers follow from.
+    """
+
+    of: Features
+    output_lengths: Callable
+    size: int
+    step: int
+    key: tuple[str, ...]
+    stretch: float = 1.0  # type: ignore[misc]
+
+    kind = "encoder frames"
+    is_scaled = True
+
+    @property
+    def rate(self) -> int:
+        return self.of.rate
+
+    @property
+    def hop(self) -> int:
+        return self.step * self.of.hop
+
+    @property
+    def min_samples(self) -> int:
+        return self.of.min_samples
+
+    @property
+    def frame_size(self) -> int:
+        return self.size
+
+    def n_frames(self, n_samples: Lengths) -> Lengths:
+        return self.output_lengths(self.of.n_frames(n_samples))
+
+    def cache_key(self) -> dict:
+        return {"of": self.of.cache_key(), "size": self.size, "key": self.key}
+
+    def analyser(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        return _refuse_to_encode
+
+
+def _refuse_to_encode(waveform: torch.Tensor) -> torch.Tensor:
+    raise UserError(
+        "a clip's frames are missing from --cache_dir, or damaged: go on with --resume_from, which "
+        "computes them again"
+    )
+
+
+class FrameCopies:
+    """The kept copies of a split; a draw takes one, by (seed, epoch, row)."""
+
+    def __init__(self, caches: Sequence[FeatureCache], seed: int):
+        self.caches, self.seed = caches, seed
+
+    def of(self, draw: Draw) -> FeatureCache:
+        """The copy that a draw takes."""
+        n_copies = len(self.caches)
+        return self.caches[mix_seeds(self.seed, draw.epoch, draw.row, 1) % n_copies]
+
+
+def encode_missing(
+    model: EncoderModel,
+    dataset: ClipDataset,
+    caches: Sequence[FeatureCache],
+    *,
+    layers: tuple[int, ...],
+    device: torch.device,
+    precision: str,
+    n_threads: int,
+) -> None:
+    """Fills the caches of a split: copy i of a clip is what ``dataset`` gives for epoch i.
+
+    A clip that cannot be read has no frames. Clips are encoded in batches, with a bar.
+    """
+    corpus = dataset.corpus
+    draws = []
+    for copy, cache in enumerate(caches):
+        missing = [row for row in range(len(corpus)) if not cache.has(*_place(dataset, row))]
+        sampler = DurationBatchSampler(
+            corpus.durations[missing], batch_seconds=BATCH_S, shuffle=False
+        )
+        draws += [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
+    if not draws:
+        return
+    rows_of: dict[str, list[int]] = {}
+    for row in range(len(corpus)):
+        rows_of.setdefault(corpus.path(row), []).append(row)
+    loader = make_loader(dataset, draws, n_threads, pin_memory=device.type == "cuda")
+    encoder = model.encoder.eval()
+    title = f"encoding {corpus.name}"
+    with bar(title=title, unit="batch", total=len(draws)) as progress, torch.inference_mode():
+        for asked, batch in zip(draws, loader, strict=True):
+            if batch.spectrograms is not None:
+                with compute.autocast(device, precision):
+                    frames = encoder(batch.to(device).spectrograms, layers)
+                padded, n_frames = pad_packed_sequence(frames, batch_first=True)
+                clips = zip(batch.ids, batch.durations, padded.float().cpu(), n_frames, strict=True)
+                for clip_id, duration_s, of_clip, n in clips:
+                    n_samples = round(duration_s * dataset.processor.rate)
+                    for row in rows_of[clip_id]:
+                        cache = caches[asked[0].epoch]
+                        cache.put(*_place(dataset, row), of_clip[: int(n)], n_samples)
+            progress.update()
+
+
+def _place(dataset: ClipDataset, row: int) -> tuple[int, Path]:
+    """Where a cache has a row, and its file."""
+    corpus = dataset.corpus
+    return int(corpus.rows[row]), corpus.file(row)
+
+
+def weights_key(model: EncoderModel) -> str:
+    """A fingerprint of the encoder's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    return digest.hexdigest()[:16]

@@ -63,7 +63,7 @@ def parse_hotword(text: str) -> tuple[str, float]:
 def load_recognizer(config: Config):
     """The model of --pretrained or --modelpath, or the newest one; says which, and what it makes of
     the flags."""
-    if config.input.pretrained is not None:
+    if config.published.pretrained is not None:
         return load_pretrained(config)
     if of_pretrained := sorted(config.typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
@@ -84,15 +84,15 @@ def load_recognizer(config: Config):
 def load_pretrained(config: Config):
     """The published model of --pretrained; says what its files lack."""
     from asr_ctc.acoustic import compute
-    from asr_ctc.acoustic.encoders.pretrained import open_pretrained
+    from asr_ctc.acoustic.encoders.published import open_pretrained
     from asr_ctc.recognition.recognizer import Recognizer
 
-    name = config.input.pretrained
+    name = config.published.pretrained
     if "modelpath" in config.typed:
         raise UserError("--pretrained names the model; omit --modelpath")
     note_ignored(config)
     compute.use_processor()
-    settings = config.encoder
+    settings = config.published
     file = open_pretrained(name, weights=settings.encoder_weights, language=settings.adapter)
     print(f"model {one_line(name)}", file=sys.stderr)
     if file.assumed:

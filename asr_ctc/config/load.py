@@ -20,13 +20,13 @@ from asr_ctc.config.settings import (
     CheckConfig,
     CorpusConfig,
     DecodingConfig,
-    EncoderConfig,
     FeaturesConfig,
     InputConfig,
     LanguageModelConfig,
     LogsConfig,
     ModelConfig,
     OutputConfig,
+    PublishedConfig,
     RuntimeConfig,
     ScoringConfig,
     SplitConfig,
@@ -64,7 +64,7 @@ class Config:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
     input: InputConfig = field(default_factory=InputConfig)

@@ -176,9 +176,10 @@ class ModelConfig:
 
     encoder: str | None = setting(
         None,
-        "pretrained encoder in place of the convolutions: a folder of the Hugging Face form "
-        "(config.json, model.safetensors) that holds a Whisper (default: convolutions)",
-        value="FOLDER",
+        "pretrained encoder in place of the convolutions: a name of `pretrained list`, a folder "
+        "of the Hugging Face form (config.json, model.safetensors), Whisper's included, or a name "
+        "of its hub (default: convolutions)",
+        value="NAME|FOLDER",
     )
     encoder_layer: list[int] = setting(
         [],
@@ -190,7 +191,9 @@ class ModelConfig:
         False, "pad clips to the encoder's 30 s, as in its own training (default: their own length)"
     )
     frame_stack: int = setting(2, "frames of the encoder that are joined to one", at_least=1)
-    projection: int = setting(512, "units of the linear layer on the encoder's frames", at_least=1)
+    projection: int = setting(
+        512, "units of the linear layer on the encoder's frames; 0 for none", at_least=0
+    )
     mask_time: float = setting(
         0.0,
         "share of the encoder's frames to mask in training, in spans of 10 frames",
@@ -218,9 +221,15 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
-    """the pretrained encoder"""
+class PublishedConfig:
+    """published models, and the weights of their encoders"""
 
+    pretrained: str | None = setting(
+        None,
+        "published model that transcribes as it is, in place of --modelpath: a name of "
+        "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        value="NAME|FOLDER",
+    )
     encoder_weights: str | None = setting(
         None,
         "state dict of a bundle of torchaudio (default: fetched by its name, once)",
@@ -272,6 +281,22 @@ class TrainingConfig:
         "freeze the encoder but for its last N layers; with --cache_dir the frozen ones are run "
         "once (default: train it whole)",
         at_least=1,
+    )
+    train_feature_extractor: bool = setting(
+        False,
+        "train the convolutions of an encoder of samples too, which fine-tuning leaves frozen",
+    )
+    freeze_encoder_steps: int = setting(
+        0, "optimiser steps for which the encoder is frozen at first", at_least=0
+    )
+    layer_drop: float = setting(
+        0.0,
+        "probability of skipping a layer of an encoder of samples in training",
+        at_least=0,
+        below=1,
+    )
+    gradient_checkpointing: bool = setting(
+        False, "compute the layers of an encoder of samples twice, to need less memory"
     )
     encoder_copies: int = setting(
         1,
@@ -382,12 +407,6 @@ class InputConfig:
             "tune for (default: --charset; with --tune, the newest below --baselogdir)",
         },
         value="FILE.pt",
-    )
-    pretrained: str | None = setting(
-        None,
-        "published model that transcribes as it is, in place of --modelpath: a name of "
-        "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
-        value="NAME|FOLDER",
     )
     audiofile: list[str] = setting(
         [],

@@ -1,11 +1,13 @@
 """The optimiser over the parts of a model, some of which may be frozen."""
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import nn
 
 from asr_ctc.acoustic.encoder_model import EncoderModel
+from asr_ctc.acoustic.encoders.speech_transformer import FEATURE_EXTRACTOR
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import TrainingConfig
 
@@ -67,6 +69,8 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
         return parts
     if "cnn" in parts:
         raise UserError("--freeze cnn: a model with an encoder has no such part: --freeze_encoder")
+    if FEATURE_EXTRACTOR in model.encoder.parts() and not training.train_feature_extractor:
+        parts.append(FEATURE_EXTRACTOR)
     n_layers, last = model.encoder.n_layers, training.last_layers
     if training.freeze_encoder:
         if last:
@@ -75,6 +79,20 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
     if last and last > n_layers:
         raise UserError(f"--last_layers {last}: the encoder has {n_layers} layers")
     return parts + list(model.encoder.parts())[:-last] if last else parts
+
+
+@contextlib.contextmanager
+def without_encoder(model: nn.Module, is_held: bool) -> Iterator[None]:
+    """While ``is_held`` the encoder gets no gradient either, and its weights stay as they are."""
+    held = list(model.encoder.parameters()) if is_held and isinstance(model, EncoderModel) else []
+    held = [parameter for parameter in held if parameter.requires_grad]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def train_mode(model: nn.Module, frozen: Collection[str]) -> None:

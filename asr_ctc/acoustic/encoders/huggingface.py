@@ -22,6 +22,7 @@ from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside, keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.speech_transformer import (
+    FEATURE_EXTRACTOR,
     Layer,
     SpeechTransformer,
     standardize,
@@ -238,6 +239,10 @@ class FolderSettings:
             if not isinstance(value, str) or not isinstance(json.loads(value), dict):
                 raise ValueError(f"{name} must be an object in JSON, found {value!r:.60}")
 
+    def __str__(self) -> str:
+        config = json.loads(self.config)
+        return f"{config['model_type']}, {config['num_hidden_layers']} layers"
+
     @property
     def n_layers(self) -> int:
         return json.loads(self.config)["num_hidden_layers"]
@@ -368,16 +373,18 @@ class FolderEncoder(SpeechTransformer):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         encoder, model = self.model.encoder, self.model
-        front = [model.feature_projection]
+        front: list[nn.Module] = [model.feature_projection]
+        extractor = {} if self.reads_mels else {FEATURE_EXTRACTOR: [model.feature_extractor]}
         layers: list[list[nn.Module]] = [[layer] for layer in encoder.layers]
         if not self.reads_mels:
-            front = [model.feature_extractor, *front, encoder.pos_conv_embed]
+            front.append(encoder.pos_conv_embed)
             (layers[-1] if self._is_pre_norm else front).append(encoder.layer_norm)
         elif encoder.embed_positions is not None:
             front.append(encoder.embed_positions)
         above = [self.adapter, getattr(model, "intermediate_ffn", None)]
         layers[-1] += [part for part in above if part is not None]
         return {
+            **extractor,
             "front": front,
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }

@@ -20,6 +20,7 @@ from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.encoder import Encoder
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 
+FEATURE_EXTRACTOR = "feature extractor"  # the part that stays frozen in published fine-tuning
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -75,10 +76,11 @@ class SpeechTransformer(Encoder):
         mask = None
         if bool((n_frames < x.shape[1]).any()):
             mask = inside(n_frames.to(x.device), x.shape[1])
-        layers, tuning = self._layers(x, mask), self.fine_tuning
+        layers, tuning, parts = self._layers(x, mask), self.fine_tuning, self.parts()
         for number, layer in enumerate(layers[first:], first + 1):
-            is_dropped = self.training and float(torch.rand(())) < tuning.layer_drop
-            if self.training and tuning.checkpointing and not is_dropped:
+            is_trained = parts[f"layer {number}"][0].training
+            is_dropped = is_trained and float(torch.rand(())) < tuning.layer_drop
+            if is_trained and tuning.checkpointing and not is_dropped:
                 x = checkpoint(layer, x, use_reentrant=False)
             elif not is_dropped:
                 x = layer(x)

@@ -14,6 +14,7 @@ from torch import nn
 from asr_ctc.acoustic.encoders.clip_edges import keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.speech_transformer import (
+    FEATURE_EXTRACTOR,
     Layer,
     SpeechTransformer,
     standardize,
@@ -121,6 +122,9 @@ class BundleSettings:
         if not isinstance(self.name, str):
             raise ValueError(f"name must be that of a bundle, found {self.name!r}")
 
+    def __str__(self) -> str:
+        return f"{self.name} of torchaudio"
+
     @property
     def n_layers(self) -> int:
         return find_bundle(self.name)._params["encoder_num_layers"]
@@ -178,10 +182,11 @@ class BundleEncoder(SpeechTransformer):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         transformer = self.encoder.transformer
-        front = [self.feature_extractor, self.encoder.feature_projection]
+        front: list[nn.Module] = [self.encoder.feature_projection]
         layers: list[list[nn.Module]] = [[layer] for layer in transformer.layers]
         (front if transformer.layer_norm_first else layers[-1]).append(transformer.layer_norm)
         return {
+            FEATURE_EXTRACTOR: [self.feature_extractor],
             "front": [*front, transformer.pos_conv_embed],
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.encoders import huggingface
 from asr_ctc.acoustic.encoders.huggingface import FolderEncoder, load_folder, read_folder
-from asr_ctc.acoustic.encoders.pretrained import open_encoder, open_pretrained
+from asr_ctc.acoustic.encoders.published import open_encoder, open_pretrained
 from asr_ctc.base.errors import UserError
 from tests.helpers.published import FOLDERS, LETTERS, VOCAB, clips, make_folder
 

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.encoders import torchaudio_bundles
 from asr_ctc.acoustic.encoders.catalogue import BUNDLES as PUBLISHED
-from asr_ctc.acoustic.encoders.pretrained import open_encoder, open_pretrained
+from asr_ctc.acoustic.encoders.published import open_encoder, open_pretrained
 from asr_ctc.acoustic.encoders.torchaudio_bundles import BundleEncoder, load_bundle
 from asr_ctc.base.errors import UserError
 from tests.helpers.published import BUNDLES, clips, make_bundle

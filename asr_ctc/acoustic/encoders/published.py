@@ -19,7 +19,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.text.label_map import LabelMap
 
 
-class PretrainedCTC(nn.Module):
+class PublishedCTC(nn.Module):
     """An encoder and a linear layer: clips, packed, to logits (T', V), packed."""
 
     def __init__(self, encoder: Encoder, head: nn.Linear):
@@ -39,19 +39,19 @@ class PretrainedCTC(nn.Module):
 
 
 @dataclass
-class Pretrained:
+class PublishedModel:
     """What a published model brings to transcribe with: as a ModelFile, but never trained here.
 
     assumed: what its files lack, and what stands in place of it.
     """
 
-    model: PretrainedCTC
+    model: PublishedCTC
     charmap: LabelMap
     assumed: str = ""
     origin: dict = field(default_factory=dict)
     language_model: None = None
 
-    def build_model(self) -> PretrainedCTC:
+    def build_model(self) -> PublishedCTC:
         """The model with its weights, on the CPU, in evaluation mode."""
         return self.model.eval()
 
@@ -61,7 +61,7 @@ class Pretrained:
 
 def open_pretrained(
     name: str, *, weights: str | None = None, language: str | None = None
-) -> Pretrained:
+) -> PublishedModel:
     """The model of a bundle of torchaudio, a folder, or a name of the Hugging Face hub.
 
     ``weights`` is the file of a bundle's weights, ``language`` the adapter of an MMS model.
@@ -80,8 +80,8 @@ def open_pretrained(
     encoder, head = huggingface.load_folder(folder, head=True, language=language)
     assert head is not None
     charmap, classes = huggingface.read_labels(folder, head.out_features, language)
-    return Pretrained(
-        PretrainedCTC(encoder, _with_classes(head, classes)), charmap, assumed_of(folder)
+    return PublishedModel(
+        PublishedCTC(encoder, _with_classes(head, classes)), charmap, assumed_of(folder)
     )
 
 
@@ -134,7 +134,7 @@ def assumed_of(folder: huggingface.Folder) -> str:
     )
 
 
-def _open_bundle(name: str, weights: str | None, language: str | None) -> Pretrained:
+def _open_bundle(name: str, weights: str | None, language: str | None) -> PublishedModel:
     _refuse_adapter(name, language)
     labels = torchaudio_bundles.labels_of(torchaudio_bundles.find_bundle(name))
     if labels is None:
@@ -149,7 +149,7 @@ def _open_bundle(name: str, weights: str | None, language: str | None) -> Pretra
     encoder, head = torchaudio_bundles.load_bundle(name, weights)
     assert head is not None
     charmap, classes = LabelMap.from_labels(dict(enumerate(labels)), blank=0)
-    return Pretrained(PretrainedCTC(encoder, _with_classes(head, classes)), charmap)
+    return PublishedModel(PublishedCTC(encoder, _with_classes(head, classes)), charmap)
 
 
 def _refuse_adapter(name: str, language: str | None) -> None:

@@ -80,7 +80,13 @@ def test_a_split_is_scored_and_a_language_model_used(tmp_path):
     (tmp_path / "model").mkdir()
     make_folder(tmp_path / "model")
     (tmp_path / "text.txt").write_text("bonjour à tous\nbonjour l'été\n" * 20)
-    assert call("lm --text text.txt --order 2 --out lm.arpa", cwd=tmp_path).returncode == 0
+    built = call(
+        "lm --text text.txt --order 2 --out lm.arpa --charset auto --datasetroot",
+        folder.parents[1],
+        version,
+        cwd=tmp_path,
+    )
+    assert built.returncode == 0, built.stderr
     found = call(
         "test --pretrained model --beamsearch --lm lm.arpa --split dev --max_duration 2.5",
         "--nthreads 0 --json --datasetroot",
@@ -116,32 +122,40 @@ def test_an_impulse_is_timed_where_it_is(tmp_path):
     from asr_ctc.acoustic.encoders.published import open_pretrained
     from asr_ctc.recognition.recognizer import Recognizer
 
-    model, extractor = make_folder(tmp_path, "wav2vec2 large")
+    model, extractor = make_folder(tmp_path, conv_bias=True)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith(("out_proj.weight", "out_proj.bias")):
+            if "out_proj" in name or "output_dense" in name:
                 weight.zero_()
-            if "output_dense" in name or name.endswith(("original0", "pos_conv_embed.conv.bias")):
+            if name.endswith(("original0", "pos_conv_embed.conv.bias")):
                 weight.zero_()
-        extractor.do_normalize = False
-        extractor.save_pretrained(tmp_path)
-        silence, click = torch.zeros(1, 16_000), torch.zeros(1, 16_000)
-        noise = 1e-3 * torch.randn(1, 16_000)
+        # Half of the channels follow the click, the others are 1: one sign where it is loud, the
+        # other where it is silent.
+        for layer in model.wav2vec2.feature_extractor.conv_layers:
+            layer.conv.weight.fill_(4 / layer.conv.weight[0].numel())
+            layer.conv.bias.zero_()
+        layer.conv.weight[8:] = 0.0
+        layer.conv.bias[8:] = 1.0
+        norm = model.wav2vec2.feature_extractor.conv_layers[0].layer_norm
+        norm.weight.fill_(1.0)
+        norm.bias.zero_()
+        click = torch.zeros(1, 16_000)
         click[0, 8000] = 1.0
-        hidden = model.wav2vec2(click + noise).last_hidden_state[0]
-        quiet = model.wav2vec2(silence + noise).last_hidden_state[0]
-        direction = (hidden - quiet)[(8000 - 200) // 320]
-        threshold = float(((hidden + quiet) / 2 @ direction)[(8000 - 200) // 320])
+        hidden = model.wav2vec2(click).last_hidden_state[0]
+        direction = hidden[(8000 - 200) // 320] - hidden[0]
+        threshold = float((hidden[(8000 - 200) // 320] + hidden[0]) / 2 @ direction)
+        scale = 100 / float(direction.square().sum())
         model.lm_head.weight.zero_()
         model.lm_head.bias.fill_(-1e4)
-        scale = 100 / float(direction.square().sum())
         model.lm_head.weight[VOCAB["a"]] = direction * scale
         model.lm_head.bias[VOCAB["a"]] = -threshold * scale
         model.lm_head.bias[VOCAB["[PAD]"]] = 0.0
     model.save_pretrained(tmp_path)
+    extractor.do_normalize = False
+    extractor.save_pretrained(tmp_path)
     recognizer = Recognizer(open_pretrained(str(tmp_path)), "cpu")
-    for at_s in (0.31, 0.74, 1.222, 1.777):
-        samples = 1e-3 * torch.randn(32_000).numpy()
+    for at_s in (0.55, 0.74, 1.222, 1.5):  # far enough from the ends to reach to both sides
+        samples = torch.zeros(32_000).numpy()
         samples[round(at_s * 16_000)] = 1.0
         transcript = recognizer.transcribe(samples, rate=16_000)
         assert transcript.text == "a"

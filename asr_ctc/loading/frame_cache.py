@@ -95,46 +95,43 @@ class FrameCopies:
 def encode_missing(
     model: EncoderModel,
     dataset: ClipDataset,
-    caches: Sequence[FeatureCache],
+    cache: FeatureCache,
     *,
+    copy: int,
     layers: tuple[int, ...],
     device: torch.device,
     precision: str,
     n_threads: int,
 ) -> None:
-    """Fills the caches of a split: copy i of a clip is what ``dataset`` gives for epoch i.
+    """Fills the cache of a split with what the encoder makes of each clip of ``dataset``.
 
-    A clip that cannot be read has no frames. Clips are encoded in batches, with a bar.
+    ``copy`` seeds its changes in place of an epoch. A clip that cannot be read has no frames. Clips
+    are encoded in batches of like durations, with a bar.
     """
     corpus = dataset.corpus
-    draws = []
-    for copy, cache in enumerate(caches):
-        missing = [row for row in range(len(corpus)) if not cache.has(*_place(dataset, row))]
-        sampler = DurationBatchSampler(
-            corpus.durations[missing], batch_seconds=BATCH_S, shuffle=False
-        )
-        draws += [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
-    if not draws:
+    missing = [row for row in range(len(corpus)) if not cache.has(*_place(dataset, row))]
+    if not missing:
         return
+    sampler = DurationBatchSampler(corpus.durations[missing], batch_seconds=BATCH_S, shuffle=False)
+    draws = [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
     rows_of: dict[str, list[int]] = {}
-    for row in range(len(corpus)):
+    for row in missing:
         rows_of.setdefault(corpus.path(row), []).append(row)
     loader = make_loader(dataset, draws, n_threads, pin_memory=device.type == "cuda")
     encoder = model.encoder.eval()
-    title = f"encoding {corpus.name}"
-    with bar(title=title, unit="batch", total=len(draws)) as progress, torch.inference_mode():
-        for asked, batch in zip(draws, loader, strict=True):
-            if batch.spectrograms is not None:
-                with compute.autocast(device, precision):
-                    frames = encoder(batch.to(device).spectrograms, layers)
-                padded, n_frames = pad_packed_sequence(frames, batch_first=True)
-                clips = zip(batch.ids, batch.durations, padded.float().cpu(), n_frames, strict=True)
-                for clip_id, duration_s, of_clip, n in clips:
-                    n_samples = round(duration_s * dataset.processor.rate)
-                    for row in rows_of[clip_id]:
-                        cache = caches[asked[0].epoch]
-                        cache.put(*_place(dataset, row), of_clip[: int(n)], n_samples)
-            progress.update()
+    title = f"encoding {corpus.name}, copy {copy}" if copy else f"encoding {corpus.name}"
+    with torch.inference_mode():
+        for batch in bar(loader, title, "batch"):
+            if batch.spectrograms is None:
+                continue
+            with compute.autocast(device, precision):
+                frames = encoder(batch.to(device).spectrograms, layers)
+            padded, n_frames = pad_packed_sequence(frames, batch_first=True)
+            clips = zip(batch.ids, batch.durations, padded.float().cpu(), n_frames, strict=True)
+            for clip_id, duration_s, of_clip, n in clips:
+                n_samples = round(duration_s * dataset.processor.rate)
+                for row in rows_of[clip_id]:
+                    cache.put(*_place(dataset, row), of_clip[: int(n)], n_samples)
 
 
 def _place(dataset: ClipDataset, row: int) -> tuple[int, Path]:

@@ -34,6 +34,13 @@ def layers_to_keep(config: Config, model: AnyModel) -> tuple[int, ...]:
             first = model.encoder.n_layers - training.last_layers
             if read[0] >= first and model.encoder.sees_clip_alone:
                 layers = (first,)
+    features = config.features
+    is_changed = features.train_augment or features.augment not in ([], ["none"])
+    if layers and copies == 1 and is_changed:
+        raise UserError(
+            "--augment and --train_augment change nothing here: frozen layers are run once, over "
+            "clips as recorded; add --encoder_copies 3, say, or omit --cache_dir"
+        )
     if copies > 1 and not layers:
         raise UserError(
             f"--encoder_copies {copies}: copies are of what frozen layers of an encoder put out, "
@@ -54,8 +61,8 @@ def encode_splits(
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training and the dev set of frames in place of features; ``model`` takes frames then.
 
-    Says what they need on the disk and computes what is missing there. UserError when there is not
-    enough room for all.
+    The first copy of a clip is as recorded, the others are augmented. Says what they need on the
+    disk and computes what is missing there. UserError when there is not enough room for all.
     """
     train, dev = datasets
     where, seed, n_copies = config.corpus, train.seed, config.training.encoder_copies
@@ -63,22 +70,20 @@ def encode_splits(
         skeleton = encoder_of(model.architecture.encoder)
     key = (weights_key(model), repr(model.architecture.encoder), repr(layers), precision)
     spec_augment, augmentation = train.processor.spec_augment, train.augmentation
-    changes: tuple[str, ...] = ()
-    if augmentation or spec_augment:
-        changes = (str(seed), repr(config.features.augment), repr(spec_augment))
+    changes = (str(seed), repr(config.features.augment), repr(spec_augment))
 
-    def features(copy: int, changes: tuple[str, ...], stretch: float = 1.0) -> EncodedFeatures:
+    def features(copy: int) -> EncodedFeatures:
+        stretch = augmentation.stretch if augmentation and copy else 1.0
         return EncodedFeatures(
             of=train.processor.settings,
             output_lengths=skeleton.output_lengths,
             size=len(layers) * skeleton.size,
             step=int(skeleton.output_centres[0]),
-            key=(*key, str(copy), *changes),
+            key=(*key, str(copy), *changes) if copy else key,
             stretch=stretch,
         )
 
-    stretch = augmentation.stretch if augmentation else 1.0
-    kinds = [features(0, ()), *(features(copy, changes, stretch) for copy in range(n_copies))]
+    kinds = [features(copy) for copy in (0, *range(n_copies))]
     corpora = [dev.corpus, *(train.corpus for _ in range(n_copies))]
     with world.local_main_process_first():
         caches = open_caches(where.cache_dir or "", corpora, kinds, max_gb=where.cache_gb)
@@ -88,11 +93,20 @@ def encode_splits(
                 f"--cache_dir {where.cache_dir}: too little room for the frames of a frozen "
                 "encoder (above): raise --cache_gb, free some of the disk, or omit --cache_dir"
             )
-        for dataset, of_split in ((dev, kept[:1]), (train, kept[1:])):
+        plain = WaveformProcessor(train.processor.settings)
+        for corpus, copy, cache in zip(corpora, (0, *range(n_copies)), kept, strict=True):
+            heard = ClipDataset(
+                corpus,
+                train.charmap,
+                train.processor if copy else plain,
+                seed=seed,
+                augmentation=augmentation if copy else None,
+            )
             encode_missing(
                 model,
-                heard_by_encoder(dataset),
-                of_split,
+                heard,
+                cache,
+                copy=copy,
                 layers=layers,
                 device=device,
                 precision=precision,
@@ -110,15 +124,4 @@ def encode_splits(
     )
     return train_frames, ClipDataset(
         dev.corpus, dev.charmap, WaveformProcessor(kinds[0]), cache=kept[0]
-    )
-
-
-def heard_by_encoder(dataset: ClipDataset) -> ClipDataset:
-    """Every clip of a split that can be read, changed as in training, not cached as features."""
-    return ClipDataset(
-        dataset.corpus,
-        dataset.charmap,
-        dataset.processor,
-        seed=dataset.seed,
-        augmentation=dataset.augmentation,
     )

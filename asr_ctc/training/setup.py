@@ -142,6 +142,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     freeze(model, frozen)
     round_frozen(model)
     model.to(device)
+    layers = layers_to_keep(config, model)
     train_set, dev_set = make_datasets(
         config,
         (train, dev),
@@ -150,10 +151,10 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         output_lengths=model.output_lengths,
         augmentation=augmentation,
         normalization=start.file.normalization if start.file else None,
+        is_cached=not layers,
         world=world,
     )
-    sound = train_set
-    layers = layers_to_keep(config, model)
+    heard = train_set
     if isinstance(model, EncoderModel) and layers:
         train_set, dev_set = encode_splits(
             config,
@@ -174,7 +175,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         dev=dev_set,
         model=model,
         features=blueprint.features,
-        origin=find_origin(start, config, command, sound, world, blueprint),
+        origin=find_origin(start, config, command, heard, world, blueprint),
         frozen=frozen,
     )
     report_setup(run)
@@ -245,16 +246,20 @@ def make_datasets(
     output_lengths: Callable,
     augmentation: Augmentation | None = None,
     normalization: tuple[float, float] | None = None,
+    is_cached: bool = True,
     world: World = ALONE,
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training set without what CTC cannot learn, and the dev set; from audio or the caches.
 
     ``normalization`` is measured on the training split when it is None and the features need one.
+    Without ``is_cached`` there are no caches, whatever ``config`` says.
     """
     train, dev = corpora
     seed, n_threads = seed_of(config), config.runtime.nthreads
     train = exclude_unlearnable(train, charmap, features=features, output_lengths=output_lengths)
-    train_cache, dev_cache = make_caches(config, (train, dev), features, augmentation)
+    train_cache = dev_cache = None
+    if is_cached:
+        train_cache, dev_cache = make_caches(config, (train, dev), features, augmentation)
     if normalization is None and not features.is_scaled:
         decibels = ClipDataset(train, charmap, WaveformProcessor(features), cache=train_cache)
         normalization = world.broadcast_from_main(

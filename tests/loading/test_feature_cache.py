@@ -572,10 +572,10 @@ def test_augmented_waveforms_are_not_cached(corpus, cache, tmp_path):
         ClipDataset(corpus, CHARMAP, PLAIN, augmentation=augmentation, cache=cache)
     config = make_config({}, {"cache_dir": str(tmp_path / "never")})
     with said() as lines:
-        assert make_caches(config, (corpus, corpus), augmentation) == [None, None]
+        assert make_caches(config, (corpus, corpus), PLAIN.settings, augmentation) == [None, None]
     assert len(lines) == 1 and "nothing is cached" in lines[0] and "--augment" in lines[0]
     assert not (tmp_path / "never").exists()
-    assert make_caches(make_config({}, {}), (corpus,), None) == [None]
+    assert make_caches(make_config({}, {}), (corpus,), PLAIN.settings, None) == [None]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from asr_ctc.base.errors import UserError
 log = logging.getLogger(__name__)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MOST_CARD_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,10 @@ def read_encoder(
         raise UserError(f"--encoder {name}: {CONFIG}: {what}") from None
     tensors = read_safetensors(folder / WEIGHTS, ("model.encoder.", "encoder."))
     _check_tensors(tensors, settings, folder / WEIGHTS)
-    licence = config.get("license") or config.get("licence")
-    source = {"folder": folder.resolve().name, "kind": f"{kind}, {settings.n_layers} layers"}
-    source |= {"license": licence} if isinstance(licence, str) else {}
     return Pretrained(
-        settings=settings, state_dict={n: t.float() for n, t in tensors.items()}, source=source
+        settings=settings,
+        state_dict={name: tensor.float() for name, tensor in tensors.items()},
+        source={"folder": folder.resolve().name, "license": read_license(folder)},
     )
 
 
@@ -69,7 +70,19 @@ def _read_published(name: str, weights: str | None, language: str | None) -> Pre
         log.warning("--encoder %s: %s", name, assumed)
     source = {"folder": Path(name).name, "kind": str(encoder.settings)}
     source |= {"adapter": language} if language else {}
+    if Path(name).is_dir():
+        source["license"] = read_license(Path(name))
     return Pretrained(settings=encoder.settings, state_dict=encoder.state_dict(), source=source)
+
+
+def read_license(folder: Path) -> str:
+    """The licence that a model card, README.md, states in its header."""
+    try:
+        header = (folder / "README.md").read_text("utf-8", "replace")[:MOST_CARD_CHARACTERS]
+    except OSError:
+        header = ""
+    match = re.search(r"^licen[sc]e:[ \t]*(\S[^\n]{0,60})", header, re.MULTILINE)
+    return match[1].strip() if match else "not stated in the folder"
 
 
 def whisper_settings(config: dict[str, Any], padded: bool = False) -> WhisperSettings:

@@ -1,0 +1,248 @@
+"""Whisper's encoder: the numbers of transformers, lengths, places, windows, and bad folders."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
+
+from asr_ctc.acoustic.encoders.folder import read_encoder
+from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
+from asr_ctc.acoustic.encoders.whisper import WhisperEncoder
+from asr_ctc.base.errors import UserError
+from tests.helpers.whisper_folder import CONFIG, make_encoder, make_whisper_folder
+
+
+def mel(n_frames: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n_frames, 80, generator=torch.Generator().manual_seed(seed))
+
+
+def packed(*clips: torch.Tensor) -> PackedSequence:
+    return pack_sequence(list(clips), enforce_sorted=False)
+
+
+def frames_of(encoder: WhisperEncoder, *clips: torch.Tensor, **options) -> list[torch.Tensor]:
+    with torch.inference_mode():
+        return unpack_sequence(encoder(packed(*clips), **options))
+
+
+def of_transformers(encoder: WhisperEncoder, spectrogram: torch.Tensor) -> list[torch.Tensor]:
+    """Outputs of every layer for a spectrogram (3000, 80)."""
+    transformers = pytest.importorskip("transformers")
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder as Theirs
+
+    config = transformers.WhisperConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"})
+    theirs = Theirs(config).eval()
+    theirs.load_state_dict(encoder.state_dict())
+    with torch.inference_mode():
+        return theirs(spectrogram.T[None], output_hidden_states=True).hidden_states
+
+
+def padded_encoder(encoder: WhisperEncoder) -> WhisperEncoder:
+    other = WhisperEncoder(replace(encoder.settings, padded=True)).eval()
+    other.load_state_dict(encoder.state_dict())
+    return other
+
+
+def test_every_layer_is_that_of_transformers():
+    encoder = make_encoder()
+    spectrogram = mel(3000)
+    expected = of_transformers(encoder, spectrogram)
+    for layer in range(4):
+        (ours,) = frames_of(encoder, spectrogram, layers=[layer])
+        assert torch.allclose(ours, expected[layer][0], atol=2e-5)
+
+
+def test_padded_clips_are_those_of_transformers():
+    """In a batch of two lengths, each padded by what silence has in its spectrogram."""
+    encoder = padded_encoder(make_encoder())
+    short, long = mel(301).clamp(min=-1), mel(420, seed=1).clamp(min=-1)
+    for clip, ours in zip((short, long), frames_of(encoder, short, long), strict=True):
+        silence = max(float(clip.max()) - 2, -1.5)
+        spectrogram = torch.full((3000, 80), silence)
+        spectrogram[: len(clip)] = clip
+        expected = of_transformers(encoder, spectrogram)[-1][0, : len(ours)]
+        assert len(ours) == encoder.output_lengths(len(clip))
+        assert torch.allclose(ours, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_clip_does_not_depend_on_its_batch(padded):
+    encoder = padded_encoder(make_encoder()) if padded else make_encoder()
+    clips = [mel(n, seed=n) for n in (31, 8, 1, 54)]
+    for clip, in_batch in zip(clips, frames_of(encoder, *clips), strict=True):
+        (alone,) = frames_of(encoder, clip)
+        assert len(alone) == int(encoder.output_lengths(torch.tensor(len(clip))))
+        assert torch.allclose(in_batch, alone, atol=1e-5)
+
+
+def test_layers_go_on_from_the_frames_of_one_below():
+    encoder = make_encoder()
+    clips = mel(40), mel(22, seed=1)
+    first, *_ = frames_of(encoder, *clips, layers=[1])
+    n_frames = torch.tensor([len(first)])
+    with torch.inference_mode():
+        above = encoder.frames_above(first[None], n_frames, first=1, layers=[1, 2, 3])
+    joined = frames_of(encoder, *clips, layers=[1, 2, 3])[0]
+    assert torch.allclose(above[0], joined, atol=1e-5)
+    assert above.shape == (1, 20, 3 * 16)
+
+
+def test_frames_are_where_output_centres_says():
+    """The front's response to a change of feature t is centred on the frame of t."""
+    encoder = make_encoder()
+    stride, offset = encoder.output_centres
+    silence, n_inputs = torch.zeros(1, 64, 80), torch.tensor([64])
+    for at in (20, 34):
+        changed = silence.clone()
+        changed[0, at] = 1.0
+        with torch.inference_mode():
+            difference = encoder.front(changed, n_inputs) - encoder.front(silence, n_inputs)
+        touched = difference[0].abs().amax(1).nonzero()[:, 0]
+        centre = float(touched.float().mean())
+        assert stride * centre + offset == pytest.approx(at)
+
+
+def test_a_clip_longer_than_a_window_is_encoded_in_windows():
+    encoder = make_encoder()
+    small = WhisperEncoder(replace(encoder.settings, n_positions=10)).eval()
+    weights = encoder.state_dict()
+    weights["embed_positions.weight"] = weights["embed_positions.weight"][:10]
+    small.load_state_dict(weights)
+    clip = mel(50)
+    (whole,) = frames_of(small, clip)
+    assert len(whole) == 25
+    changed = clip.clone()
+    changed[45:] += 1.0
+    (other,) = frames_of(small, changed)
+    same = (whole - other).abs().amax(1) < 1e-6
+    assert same[:20].all() and not same[20:].any()
+
+
+def test_parts_hold_every_parameter_once():
+    encoder = make_encoder()
+    parts = encoder.parts()
+    assert list(parts) == ["front", "layer 1", "layer 2", "layer 3"]
+    held = [id(p) for modules in parts.values() for m in modules for p in m.parameters()]
+    assert sorted(held) == sorted(id(p) for p in encoder.parameters())
+
+
+def test_a_folder_gives_its_encoder(tmp_path):
+    pretrained = read_encoder(str(make_whisper_folder(tmp_path / "tiny")))
+    encoder = make_encoder()
+    assert pretrained.settings == encoder.settings
+    for name, tensor in encoder.state_dict().items():
+        assert torch.equal(pretrained.state_dict[name], tensor)
+    assert pretrained.source == {"folder": "tiny", "license": "mit"}
+
+
+def test_a_folder_without_a_licence_says_so(tmp_path):
+    folder = make_whisper_folder(tmp_path)
+    (folder / "README.md").unlink()
+    assert read_encoder(str(folder)).source["license"] == "not stated in the folder"
+
+
+def test_safetensors_are_as_their_own_library_writes_them(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    tensors = {
+        "a.x": torch.arange(6.0).view(2, 3),
+        "a.y": torch.tensor(3, dtype=torch.int64),
+        "a.empty": torch.zeros(0, 4),
+        "a.half": torch.ones(5).bfloat16(),
+        "b.z": torch.ones(2),
+    }
+    safetensors.save_file(tensors, tmp_path / "file")
+    found = read_safetensors(tmp_path / "file", ("a.",))
+    assert found.keys() == {"x", "y", "empty", "half"}
+    for name, tensor in found.items():
+        assert (
+            torch.equal(tensor, tensors[f"a.{name}"]) and tensor.dtype == tensors[f"a.{name}"].dtype
+        )
+
+
+def damage(folder, change) -> None:
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    change(config)
+    path.write_text(json.dumps(config))
+
+
+BAD_CONFIGS = {
+    "wav2vec2": (lambda c: c.update(model_type="wav2vec2"), "says model_type 'wav2vec2'; needed"),
+    "no kind": (lambda c: c.pop("model_type"), "says model_type None; needed whisper"),
+    "no size": (lambda c: c.pop("d_model"), "'d_model' is missing"),
+    "text": (lambda c: c.update(d_model="16"), "size must be a whole number of at least 1"),
+    "absurd": (lambda c: c.update(encoder_ffn_dim=10**12), "n_hidden must be a whole number"),
+    "heads": (lambda c: c.update(encoder_attention_heads=3), "3 heads cannot share 16 numbers"),
+    "relu": (lambda c: c.update(activation_function="relu"), "only Whisper's own activation"),
+    "layers": (
+        lambda c: c.update(encoder_layers=4),
+        "tensors are not those of config.json: layers.3.fc1.bias .none, needed 24.",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_CONFIGS)
+def test_bad_configurations_are_refused(tmp_path, kind):
+    change, message = BAD_CONFIGS[kind]
+    folder = make_whisper_folder(tmp_path)
+    damage(folder, change)
+    with pytest.raises(UserError, match=message):
+        read_encoder(str(folder))
+
+
+def test_missing_and_damaged_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match="--encoder .*: no such folder; it needs config.json"):
+        read_encoder(str(tmp_path / "none"))
+    folder = make_whisper_folder(tmp_path / "a")
+    (folder / "config.json").write_text("[1]")
+    with pytest.raises(UserError, match="config.json: holds a list; needed a table"):
+        read_encoder(str(folder))
+    (folder / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json: not JSON"):
+        read_encoder(str(folder))
+    (folder / "config.json").unlink()
+    with pytest.raises(UserError, match="config.json: cannot be read .No such file"):
+        read_encoder(str(folder))
+    folder = make_whisper_folder(tmp_path / "b")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="model.safetensors: cannot be read .No such file"):
+        read_encoder(str(folder))
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    folder = make_whisper_folder(tmp_path)
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    n_header = int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8 : 8 + n_header])
+
+    def with_header(change) -> bytes:
+        changed = json.loads(json.dumps(header))
+        change(changed["model.encoder.conv1.bias"])
+        text = json.dumps(changed).encode()
+        return len(text).to_bytes(8, "little") + text + whole[8 + n_header :]
+
+    contents = {
+        b"": "its header is longer than the file",
+        whole[:5]: "its header is longer than the file",
+        whole[:100]: "its header is longer than the file",
+        whole[:-50]: "truncated",
+        b"\xff" * 100: "its header is longer than the file",
+        (3).to_bytes(8, "little") + b"[1]" + bytes(9): "has no attribute 'items'",
+        with_header(lambda about: about.update(dtype="F7")): "'F7'",
+        with_header(lambda about: about.update(shape=[-1, -16])): "impossible sizes",
+        with_header(lambda about: about.update(shape=[10**9])): "is truncated",
+        with_header(lambda about: about.pop("shape")): "'shape'",
+    }
+    for content, message in contents.items():
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read_encoder(str(folder))
+    start, end = header["model.encoder.conv1.bias"]["data_offsets"]
+    broken = bytearray(whole)
+    broken[8 + n_header + start : 8 + n_header + end] = b"\xff" * (end - start)
+    path.write_bytes(broken)
+    with pytest.raises(UserError, match="conv1.bias holds numbers that are not finite"):
+        read_encoder(str(folder))

@@ -64,7 +64,7 @@ def load_recognizer(config: Config):
     """The model of --pretrained or --modelpath, or the newest one; says which, and what it makes of
     the flags."""
     if config.published.pretrained is not None:
-        return load_pretrained(config)
+        return load_pretrained(config, config.published.pretrained)
     if of_pretrained := sorted(config.typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     from asr_ctc.acoustic import compute
@@ -81,13 +81,12 @@ def load_recognizer(config: Config):
     return recognizer
 
 
-def load_pretrained(config: Config):
+def load_pretrained(config: Config, name: str):
     """The published model of --pretrained; says what its files lack."""
     from asr_ctc.acoustic import compute
     from asr_ctc.acoustic.encoders.published import open_pretrained
     from asr_ctc.recognition.recognizer import Recognizer
 
-    name = config.published.pretrained
     if "modelpath" in config.typed:
         raise UserError("--pretrained names the model; omit --modelpath")
     note_ignored(config)

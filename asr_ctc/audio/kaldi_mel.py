@@ -55,7 +55,7 @@ class KaldiMelFeatures(Features):
 
     kind = "kaldi-mel"
     is_scaled = True
-    rate: int = 16_000
+    rate: int = 16_000  # type: ignore[misc]  # a kind has it as a constant, or as a field
     nmels: int = 80
     stride: int = 2
 

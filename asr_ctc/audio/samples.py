@@ -19,8 +19,8 @@ class SampleFeatures(Features):
     is_scaled = True
     hop = 1
     frame_size = 0
-    rate: int = 16_000
-    min_samples: int = 400
+    rate: int = 16_000  # type: ignore[misc]  # a kind has it as a constant, or as a field
+    min_samples: int = 400  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         for name in ("rate", "min_samples"):

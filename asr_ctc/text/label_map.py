@@ -78,7 +78,7 @@ class LabelMap(CharMap):
 
         A letter with a mark that has no symbol is spelt by the symbols of letter and mark.
         """
-        symbols = []
+        symbols: list[str] = []
         for part in self._symbol.findall(text):
             apart = unicodedata.normalize("NFD", part)
             if part not in self.char2idx and all(c in self.char2idx for c in apart):

@@ -11,6 +11,7 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def build(folder: Folder, head: bool) -> nn.Module:
+def build(folder: Folder, head: bool) -> Any:
     """The model of a folder with random weights: with its CTC head, or without one."""
     transformers = import_transformers()
     name = KINDS[folder.kind]
@@ -185,7 +186,7 @@ def build(folder: Folder, head: bool) -> nn.Module:
         raise UserError(f"{folder.path}: config.json makes no model: {reason}") from None
 
 
-def load(folder: Folder, *, head: bool, language: str | None = None) -> nn.Module:
+def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
     """The model of a folder with its weights: with its CTC head, or without one.
 
     ``language`` names the adapter of an MMS model. UserError, which names the tensors, when the
@@ -252,8 +253,9 @@ class FolderEncoder(SpeechTransformer):
     """The encoder of a transformers model, without its head; ``model`` None: random weights."""
 
     settings: FolderSettings
+    model: Any  # of transformers
 
-    def __init__(self, settings: FolderSettings, model: nn.Module | None = None) -> None:
+    def __init__(self, settings: FolderSettings, model: Any = None) -> None:
         super().__init__()
         self.settings = settings
         folder = Folder(Path(), json.loads(settings.config), json.loads(settings.features))
@@ -347,7 +349,7 @@ class FolderEncoder(SpeechTransformer):
         return encoder.dropout(x)
 
     def _layers(self, x: torch.Tensor, mask: torch.Tensor | None) -> list[Layer]:
-        encoder, options = self.model.encoder, {}
+        encoder, options = self.model.encoder, dict[str, Any]()
         n_clips, n_frames, _ = x.shape
         if self.is_wavlm:  # the positions of all layers are those of the first
             bias = encoder.layers[0].attention.compute_bias(n_frames, n_frames)
@@ -363,7 +365,7 @@ class FolderEncoder(SpeechTransformer):
             options["relative_position_embeddings"] = None if positions is None else positions(x)
             options["conv_attention_mask"] = mask
 
-        return [lambda x, layer=layer: _first(layer(x, **options)) for layer in encoder.layers]
+        return [partial(_output_of, layer, options) for layer in encoder.layers]
 
     def _above_layers(self, x: torch.Tensor) -> torch.Tensor:
         if self.reads_mels:
@@ -388,6 +390,10 @@ class FolderEncoder(SpeechTransformer):
             "front": front,
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
+
+
+def _output_of(layer: nn.Module, options: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
+    return _first(layer(x, **options))
 
 
 def _first(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:

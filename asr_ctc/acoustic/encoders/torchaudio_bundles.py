@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 
 import torch
@@ -103,13 +104,17 @@ def load_weights(name: str, file: str | Path | None = None) -> dict[str, torch.T
     return state
 
 
-def build_model(name: str) -> nn.Module:
+def build_model(name: str) -> Any:
     """The torchaudio model of a bundle with random weights."""
     from torchaudio import models
 
     bundle = find_bundle(name)
     make = {"Wav2Vec2": models.wav2vec2_model, "WavLM": models.wavlm_model}[bundle._model_type]
     return make(**bundle._params)
+
+
+def _output_of(layer: nn.Module, options: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
+    return layer(x, **options)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +139,10 @@ class BundleEncoder(SpeechTransformer):
     """The encoder of a bundle, without its head; ``model`` None: with random weights."""
 
     settings: BundleSettings
+    feature_extractor: Any  # both of torchaudio
+    encoder: Any
 
-    def __init__(self, settings: BundleSettings, model: nn.Module | None = None) -> None:
+    def __init__(self, settings: BundleSettings, model: Any = None) -> None:
         super().__init__()
         self.settings, bundle = settings, find_bundle(settings.name)
         model = model or build_model(settings.name)
@@ -162,7 +169,7 @@ class BundleEncoder(SpeechTransformer):
 
     def _layers(self, x: torch.Tensor, mask: torch.Tensor | None) -> list[Layer]:
         """torchaudio's own way through its layers cannot mask the padding of WavLM."""
-        layers, options = self.encoder.transformer.layers, {}
+        layers, options = self.encoder.transformer.layers, dict[str, Any]()
         n_clips, n_frames, _ = x.shape
         if mask is not None:
             bias = torch.zeros_like(mask, dtype=x.dtype).masked_fill(~mask, -torch.inf)
@@ -174,7 +181,7 @@ class BundleEncoder(SpeechTransformer):
         if self.is_wavlm:  # the positions of all layers are those of the first
             position_bias = layers[0].attention.compute_bias(n_frames, n_frames)
             options["position_bias"] = position_bias.expand(n_clips, -1, -1, -1)
-        return [lambda x, layer=layer: layer(x, **options)[0] for layer in layers]
+        return [partial(_output_of, layer, options) for layer in layers]
 
     def _above_layers(self, x: torch.Tensor) -> torch.Tensor:
         transformer = self.encoder.transformer

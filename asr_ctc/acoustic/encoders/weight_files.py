@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
 from asr_ctc.base.errors import UserError
 
 SHOWN = 3  # names of tensors in a message
@@ -21,13 +22,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """
     try:
         if path.suffix == ".safetensors":
-            try:
-                from safetensors.torch import load_file
-            except ImportError:
-                raise UserError(
-                    f"{path}: reading it needs safetensors: pip install 'asr-ctc[pretrained]'"
-                ) from None
-            return load_file(path)
+            return read_safetensors(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(

@@ -25,6 +25,7 @@ from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
 from tests.helpers.compared import TIMES, assert_equal, content_of, metrics_of
+from tests.helpers.whisper_folder import make_whisper_folder
 from tools.toy_corpus import SMALL, make_toy_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
@@ -36,6 +37,8 @@ COMMON = """
 """.split()
 KINDS = {
     "cached": "--cache_dir cache --ema 0.9 --scheduler plateau --scheduler_step 1",
+    "encoder": "--encoder tiny --projection 8 --last_layers 1 --cache_dir cache "
+    "--encoder_copies 2 --mask_time 0.2",
     "augmented": "--batch_size 2 --accumulate 2 --scheduler onecycle --average_best 2",
 }
 
@@ -86,6 +89,7 @@ def test_a_run_that_is_struck_down_again_and_again_ends_as_a_straight_one(kind, 
     if kind == "augmented":
         extra += ["--augment", "speed 0.9 1.1", "gain -6 6 p=0.5"]
     words = [*COMMON, "--datasetroot", str(toy_root), *extra]
+    make_whisper_folder(tmp_path / "tiny")
     straight = {"argv": [*words, "--logname", "straight"]}
     first, *struck, end = run_jobs([straight, *jobs_that_die(random.Random(kind), words)], tmp_path)
     assert first == end == 0

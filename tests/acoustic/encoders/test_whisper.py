@@ -172,8 +172,9 @@ BAD_CONFIGS = {
     "wav2vec2": (lambda c: c.update(model_type="wav2vec2"), "says model_type 'wav2vec2'; needed"),
     "no kind": (lambda c: c.pop("model_type"), "says model_type None; needed whisper"),
     "no size": (lambda c: c.pop("d_model"), "'d_model' is missing"),
-    "text": (lambda c: c.update(d_model="16"), "size must be a whole number of at least 1"),
-    "absurd": (lambda c: c.update(encoder_ffn_dim=10**12), "n_hidden must be a whole number"),
+    "text": (lambda c: c.update(d_model="16"), "size must be a whole number in 1..65536"),
+    "absurd": (lambda c: c.update(encoder_ffn_dim=10**12), "n_hidden must be a whole number in"),
+    "deep": (lambda c: c.update(encoder_layers=1001), "n_layers must be at most 1000, found 1001"),
     "heads": (lambda c: c.update(encoder_attention_heads=3), "3 heads cannot share 16 numbers"),
     "relu": (lambda c: c.update(activation_function="relu"), "only Whisper's own activation"),
     "layers": (

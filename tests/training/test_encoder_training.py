@@ -1,6 +1,7 @@
 """Runs with a pretrained encoder, a tiny random Whisper: frozen, cached, trained, applied."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -84,8 +85,8 @@ def test_the_pass_is_announced_and_made_once(home):
         done = call(*map(Path, words), cwd=home)
         assert done.returncode == 0, done.stderr
         assert "feature cache of toy-1.0/fr train: 24 clips" in done.stderr
-        kept = "24 kept already" if time == "second" else "0 kept already"
-        assert done.stderr.count(kept) == 2
+        n_kept = re.findall(r"(\d+) kept already", done.stderr)
+        assert n_kept == (["0", "0", "0"] if time == "first" else ["6", "24", "24"])
         shutil.rmtree(home / "logs")
 
 
@@ -124,11 +125,9 @@ def test_the_model_file_alone_transcribes_aligns_and_scores(home, toy_root):
         assert json.loads(done.stdout)["duration_s"] > 0
     done = call("test --json --modelpath", model, cwd=home)
     assert done.returncode == 0 and json.loads(done.stdout)["clips"] == 6, done.stderr
-    done = call("check --json --out report --min_duration 0 --modelpath", model, cwd=home)
+    done = call("check --out report --min_duration 0 --modelpath", model, cwd=home)
     assert done.returncode in (0, 1), done.stderr
-    done = call(
-        "train --num_epochs 1 --resume_from", model, "--nthreads 0 --batch_size 8", cwd=home
-    )
+    done = call("train --nthreads 0 --num_epochs 1 --resume_from", model, cwd=home)
     assert done.returncode == 0, done.stderr
     (second,) = {path.parent for path in home.glob("logs/*/best_model.pt")} - {folder}
     assert load_model(second / "best_model.pt").origin["encoder"]["license"] == "mit"

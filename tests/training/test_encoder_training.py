@@ -183,3 +183,10 @@ def test_flags_of_an_encoder_need_one(home):
     }.items():
         done = call(without, flags, cwd=home)
         assert done.returncode == 2 and message in done.stderr, done.stderr
+
+
+def test_a_resumed_run_finds_its_frames_though_the_layers_above_have_moved(home):
+    folder = train(home, "--last_layers 1 --cache_dir cache")
+    done = call("train --resume_from", folder, "--num_epochs 3", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"(\d+) kept already", done.stderr) == ["6", "24"]

@@ -261,7 +261,7 @@ class TrainingConfig:
     )
     last_layers: int | None = setting(
         None,
-        "freeze the encoder but for its last N layers; with --cache_dir the frozen ones are run "
+        "freeze the encoder but for the last N of the layers that are used; with --cache_dir the frozen ones are run "
         "once (default: train it whole)",
         at_least=1,
     )

@@ -27,7 +27,7 @@ def layers_to_keep(config: Config, model: AnyModel) -> tuple[int, ...]:
         if training.freeze_encoder:
             layers = read
         elif training.last_layers:
-            first = model.encoder.n_layers - training.last_layers
+            first = read[-1] - training.last_layers
             if read[0] >= first and model.encoder.sees_clip_alone:
                 layers = (first,)
     features = config.features

@@ -90,6 +90,18 @@ def test_the_pass_is_announced_and_made_once(home):
         shutil.rmtree(home / "logs")
 
 
+@pytest.mark.parametrize(
+    ("flags", "trained"),
+    [("--encoder_layer 2", (0, 1)), ("--encoder_layer 2 --last_layers 1 --cache_dir c", (1,))],
+)
+def test_layers_above_those_that_are_read_are_left_as_they_are(home, flags, trained):
+    after = encoder_weights(train(home, flags) / "best_model.pt")
+    before = make_encoder().state_dict()
+    changed = {n for n, weight in before.items() if not torch.equal(after[n].float(), weight)}
+    of_layers = {int(n.split(".")[1]) for n in changed if n.startswith("layers.")}
+    assert of_layers == set(trained) and "layer_norm.weight" not in changed
+
+
 def test_epochs_draw_among_the_copies():
     copies = FrameCopies(["a", "b", "c"], seed=1)
     drawn = [[copies.of(Draw(row, epoch)) for epoch in range(60)] for row in range(4)]
@@ -157,7 +169,7 @@ def test_one_batch_is_overfitted(home):
 
 
 BAD_FLAGS = {
-    "--last_layers 4": "--last_layers 4: the encoder has 3 layers",
+    "--last_layers 4": "--last_layers 4: 3 layers of the encoder are used",
     "--encoder_layer 2 4": "--encoder_layer 4: the encoder has 3 layers",
     "--freeze_encoder --last_layers 1": "--freeze_encoder contradicts --last_layers",
     "--freeze cnn": "a model with an encoder has no such part",

@@ -1,7 +1,11 @@
 """The acoustic model: log-mel in, log posteriors out.
 
 ctc_model.py     convolutions, recurrent layers, linear layer
-architecture.py  the sizes that rebuild a model
+encoder_model.py a pretrained encoder, recurrent layers, linear layer
+encoders/        the encoders
+model_kinds.py   both kinds of models, by their sizes
+architecture.py  the sizes that rebuild a model of the first kind
+penalty.py       penalties of large weights
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 log_posteriors.py  the log posteriors of a batch
 loss.py          the CTC loss of each clip

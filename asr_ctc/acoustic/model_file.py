@@ -252,8 +252,6 @@ def _check_tensors(file: ModelFile) -> None:
     shape = file.architecture
     if shape.nlayers_rnn > MOST_LAYERS or shape.vocab_size > MOST_CLASSES:
         raise ValueError(f"it has {shape.nlayers_rnn} layers and {shape.vocab_size} classes")
-    if isinstance(shape, EncoderArchitecture) and shape.encoder.n_layers > MOST_LAYERS:
-        raise ValueError(f"its encoder has {shape.encoder.n_layers} layers")
     with torch.device("meta"):
         needed = new_model(shape).state_dict()
     if needed.keys() != file.state_dict.keys():

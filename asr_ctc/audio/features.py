@@ -18,13 +18,15 @@ class Features:
     per second; hop, samples from one frame to the next; min_samples, those of the shortest waveform
     that can be analysed; frame_size, numbers F of a frame. centre: float16, in which a cache keeps
     features, is finest there. is_scaled: they need no normalisation over a corpus. stretch: frames
-    of a clip are at most so many times those that its duration gives.
+    of a clip are at most so many times those that its duration gives. clip_norm: how a clip is
+    normalised by itself, see ``log_mel.normalize_clip``; a cache keeps it as it was before.
     """
 
     kind: ClassVar[str]
     centre: ClassVar[float] = 0.0
     is_scaled: ClassVar[bool] = False
     stretch: ClassVar[Any] = 1.0
+    clip_norm: ClassVar[Any] = "none"
     rate: ClassVar[Any]
     hop: ClassVar[Any]
     min_samples: ClassVar[Any]

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.commands.arguments import (
+    EVERY_CLIP,
+    FIND_CORPUS,
+    OF_MODEL_FILE,
+    refuse_flags,
+    refuse_model_formats,
+)
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
@@ -19,6 +25,7 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
     if config.input.audiofile:
         names = "split", "min_duration", "max_duration"
         refuse_flags(config, names, "have no effect with --audiofile")
+    refuse_model_formats(config)
     from asr_ctc.assembly.decoder import load_recognizer
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import TranscriptWriter, text_beside

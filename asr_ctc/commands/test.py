@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.printable import one_line
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.commands.arguments import (
+    EVERY_CLIP,
+    FIND_CORPUS,
+    OF_MODEL_FILE,
+    refuse_flags,
+    refuse_model_formats,
+)
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
@@ -36,6 +42,7 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
         refuse_flags(config, ("json",), "have no effect with --audiofile, but --format json")
     else:
         refuse_flags(config, OF_RECORDINGS, "need --audiofile")
+    refuse_model_formats(config)
     from asr_ctc.assembly.decoder import load_recognizer
     from asr_ctc.commands.score import run_score
 

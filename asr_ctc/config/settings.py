@@ -146,6 +146,12 @@ class FeaturesConfig:
     win_step: float = setting(
         0.01, "step between windows (hop length) in seconds", at_least=0.001, at_most=1
     )
+    clip_norm: str = setting(
+        "mean",
+        "normalise each clip by itself, mel bin by mel bin: by its mean over time, so that level "
+        "and microphone matter less, by mean_variance, or not (none)",
+        choices=("none", "mean", "mean_variance"),
+    )
     train_augment: bool = setting(False, "mask training spectrograms (SpecAugment)")
     n_freq_masks: int = setting(1, "SpecAugment: frequency masks per clip", at_least=0)
     max_freq_share: float = setting(
@@ -278,8 +284,8 @@ class TrainingConfig:
     )
     last_layers: int | None = setting(
         None,
-        "freeze the encoder but for its last N layers; with --cache_dir the frozen ones are run "
-        "once (default: train it whole)",
+        "freeze the encoder but for the last N of the layers that are used; with --cache_dir the "
+        "frozen ones are run once (default: train it whole)",
         at_least=1,
     )
     train_feature_extractor: bool = setting(
@@ -519,9 +525,10 @@ class OutputConfig:
         "format of the transcripts (default: a table of hypotheses)",
         help_of={
             "align": "format of the aligned transcripts (default: json, or jsonl if several are "
-            "printed)"
+            "printed)",
+            "export": "form of the model; huggingface is the only one",
         },
-        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid"),
+        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid", "huggingface"),
     )
     json: bool = setting(False, "print JSON, for scripts, in place of tables")
     csv: str | None = setting(

@@ -7,4 +7,5 @@ selection.py      the clips of a split that can be used
 loader.py         batches made by worker processes
 normalization.py  mean and standard deviation of the log-mels
 feature_cache.py  log-mels kept on the disk
+frame_cache.py    frames of a frozen encoder kept on the disk
 """

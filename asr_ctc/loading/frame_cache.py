@@ -4,7 +4,6 @@ Each copy of a split is a FeatureCache whose features are the encoder's frames.
 """
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,6 @@ from asr_ctc.loading.dataset import ClipDataset, mix_seeds
 from asr_ctc.loading.feature_cache import FeatureCache
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import Draw, DurationBatchSampler
-
-log = logging.getLogger(__name__)
 
 BATCH_S = 160.0  # seconds of audio, padding included, that the encoder reads at once
 
@@ -140,10 +137,11 @@ def _place(dataset: ClipDataset, row: int) -> tuple[int, Path]:
     return int(corpus.rows[row]), corpus.file(row)
 
 
-def weights_key(model: EncoderModel) -> str:
-    """A fingerprint of the encoder's weights."""
+def frozen_key(model: EncoderModel) -> str:
+    """A fingerprint of the encoder's frozen weights."""
     digest = hashlib.sha256()
-    for name, tensor in model.encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.detach().cpu().numpy()).tobytes())
+    for name, parameter in model.encoder.named_parameters():
+        if not parameter.requires_grad:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(parameter.detach().cpu().numpy()).tobytes())
     return digest.hexdigest()[:16]

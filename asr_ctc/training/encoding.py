@@ -1,7 +1,5 @@
 """Training on frames of frozen encoder layers, which are computed once and kept on the disk."""
 
-import logging
-
 import torch
 
 from asr_ctc.acoustic.encoder_model import EncoderModel
@@ -12,10 +10,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.feature_cache import FeatureCache, open_caches
-from asr_ctc.loading.frame_cache import EncodedFeatures, FrameCopies, encode_missing, weights_key
+from asr_ctc.loading.frame_cache import EncodedFeatures, FrameCopies, encode_missing, frozen_key
 from asr_ctc.training.distributed import World
-
-log = logging.getLogger(__name__)
 
 
 def layers_to_keep(config: Config, model: AnyModel) -> tuple[int, ...]:
@@ -31,7 +27,7 @@ def layers_to_keep(config: Config, model: AnyModel) -> tuple[int, ...]:
         if training.freeze_encoder:
             layers = read
         elif training.last_layers:
-            first = model.encoder.n_layers - training.last_layers
+            first = read[-1] - training.last_layers
             if read[0] >= first and model.encoder.sees_clip_alone:
                 layers = (first,)
     features = config.features
@@ -68,7 +64,7 @@ def encode_splits(
     where, seed, n_copies = config.corpus, train.seed, config.training.encoder_copies
     with torch.device("meta"):
         skeleton = encoder_of(model.architecture.encoder)
-    key = (weights_key(model), repr(model.architecture.encoder), repr(layers), precision)
+    key = (frozen_key(model), repr(model.architecture.encoder), repr(layers), precision)
     spec_augment, augmentation = train.processor.spec_augment, train.augmentation
     changes = (str(seed), repr(config.features.augment), repr(spec_augment))
 

@@ -69,16 +69,19 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
         return parts
     if "cnn" in parts:
         raise UserError("--freeze cnn: a model with an encoder has no such part: --freeze_encoder")
-    if FEATURE_EXTRACTOR in model.encoder.parts() and not training.train_feature_extractor:
+    of_encoder = list(model.encoder.parts())
+    if FEATURE_EXTRACTOR in of_encoder and not training.train_feature_extractor:
         parts.append(FEATURE_EXTRACTOR)
-    n_layers, last = model.encoder.n_layers, training.last_layers
+    top, last = model.architecture.layers[-1], training.last_layers
     if training.freeze_encoder:
         if last:
             raise UserError("--freeze_encoder contradicts --last_layers, which trains some of it")
         return [*parts, "encoder"]
-    if last and last > n_layers:
-        raise UserError(f"--last_layers {last}: the encoder has {n_layers} layers")
-    return parts + list(model.encoder.parts())[:-last] if last else parts
+    if last and last > top:
+        raise UserError(f"--last_layers {last}: {top} layers of the encoder are used")
+    n_used = of_encoder.index("front") + 1 + top
+    n_frozen = n_used - last if last else 0
+    return parts + of_encoder[:n_frozen] + of_encoder[n_used:]  # those above give nothing
 
 
 @contextlib.contextmanager

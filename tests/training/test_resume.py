@@ -25,6 +25,7 @@ from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import set_up_run
 from tests.helpers.command import REPOSITORY, environment
 from tests.helpers.compared import TIMES, assert_equal, content_of, metrics_of
+from tests.helpers.whisper_folder import make_whisper_folder
 from tools.toy_corpus import SMALL, make_toy_corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("log_everything")]
@@ -36,6 +37,8 @@ COMMON = """
 """.split()
 KINDS = {
     "cached": "--cache_dir cache --ema 0.9 --scheduler plateau --scheduler_step 1",
+    "encoder": "--encoder tiny --projection 8 --last_layers 1 --cache_dir cache "
+    "--encoder_copies 2 --mask_time 0.2",
     "augmented": "--batch_size 2 --accumulate 2 --scheduler onecycle --average_best 2",
 }
 
@@ -86,6 +89,7 @@ def test_a_run_that_is_struck_down_again_and_again_ends_as_a_straight_one(kind, 
     if kind == "augmented":
         extra += ["--augment", "speed 0.9 1.1", "gain -6 6 p=0.5"]
     words = [*COMMON, "--datasetroot", str(toy_root), *extra]
+    make_whisper_folder(tmp_path / "tiny")
     straight = {"argv": [*words, "--logname", "straight"]}
     first, *struck, end = run_jobs([straight, *jobs_that_die(random.Random(kind), words)], tmp_path)
     assert first == end == 0
@@ -222,6 +226,16 @@ def test_a_run_older_than_a_setting_has_its_default(finished, tmp_path):
     assert not find_start(make_config(given, {"rnn_norm": False})).config.model.rnn_norm
     with pytest.raises(UserError, match=r"contradicts --rnn_norm True \(the run has False\)"):
         find_start(make_config(given, {"rnn_norm": True}))
+
+
+def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
+    file = load_model(finished / "last.pt")
+    training = {**file.training, "config": "nhidden_rnn: 8"}
+    save_model(tmp_path / "last.pt", replace(file, training=training))
+    (tmp_path / "config.yaml").write_text(training["config"])
+    start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
+    assert start.config.features.clip_norm == "none"
+    assert make_config({}, {}).features.clip_norm == "mean"
 
 
 REMOVED = "optimizer: 'adamw'\nmomentum: 0.9\nhistograms: false\n"

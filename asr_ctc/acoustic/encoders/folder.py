@@ -65,7 +65,7 @@ def _read_published(name: str, weights: str | None, language: str | None) -> Pre
     try:
         encoder, assumed = open_encoder(name, weights=weights, language=language)
     except UserError as error:
-        raise UserError(f"--encoder {error}") from None
+        raise UserError(f"--encoder: {error}") from None
     if assumed:
         log.warning("--encoder %s: %s", name, assumed)
     source = {"folder": Path(name).name, "kind": str(encoder.settings)}

@@ -160,7 +160,7 @@ def fetch(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def quiet(transformers: Any) -> Iterator[None]:
     """transformers without its bars and warnings: what they say is checked here."""
     logging = transformers.utils.logging
     level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -197,7 +197,7 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
     is_pickled = not any((folder.path / name).exists() for name in WEIGHTS[:2])
     if is_pickled:
         read_state_dict(folder.path / WEIGHTS[2])  # refuses pickled code with a line of its own
-    with _quiet(transformers):
+    with quiet(transformers):
         try:
             model, report = made.from_pretrained(
                 folder.path,

@@ -152,8 +152,9 @@ class BundleEncoder(SpeechTransformer):
         self.features = SampleFeatures(
             rate=int(bundle.sample_rate), min_samples=self.convolutions.min_inputs
         )
-        self.size = bundle._params["encoder_embed_dim"]
-        self.n_layers = bundle._params["encoder_num_layers"]
+        self.sizes = dict(bundle._params)
+        self.size = self.sizes["encoder_embed_dim"]
+        self.n_layers = self.sizes["encoder_num_layers"]
         self.normalize = bundle._normalize_waveform
         self.is_wavlm = bundle._model_type == "WavLM"
         keep_clips_apart(self)

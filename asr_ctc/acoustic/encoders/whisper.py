@@ -17,6 +17,8 @@ from asr_ctc.acoustic.encoders.encoder import Encoder
 from asr_ctc.audio.log_mel import POWER_FLOOR
 from asr_ctc.audio.whisper_mel import RANGE, WhisperFeatures
 
+MOST, MOST_LAYERS = 1 << 16, 1_000  # sizes beyond are of no Whisper, and would take any memory
+
 
 @dataclass(frozen=True, kw_only=True)
 class WhisperSettings:
@@ -38,8 +40,10 @@ class WhisperSettings:
     def __post_init__(self) -> None:
         for name in ("n_mels", "size", "n_layers", "n_heads", "n_hidden", "n_positions"):
             size = getattr(self, name)
-            if type(size) is not int or not 1 <= size <= 1 << 16:
-                raise ValueError(f"{name} must be a whole number of at least 1, found {size!r}")
+            if type(size) is not int or not 1 <= size <= MOST:
+                raise ValueError(f"{name} must be a whole number in 1..{MOST}, found {size!r}")
+        if self.n_layers > MOST_LAYERS:
+            raise ValueError(f"n_layers must be at most {MOST_LAYERS}, found {self.n_layers}")
         if type(self.padded) is not bool:
             raise ValueError(f"padded must be True or False, found {self.padded!r}")
         if self.size % self.n_heads:

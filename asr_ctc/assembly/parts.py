@@ -167,6 +167,8 @@ def make_caches(
     where = config.corpus
     if where.cache_dir is None:
         return [None] * len(corpora)
+    if not features.frame_size:
+        return [None] * len(corpora)  # samples: as long to read as the files
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from asr_ctc.acoustic.architecture import Size
@@ -42,11 +41,11 @@ class Convolutions:
         lengths = [n_inputs]
         for layer in self.layers:
             n = (lengths[-1] + 2 * layer.padding - layer.kernel) // layer.stride + 1
-            lengths.append(n.clamp(min=0) if isinstance(n, torch.Tensor) else max(n, 0))
+            lengths.append(n * (n > 0))  # never below 0, for a number, an array or a tensor
         return lengths
 
     def output_lengths(self, n_inputs: Size) -> Size:
-        """Output frames T' of clips of ``n_inputs`` samples (an int, or a tensor of them)."""
+        """Output frames T' of clips of ``n_inputs`` samples (an int, an array or a tensor)."""
         return self.stages(n_inputs)[-1]
 
     @property

@@ -1,5 +1,6 @@
 """Lengths, receptive field and centres, against convolutions themselves."""
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,9 +30,9 @@ def test_lengths_are_those_of_torch(layers, n_inputs):
     assert stack.output_lengths(needed) >= 1
     n_inputs += needed
     assert len(run(layers, torch.zeros(n_inputs))) == stack.output_lengths(n_inputs)
-    assert stack.output_lengths(torch.tensor([n_inputs])).tolist() == [
-        stack.output_lengths(n_inputs)
-    ]
+    for several in (torch.tensor([n_inputs, 0]), np.array([n_inputs, 0])):
+        expected = [stack.output_lengths(n_inputs), stack.output_lengths(0)]
+        assert stack.output_lengths(several).tolist() == expected
 
 
 @given(LAYERS)

@@ -261,8 +261,8 @@ class TrainingConfig:
     )
     last_layers: int | None = setting(
         None,
-        "freeze the encoder but for the last N of the layers that are used; with --cache_dir the frozen ones are run "
-        "once (default: train it whole)",
+        "freeze the encoder but for the last N of the layers that are used; with --cache_dir the "
+        "frozen ones are run once (default: train it whole)",
         at_least=1,
     )
     encoder_copies: int = setting(

@@ -375,7 +375,7 @@ class FolderEncoder(SpeechTransformer):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         encoder, model = self.model.encoder, self.model
-        front: list[nn.Module] = [model.feature_projection]
+        front: list[nn.Module] = [model.feature_projection, encoder.dropout]
         extractor = {} if self.reads_mels else {FEATURE_EXTRACTOR: [model.feature_extractor]}
         layers: list[list[nn.Module]] = [[layer] for layer in encoder.layers]
         if not self.reads_mels:

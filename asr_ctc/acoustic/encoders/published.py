@@ -14,6 +14,7 @@ from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders import huggingface, torchaudio_bundles
 from asr_ctc.acoustic.encoders.catalogue import BUNDLES, HUB
 from asr_ctc.acoustic.encoders.encoder import Encoder
+from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.text.label_map import LabelMap
@@ -51,12 +52,16 @@ class PublishedModel:
     origin: dict = field(default_factory=dict)
     language_model: None = None
 
+    @property
+    def features(self) -> Features:
+        return self.model.encoder.features
+
     def build_model(self) -> PublishedCTC:
         """The model with its weights, on the CPU, in evaluation mode."""
         return self.model.eval()
 
     def build_processor(self) -> WaveformProcessor:
-        return WaveformProcessor(self.model.encoder.features)
+        return WaveformProcessor(self.features)
 
 
 def open_pretrained(

@@ -190,7 +190,7 @@ class BundleEncoder(SpeechTransformer):
 
     def parts(self) -> dict[str, list[nn.Module]]:
         transformer = self.encoder.transformer
-        front: list[nn.Module] = [self.encoder.feature_projection]
+        front: list[nn.Module] = [self.encoder.feature_projection, transformer.dropout]
         layers: list[list[nn.Module]] = [[layer] for layer in transformer.layers]
         (front if transformer.layer_norm_first else layers[-1]).append(transformer.layer_norm)
         return {

@@ -34,5 +34,8 @@ COMMAND = Command(
     common=("format", "modelpath", "baselogdir"),
     details="huggingface: a fine-tuned encoder with a linear layer on it, as transformers loads it "
     "(AutoModelForCTC, AutoProcessor).",
-    examples=("export --format huggingface my-model",),
+    examples=(
+        "export --format huggingface my-model",
+        "export --format huggingface my-model --modelpath logs/RUN/best_model.pt",
+    ),
 )

@@ -46,5 +46,5 @@ COMMAND = Command(
     common=("json",),
     details="--encoder takes any of them, and --pretrained those that transcribe; both take "
     "folders of the Hugging Face kind, and other names of its hub, too.",
-    examples=("pretrained list",),
+    examples=("pretrained list", "pretrained list --json"),
 )

@@ -44,7 +44,7 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
         index_dir=index.folder(where.index_dir),
     )
     corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
-    return corpus, len(everything) + len(everything.left_out)
+    return corpus, len(everything) + len(everything.excluded)
 
 
 def make_scoring_loader(

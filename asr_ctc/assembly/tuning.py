@@ -97,14 +97,14 @@ def tune_language_model(config: Config) -> Tuning:
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        tried = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
+        results = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point
-        error = tried[point].cer + (tried[point].wer if of_words else 0)
+        error = results[point].cer + (results[point].wer if of_words else 0)
         return error, abs(word_bonus), lm_weight
 
-    best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
+    best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
     save_model(path, recognizer.file)
@@ -114,10 +114,10 @@ def tune_language_model(config: Config) -> Tuning:
         n_clips=len(posteriors),
         measure=measure.upper(),
         error_rates=np.array(
-            [[getattr(tried[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
+            [[getattr(results[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
         ),
         greedy=greedy,
-        best=tried[best],
+        best=results[best],
         **weights,
         note=unspelt_note(model, recognizer.charmap),
     )
@@ -147,6 +147,6 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
         decode=keep_and_decode,
         progress="posteriors of dev",
     )
-    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
+    refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
     n_missing = len(evaluation.clips) - len(posteriors)
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing

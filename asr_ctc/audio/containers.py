@@ -76,29 +76,29 @@ def layout(file: BinaryIO, size: int, thorough: bool = True) -> Layout:
 
 
 def _mp3(data: mp3.FileBytes) -> Layout:
-    found = mp3.read(data)
-    if found is None or not found.runs:
+    recording = mp3.read(data)
+    if recording is None or not recording.runs:
         return Layout()
-    if found.first_samples is not None:
-        first_s = found.first_samples / found.rate
-        more_s = found.n_samples / found.rate - first_s
+    if recording.first_samples is not None:
+        first_s = recording.first_samples / recording.rate
+        more_s = recording.n_samples / recording.rate - first_s
         return Layout(
             problem=f"holds several mp3 files: after {first_s:.2f} s another one begins, "
             f"{more_s:.2f} s more; split it, or join the recordings as flac or wav"
         )
-    begin, end = found.runs[0][0], found.runs[-1][1]
+    begin, end = recording.runs[0][0], recording.runs[-1][1]
     links: list[list[Part]] | None
     note = ""
-    if mp3.is_cut(data, end, found.rate):
+    if mp3.is_cut(data, end, recording.rate):
         note = "its last frame is incomplete: it may have been cut short"
-    is_all = len(found.runs) == 1 and found.tag[0] == mp3.id3_end(data)
-    if found.n_tagged is not None and found.n_samples <= found.n_tagged + MP3_SLACK:
-        links = None if is_all else [[found.tag, *found.runs]]
-    elif found.is_constant and found.n_tagged is None:
+    is_all = len(recording.runs) == 1 and recording.tag[0] == mp3.id3_end(data)
+    if recording.n_tagged is not None and recording.n_samples <= recording.n_tagged + MP3_SLACK:
+        links = None if is_all else [[recording.tag, *recording.runs]]
+    elif recording.is_constant and recording.n_tagged is None:
         is_all = is_all and begin + len(data) - end <= mp3.ID3V1_BYTES
-        links = None if is_all else [list(found.runs)]
+        links = None if is_all else [list(recording.runs)]
     else:
-        links = [[mp3.length_tag(data, begin, found.n_samples), *found.runs]]
+        links = [[mp3.length_tag(data, begin, recording.n_samples), *recording.runs]]
     return Layout(links, note=note)
 
 
@@ -334,8 +334,8 @@ def _is_chain(file: BinaryIO, size: int, place: int, rules: _Rules) -> bool:
 def _inner(file: BinaryIO, begin: int) -> int | None:
     """Where in the samples another recording begins."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = _INNER.search(data, begin)
-        return found.start() if found else None
+        match = _INNER.search(data, begin)
+        return match.start() if match else None
 
 
 def _several(kind: str, place: int) -> Layout:

@@ -84,8 +84,8 @@ class Beam:
         weights = dict(DEFAULT_WEIGHTS)
         if stored is not None and self.uses(stored):
             weights |= stored.weights
-        given = {name: getattr(self, name) for name in weights}
-        return weights | {name: value for name, value in given.items() if value is not None}
+        overrides = {name: getattr(self, name) for name in weights}
+        return weights | {name: value for name, value in overrides.items() if value is not None}
 
     def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.

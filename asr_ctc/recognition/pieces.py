@@ -58,11 +58,11 @@ def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
         buffer = buffer if is_end else np.concatenate([buffer, block])
         while len(buffer) - (start - first) > longest + context or (is_end and start):
             at = start - first
-            found = find_cut(buffer[at : at + longest + context], rate)
-            if found is None:
+            next_cut = find_cut(buffer[at : at + longest + context], rate)
+            if next_cut is None:
                 break
-            until = at + found.until
-            since, next_start = (at + n // grain * grain for n in (found.since, found.at))
+            until = at + next_cut.until
+            since, next_start = (at + n // grain * grain for n in (next_cut.since, next_cut.at))
             if until > at:
                 yield Piece(buffer[:until], first, start, False)
             start = first + next_start

@@ -26,7 +26,7 @@ def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
         folder = find_corpus(str(tmp_path / "pack"), None, lang)
         for split, number in zip(("train", "dev", "test"), numbers, strict=True):
             corpus = prepare_split(folder, split)
-            assert len(corpus) == number and not corpus.left_out
+            assert len(corpus) == number and not corpus.excluded
             assert corpus.file(number - 1).is_file()
 
 

@@ -351,7 +351,7 @@ def test_clips_that_vanish_are_excluded_and_named_once(
 
     monkeypatch.setattr(training, "log_epoch", vanish)
     assert not go(root, tmp_path, num_epochs=3, nthreads=n_threads).interrupted
-    assert caplog.text.count("left out: toy_train_0.mp3: no such file") == 1
+    assert caplog.text.count("excluded: toy_train_0.mp3: no such file") == 1
     assert caplog.text.count("no such file") == 2
     rows = [json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["clips_left_out"] for row in rows] == [0, 1, 1]

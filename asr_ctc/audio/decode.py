@@ -1,6 +1,7 @@
 """Any audio file to samples: decoding (libsndfile, else PyAV), one channel, one rate."""
 
 import contextlib
+import io
 import math
 import os
 import stat
@@ -25,6 +26,7 @@ RATES_HZ = 1_000, 1_000_000  # the lowest and the highest that a file may have; 
 MOST_CHANNELS = 64  # of samples in memory
 MP3_FRAME = 1152  # samples: the grain of an mp3's length
 LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
+JOINED_BYTES = 1 << 16  # read at once of joined parts: the decoder asks for single headers
 BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
 
 Decoder: TypeAlias = "SndfileDecoder | pyav.PyAVDecoder"
@@ -55,7 +57,8 @@ def load(
         n_samples = sum(map(len, blocks))
         _check_length(path, n_samples, decoder, expected_s)
         mixdown = choice.mixdown(channel)
-    mono = np.concatenate([mixdown(samples) for samples in blocks])
+    monos = [mixdown(samples) for samples in blocks]
+    mono = monos[0] if len(monos) == 1 else np.concatenate(monos)
     return _resampled(path, mono, decoder.rate, rate)
 
 
@@ -285,7 +288,7 @@ class SndfileDecoder:
         kinds = set()
         for link in range(len(self.links)):
             self._open(link)
-            self.sizes.append(self.current.frames)
+            self.sizes.append(layout.n_samples or self.current.frames)
             kinds.add((self.current.samplerate, self.current.channels))
             if len(self.links) > 1:
                 self.current.close()
@@ -307,7 +310,8 @@ class SndfileDecoder:
                 self.file.seek(0)
                 self.current = soundfile.SoundFile(self.file.fileno(), closefd=False)
             else:
-                self.current = soundfile.SoundFile(containers.JoinedParts(self.file, parts))
+                joined = containers.JoinedParts(self.file, parts)
+                self.current = soundfile.SoundFile(io.BufferedReader(joined, JOINED_BYTES))
 
     def close(self) -> None:
         self.current.close()
@@ -332,4 +336,5 @@ class SndfileDecoder:
             self.close()
             self._open(self.link + 1)
         with quiet_decoder():
-            self.current.seek(min(n_samples, max(self.current.frames - 1, 0)))
+            last = min(self.sizes[self.link], self.current.frames) - 1
+            self.current.seek(min(n_samples, max(last, 0)))

@@ -52,7 +52,8 @@ def load(
     with _opened(path) as decoder:
         choice, blocks = MixdownChoice(decoder.channels), []
         for samples in _read_blocks(path, decoder, BLOCK_SAMPLES):
-            choice.add(samples)
+            if _has_choice(decoder):
+                choice.add(samples)
             blocks.append(samples)
         n_samples = sum(map(len, blocks))
         _check_length(path, n_samples, decoder, expected_s)
@@ -94,10 +95,14 @@ def _choose_mixdown(path: str | Path) -> Mixdown:
     """The mixdown of a whole file, which is read only where there is something to choose."""
     with _opened(path) as decoder:
         choice = MixdownChoice(decoder.channels)
-        if decoder.channels > 1 or decoder.is_float:
+        if _has_choice(decoder):
             for samples in _read_blocks(path, decoder, BLOCK_SAMPLES // decoder.channels):
                 choice.add(samples)
         return choice.mixdown()
+
+
+def _has_choice(decoder: Decoder) -> bool:
+    return decoder.channels > 1 or decoder.is_float
 
 
 def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np.ndarray:
@@ -322,8 +327,9 @@ class SndfileDecoder:
     def read(self, n_samples: int) -> np.ndarray:
         """The next samples (n, channels), fewer at the end of a link, none after the last."""
         while True:
+            n_left = max(0, self.sizes[self.link] - self.current.tell())
             with quiet_decoder():
-                samples = self.current.read(n_samples, "float32", always_2d=True)
+                samples = self.current.read(min(n_samples, n_left), "float32", always_2d=True)
             if len(samples) or self.link + 1 == len(self.links):
                 return samples
             self.close()

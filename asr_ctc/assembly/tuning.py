@@ -15,7 +15,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
-from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
@@ -85,10 +85,10 @@ def tune_language_model(config: Config) -> Tuning:
             word_bonus=word_bonus,
             unk_logp=unk_logp,
         )
+        beam = Beam(width=decoding.beamwidth, n_best=1, fusion=fusion)
 
         def decode(logp: np.ndarray) -> str:
-            charmap, width = recognizer.charmap, decoding.beamwidth
-            return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
+            return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
 
         hypotheses = list(threads.map(decode, posteriors))
         return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)

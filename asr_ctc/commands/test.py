@@ -47,7 +47,7 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
 
 def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
     """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
-    from asr_ctc.assembly.decoder import make_beam
+    from asr_ctc.assembly.decoder import make_decoder
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import (
         TranscriptWriter,
@@ -56,7 +56,7 @@ def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
         standard_input,
     )
 
-    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
+    decoder = recognizer.prepare(make_decoder(config, recognizer.file.language_model))
     names = [str(path) for path in find_recordings(config.input.audiofile)]
     writer = None
     if config.output.format or config.output.out:
@@ -85,7 +85,7 @@ def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
                 if writer:
                     writer.write(replace(transcript, audio=name))
                 else:
-                    fused = decoder is not None and decoder.fusion is not None
+                    fused = decoder.fusion is not None
                     print_hypotheses(transcript, name if len(names) > 1 else "", fused)
     if writer:
         writer.report()

@@ -1,4 +1,4 @@
-"""Prefix beam search, compiled: the results of ``beam_reference.reference_beam_decode``, but fast.
+"""Prefix beam search, compiled: the results of ``beam_reference.reference_decode``, but fast.
 
 Three things make it fast. Prefixes are nodes of a tree in flat arrays. The beam and the classes of
 a frame are both sorted best first, so that a prefix is extended only until no further extension can

@@ -9,16 +9,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_decoder
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding import beam_batched as batch_beam
 from asr_ctc.decoding.beam import beam_decode
-from asr_ctc.decoding.beam_reference import reference_beam_decode
 from asr_ctc.decoding.fusion import no_fusion
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.gpu import GPU
-from tests.helpers.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
+from tests.helpers.posteriors import (
+    SEARCHES,
+    assert_same_beam,
+    charmap_of,
+    made_posteriors,
+    reference_beam_decode,
+)
 
 DEVICES = ["cpu", pytest.param(GPU.type, marks=pytest.mark.cuda, id="gpu")]
 
@@ -110,7 +115,7 @@ def test_a_language_model_is_refused():
 
 
 def settings_of(**flags):
-    return make_beam(make_config({}, {"beamsearch": True, **flags}))
+    return make_decoder(make_config({}, {"beamsearch": True, **flags}))
 
 
 def test_flag_says_where_the_beam_search_runs(monkeypatch):

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from asr_ctc.decoding.beam import beam_decode
-from asr_ctc.decoding.beam_reference import reference_beam_decode
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import CharMap
+from tests.helpers.posteriors import reference_beam_decode
 
 INF = math.inf
 AB = CharMap.from_symbols(list("ab"))

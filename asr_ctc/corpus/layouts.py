@@ -403,13 +403,16 @@ def read_ljspeech(folder: Path, split: str) -> Table:
 
     def rows() -> Iterator[Row | ExcludedClip]:
         records = [line for block in line_blocks(file, digest) for line in block.split(b"\n")]
-        n_bars = [record.count(b"|") for record in records]
-        allowed = {2, 3} if n_bars.count(2) >= n_bars.count(1) else {2}
-        unused = _misfits(records, b"|", allowed, sentence_is_first=False, sentence_is_last=True)
-        for i, record in enumerate(records):
-            name, *texts = record.decode("utf-8").split("|")
-            if name.strip() and texts and i not in unused:
-                yield Row(f"{name.strip()}.wav", texts[-1] or texts[0])
+        names = [record.decode("utf-8").partition("|")[0].strip() for record in records]
+        ends = {"sentence_is_first": False, "sentence_is_last": True}
+        unused = _misfits(records, b"|", {2, 3}, **ends)
+        n_bars = [r.count(b"|") for i, r in enumerate(records) if names[i] and i not in unused]
+        if n_bars.count(2) < n_bars.count(1):  # two columns: a second bar is part of the text
+            unused = _misfits(records, b"|", {2}, **ends)
+        for i, (name, record) in enumerate(zip(names, records, strict=True)):
+            texts = record.decode("utf-8").split("|")[1:]
+            if name and texts and i not in unused:
+                yield Row(f"{name}.wav", texts[-1] or texts[0])
             else:
                 reason = unused[i] if i in unused and texts else "not name|text"
                 yield ExcludedClip(f"{file.name} line {i + 1}", reason)

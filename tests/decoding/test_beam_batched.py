@@ -83,9 +83,9 @@ def test_long_clips(device):
 @pytest.mark.parametrize("n_tokens", [2, 44])
 def test_does_not_wait_for_the_device(n_tokens, threshold):
     """Tensors without data, from which no number can be had and no shape can depend on one."""
-    frames = torch.empty(3, 6, 44, dtype=torch.float64, device="meta")
+    frames = torch.empty(3, 3, 44, dtype=torch.float64, device="meta")
     total, choices = batch_beam.run(frames, 0, 100, n_tokens, threshold)
-    assert total.shape == (3, 100) and choices.shape == (6, 3, 100)
+    assert total.shape == (3, 100) and choices.shape == (3, 3, 100)
 
 
 @pytest.mark.cuda

@@ -10,7 +10,7 @@ import torch
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import newest_model, save_model
-from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config

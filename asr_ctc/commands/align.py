@@ -55,7 +55,7 @@ def texts_to_align(recognizer: "Recognizer", config: Config) -> list[tuple[Path,
         raise UserError(f"--text is what one --audiofile says; found {len(recordings)} such files")
     if recordings:
         return [(path, " ".join(text) if text else None) for path in recordings]
-    from asr_ctc.assembly.splits import split_to_read
+    from asr_ctc.assembly.scored_split import split_to_read
 
     corpus, _ = split_to_read(recognizer, config, config.input.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]

@@ -29,7 +29,7 @@ def distinctions_of(settings: ScoringConfig) -> "Distinctions":
 
 def run_score(recognizer: "Recognizer", config: Config) -> int:
     """Scores a split: every clip within the duration bounds."""
-    from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+    from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
     from asr_ctc.scoring.screen import as_text
     from asr_ctc.scoring.split_scores import columns_of, score_split
 

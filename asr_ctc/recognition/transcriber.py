@@ -20,9 +20,8 @@ from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.decoding.alignment import with_times
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
-from asr_ctc.recognition import pieces
+from asr_ctc.recognition.cutting import Piece, cut_at_pauses, find_seam
 from asr_ctc.recognition.formats import Transcript
-from asr_ctc.recognition.pieces import Piece
 from asr_ctc.recognition.recording_notes import RecordingNotes, TrainedSound
 from asr_ctc.text.charmap import CharMap
 
@@ -142,7 +141,7 @@ class Transcriber:
     def __call__(self, files: Iterable[Recording]) -> Iterator[Reading]:
         """The reading of each file, in order, once it is whole.
 
-        A recording of more than 20 s is read in pieces (see pieces.py). It has one hypothesis:
+        A recording of more than 20 s is read in pieces (see cutting.py). It has one hypothesis:
         the best ones of its pieces, one after the other, with a space between them. To a language
         model each piece is a sentence.
         """
@@ -196,7 +195,7 @@ class Transcriber:
             name, blocks = job.file.name, job.file.blocks(self.rate)
         else:
             name, blocks = str(job.file), audio.blocks(job.file, self.rate, notes=job.notes)
-        for piece in pieces.cut(blocks, self.rate, self.grain):
+        for piece in cut_at_pauses(blocks, self.rate, self.grain):
             job.n_samples = piece.first + len(piece.samples)
             if job.n_samples < needed:
                 milliseconds = 1000 * needed / self.rate
@@ -241,7 +240,7 @@ class Transcriber:
             if piece.start > piece.first:
                 shift = (piece.first - before.piece.first) // self.grain
                 n_shared = len(before.logp) - shift
-                begin = pieces.seam(
+                begin = find_seam(
                     before.logp[shift:],
                     logp[:n_shared],
                     (piece.start - piece.first) // self.grain,

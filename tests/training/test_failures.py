@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
-from asr_ctc.assembly import splits
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config, read_yaml
@@ -304,7 +303,7 @@ def test_a_killed_worker_ends_a_test_in_one_line(folder, few_root, monkeypatch, 
         return original(*args)
 
     monkeypatch.setattr(evaluation, "log_posteriors", kill_workers)
-    monkeypatch.setattr(splits, "CLIPS_AT_A_TIME", 1)
+    monkeypatch.setattr(scored_split, "CLIPS_AT_A_TIME", 1)
     words = f"test --modelpath {folder / 'best_model.pt'} --datasetroot {few_root} --lang fr"
     words += " --split train --nthreads 1 --min_duration 0 --device cpu"
     assert cli.main(words.split()) == 2

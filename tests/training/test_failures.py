@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.assembly import scored_split
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config, read_yaml

@@ -100,7 +100,7 @@ def test_no_row_swallows_the_next(tmp_path_factory, rows):
     assert list(lines(path)) == ["path\tsentence", *("\t".join(row) for row in rows)]
 
 
-def test_short_rows_are_left_out_and_named_by_line(folder):
+def test_short_rows_are_excluded_and_named_by_line(folder):
     lines = ["path\tx\tsentence", "a.mp3\t\tUn.", "b.mp3\t", "", "c.mp3\t\tTrois."]
     lines += [" \t\tQuatre.", "d.mp3\t\tCinq.\td", "e.mp3\t\tSix.", "f.mp3\t\tSept."]
     write_split(folder, "\n".join(lines))
@@ -186,7 +186,7 @@ def test_durations_come_from_the_release_else_from_the_files(folder, monkeypatch
     assert corpus.hours == pytest.approx(6.5 / 3600)
 
 
-def test_clips_that_cannot_be_opened_are_left_out_and_named(folder):
+def test_clips_that_cannot_be_opened_are_excluded_and_named(folder):
     write_clips(folder, a=1, missing=None, c=0.5, empty=1)
     (folder / "clips" / "empty.wav").write_bytes(b"")
     corpus = load_split(folder, "train")

@@ -171,7 +171,7 @@ SHIFTED = {  # the lines of a table, and which rows can be used: 0 the first aft
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("piece_bytes", [1 << 23, 9])
 @pytest.mark.parametrize(("header", "rows", "used"), SHIFTED.values(), ids=SHIFTED)
-def test_shifted_rows_are_left_out(
+def test_shifted_rows_are_excluded(
     tmp_path, monkeypatch, layout, line_end, piece_bytes, header, rows, used
 ):
     monkeypatch.setattr(columns, "PIECE_BYTES", piece_bytes)
@@ -186,7 +186,7 @@ def test_shifted_rows_are_left_out(
     assert [item.clip for item in table.excluded] == [f"train.tsv line {i + 2}" for i in unused]
 
 
-def test_what_is_left_out_says_why(tmp_path):
+def test_what_is_excluded_says_why(tmp_path):
     (tmp_path / "clips").mkdir()
     lines = ["path\tsentence", "a.mp3\tnine\tone", "b.mp3\ttwo", "three", "c\x07.mp3\tsix"]
     write(tmp_path / "train.tsv", "\n".join(lines))
@@ -417,7 +417,7 @@ def test_kaldi_durations_and_missing_parts(kaldi):
     assert read_table("kaldi", kaldi, "train").excluded == (ExcludedClip("u2", "not in text"),)
 
 
-def test_kaldi_utterances_listed_twice_are_left_out(kaldi):
+def test_kaldi_utterances_listed_twice_are_excluded(kaldi):
     write(kaldi / "train" / "wav.scp", "u1 u1.wav\nu2 a.wav\nu2 b.wav\n")
     table = read_table("kaldi", kaldi, "train")
     assert list(table.sentences) == ["un deux"]

@@ -120,7 +120,7 @@ def test_pair_i_stays_pair_i(sizes):
         assert torch.equal(labels, clips[name].labels)
 
 
-def test_left_out_clips_are_passed_on():
+def test_excluded_clips_are_passed_on():
     broken = ExcludedClip("b", "silent")
     batch = BatchCollate()([clip("a", 3, 2), broken, clip("c", 4, 3)])
     assert batch.ids == ("c", "a") and batch.excluded == (broken,)

@@ -155,11 +155,11 @@ def _n_equal_frames(data: FileBytes, begin: int, frame: Frame) -> int:
         return 0
     if len({byte >> 6 == MONO for byte in column(3)}) != 1:
         return 0
-    beginnings = (column(4 + _side_bytes(header)), b"XI"), (column(36), b"V")
-    may_be_tags = (
-        i for bytes_, letters in beginnings for i, b in enumerate(bytes_) if b in letters
-    )
-    return 0 if any(_length_tag(data, begin + i * n_bytes)[0] for i in may_be_tags) else count
+    for place, letters in (4 + _side_bytes(header), b"XI"), (36, b"V"):
+        candidates = [i for i, byte in enumerate(column(place)) if byte in letters]
+        if any(_length_tag(data, begin + i * n_bytes)[0] for i in candidates):
+            return 0
+    return count
 
 
 def id3_end(data: FileBytes) -> int:

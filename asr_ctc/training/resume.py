@@ -4,6 +4,7 @@
 the place in the epoch. A model file without that part starts a new run from its weights.
 """
 
+import difflib
 import json
 import logging
 from pathlib import Path
@@ -54,6 +55,8 @@ def find_start(config: Config) -> Start:
     if where is None:
         return Start(config)
     path = Path(where)
+    if not path.exists():
+        raise UserError(_no_such_start(where, Path(config.logs.baselogdir)))
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
@@ -73,6 +76,22 @@ def find_start(config: Config) -> Start:
             f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
         )
     return Start(resumed, file, path.parent)
+
+
+def _no_such_start(where: str, base: Path) -> str:
+    """What to say of a name that is neither a run nor a model file; runs lie below ``base``."""
+    runs = {str(path.parent) for path in base.glob(f"**/{LAST}")}
+    near = [run for run in sorted(runs) if Path(run).name == Path(where).name]
+    near = near or difflib.get_close_matches(where, runs, n=1)
+    if not near:  # the name alone is closer than with the folder that holds it
+        run_of = {Path(run).name: run for run in sorted(runs)}
+        names = difflib.get_close_matches(Path(where).name, run_of, n=1)
+        near = [run_of[name] for name in names]
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return (
+        f"--resume_from {where}: there is no run and no model file of that name{hint}; "
+        f"`main_ctc.py runs` lists the runs below {base} (--baselogdir)"
+    )
 
 
 def _check_training(file: ModelFile) -> None:
@@ -175,7 +194,22 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
         raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:
         _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
-    log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
+    log.info("%s", _where_it_goes_on(start, state))
+
+
+def _where_it_goes_on(start: Start, state: State) -> str:
+    n_done, n_epochs = state.epoch - 1, start.config.training.num_epochs
+    if state.best.should_stop:
+        return (
+            f"{start.folder}: the run is finished: it stopped early after epoch {n_done}; "
+            "a larger --early_stopping extends it"
+        )
+    if n_done >= n_epochs:
+        return (
+            f"{start.folder}: the run is finished: {n_done} of {n_epochs} epochs are done; "
+            "a larger --num_epochs extends it"
+        )
+    return f"going on in epoch {state.epoch}, after {state.n_batches} of its batches"
 
 
 def _drop_later_metrics(path: Path, epoch: int) -> None:

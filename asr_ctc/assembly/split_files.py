@@ -19,7 +19,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import open_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.columns import line_blocks
+from asr_ctc.corpus.columns import NAMES, line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
@@ -183,8 +183,8 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """Returns (header line, or b""; the records) of a table as written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
-        records = (f"{record.raw}\n".encode() for record in csv_records(file))
+        records = (f"{record.raw}\n".encode("utf-8", NAMES) for record in csv_records(file))
         return next(records), records
-    blocks = line_blocks(file)
+    blocks = line_blocks(file, keeps_undecodable=True)
     records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
     return next(records) if file.suffix == ".tsv" else b"", records

@@ -171,7 +171,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         return
     hash_blocks, second_blocks = [np.zeros(0, np.int64)], [np.zeros(0)]
     n_columns, n_lines, unused = None, 0, []
-    for block in line_blocks(tsv):
+    for block in line_blocks(tsv, keeps_undecodable=True):
         hashes, cells = [], []
         for number, line in enumerate(block.split(b"\n"), n_lines + 1):
             row = line.split(b"\t")

@@ -174,12 +174,12 @@ HEADER = "client_id\tpath\tsentence\n"
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"", "holds no clips"),
-        (HEADER.encode(), "holds no clips"),
+        (b"", "is empty: it holds no clips"),
+        (HEADER.encode(), "is empty but for its header: it holds no clips"),
         (b"client_id\tsentence\nx\thello\n", "no column named path"),
         (b"client_id\tpath\nx\ta.mp3\n", "no column named sentence"),
         (b"toy_train_0.mp3,hello\ntoy_train_1.mp3,hello\n", "no column named path or sentence"),
-        (HEADER.encode() + b"x\ta.mp3\tcaf\xe9\n", "line 2 is not UTF-8 text"),
+        (HEADER.encode() + 2 * b"x\ta.mp3\tcaf\xe9\n", "is in another encoding than UTF-8"),
         (HEADER.encode() + b"x\nx\nx\ttoy_train_0.mp3\thello\n", "2 of 3 clips cannot be used"),
     ],
     ids=["empty", "header only", "no path", "no sentence", "commas", "latin-1", "columns"],

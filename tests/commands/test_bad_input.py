@@ -132,6 +132,19 @@ def test_cuda_asked_for_and_absent(folder, words):
         ("--baselogdir odd.json", "--baselogdir odd.json: cannot be written"),
         ("--logname small", "logs/small holds a run already: choose another --logname"),
         ("--resume_from odd.json", "odd.json: not a model file"),
+        (
+            "--resume_from logs/smal",
+            "no run and no model file of that name (did you mean logs/small?)",
+        ),
+        (
+            "--resume_from small",
+            "(did you mean logs/small?); `main_ctc.py runs` lists the runs below",
+        ),
+        ("--resume_from smal", "(did you mean logs/small?)"),
+        (
+            "--resume_from xyz",
+            "no model file of that name; `main_ctc.py runs` lists the runs below logs",
+        ),
     ],
 )
 def test_files_that_training_cannot_use(folder, words, said):

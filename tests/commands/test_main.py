@@ -1,5 +1,6 @@
 """The command line as a whole: its name, its help, completion, which flags need which."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -50,6 +51,43 @@ def test_each_way_to_start_it_shows_its_own_name(command, program):
         [*command, "info", "--help"], cwd=REPOSITORY, env=environment(), capture_output=True
     )
     assert shown.stdout.decode().startswith(f"usage: {program} info [FILE] [flags]\n")
+
+
+INTERRUPTED = """
+import builtins, runpy, sys
+plain, sys.argv = builtins.__import__, [{argv!r}, "--help"]
+
+def interrupt(name, *args, **kwargs):
+    if name.startswith("asr_ctc.commands"):
+        raise KeyboardInterrupt
+    return plain(name, *args, **kwargs)
+
+builtins.__import__ = interrupt
+{start}
+"""
+
+
+def entry_point() -> str:
+    """What the installed `asr-ctc` runs, as pip writes it."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    module, function = re.search(r'^asr-ctc = "(.*):(.*)"$', text, re.MULTILINE).groups()
+    return f"from {module} import {function}; sys.exit({function}())"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "argv, start",
+    [
+        ("main_ctc.py", "runpy.run_path('main_ctc.py', run_name='__main__')"),
+        ("asr_ctc/__main__.py", "runpy.run_module('asr_ctc', run_name='__main__')"),
+        ("/usr/bin/asr-ctc", entry_point()),
+    ],
+)
+def test_ctrl_c_during_the_imports_ends_every_way_to_start_it_alike(argv, start):
+    command = [sys.executable, "-c", INTERRUPTED.format(argv=argv, start=start)]
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True)
+    assert ended.returncode == 130
+    assert ended.stderr.decode() == "stopped by Ctrl-C\n"
 
 
 def test_the_installed_command_shows_its_name(monkeypatch, capsys):

@@ -139,7 +139,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
         )
         return greedy_decode(logp, lengths, charmap)
 
-    corpus, _ = split_to_read(recognizer, config, "dev")
+    corpus, _ = split_to_read(recognizer.file, config, "dev")
     evaluation = evaluate(
         recognizer.model,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_beam, make_recognizer, read_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
@@ -17,7 +17,6 @@ from asr_ctc.config.settings import OutputConfig, ScoringConfig
 if TYPE_CHECKING:
     from asr_ctc.decoding.beam import Beam
     from asr_ctc.lm.stored import StoredModel
-    from asr_ctc.recognition.recognizer import Recognizer
     from asr_ctc.scoring.metrics import Distinctions
     from asr_ctc.scoring.split_scores import SplitScores
 
@@ -41,19 +40,23 @@ def name_of_decoder(beam: "Beam | None", stored: "StoredModel | None") -> str:
     return f"{method} with {name} ({', '.join(weights)})" if name else method
 
 
-def run_score(recognizer: "Recognizer", config: Config) -> int:
+def run_score(config: Config) -> int:
     """Scores a split: every clip within the duration bounds."""
-    from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+    refuse_missing_folders(config.output)
+    from asr_ctc.assembly.splits import clips_to_read, find_split, make_scoring_loader
     from asr_ctc.decoding.beam import decode
     from asr_ctc.scoring.screen import as_text
-    from asr_ctc.scoring.split_scores import columns_of, score_split
+    from asr_ctc.scoring.split_scores import COMPUTED, columns_of, score_split
 
-    stored = recognizer.file.language_model
+    path, file = read_model(config)
+    named = [name for name in config.scoring.by if name not in COMPUTED]
+    split = find_split(file, config, config.input.split, named)
+    stored = file.language_model
     beam = make_beam(config, stored)
+    recognizer = make_recognizer(config, path, file)
     decoder = recognizer.prepare(beam and replace(beam, n_best=1))
-    corpus, n_rows = split_to_read(recognizer, config, config.input.split)
+    corpus, n_rows = clips_to_read(split, config)
     columns = columns_of(corpus, config.scoring.by)
-    refuse_missing_folders(config.output)
     scores = score_split(
         recognizer,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),

@@ -15,7 +15,6 @@ from asr_ctc.config.load import Config
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Hypothesis
     from asr_ctc.recognition.formats import Transcript
-    from asr_ctc.recognition.recognizer import Recognizer
 
 BEAM = (
     *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
@@ -36,18 +35,14 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
         refuse_flags(config, ("json",), "have no effect with --audiofile, but --format json")
     else:
         refuse_flags(config, OF_RECORDINGS, "need --audiofile")
-    from asr_ctc.assembly.decoder import load_recognizer
     from asr_ctc.commands.score import run_score
 
-    recognizer = load_recognizer(config)
-    if config.input.audiofile:
-        return transcribe_files(recognizer, config)
-    return run_score(recognizer, config)
+    return transcribe_files(config) if config.input.audiofile else run_score(config)
 
 
-def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
+def transcribe_files(config: Config) -> int:
     """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
-    from asr_ctc.assembly.decoder import make_beam
+    from asr_ctc.assembly.decoder import make_beam, make_recognizer, read_model
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import (
         TranscriptWriter,
@@ -56,8 +51,9 @@ def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
         standard_input,
     )
 
-    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
     names = [str(path) for path in find_recordings(config.input.audiofile)]
+    recognizer = make_recognizer(config, *read_model(config))
+    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
     writer = None
     if config.output.format or config.output.out:
         writer = TranscriptWriter(config.output.format or "text", config.output.out, names)

@@ -619,12 +619,30 @@ def read_columns(
 ) -> dict[str, list[str]]:
     """{name: a text for each row of the split's Table} of further columns, such as gender.
 
-    The text is empty if a row has none. UserError for a missing column, and for layouts whose files
-    have no named columns.
+    The text is empty if a row has none. UserError as ``refuse_missing_columns``.
     """
     names = list(names)
     if not names:
         return {}
+    records = _records_with(layout, folder, split, names)
+    usable = set(read_table(layout, folder, split).record.tolist())
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    for number, record in enumerate(records):
+        if number in usable:
+            for name in names:
+                columns[name].append(str(record.get(name) or "").strip())
+    return columns
+
+
+def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> None:
+    """UserError for a column that a split's table lacks, and for layouts whose files have no named
+    columns."""
+    if names := list(names):
+        _records_with(layout, folder, split, names)
+
+
+def _records_with(layout: str, folder: Path, split: str, names: list[str]) -> Iterator[dict]:
+    """The records of a split's table as {name: value}; UserError unless it has these columns."""
     if layout not in ("commonvoice", "manifest"):
         raise UserError(
             f"--corpus {layout} has no column {names[0]!r}: its files have no named columns"
@@ -636,13 +654,7 @@ def read_columns(
         if name not in header:
             raise UserError(f"{file}: no column named {name!r} (available: {', '.join(header)})")
     _refuse_twice(file, header, names)
-    usable = set(read_table(layout, folder, split).record.tolist())
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    for number, record in enumerate(records):
-        if number in usable:
-            for name in names:
-                columns[name].append(str(record.get(name) or "").strip())
-    return columns
+    return records
 
 
 def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.recognition.recognizer import Recognizer
 from tests.helpers.command import SMALL, call, read_until, run, start, train_small
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
@@ -171,6 +172,32 @@ def test_files_that_training_cannot_use(folder, words, said):
 )
 def test_a_missing_part_of_a_corpus_is_named_with_the_way_to_get_one(folder, words, looked_for):
     assert_refused(call(words, cwd=folder), looked_for, "make demo")
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("test --split nosuch", "no such split"),
+        ("test --by accents x", "no column named 'x' (available: client_id, path"),
+        ("test --html nowhere/a.html", "there is no folder nowhere"),
+        ("test --audiofile nosuch*.mp3", "--audiofile nosuch*.mp3: nothing matches"),
+        ("align --split nosuch", "no such split"),
+        ("align --text a --audiofile a.mp3 b.mp3", "--text is what one --audiofile says"),
+    ],
+)
+def test_what_can_be_refused_without_a_model_is(folder, monkeypatch, words, said):
+    monkeypatch.setattr(Recognizer, "__init__", lambda *args: pytest.fail("made a recogniser"))
+    finished = call(words, cwd=folder)
+    assert_refused(finished, said)
+    assert finished.stderr.count("\n") == 1
+
+
+def test_a_seed_is_drawn_for_what_is_not_refused(folder):
+    finished = call("train --min_duration 100 --max_duration 200", cwd=folder)
+    assert_refused(finished, "none of 24 clips lasts 100 to 200 s")
+    assert "seed drawn" not in finished.stderr
+    flags = f"train {SMALL} --num_epochs 1 --logname drawn".replace("--seed 1", "")
+    assert "seed drawn: " in call(flags, cwd=folder).stderr
 
 
 @pytest.mark.parametrize("missing", ["train.tsv", "dev.tsv", "clips"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from asr_ctc.acoustic import compute
 from asr_ctc.assembly.parts import make_architecture, make_charmap, make_processor
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
 from asr_ctc.check.page import as_page
 from asr_ctc.check.report import CheckReport, make_report
@@ -79,7 +79,8 @@ def _make_folder(name: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(out, error)
+        raise UserError(f"--out {out}: cannot be written ({why})") from None
     return out
 
 

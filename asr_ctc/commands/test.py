@@ -65,34 +65,45 @@ def transcribe_files(config: Config) -> int:
         def on_progress(seconds: float) -> None:
             progress.update(seconds)
             speed = progress.n / (time.monotonic() - started_s)
-            progress.set_postfix_str(f"{speed:.0f} times real time")
+            progress.set_postfix_str(f"{speed_text(speed)} times real time")
 
         transcripts = recognizer.transcribe_many(files, decoder=decoder, on_progress=on_progress)
         for name, (_, transcript) in zip(names, transcripts, strict=True):
             with progress.external_write_mode():
                 if isinstance(transcript, AudioError):
-                    reason = one_line(f"{name}: {transcript.reason}")
+                    reason = one_line(f"{title_of(name)}: {transcript.reason}")
                     print(f"error: {reason}", file=sys.stderr)
                     n_unusable += 1
                     continue
                 transcribed_s += transcript.duration_s
                 for note in transcript.notes:
-                    print(f"note: {one_line(f'{name}: {note}')}", file=sys.stderr)
+                    print(f"note: {one_line(f'{title_of(name)}: {note}')}", file=sys.stderr)
                 if writer:
                     writer.write(replace(transcript, audio=name))
                 else:
                     fused = decoder is not None and decoder.fusion is not None
-                    print_hypotheses(transcript, name if len(names) > 1 else "", fused)
+                    print_hypotheses(transcript, title_of(name) if len(names) > 1 else "", fused)
     if writer:
         writer.report()
     if len(names) > 1:
         taken_s = time.monotonic() - started_s
+        speed = speed_text(transcribed_s / taken_s)
         print(
             f"{len(names) - n_unusable} of {len(names)} recordings, {transcribed_s:.0f} s, "
-            f"transcribed in {taken_s:.1f} s: {transcribed_s / taken_s:.0f} times real time",
+            f"transcribed in {taken_s:.1f} s: {speed} times real time",
             file=sys.stderr,
         )
     return 2 if n_unusable else 0
+
+
+def title_of(name: str) -> str:
+    """How messages call a recording."""
+    return "standard input" if name == "-" else name
+
+
+def speed_text(speed: float) -> str:
+    """Seconds of audio per second, to two digits where it is small: 0.031, 0.3, 2.5, 40."""
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.2g}"
 
 
 def print_hypotheses(transcript: "Transcript", name: str, fused: bool) -> None:

@@ -30,6 +30,7 @@ import torch
 
 from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
+from asr_ctc.base.files import why_no_folder
 from asr_ctc.corpus.corpus import Corpus
 
 log = logging.getLogger(__name__)
@@ -294,7 +295,8 @@ def open_caches(
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
             return [Rounding() for _ in corpora]
-        raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(root, error)
+        raise UserError(f"--cache_dir {root}: cannot be written ({why})") from None
     folders = {path.parent for path in root.glob("*/records")}
     ours = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))
     others = sum(map(_bytes_on_disk, folders - {cache.folder for cache in caches}))

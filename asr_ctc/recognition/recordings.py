@@ -13,7 +13,7 @@ from pathlib import Path
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio import pyav
 from asr_ctc.base.errors import AudioError, UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,8 @@ class TranscriptWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+            why = why_no_folder(self.folder, error)
+            raise UserError(f"--out {out}: cannot be written ({why})") from None
 
     def _file_name(self, recording: str) -> str:
         name = "stdin" if recording == "-" else Path(recording).stem

@@ -80,14 +80,10 @@ def find_start(config: Config) -> Start:
 
 def _no_such_start(where: str, base: Path) -> str:
     """What to say of a name that is neither a run nor a model file; runs lie below ``base``."""
-    runs = {str(path.parent) for path in base.glob(f"**/{LAST}")}
-    near = [run for run in sorted(runs) if Path(run).name == Path(where).name]
-    near = near or difflib.get_close_matches(where, runs, n=1)
-    if not near:  # the name alone is closer than with the folder that holds it
-        run_of = {Path(run).name: run for run in sorted(runs)}
-        names = difflib.get_close_matches(Path(where).name, run_of, n=1)
-        near = [run_of[name] for name in names]
-    hint = f" (did you mean {near[0]}?)" if near else ""
+    runs = sorted({str(path.parent) for path in base.glob(f"**/{LAST}")})
+    by_name = {Path(run).name: run for run in runs}  # closer than with the folder that holds it
+    near = difflib.get_close_matches(Path(where).name[:100], by_name, n=1)
+    hint = f" (did you mean {by_name[near[0]]}?)" if near else ""
     return (
         f"--resume_from {where}: there is no run and no model file of that name{hint}; "
         f"`main_ctc.py runs` lists the runs below {base} (--baselogdir)"

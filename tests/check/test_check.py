@@ -361,7 +361,7 @@ def test_wrong_use_is_refused_before_anything_is_read(toy_root, tmp_path, capsys
     file.write_text("in the way")
     words = ["check", "--datasetroot", str(toy_root)]
     for more, said in [
-        (["--out", str(file)], f"--out {file}: cannot be written"),
+        (["--out", str(file)], f"--out {file}: cannot be written ({file} is a file where a"),
         (["--charset", "nowhere.json", "--out", str(tmp_path)], "--charset nowhere.json: cannot"),
         (["--silent_dbfs", "-30"], "--silent_dbfs is greater than --near_silent_dbfs"),
         (["--lang", "xx"], "no version below"),

@@ -29,6 +29,21 @@ def test_help_and_refusals_do_not_wait_for_torch(words):
     assert finished.stdout.decode().splitlines()[-1] == "False False"
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("lm", "--out FILE.arpa"),
+        ("lm", "--text FILE [FILE ...]"),
+        ("align", "--text WORD [WORD ...]"),
+        ("align", "--out FOLDER"),
+        ("check", "--out FOLDER"),
+    ],
+)
+def test_help_says_what_kind_of_value_a_flag_takes(tmp_path, words, said):
+    shown = call(words, "--help", cwd=tmp_path).stdout
+    assert f"  {said} " in shown.replace("\n", " ")
+
+
 def test_help_lists_the_commands(tmp_path):
     shown = call("--help", cwd=tmp_path)
     assert shown.returncode == 0
@@ -93,7 +108,9 @@ def test_ctrl_c_during_the_imports_ends_every_way_to_start_it_alike(argv, start)
 def test_the_installed_command_shows_its_name(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/asr-ctc", "train", "--epochs", "3"])
     assert cli.main() == 2
-    said = "error: unrecognized arguments: --epochs (see `asr-ctc train --help`)\n"
+    said = (
+        "error: unknown flag --epochs (did you mean --num_epochs?) (see `asr-ctc train --help`)\n"
+    )
     assert capsys.readouterr().err == said
 
 

@@ -526,7 +526,7 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
         set_up(few_root, resume_from=str(first / "best_model.pt"), rnn_norm=True)
     with pytest.raises(UserError, match=r"contradict --nhidden_rnn 9 \(the file has 8\)"):
         set_up(few_root, resume_from=str(first / "best_model.pt"), nhidden_rnn=9)
-    with pytest.raises(UserError, match="no model file at"):
+    with pytest.raises(UserError, match="no run and no model file of that name"):
         set_up(few_root, resume_from=str(tmp_path / "none.pt"))
 
 

@@ -325,12 +325,12 @@ class InputConfig:
     )
     split: str = setting(
         "test",
-        "split of the corpus: the name of its TSV file without .tsv",
+        "split of the corpus: the name of its table without its ending",
         help_of={
-            "test": "without --audiofile, split of the corpus to score: the name of its TSV file "
-            "without .tsv",
-            "align": "without --audiofile, split of the corpus to align: the name of its TSV file "
-            "without .tsv",
+            "test": "without --audiofile, split of the corpus to score: the name of its table "
+            "without its ending",
+            "align": "without --audiofile, split of the corpus to align: the name of its table "
+            "without its ending",
         },
         value="NAME",
     )

@@ -23,6 +23,7 @@ from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
 from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     unknown = corpus.rows[np.isnan(lengths.duration_s[corpus.rows])].tolist()
     to_read = sorted({*changed, *(row for row in unknown if row not in lengths.stamps)})
     if changed:
-        why = f"{len(changed)} clips changed since"
+        why = f"{several(len(changed), 'clip')} changed since"
     elif to_read:
         why = why or "more clips are asked for"
     if why:
@@ -112,7 +113,7 @@ def _read_clips(
 ) -> None:
     """Adds the lengths of the clips of those rows, and keeps all."""
     if corpus.index is not None:
-        how = f"{len(rows)} clips to read" if rows else "all are listed"
+        how = f"{several(len(rows), 'clip')} to read" if rows else "all are listed"
         log.info("index of %s: looking for lengths (%s), %s", corpus.name, why, how)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
@@ -185,8 +186,8 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         hash_blocks.append(np.array(hashes, dtype=np.int64))
         second_blocks.append(_milliseconds(cells) / 1000)
     if unused:
-        told = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
-        log.warning(told, tsv, len(unused), n_columns, unused[0])
+        told = "%s: not used: %s with other than the %d columns of the first line (line %d)"
+        log.warning(told, tsv, several(len(unused), "row"), n_columns, unused[0])
     names = np.concatenate(hash_blocks)
     listed_s = plausible(np.concatenate(second_blocks), str(tsv))
     sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)

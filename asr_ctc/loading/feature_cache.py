@@ -32,6 +32,7 @@ from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.base.files import why_no_folder
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -312,9 +313,9 @@ def open_caches(
         log.info(
             "feature cache of %s: %s, %.3g GB at most, %d kept already: %s",
             cache.corpus.name,
-            f"{n_clips} clips"
+            several(n_clips, "clip")
             if n_clips == n_all
-            else f"{n_clips} of {n_all} clips fit into {why}",
+            else f"{n_clips} of {several(n_all, 'clip')} fit into {why}",
             n_bytes / 1e9,
             cache.n_kept(),
             cache.folder,

@@ -14,6 +14,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.audio import pyav
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
+from asr_ctc.display.terminal import several
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ def _recordings_below(folder: Path) -> list[Path]:
     if passed_over:
         examples = ", ".join(str(file.relative_to(folder)) for file in sorted(passed_over)[:3])
         why = (
-            f"{len(passed_over)} passed over that need another package (pip install av): "
-            f"{examples}{', ...' if len(passed_over) > 3 else ''}"
+            f"skipped {several(len(passed_over), 'recording')} for want of a package (pip install "
+            f"av): {examples}{', ...' if len(passed_over) > 3 else ''}"
         )
     if not files:
         raise UserError(f"--audiofile {folder}: the folder holds no audio{why and f'; {why}'}")

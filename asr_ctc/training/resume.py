@@ -14,6 +14,7 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import UNFINISHED, write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
 from asr_ctc.training.state import EpochSums, State, check_state
@@ -73,7 +74,8 @@ def find_start(config: Config) -> Start:
     n_done, n_epochs = file.training["state"].get("epoch", 1) - 1, resumed.training.num_epochs
     if n_epochs < n_done:
         raise UserError(
-            f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
+            f"--num_epochs {n_epochs}: {path.parent} has finished {several(n_done, 'epoch')} "
+            "already"
         )
     return Start(resumed, file, path.parent)
 
@@ -202,8 +204,8 @@ def _where_it_goes_on(start: Start, state: State) -> str:
         )
     if n_done >= n_epochs:
         return (
-            f"{start.folder}: the run is finished: {n_done} of {n_epochs} epochs are done; "
-            "a larger --num_epochs extends it"
+            f"{start.folder}: the run is finished: {n_done} of {several(n_epochs, 'epoch')} are "
+            "done; a larger --num_epochs extends it"
         )
     return f"going on in epoch {state.epoch}, after {state.n_batches} of its batches"
 

@@ -11,6 +11,7 @@ import torchinfo
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import is_taken, why_no_folder, write_atomically
 from asr_ctc.config.load import Config
+from asr_ctc.display.terminal import several
 from asr_ctc.training.resume import is_unsaved_run
 from asr_ctc.training.setup import Run
 
@@ -89,8 +90,9 @@ def write_description(run: Run, folder: Path) -> None:
     n_params = sum(p.numel() for p in run.model.parameters())
     text = (
         f"{run.origin['command']}\n\n{summary}\n\n"
-        f"{run.train_corpus.name}: {len(run.train)} clips, {run.train_corpus.hours:.2f} h\n"
-        f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
+        f"{run.train_corpus.name}: {several(len(run.train), 'clip')}, "
+        f"{run.train_corpus.hours:.2f} h\n"
+        f"{run.dev.corpus.name}: {several(len(run.dev), 'clip')}, {run.dev.corpus.hours:.2f} h\n"
         f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
     )
     write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))

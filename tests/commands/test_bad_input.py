@@ -252,7 +252,7 @@ def test_quotes_line_ends_and_a_bom_swallow_no_row(folder, corpus):
     finished = call(*words, cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert f"{len(lines) - 1} of {len(lines) - 1} clips scored" in finished.stdout
-    assert "1 clips have an empty transcript: not in the rates" in finished.stdout
+    assert "1 clip with an empty transcript: not in the rates" in finished.stdout
     assert "note:" not in finished.stderr and "Traceback" not in finished.stderr
 
 
@@ -322,7 +322,7 @@ def test_broken_clips_of_a_scored_split_count_as_empty_hypotheses(folder, corpus
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     assert "6 of 6 clips scored" in finished.stdout
-    assert "3 clips could not be read or are silent: they count as empty" in finished.stdout
+    assert "3 clips could not be read or silent: empty hypotheses" in finished.stdout
     for i, how in enumerate(["missing", "truncated", "silent"]):
         assert f"note: toy_test_{i}.mp3: {BROKEN[how]}" in finished.stderr
 

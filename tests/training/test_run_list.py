@@ -215,7 +215,7 @@ def test_lines_that_are_no_figures_are_counted(tmp_path):
         file.write(json.dumps(figures(5, 0.3))[:-4])
     found = listed(tmp_path)["a"]
     assert found.epochs == 2
-    assert found.notes == ["metrics.jsonl: 4 of 6 lines are no figures of an epoch"]
+    assert found.notes == ["metrics.jsonl: no metrics of an epoch in 4 of 6 lines"]
 
 
 def test_json_is_valid_whatever_the_figures(tmp_path):

@@ -98,8 +98,8 @@ def note_ignored(config: Config) -> None:
     of_charset = "charset", "case_folding", "charset_min_count"
     ignored += [f"--{name}" for name in of_charset if name in config.typed]
     if ignored:
-        verb = "is" if len(ignored) == 1 else "are"
+        are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
         print(
-            f"note: {', '.join(ignored)} {verb} ignored: the model file determines it",
+            f"note: {', '.join(ignored)} {are} ignored: the model file determines {them}",
             file=sys.stderr,
         )

@@ -141,10 +141,12 @@ def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bo
         others = folder.glob(f"{file.stem}.*") if layout == "manifest" else ()
         for other in others:
             if other.suffix != file.suffix and other.suffix in (".tsv", ".csv", ".jsonl"):
-                raise UserError(f"{other} exists, and {file.name} would contradict it")
+                raise UserError(
+                    f"{other} exists, and {file.name} would be a second {file.stem}: move it away"
+                )
     there = [str(file) for file in files if file.exists()]
     if there and not force:
-        raise UserError(f"already there: {', '.join(there)} (--force overwrites)")
+        raise UserError(f"{', '.join(there)}: already there; --force overwrites")
 
 
 def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> None:

@@ -397,7 +397,7 @@ def _training_problems(
     problems = []
     for name in ("train", "dev"):
         if name in absent:
-            problems.append(f"no {name} split: {absent[name]}")
+            problems.append(f"{name} cannot be read: {absent[name]}")
             continue
         split, used = splits[name], learnable[name]
         n_bad_rows = len(split.corpus.left_out)

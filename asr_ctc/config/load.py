@@ -256,7 +256,7 @@ def load_yaml(text: str, source: str) -> dict[str, typing.Any]:
             return super().compose_node(parent, index)
 
     if len(text) > MOST_YAML_CHARACTERS:
-        raise UserError(f"{source}: {len(text):,} characters are no settings")
+        raise UserError(f"{source}: is too long for settings ({len(text):,} characters)")
     try:
         content = yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -204,7 +204,7 @@ def _where_it_goes_on(start: Start, state: State) -> str:
         )
     if n_done >= n_epochs:
         return (
-            f"{start.folder}: the run is finished: {n_done} of {several(n_epochs, 'epoch')} are "
+            f"{start.folder}: the run is finished: {n_done} of {several(n_epochs, 'epoch')} "
             "done; a larger --num_epochs extends it"
         )
     return f"going on in epoch {state.epoch}, after {state.n_batches} of its batches"

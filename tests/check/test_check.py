@@ -353,7 +353,7 @@ def test_exit_statuses_and_files(toy_folder, tmp_path):
     (toy_folder / "dev.tsv").unlink()
     no_dev = run(words, cwd=tmp_path)
     assert no_dev.returncode == 1
-    assert "cannot be trained on:\n  no dev split: " in no_dev.stdout
+    assert "cannot be trained on:\n  dev cannot be read: no such split: " in no_dev.stdout
 
 
 def test_wrong_use_is_refused_before_anything_is_read(toy_root, tmp_path, capsys):
@@ -451,7 +451,10 @@ def test_nothing_is_said_of_what_could_not_be_looked_at(toy_folder, tmp_path):
 def test_a_folder_with_nothing_but_a_corpus_name(tmp_path):
     (tmp_path / "v1/fr/clips").mkdir(parents=True)
     problems = verdict(tmp_path / "v1/fr", tmp_path / "out", lang="fr")
-    assert [problem.split(":")[0] for problem in problems] == ["no train split", "no dev split"]
+    assert [problem.split(":")[0] for problem in problems] == [
+        "train cannot be read",
+        "dev cannot be read",
+    ]
 
 
 def test_a_corpus_in_another_layout(toy_folder, tmp_path):

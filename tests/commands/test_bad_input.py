@@ -438,6 +438,11 @@ def test_a_model_file_that_cannot_be_used(folder, tmp_path, how, said):
     assert not (tmp_path / "was_run").exists()
 
 
+def test_a_folder_of_a_run_in_place_of_its_model_names_the_model(folder):
+    said = f"logs/small is a folder; a model file is needed, such as {MODEL}"
+    assert_refused(call("info logs/small", cwd=folder), said)
+
+
 @pytest.mark.parametrize("words", ["test --audiofile a.mp3", "test --baselogdir runs", "info"])
 def test_no_model_to_be_found(tmp_path, words):
     where = "runs" if "runs" in words else "./logs"

@@ -314,8 +314,8 @@ def test_hypotheses_are_read_back(tmp_path):
     ("content", "said"),
     [
         (None, "cannot be read"),
-        ("", "holds no clips"),
-        ("\n\n", "holds no clips"),
+        ("", "is empty: it holds no clips"),
+        ("\n\n", "is empty: it holds no clips"),
         (
             '{"id": "a", "reference": "b", "hypothesis": "c"}\n{"id"',
             "line 2 is not an object with id",

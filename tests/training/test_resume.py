@@ -163,9 +163,7 @@ def test_a_state_apart_from_its_run_is_refused(finished, tmp_path):
 def test_a_finished_run_says_so_and_how_to_extend_it(folder, caplog):
     before = content_of(folder / "last.pt")
     train(make_config({}, {"resume_from": str(folder)}))
-    said = (
-        f"{folder}: the run is finished: 2 of 2 epochs are done; a larger --num_epochs extends it"
-    )
+    said = f"{folder}: the run is finished: 2 of 2 epochs done; a larger --num_epochs extends it"
     assert said in caplog.text and "going on" not in caplog.text
     assert_equal(content_of(folder / "last.pt"), before)
 

@@ -239,7 +239,8 @@ def test_json_is_valid_whatever_the_figures(tmp_path):
 def test_no_runs(tmp_path, there):
     if there:
         (tmp_path / "logs").mkdir()
-    with pytest.raises(UserError, match="no runs below .*logs: start one with `python main_ctc.py"):
+    why = "" if there else r" \(no such folder\)"
+    with pytest.raises(UserError, match=f"no runs below .*logs{why}: start one with `python main"):
         list_runs(tmp_path / "logs")
 
 

@@ -195,10 +195,10 @@ def _verdict(report: CheckReport) -> list[str]:
     low, high = report.settings.min_duration, report.settings.max_duration
     unused = [name for name in ("train", "dev") if report.splits[name].within_bounds == 0]
     return [
-        f"can be trained on: {train.usable} of {several(train.clips, 'training clip')} "
+        f"can be trained on: {train.usable:,} of {several(train.clips, 'training clip')} "
         + ("is good" if train.usable == 1 else "are good")
-        + (f", {n_bad} better excluded" if n_bad else ""),
-        f"  {train.within_bounds} of the good ones last {low:g} to {high:g} s "
+        + (f", {n_bad:,} better excluded" if n_bad else ""),
+        f"  {train.within_bounds:,} of the good ones last {low:g} to {high:g} s "
         "(--min_duration, --max_duration)",
         *(
             f"  but every {name} clip of these lengths is better excluded: without those in "

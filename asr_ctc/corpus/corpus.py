@@ -207,7 +207,7 @@ def refuse_if_mostly_broken(name: str, left_out: Sequence[LeftOut], n_clips: int
     if 2 * len(left_out) > n_clips:
         clip, reason = left_out[0]
         raise UserError(
-            f"{name}: {len(left_out)} of {several(n_clips, 'clip')} cannot be used "
+            f"{name}: {len(left_out):,} of {several(n_clips, 'clip')} cannot be used "
             f"(the first: {clip}: {reason}). Is the corpus complete?"
         )
 

@@ -31,7 +31,7 @@ def as_text(report: SplitReport) -> str:
 
 def _heading(report: SplitReport) -> list[str]:
     lines = [
-        f"{report.corpus}: {report.n_decoded} of {several(report.n_rows, 'clip')} scored, "
+        f"{report.corpus}: {report.n_decoded:,} of {several(report.n_rows, 'clip')} scored, "
         f"{report.hours:.2f} h, {report.decoding}, on {report.device}"
     ]
     if report.unreadable:

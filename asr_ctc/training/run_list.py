@@ -52,8 +52,8 @@ def list_runs(base) -> list[RunSummary]:
     if not run_folders:
         why = "" if base.is_dir() else " (a file)" if base.exists() else " (no such folder)"
         raise UserError(
-            f"no runs below {base}{why}: start one with `python main_ctc.py train`, or name the folder "
-            "that holds them with --baselogdir"
+            f"no runs below {base}{why}: start one with `python main_ctc.py train`, or name the "
+            "folder that holds them with --baselogdir"
         )
     run_folders.sort(key=lambda folder: (_start_time(folder), str(folder.relative_to(base))))
     return [read_run(base, folder) for folder in run_folders]

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.check import corpus_check
 from asr_ctc.check.corpus_check import check_corpus
 from asr_ctc.check.report import CheckReport, Verdict, suggested_batch_size
 from asr_ctc.check.scan import measure
@@ -356,13 +357,15 @@ def test_exit_statuses_and_files(toy_folder, tmp_path):
     assert "cannot be trained on:\n  dev cannot be read: no such split: " in no_dev.stdout
 
 
-def test_wrong_use_is_refused_before_anything_is_read(toy_root, tmp_path, capsys):
+def test_wrong_use_is_refused_before_any_clip_is_read(toy_root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(corpus_check, "scan", lambda *args: pytest.fail("clips are decoded"))
     file = tmp_path / "file"
     file.write_text("in the way")
     words = ["check", "--datasetroot", str(toy_root)]
     for more, said in [
         (["--out", str(file)], f"--out {file}: cannot be written ({file} is a file where a"),
         (["--charset", "nowhere.json", "--out", str(tmp_path)], "--charset nowhere.json: cannot"),
+        (["--modelpath", "no.pt", "--out", str(tmp_path)], "no model file at no.pt"),
         (["--silent_dbfs", "-30"], "--silent_dbfs is greater than --near_silent_dbfs"),
         (["--lang", "xx"], "no version below"),
     ]:

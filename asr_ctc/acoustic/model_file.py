@@ -72,7 +72,7 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
         "format_version": FORMAT_VERSION,
         "state_dict": {key: value.detach().cpu() for key, value in file.state_dict.items()},
         "architecture": asdict(file.architecture),
-        "features": asdict(file.features),
+        "features": file.features.to_dict(),
         "normalization": list(file.normalization),
         "charmap": file.charmap.to_dict(),
         "scores": file.scores,

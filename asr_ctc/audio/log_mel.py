@@ -3,7 +3,7 @@ settings."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from asr_ctc.audio.spec_augment import SpecAugment
 
 POWER_FLOOR = 1e-10  # -100 dB
+CLIP_NORMS = ("none", "mean", "mean_variance")
+MIN_DEVIATION_DB = 1.0  # a bin that varies less over a clip holds no speech to be magnified
 MEL_HZ, MEL_STEP = 700.0, 2595.0  # of the mel scale below
 
 Lengths = TypeVar("Lengths", int, np.ndarray, torch.Tensor)
@@ -56,18 +58,35 @@ def log_mel(
     return (power @ filters).clamp_(min=POWER_FLOOR).log10_().mul_(10)
 
 
+def normalize_clip(decibels: torch.Tensor, clip_norm: str) -> torch.Tensor:
+    """A clip's spectrogram (T, F) less its mean over time in each bin, ``mean_variance`` by its
+    deviation too: unchanged by the gain and the filter of a microphone.
+
+    Source: Atal 1974, "Effectiveness of linear prediction characteristics of the speech wave for
+    automatic speaker identification and verification" (cepstral mean subtraction).
+    """
+    if clip_norm == "none":
+        return decibels
+    centred = decibels - decibels.mean(0)
+    if clip_norm == "mean":
+        return centred
+    return centred.div_(centred.square().mean(0).sqrt().clamp_(min=MIN_DEVIATION_DB))
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
     """What a log-mel spectrogram in dB follows from: in the model file, and in the name of a cache.
 
-    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F. ValueError for
-    impossible ones.
+    rate: samples per second; win_length, win_step: seconds; nmels: mel bins F. clip_norm: what is
+    taken off each clip, bin by bin, so that level and microphone matter less: none, its mean over
+    time, or mean and deviation. ValueError for impossible ones.
     """
 
     rate: int
     win_length: float
     win_step: float
     nmels: int
+    clip_norm: str = "none"
 
     def __post_init__(self) -> None:
         for name in ("rate", "nmels"):
@@ -78,6 +97,8 @@ class FeatureSettings:
             value = getattr(self, name)
             if type(value) not in (int, float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} must be a number of seconds above 0, found {value!r}")
+        if self.clip_norm not in CLIP_NORMS:
+            raise ValueError(f"clip_norm must be one of {', '.join(CLIP_NORMS)}")
         if self.hop < 1 or self.n_fft < 2:
             raise ValueError(f"too small: windows of {self.n_fft}, steps of {self.hop} samples")
 
@@ -95,8 +116,18 @@ class FeatureSettings:
         """Frames T of a waveform of S samples (an int, or an array or tensor of them)."""
         return n_samples // self.hop + 1
 
+    def to_dict(self) -> dict:
+        """The fields; not ``clip_norm`` where there is none, as the first model files have it."""
+        values = asdict(self)
+        if self.clip_norm == "none":
+            del values["clip_norm"]
+        return values
+
     def cache_key(self) -> dict:
-        """What the numbers of a spectrogram follow from: a cache of other ones is another cache."""
+        """What the decibels of a spectrogram follow from: a cache of other ones is another cache.
+
+        The normalisation of clips is not among it: it is applied to what comes from the cache.
+        """
         return {
             "rate": self.rate,
             "n_fft": self.n_fft,
@@ -174,7 +205,7 @@ class WaveformProcessor:
         self, features: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
         """The second half of ``clip``: decibels (T, F) normalised, and masked when augmenting."""
-        fill = 0.0
+        features, fill = normalize_clip(features, self.settings.clip_norm), 0.0
         if self.normalization is not None:
             mean, deviation = self.normalization
             features = (features - mean).div_(deviation)

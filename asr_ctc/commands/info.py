@@ -5,6 +5,12 @@ from asr_ctc.base.printable import one_line
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
+CLIP_NORMS = {
+    "none": "",
+    "mean": ", less the mean of each clip",
+    "mean_variance": ", less the mean of each clip, by its deviation",
+}
+
 
 def run_info(config: Config, words: list[str], command: list[str]) -> int:
     if words and config.typed & {"modelpath", "baselogdir"}:
@@ -27,7 +33,8 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
         (
             "features",
             f"{f.nmels} mel bins, {1000 * f.win_length:g} ms windows every "
-            f"{1000 * f.win_step:g} ms, {f.rate} Hz",
+            f"{1000 * f.win_step:g} ms, {f.rate} Hz"
+            f"{CLIP_NORMS[f.clip_norm]}",
         ),
         ("normalisation", "mean {:.2f} dB, deviation {:.2f} dB".format(*file.normalization)),
         ("characters", f"{len(symbols)} classes: {all_shown(''.join(symbols))}"),

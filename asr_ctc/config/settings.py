@@ -146,6 +146,12 @@ class FeaturesConfig:
     win_step: float = setting(
         0.01, "step between windows (hop length) in seconds", at_least=0.001, at_most=1
     )
+    clip_norm: str = setting(
+        "mean",
+        "normalise each clip by itself, mel bin by mel bin: by its mean over time, so that level "
+        "and microphone matter less, by mean_variance, or not (none)",
+        choices=("none", "mean", "mean_variance"),
+    )
     train_augment: bool = setting(False, "mask training spectrograms (SpecAugment)")
     n_freq_masks: int = setting(1, "SpecAugment: frequency masks per clip", at_least=0)
     max_freq_share: float = setting(

@@ -51,7 +51,7 @@ class Recognizer:
         self.device = compute.pick_device(device)
         self.charmap, self.processor = file.charmap, file.build_processor()
         self.model = file.build_model().to(self.device)
-        self.trained_sound = TrainedSound.from_origin(file.origin)
+        self.trained_sound = TrainedSound.from_origin(file.origin, file.features.clip_norm)
         self._prepared: tuple[Beam, Beam] | None = None
 
     @classmethod

@@ -29,6 +29,7 @@ CHANGEABLE = {
 }  # fmt: skip
 DAMAGED = float("inf")
 REMOVED = {"momentum", "histograms"}  # settings of earlier versions, likewise
+EARLIER_DEFAULTS = {"clip_norm": "none"}  # what runs had that are older than the setting
 ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
 
@@ -141,7 +142,7 @@ def is_unsaved_run(folder: Path) -> bool:
 def _resumed_config(config: Config, text: str, path: Path) -> Config:
     """The run's settings, with what may change as given now."""
     try:
-        values = parse_yaml(text, str(path), ignored=REMOVED)
+        values = EARLIER_DEFAULTS | parse_yaml(text, str(path), ignored=REMOVED)
     except UserError as error:
         raise UserError(
             f"--resume_from {error}; the run cannot go on here, but a new one can start from its "

@@ -337,3 +337,50 @@ def test_the_warp_is_of_the_training_features_and_off_unless_asked_for():
 def test_no_masks_unless_asked_for():
     waveform = noise(16_000, 1)
     assert torch.equal(WaveformProcessor()(waveform), WaveformProcessor()(waveform))
+
+
+# --- Normalisation of each clip ------------------------------------------------------------------
+
+
+def clip_processor(clip_norm, **options):
+    settings = FeatureSettings(
+        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm=clip_norm
+    )
+    return log_mel.WaveformProcessor(settings, **options)
+
+
+def test_clip_norm_by_hand():
+    decibels = torch.tensor([[-40.0, 10.0], [-20.0, 10.5]])
+    assert log_mel.normalize_clip(decibels, "none").equal(decibels)
+    mean = [[-10.0, -0.25], [10.0, 0.25]]
+    assert log_mel.normalize_clip(decibels, "mean").tolist() == mean
+    # The second bin hardly varies: it is not magnified.
+    by_deviation = [[-1.0, -0.25], [1.0, 0.25]]
+    assert log_mel.normalize_clip(decibels, "mean_variance").tolist() == by_deviation
+    assert decibels.tolist() == [[-40.0, 10.0], [-20.0, 10.5]]
+
+
+@pytest.mark.parametrize("clip_norm", ["mean", "mean_variance"])
+@pytest.mark.parametrize("gain_db", [-40.0, -20.0, 10.0])
+def test_with_clip_norm_the_level_of_a_recording_does_not_matter(clip_norm, gain_db):
+    processor = clip_processor(clip_norm, normalization=(0.0, 12.0))
+    waveform = noise(16_000) * torch.linspace(0.01, 0.2, 16_000)
+    expected = processor.clip(waveform)
+    assert processor.clip(10 ** (gain_db / 20) * waveform).allclose(expected, atol=1e-3)
+    absolute = clip_processor("none", normalization=(0.0, 12.0))
+    assert not absolute.clip(waveform).allclose(
+        absolute.clip(10 ** (gain_db / 20) * waveform), atol=0.5
+    )
+
+
+def test_clip_norm_in_a_batch_is_that_of_the_clip_alone():
+    processor = clip_processor("mean")
+    waveforms, lengths = noise(16_000, 2), [16_000, 9_000]
+    batch = processor(waveforms, lengths)
+    alone = processor.clip(waveforms[:9_000, 1])
+    assert batch[: len(alone), 1].equal(alone) and not batch[len(alone) :, 1].any()
+
+
+def test_an_unknown_clip_norm_is_named():
+    with pytest.raises(ValueError, match="clip_norm must be one of none, mean, mean_variance"):
+        clip_processor("median")

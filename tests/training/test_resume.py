@@ -243,6 +243,16 @@ def test_a_run_older_than_a_setting_has_its_default(finished, tmp_path):
         find_start(make_config(given, {"rnn_norm": True}))
 
 
+def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
+    file = load_model(finished / "last.pt")
+    training = {**file.training, "config": "nhidden_rnn: 8"}
+    save_model(tmp_path / "last.pt", replace(file, training=training))
+    (tmp_path / "config.yaml").write_text(training["config"])
+    start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
+    assert start.config.features.clip_norm == "none"
+    assert make_config({}, {}).features.clip_norm == "mean"
+
+
 REMOVED = "optimizer: 'adamw'\nmomentum: 0.9\nhistograms: false\n"
 
 

@@ -35,8 +35,8 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     )
     name = corpus_name(folder, settings.corpus)
     out = _make_folder(config.output.out or f"check-{name.replace('/', '-')}")
-    path = config.input.modelpath
-    model_file = load_model(path) if path else None  # refused before the long work
+    # What is no model is refused before the long work.
+    model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
     charmap = _make_charmap(config, corpora.get("train"))
     splits = {

@@ -252,7 +252,7 @@ def test_sizes_in_hours(folder, split):
 def test_nothing_is_overwritten_without_force(folder, split):
     (folder / "dev.tsv").write_text("mine")
     status, output, errors = split()
-    assert status == 2 and output == "" and "dev.tsv (--force overwrites)" in errors
+    assert status == 2 and output == "" and "dev.tsv: already there; --force overwrites" in errors
     assert (folder / "dev.tsv").read_text() == "mine" and not (folder / "train.tsv").exists()
     assert split("--force")[0] == 0
     assert_disjoint(folder)

@@ -18,6 +18,7 @@ from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
 
@@ -35,8 +36,8 @@ def make_charmap(
         counts = transcripts.character_counts(train, case_folding)
         charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
         log.info(
-            "character map from %d transcripts: %d classes: %s",
-            len(train),
+            "character map from %s: %d classes: %s",
+            several(len(train), "transcript"),
             charmap.vocab_size,
             visible_text("".join(charmap.symbols[2:])),
         )

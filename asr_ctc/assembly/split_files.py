@@ -19,7 +19,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import open_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.columns import line_blocks
+from asr_ctc.corpus.columns import NAMES, line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
@@ -145,10 +145,12 @@ def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bo
         others = folder.glob(f"{file.stem}.*") if layout == "manifest" else ()
         for other in others:
             if other.suffix != file.suffix and other.suffix in (".tsv", ".csv", ".jsonl"):
-                raise UserError(f"{other} exists, and {file.name} would contradict it")
+                raise UserError(
+                    f"{other} exists, and {file.name} would be a second {file.stem}: move it away"
+                )
     existing = [str(file) for file in files if file.exists()]
     if existing and not force:
-        raise UserError(f"already there: {', '.join(existing)} (--force overwrites)")
+        raise UserError(f"{', '.join(existing)}: already there; --force overwrites")
 
 
 def _refuse_empty(split_of: np.ndarray, split_names: Iterable[str], source: Path) -> None:
@@ -187,8 +189,8 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """Returns (header line, or b""; the records) of a table as written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
-        records = (f"{record.raw}\n".encode() for record in csv_records(file))
+        records = (f"{record.raw}\n".encode("utf-8", NAMES) for record in csv_records(file))
         return next(records), records
-    blocks = line_blocks(file)
+    blocks = line_blocks(file, keeps_undecodable=True)
     records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
     return next(records) if file.suffix == ".tsv" else b"", records

@@ -37,14 +37,14 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 class Tuning:
     """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
-    ``error_rates`` (weights, bonuses) are WER or CER, as ``measure`` says, with the best
-    ``unk_logp``. ``path`` is the model file that now holds the language model and its weights.
+    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of characters
+    CER alone; each (weights, bonuses), with the best ``unk_logp``. ``path`` is the model file that
+    now holds the language model and its weights.
     """
 
     path: Path
     n_clips: int
-    measure: str
-    error_rates: np.ndarray
+    error_rates: dict[str, np.ndarray]
     greedy: ErrorRates
     best: ErrorRates
     lm_weight: float
@@ -108,14 +108,19 @@ def tune_language_model(config: Config) -> Tuning:
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
     save_model(path, recognizer.file)
-    measure = "wer" if of_words else "cer"
+    grids = {
+        name: np.array(
+            [
+                [getattr(results[unk_logp, weight, bonus], name.lower()) for bonus in WORD_BONUSES]
+                for weight in LM_WEIGHTS
+            ]
+        )
+        for name in (("WER", "CER") if of_words else ("CER",))
+    }
     return Tuning(
         path=path,
         n_clips=len(posteriors),
-        measure=measure.upper(),
-        error_rates=np.array(
-            [[getattr(results[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
-        ),
+        error_rates=grids,
         greedy=greedy,
         best=results[best],
         **weights,
@@ -139,7 +144,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
         )
         return greedy_decode(logp, lengths, charmap)
 
-    corpus, _ = split_to_read(recognizer, config, "dev")
+    corpus, _ = split_to_read(recognizer.file, config, "dev")
     evaluation = evaluate(
         recognizer.model,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),

@@ -17,6 +17,7 @@ import soxr
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Sounds:
         if not durations_s:
             raise UserError(f"no audio files below {folder}")
         note = (
-            f"; {len(unreadable)} files are not audio, such as {unreadable[0]}"
+            f"; not audio: {several(len(unreadable), 'file')}, such as {unreadable[0]}"
             if unreadable
             else ""
         )

@@ -28,6 +28,8 @@ MP3_FRAME = 1152  # samples: the grain of an mp3's length
 LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
 JOINED_BYTES = 1 << 16  # read at once of joined parts: the decoder asks for single headers
 BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
+# Of all channels together: so a damaged number of them does not exhaust the memory.
+BLOCK_VALUES = 1 << 26
 
 Decoder: TypeAlias = "SndfileDecoder | pyav.PyAVDecoder"
 
@@ -177,6 +179,7 @@ def is_silent(samples: np.ndarray) -> bool:
 
 def _read_blocks(path: str | Path, decoder: Decoder, n_samples: int) -> Iterator[np.ndarray]:
     """Samples (n, channels) in blocks to the end; AudioError if they are no sound."""
+    n_samples = max(1, min(n_samples, BLOCK_VALUES // decoder.channels))
     while True:
         with _decoding(path):
             samples = decoder.read(n_samples)
@@ -190,7 +193,7 @@ def _read_blocks(path: str | Path, decoder: Decoder, n_samples: int) -> Iterator
 def _decoding(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
+    except (soundfile.SoundFileError, RuntimeError, ValueError):
         raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
 
 

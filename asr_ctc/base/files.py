@@ -97,6 +97,16 @@ def _open_special(path: Path) -> BinaryIO | None:
     return open(path, "wb")
 
 
+def why_no_folder(path: Path, error: OSError) -> str:
+    """Why a folder cannot be made, or written to: a file that is in its place is named."""
+    for place in (path, *path.parents):
+        if os.path.lexists(place):
+            if place.is_dir():
+                break
+            return f"{place} is a file where a folder is needed: name another, or move it away"
+    return error.strerror or str(error)
+
+
 def open_own(path: Path) -> TextIO:
     """A text file of a run's folder, to add lines to. A link or a device in its place is refused.
 

@@ -5,7 +5,7 @@ from html import escape
 
 from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
-from asr_ctc.check.report import CheckReport, FaultGroup
+from asr_ctc.check.report import CheckReport, FaultGroup, nothing_shared
 from asr_ctc.check.texts import CharacterUse
 from asr_ctc.display import charts
 from asr_ctc.display.html import document, row, section, table
@@ -188,7 +188,8 @@ def _overlaps(report: CheckReport) -> str:
     parts = []
     for what, overlaps in vars(report.shared).items():
         if not overlaps:
-            parts.append(f"<p>No {what} are shared between splits.</p>")
+            said = nothing_shared(report, what)
+            parts.append(f"<p>{escape(said[:1].upper() + said[1:])}.</p>")
         for overlap in overlaps:
             first, second = overlap.splits
             title = f"{first} and {second} share {several(overlap.n, what[:-1])}"
@@ -246,8 +247,8 @@ def _characters(report: CheckReport) -> str:
     if forms.sentences_other:
         mixed = f"; {forms.sentences_nfc:,} are, so forms are mixed" if forms.mixed else ""
         parts.append(
-            f"<h3>Unicode forms</h3><p>{forms.sentences_other:,} sentences are not in composed "
-            f"form (NFC){mixed}. Training composes them.</p>"
+            f"<h3>Unicode forms</h3><p>{several(forms.sentences_other, 'sentence')} not in "
+            f"composed form (NFC){mixed}. Training composes them.</p>"
         )
     return section("Characters", *parts)
 

@@ -13,6 +13,7 @@ from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.index import Index, make_index
 from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, ExcludedClip, Table, read_columns, read_table
+from asr_ctc.display.terminal import several
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,8 @@ def refuse_if_mostly_broken(name: str, excluded: Sequence[ExcludedClip], n_clips
     if 2 * len(excluded) > n_clips:
         clip, reason = excluded[0]
         raise UserError(
-            f"{name}: {len(excluded)} of {n_clips} clips cannot be used (the first: {clip}: "
-            f"{reason}). Is the corpus complete?"
+            f"{name}: {len(excluded):,} of {several(n_clips, 'clip')} cannot be used "
+            f"(the first: {clip}: {reason}). Is the corpus complete?"
         )
 
 

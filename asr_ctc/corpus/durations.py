@@ -23,6 +23,7 @@ from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
 from asr_ctc.corpus.layouts import MOST_LISTED_S, ExcludedClip
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     unknown = corpus.rows[np.isnan(lengths.duration_s[corpus.rows])].tolist()
     to_read = sorted({*changed, *(row for row in unknown if row not in lengths.stamps)})
     if changed:
-        reason = f"{len(changed)} clips changed since"
+        reason = f"{several(len(changed), 'clip')} changed since"
     elif to_read:
         reason = reason or "more clips are asked for"
     if reason:
@@ -112,7 +113,7 @@ def _read_clips(
 ) -> None:
     """Adds the lengths of the clips of those rows, and keeps all."""
     if corpus.index is not None:
-        work = f"{len(rows)} clips to read" if rows else "all are listed"
+        work = f"{several(len(rows), 'clip')} to read" if rows else "all are listed"
         log.info("index of %s: looking for lengths (%s), %s", corpus.name, reason, work)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
@@ -171,7 +172,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         return
     hash_blocks, second_blocks = [np.zeros(0, np.int64)], [np.zeros(0)]
     n_columns, n_lines, unused = None, 0, []
-    for block in line_blocks(tsv):
+    for block in line_blocks(tsv, keeps_undecodable=True):
         hashes, cells = [], []
         for number, line in enumerate(block.split(b"\n"), n_lines + 1):
             row = line.split(b"\t")
@@ -185,8 +186,8 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         hash_blocks.append(np.array(hashes, dtype=np.int64))
         second_blocks.append(_milliseconds(cells) / 1000)
     if unused:
-        message = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
-        log.warning(message, tsv, len(unused), n_columns, unused[0])
+        message = "%s: not used: %s with other than the %d columns of the first line (line %d)"
+        log.warning(message, tsv, several(len(unused), "row"), n_columns, unused[0])
     names = np.concatenate(hash_blocks)
     listed_s = plausible(np.concatenate(second_blocks), str(tsv))
     sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)

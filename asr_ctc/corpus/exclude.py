@@ -13,6 +13,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def report_excluded(path: Path | str, listed: Mapping[str, str], corpora: Iterab
         return
     excluded = {item.clip for corpus in corpora for item in corpus.excluded}
     unknown = [clip for clip in listed if clip not in excluded]
-    log.info("--exclude %s: %d clips excluded", path, len(listed) - len(unknown))
+    log.info("--exclude %s: %s excluded", path, several(len(listed) - len(unknown), "clip"))
     if unknown:
         more = ", …" if len(unknown) > N_NAMED else ""
         are = "clip is" if len(unknown) == 1 else "clips are"

@@ -21,7 +21,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ class Index:
             self._remove_outdated(what)
         except (OSError, UserError) as error:
             if self.folder not in _warned_of:
-                log.warning("the index is not kept, going on without: %s", error)
+                why = why_no_folder(self.folder, error) if isinstance(error, OSError) else error
+                log.warning("%s: the index is not kept, going on without: %s", self.folder, why)
             _warned_of.add(self.folder)
 
     def _file(self, what: str) -> Path:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.display.terminal import several
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE
@@ -108,8 +109,9 @@ def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
     if len(unspelt) > LARGEST_UNSPELT_SHARE * n_words:
         raise UserError(
-            f"the model's character map cannot spell {len(unspelt):,} of the {n_words:,} words of "
-            f"the language model ({100 * len(unspelt) / n_words:.0f} %), such as {unspelt[0]!r}: "
+            f"the model's character map cannot spell {len(unspelt):,} of the "
+            f"{several(n_words, 'word')} of the language model "
+            f"({100 * len(unspelt) / n_words:.0f} %), such as {unspelt[0]!r}: "
             "make one with the same map (`main_ctc.py lm --modelpath MODEL`)"
         )
 

@@ -30,7 +30,9 @@ import torch
 
 from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
+from asr_ctc.base.files import why_no_folder
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -294,7 +296,8 @@ def open_caches(
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
             return [Rounding() for _ in corpora]
-        raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(root, error)
+        raise UserError(f"--cache_dir {root}: cannot be written ({why})") from None
     folders = {path.parent for path in root.glob("*/records")}
     own_bytes = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))
     other_bytes = sum(map(_bytes_on_disk, folders - {cache.folder for cache in caches}))
@@ -310,9 +313,9 @@ def open_caches(
         log.info(
             "feature cache of %s: %s, %.3g GB at most, %d kept already: %s",
             cache.corpus.name,
-            f"{n_clips} clips"
+            several(n_clips, "clip")
             if n_clips == n_all
-            else f"{n_clips} of {n_all} clips fit into {limit}",
+            else f"{n_clips:,} of {several(n_all, 'clip')} fit into {limit}",
             n_bytes / 1e9,
             cache.n_kept(),
             cache.folder,

@@ -13,7 +13,8 @@ from pathlib import Path
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio import pyav
 from asr_ctc.base.errors import AudioError, UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
+from asr_ctc.display.terminal import several
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
 log = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ def _recordings_below(folder: Path) -> list[Path]:
     if skipped:
         examples = ", ".join(str(file.relative_to(folder)) for file in sorted(skipped)[:3])
         note = (
-            f"{len(skipped)} passed over that need another package (pip install av): "
-            f"{examples}{', ...' if len(skipped) > 3 else ''}"
+            f"skipped {several(len(skipped), 'recording')} for want of a package (pip install "
+            f"av): {examples}{', ...' if len(skipped) > 3 else ''}"
         )
     if not files:
         raise UserError(f"--audiofile {folder}: the folder holds no audio{note and f'; {note}'}")
@@ -158,7 +159,8 @@ class TranscriptWriter:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+            why = why_no_folder(self.folder, error)
+            raise UserError(f"--out {out}: cannot be written ({why})") from None
 
     def _file_name(self, recording: str) -> str:
         name = "stdin" if recording == "-" else Path(recording).stem

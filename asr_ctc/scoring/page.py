@@ -4,7 +4,7 @@ from html import escape
 
 from asr_ctc.base.printable import visible_form
 from asr_ctc.display.html import document, row, section, table
-from asr_ctc.display.terminal import edit_mark
+from asr_ctc.display.terminal import edit_mark, several
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import (
     EXAMPLE_TITLES,
@@ -41,10 +41,10 @@ def as_page(report: SplitReport) -> str:
 
 def _rates(report: SplitReport) -> str:
     summary = (
-        f"{report.n_decoded:,} of {report.n_rows:,} clips scored, "
+        f"{report.n_decoded:,} of {several(report.n_rows, 'clip')} scored, "
         f"{report.hours:.2f} h, {report.decoding}, on {report.device}. "
-        f"{report.unreadable:,} are unreadable or silent (empty hypotheses), "
-        f"{report.empty_references:,} have an empty transcript (not in the rates)."
+        f"Unreadable or silent (empty hypotheses): {report.unreadable:,}; "
+        f"with an empty transcript (not in the rates): {report.empty_references:,}."
     )
     if report.distinctions:
         summary += f" Scored with {' and '.join(report.distinctions)}."

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DISTINCTIONS = ("case", "accents", "punctuation")
+# Slices that are no columns of a table.
+COMPUTED: dict[str, Callable[[Corpus], list[str]]] = {
+    "duration": lambda corpus: duration_bins(corpus.durations),
+    "speaker": lambda corpus: [corpus.speakers[row] for row in corpus.rows],
+}
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,6 @@ def columns_of(corpus: Corpus, names: Iterable[str]) -> dict[str, list[str]]:
 
     UserError for a column that the corpus does not have.
     """
-    computed: dict[str, Callable[[], list[str]]] = {
-        "duration": lambda: duration_bins(corpus.durations),
-        "speaker": lambda: [corpus.speakers[row] for row in corpus.rows],
-    }
     names = list(names)
-    columns = corpus.columns(name for name in names if name not in computed)
-    return {name: computed[name]() if name in computed else columns[name] for name in names}
+    columns = corpus.columns(name for name in names if name not in COMPUTED)
+    return {name: COMPUTED[name](corpus) if name in COMPUTED else columns[name] for name in names}

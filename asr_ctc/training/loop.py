@@ -22,6 +22,7 @@ from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -143,7 +144,9 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     restore(start, state, sampler, world)
     model = world.wrap(run.model, run.device, training.sync_batchnorm)
     log.info(
-        "%d batches per epoch, %.1f %% of them padding", len(sampler), 100 * sampler.padding_share()
+        "%s per epoch, %.1f %% of them padding",
+        several(len(sampler), "batch", "batches"),
+        100 * sampler.padding_share(),
     )
     if start.folder is None:
         for sentence in state.doctor.at_start(facts_at_start(run)):

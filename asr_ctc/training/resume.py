@@ -4,6 +4,7 @@
 the place in the epoch. A model file without that part starts a new run from its weights.
 """
 
+import difflib
 import json
 import logging
 from pathlib import Path
@@ -13,6 +14,7 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import UNFINISHED, write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
 from asr_ctc.training.state import EpochSums, State, check_state
@@ -55,6 +57,8 @@ def find_start(config: Config) -> Start:
     if resume_from is None:
         return Start(config)
     path = Path(resume_from)
+    if not path.exists():
+        raise UserError(_no_such_start(resume_from, Path(config.logs.baselogdir)))
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
@@ -71,9 +75,22 @@ def find_start(config: Config) -> Start:
     n_done, n_epochs = file.training["state"].get("epoch", 1) - 1, resumed.training.num_epochs
     if n_epochs < n_done:
         raise UserError(
-            f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
+            f"--num_epochs {n_epochs}: {path.parent} has finished {several(n_done, 'epoch')} "
+            "already"
         )
     return Start(resumed, file, path.parent)
+
+
+def _no_such_start(where: str, base: Path) -> str:
+    """What to say of a name that is neither a run nor a model file; runs lie below ``base``."""
+    runs = sorted({str(path.parent) for path in base.glob(f"**/{LAST}")})
+    by_name = {Path(run).name: run for run in runs}  # closer than with the folder that holds it
+    near = difflib.get_close_matches(Path(where).name[:100], by_name, n=1)
+    hint = f" (did you mean {by_name[near[0]]}?)" if near else ""
+    return (
+        f"--resume_from {where}: there is no run and no model file of that name{hint}; "
+        f"`main_ctc.py runs` lists the runs below {base} (--baselogdir)"
+    )
 
 
 def _check_training(file: ModelFile) -> None:
@@ -176,7 +193,22 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
         raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:
         _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
-    log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
+    log.info("%s", _where_it_goes_on(start, state))
+
+
+def _where_it_goes_on(start: Start, state: State) -> str:
+    n_done, n_epochs = state.epoch - 1, start.config.training.num_epochs
+    if state.best.should_stop:
+        return (
+            f"{start.folder}: the run is finished: it stopped early after epoch {n_done}; "
+            "a larger --early_stopping extends it"
+        )
+    if n_done >= n_epochs:
+        return (
+            f"{start.folder}: the run is finished: {n_done} of {several(n_epochs, 'epoch')} "
+            "done; a larger --num_epochs extends it"
+        )
+    return f"going on in epoch {state.epoch}, after {state.n_batches} of its batches"
 
 
 def _drop_later_metrics(path: Path, epoch: int) -> None:

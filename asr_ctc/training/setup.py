@@ -139,6 +139,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         model=model.to(device),
         origin=find_origin(start, config, command, train_set, world),
     )
+    if start.config.runtime.seed is None:
+        log.info("seed drawn: %d", run.seed)
     report_setup(run)
     return run
 
@@ -148,7 +150,6 @@ def resolve(start: Start, world: World = ALONE) -> Config:
     config = start.config
     if config.runtime.seed is None:
         seed = world.broadcast_from_main(lambda: random.SystemRandom().randrange(2**32))
-        log.info("seed drawn: %d", seed)
         config = config.replace(seed=seed)
     if start.file and not start.folder:
         config = with_sizes_of(start.file, config)

@@ -327,9 +327,7 @@ def test_what_is_found_is_said(sounds, caplog):
     with caplog.at_level(logging.INFO, "asr_ctc"):
         parse_augmentation([f"noise '{sounds}' 5 20"])
     log.removeHandler(caplog.handler)
-    assert (
-        f"{sounds}: 3 audio files, 0.00 h; 1 files are not audio, such as README.txt" in caplog.text
-    )
+    assert f"{sounds}: 3 audio files, 0.00 h; not audio: 1 file, such as README.txt" in caplog.text
 
 
 def test_flags_and_files_say_the_same(tmp_path):

@@ -124,17 +124,23 @@ def test_a_table_of_short_rows_is_refused(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no clips"),
-        ("path\tsentence\n", "holds no clips"),
-        ("\ufeffpath\tsentence\r\n\r\n", "holds no clips"),
+        ("", "is empty: it holds no clips"),
+        ("\n\n", "is empty: it holds no clips"),
+        ("path\tsentence\n", "is empty but for its header: it holds no clips"),
+        ("\ufeffpath\tsentence\r\n\r\n", "is empty but for its header"),
         (
             "file\tsentence\na.mp3\tUn.\n",
             r"no column named path in its first line \(file, sentence",
         ),
         ("path\ttext\na.mp3\tUn.\n", "no column named sentence"),
         ("a.mp3,Un\nb.mp3,Deux\n", "no column named path or sentence"),
-        (b"path\tsentence\na.mp3\tUn\nb.mp3\t\xe9t\xe9\n", "line 3 is not UTF-8"),
-        ("path\tsentence\n".encode("utf-16"), "line 1 is not UTF-8"),
+        (b"path\tsentence\t\xe2ge\na.mp3\tUn\t\n", "its first line is not UTF-8 text: save it as"),
+        ("path\tsentence\na.mp3\tUn".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        ("path\tsentence\na.mp3\tUn".encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
+        (
+            "path\tsentence\na.mp3\tété\nb.mp3\tdeux\nc.mp3\tçà\n".encode("latin-1"),
+            r"is in another encoding than UTF-8, such as Latin-1 \(line 2 and 1 more\): save it as",
+        ),
     ],
 )
 def test_tables_that_are_refused(folder, text, message):

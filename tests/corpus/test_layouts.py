@@ -576,12 +576,13 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
         ({"a.csv": "x"}, r"\(available: a\.csv\)"),
         ({"train.csv": "x", "train.tsv": "x"}, "exist: which one is the split"),
         ({"train.csv": "path,text\na,b\n"}, "no column named sentence"),
-        ({"train.csv": ""}, "no column named path or sentence"),
-        ({"train.csv": "path,sentence\n"}, "holds no clips"),
+        ({"train.csv": ""}, r"train\.csv: is empty: it holds no clips"),
+        ({"train.csv": "path,sentence\n"}, r"train\.csv: is empty but for its header"),
         ({"train.csv": 'path,sentence\na,"b\n'}, "not a CSV table"),
-        ({"train.jsonl": ""}, "holds no clips"),
-        ({"train.tsv": "path\tsentence\n"}, "holds no clips"),
-        ({"train.jsonl": b'{"path": "\xe9"}\n'}, "line 1 is not UTF-8"),
+        ({"train.jsonl": ""}, r"train\.jsonl: is empty: it holds no clips"),
+        ({"train.tsv": ""}, r"train\.tsv: is empty: it holds no clips"),
+        ({"train.tsv": "path\tsentence\n"}, r"train\.tsv: is empty but for its header"),
+        ({"train.jsonl": b'{"path": "\xe9"}\n{"path": "\xe8"}\n'}, r"Latin-1 \(line 1 and 1 more"),
     ],
 )
 def test_manifests_that_are_refused(tmp_path, files, message):
@@ -589,6 +590,104 @@ def test_manifests_that_are_refused(tmp_path, files, message):
         write(tmp_path / name, text)
     with pytest.raises(UserError, match=message):
         read_table("manifest", tmp_path, "train")
+
+
+# --- Bytes that are not UTF-8 --------------------------------------------------------------------
+
+
+def table_texts(what, rows):
+    """The lines of a table of (path, sentence, speaker), and of what else the layout needs."""
+    names = ("path", "sentence", "speaker")
+    if what == "jsonl":
+        return [], [
+            json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows
+        ]
+    if what == "ljspeech":
+        return [], ["|".join((path.removesuffix(".wav"), text)) for path, text, _ in rows]
+    if what == "kaldi":
+        return [], [f"u{i} {text}" for i, (_, text, _) in enumerate(rows)]
+    separator = "," if what == "csv" else "\t"
+    return [separator.join(names)], [separator.join(row) for row in rows]
+
+
+FILES = {
+    "commonvoice": "train.tsv", "tsv": "train.tsv", "csv": "train.csv", "jsonl": "train.jsonl",
+    "ljspeech": "train.csv", "kaldi": "train/text",
+}  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["nine", "été", "你好"]), st.sampled_from([None, 0.0, 0.5, 1.0])),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from(sorted(FILES)),
+    st.sampled_from([b"\xe9", b"\xff", b"\xe4\xbd"]),
+    st.sampled_from([1 << 23, 9]),
+)
+def test_lines_that_are_not_utf8_are_left_out_alone(
+    tmp_path_factory, sentences, what, byte, piece_bytes
+):
+    """Each line is a row as before or is named; another encoding as a whole is refused."""
+    folder = tmp_path_factory.mktemp("encoding")
+    rows = [(f"{i}.wav", f"{text} {i}", "s") for i, (text, _) in enumerate(sentences)]
+    header, texts = table_texts(what, rows)
+    lines, wrong = [], []
+    for i, (text, (_, place)) in enumerate(zip(texts, sentences, strict=True)):
+        text = text.encode()
+        if place is not None:
+            at = texts[i].index(rows[i][1])  # in characters, all before it are ASCII
+            at += round(place * len(rows[i][1].encode()))
+            text = text[:at] + byte + b" " + text[at:]
+            wrong.append(i)
+        lines.append(text)
+    (folder / "clips").mkdir()
+    file = write(folder / FILES[what], b"\n".join([*(h.encode() for h in header), *lines]))
+    if what == "kaldi":
+        write(folder / "train/wav.scp", "".join(f"u{i} {i}.wav\n" for i in range(len(rows))))
+    layout = what if what in ("commonvoice", "ljspeech", "kaldi") else "manifest"
+    n_accented = sum(not text.isascii() for i, text in enumerate(texts) if i not in wrong)
+    n_wrong, n_lines = len(wrong), len(lines) + len(header)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE_BYTES", piece_bytes)
+        if piece_bytes > 9 and 10 * n_wrong > n_lines and n_wrong > max(1, n_accented):
+            with pytest.raises(UserError, match=f"{re.escape(str(file))}: is in another encoding"):
+                read_table(layout, folder, "train")
+            return
+        try:
+            table = read_table(layout, folder, "train")
+        except UserError as error:  # of small pieces, it sees the beginning alone
+            assert piece_bytes == 9 and "is in another encoding" in str(error)
+            return
+    used = [i for i in range(len(rows)) if i not in wrong]
+    assert table.record.tolist() == used
+    assert list(table.paths) == [rows[i][0] for i in used]
+    assert list(table.sentences) == [rows[i][1] for i in used]
+    of_file = {i: f"{file.name} line {i + 1 + len(header)}" for i in wrong}
+    if what == "kaldi":
+        expected = [(f"u{i}", f"not UTF-8 text in {of_file[i]}") for i in wrong]
+    elif what == "csv":
+        expected = [(f"train.csv record {i + 1}", f"not UTF-8 text (line {i + 2})") for i in wrong]
+    else:
+        expected = [(of_file[i], "not UTF-8 text") for i in wrong]
+    assert list(table.excluded) == expected
+
+
+def test_a_line_of_librispeech_that_is_not_utf8(librispeech):
+    texts = b"61-70968-0000 ONE\n61-70968-0001 \xe9T\xe9\n61-70968-0002 TWO\n"
+    write(librispeech / "dev-clean/61/70968/61-70968.trans.txt", texts)
+    table = read_table("librispeech", librispeech, "dev")
+    assert ExcludedClip("61-70968.trans.txt line 2", "not UTF-8 text") in table.excluded
+    assert {"ONE", "TWO"} <= set(table.sentences)
+
+
+def test_split_keeps_out_lines_that_are_not_utf8(tmp_path):
+    rows = [b"%d.wav,s%d,%s" % (i, i, b"\xe9" if i == 3 else b"w%d" % i) for i in range(9)]
+    source = write(tmp_path / "all.csv", b"\n".join([b"path,sentence,speaker", *rows]))
+    _, records = records_of("manifest", source)
+    assert list(records) == [row + b"\n" for row in rows]
+    assert read_table("manifest", tmp_path, "all").record.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 # --- Where they are ------------------------------------------------------------------------------

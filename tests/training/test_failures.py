@@ -104,7 +104,12 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        MemoryError(),
+        MemoryError("Caught MemoryError in DataLoader worker process 0.\nOriginal Traceback ..."),
+    ],
 )
 def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
     def fail(*args):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config, settings
-from asr_ctc.decoding.beam import DEFAULT_WEIGHTS, Beam
+from asr_ctc.decoding.beam import DEFAULT_WEIGHTS, Beam, Decoder
+from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.lm.stored import StoredModel
 
 if TYPE_CHECKING:
@@ -24,18 +25,20 @@ if TYPE_CHECKING:
 WEIGHTS = tuple(DEFAULT_WEIGHTS)
 
 
-def make_beam(config: Config, stored: StoredModel | None = None) -> Beam | None:
-    """The decoder that the settings ask for; None is greedy decoding.
+def make_decoder(
+    config: Config, stored: StoredModel | None = None, n_best: int | None = None
+) -> Decoder:
+    """The decoder that the settings ask for, with at most ``n_best`` hypotheses where given.
 
     ``stored`` is the language model in the model file. UserError for settings that contradict.
     """
     decoding = config.decoding
     if not decoding.beamsearch:
-        return None
+        return Greedy()
     weights = {name: getattr(decoding, name) if config.has(name) else None for name in WEIGHTS}
     beam = Beam(
         width=decoding.beamwidth,
-        n_best=decoding.n_best,
+        n_best=n_best or decoding.n_best,
         tokens=decoding.beam_tokens,
         threshold=decoding.beam_threshold,
         lm=decoding.lm,

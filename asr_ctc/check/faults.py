@@ -157,7 +157,7 @@ def find_faults(
     unread = [
         Fault(name, None, clip, "bad row", reason)
         for name, split in splits.items()
-        for clip, reason in split.corpus.left_out
+        for clip, reason in split.corpus.excluded
     ]
     order = {kind: i for i, kind in enumerate(KINDS)}
     return sorted([*unread, *faults.values()], key=lambda fault: order[fault.kind]), limits

@@ -3,7 +3,7 @@
 import math
 from html import escape
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
 from asr_ctc.check.report import CheckReport, FaultGroup, nothing_shared
 from asr_ctc.check.texts import CharacterUse
@@ -114,7 +114,7 @@ def _plots(report: CheckReport) -> str:
             section(
                 "Characters by count",
                 _key(meanings),
-                charts.bars(bars, styles, {c: shown(c).partition(" ")[0] for c in bars}),
+                charts.bars(bars, styles, {c: visible_form(c).partition(" ")[0] for c in bars}),
                 more,
             ),
             section("Speakers by clips", key, charts.ranks(plots.clips_per_speaker)),
@@ -217,7 +217,7 @@ def _characters(report: CheckReport) -> str:
     head = f"All {len(alphabet.counts)} (in lower case), {alphabet.n_characters:,} in all"
     parts = [
         f"<h3>{head}</h3>",
-        _chips([(shown(c), n, c in alphabet.lost) for c, n in alphabet.counts.items()]),
+        _chips([(visible_form(c), n, c in alphabet.lost) for c, n in alphabet.counts.items()]),
     ]
     charset = escape(f"--charset {settings.charset}, {settings.classes} classes")
     if alphabet.lost:
@@ -225,7 +225,7 @@ def _characters(report: CheckReport) -> str:
         parts.append(_in_sentences(alphabet.lost))
     if alphabet.folded:
         foldings = [
-            (f"{shown(c)}→{spelled(folding.written)}", folding.count, False)
+            (f"{visible_form(c)}→{spelled(folding.written)}", folding.count, False)
             for c, folding in alphabet.folded.items()
         ]
         share = 100 * alphabet.n_folded / total
@@ -236,10 +236,10 @@ def _characters(report: CheckReport) -> str:
         parts.append(_in_sentences(alphabet.rare))
     if alphabet.unseen:
         parts.append("<h3>In dev or test only</h3><p>")
-        parts.append("  ".join(escape(shown(c)) for c in alphabet.unseen) + "</p>")
+        parts.append("  ".join(escape(visible_form(c)) for c in alphabet.unseen) + "</p>")
     for mark, counts in forms.variants.items():
         parts.append(f"<h3>{escape(mark.capitalize())}, written in {len(counts)} ways</h3>")
-        variants = [(f if len(f) > 1 else shown(f), n, False) for f, n in counts.items()]
+        variants = [(f if len(f) > 1 else visible_form(f), n, False) for f, n in counts.items()]
         parts.append(_chips(variants))
     if forms.invisible:
         parts.append("<h3>Invisible characters</h3>")
@@ -264,7 +264,7 @@ def _chips(entries: list[tuple[str, int, bool]]) -> str:
 
 def _in_sentences(uses: dict[str, CharacterUse]) -> str:
     rows = [
-        f'<tr><td class="l name">{escape(shown(c))}</td><td>{use.count:,}</td>'
+        f'<tr><td class="l name">{escape(visible_form(c))}</td><td>{use.count:,}</td>'
         f'<td class="l soft">{escape(use.name.lower())}</td>'
         f'<td class="l">{escape(use.first)}</td></tr>'
         for c, use in list(uses.items())[:N_CLIPS_LISTED]

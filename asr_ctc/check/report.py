@@ -293,7 +293,7 @@ def _summary(
     within = usable & (durations >= low) & (durations <= high)
     return SplitSummary(
         clips=len(split),
-        bad_rows=len(split.corpus.left_out),
+        bad_rows=len(split.corpus.excluded),
         decoded=int(split.scan_mask.sum()),
         broken=n_broken,
         usable=int(usable.sum()),
@@ -400,7 +400,7 @@ def _training_problems(
             problems.append(f"{name} cannot be read: {absent[name]}")
             continue
         split, used = splits[name], learnable[name]
-        n_bad_rows = len(split.corpus.left_out)
+        n_bad_rows = len(split.corpus.excluded)
         n_tried = int(split.scan_mask.sum()) + n_bad_rows
         n_broken = int((split.scan_mask & ~used).sum()) + n_bad_rows
         durations = split.durations[used]

@@ -1,6 +1,6 @@
 """The report of a check as text for a terminal."""
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
 from asr_ctc.check.report import CheckReport, nothing_shared
 from asr_ctc.display.terminal import several, shortened, spelled
@@ -123,7 +123,7 @@ def _characters(report: CheckReport) -> list[str]:
         lines.append(f"  {charset} has a class for every character")
     if alphabet.folded:
         foldings = [
-            f"{shown(c)}→{spelled(folding.written)} {folding.count}"
+            f"{visible_form(c)}→{spelled(folding.written)} {folding.count}"
             for c, folding in alphabet.folded.items()
         ]
         lines.append(f"  it writes {_share(alphabet.n_folded, total)} otherwise:")
@@ -131,12 +131,14 @@ def _characters(report: CheckReport) -> list[str]:
     if alphabet.rare:
         lines.append(f"  seen fewer than {settings.charset_min_count} times in train:")
         rare = [
-            f"{shown(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"
+            f"{visible_form(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"
             for c, use in alphabet.rare.items()
         ]
         lines += _examples(rare, len(rare))
     if alphabet.unseen:
-        lines.append(f"  in dev or test only: {_listed([shown(c) for c in alphabet.unseen])}")
+        lines.append(
+            f"  in dev or test only: {_listed([visible_form(c) for c in alphabet.unseen])}"
+        )
     if forms.sentences_other:
         mixed = f", {forms.sentences_nfc} in it: mixed forms" if forms.mixed else ""
         lines.append(
@@ -155,7 +157,7 @@ def _characters(report: CheckReport) -> list[str]:
 
 
 def _form(form: str) -> str:
-    return form if len(form) > 1 else shown(form)
+    return form if len(form) > 1 else visible_form(form)
 
 
 def _share(n: int, total: int) -> str:
@@ -163,7 +165,7 @@ def _share(n: int, total: int) -> str:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return _listed([f"{shown(c)} {n}" for c, n in counts.items()])
+    return _listed([f"{visible_form(c)} {n}" for c, n in counts.items()])
 
 
 def _listed(texts: list[str]) -> str:

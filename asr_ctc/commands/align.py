@@ -63,7 +63,7 @@ def texts_of_recordings(config: Config) -> list[tuple[Path, str | None]]:
 
 def texts_of_split(file: "ModelFile", config: Config) -> list[tuple[Path, str | None]]:
     """Returns (audio file, its transcript) of each clip of --split."""
-    from asr_ctc.assembly.splits import split_to_read
+    from asr_ctc.assembly.scored_split import split_to_read
 
     corpus, _ = split_to_read(file, config, config.input.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]

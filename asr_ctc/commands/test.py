@@ -42,7 +42,7 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
 
 def transcribe_files(config: Config) -> int:
     """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
-    from asr_ctc.assembly.decoder import make_beam, make_recognizer, read_model
+    from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import (
         TranscriptWriter,
@@ -53,7 +53,7 @@ def transcribe_files(config: Config) -> int:
 
     names = [str(path) for path in find_recordings(config.input.audiofile)]
     recognizer = make_recognizer(config, *read_model(config))
-    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
+    decoder = recognizer.prepare(make_decoder(config, recognizer.file.language_model))
     writer = None
     if config.output.format or config.output.out:
         writer = TranscriptWriter(config.output.format or "text", config.output.out, names)
@@ -81,7 +81,7 @@ def transcribe_files(config: Config) -> int:
                 if writer:
                     writer.write(replace(transcript, audio=name))
                 else:
-                    fused = decoder is not None and decoder.fusion is not None
+                    fused = decoder.fusion is not None
                     print_hypotheses(transcript, title_of(name) if len(names) > 1 else "", fused)
     if writer:
         writer.report()

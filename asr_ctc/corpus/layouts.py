@@ -53,7 +53,7 @@ PLAIN = bytes(range(32, 127))
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
 
 
-class LeftOut(NamedTuple):
+class ExcludedClip(NamedTuple):
     """A clip that is not used, and why."""
 
     clip: str
@@ -71,7 +71,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A split as listed in its files: N usable rows, and the unusable ones in ``left_out``.
+    """A split as listed in its files: N usable rows, and the unusable ones in ``excluded``.
 
     ``paths`` are relative to ``clips``, or absolute. ``record`` (N,) int32 is the index of each
     row among all records of the file, 0 for the first after the header. ``fingerprint`` is a hash
@@ -84,7 +84,7 @@ class Table:
     speakers: Categories
     duration_s: np.ndarray
     record: np.ndarray
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedClip, ...]
     fingerprint: str
 
 
@@ -96,7 +96,7 @@ class _TableBuilder:
         self.speakers = CategoriesBuilder()
         self.duration_s: list[np.ndarray] = []
         self.record: list[np.ndarray] = []
-        self.left_out: list[LeftOut] = []
+        self.excluded: list[ExcludedClip] = []
 
     def add(
         self,
@@ -121,7 +121,7 @@ class _TableBuilder:
             Categories.of(self.speakers),
             np.concatenate([np.zeros(0, np.float32), *self.duration_s]),
             np.concatenate([np.zeros(0, np.int32), *self.record]),
-            tuple(self.left_out),
+            tuple(self.excluded),
             digest.hexdigest()[:16],
         )
 
@@ -132,12 +132,14 @@ def read_table(layout: str, folder: Path, split: str) -> Table:
     return LAYOUTS[layout].read(folder, split)
 
 
-def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, source: Path) -> Table:
+def _make_table(
+    clips: Path, items: Iterable[Row | ExcludedClip], digest: Digest, source: Path
+) -> Table:
     """A table of the items, one per record; UserError, which names the source, if there is none."""
     builder, items, n_records = _TableBuilder(), iter(items), 0
     while piece := [_checked(item) for item in islice(items, PIECE_ROWS)]:
         used = [(n, item) for n, item in enumerate(piece, n_records) if isinstance(item, Row)]
-        builder.left_out += [item for item in piece if isinstance(item, LeftOut)]
+        builder.excluded += [item for item in piece if isinstance(item, ExcludedClip)]
         n_records += len(piece)
         builder.add(
             [row.path.encode("utf-8", NAMES) for _, row in used],
@@ -152,9 +154,9 @@ def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, sou
     return builder.table(clips, digest)
 
 
-def _checked(item: Row | LeftOut) -> Row | LeftOut:
+def _checked(item: Row | ExcludedClip) -> Row | ExcludedClip:
     if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode("utf-8", NAMES))):
-        return LeftOut(item.path, problem)
+        return ExcludedClip(item.path, problem)
     return item
 
 
@@ -242,8 +244,8 @@ def _read_tsv_table(
                 speakers.append(row[speaker_column])
             if duration_column is not None:
                 seconds.append(_seconds(row[duration_column]))
-        builder.left_out += [
-            LeftOut(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
+        builder.excluded += [
+            ExcludedClip(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
         ]
         speakers = speakers or [b""] * len(paths)
         record = np.delete(np.arange(n_records, n_records + len(rows)), sorted(unused))
@@ -373,7 +375,7 @@ def read_librispeech(folder: Path, split: str) -> Table:
         raise _no_such_split(f"{folder}/{split}-*", (path.name for path in parts))
     digest = hashlib.sha256()
 
-    def rows() -> Iterator[Row | LeftOut]:
+    def rows() -> Iterator[Row | ExcludedClip]:
         for part in chosen:
             for file in sorted(part.glob("*/*/*.trans.txt")):
                 digest.update(os.fsencode(file.relative_to(folder)))
@@ -383,7 +385,7 @@ def read_librispeech(folder: Path, split: str) -> Table:
     return _make_table(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")
 
 
-def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | LeftOut]:
+def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | ExcludedClip]:
     """A row for each line that begins with a clip's name, unless another line follows it."""
     prefix = file.name.removesuffix("trans.txt").removesuffix(".") + "-"
     cells = [text.strip().split(maxsplit=1) or [""] for text in texts]
@@ -393,11 +395,11 @@ def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Ro
     ]
     for i, (name, *sentence) in enumerate(cells):
         if not is_utf8(texts[i]):
-            yield LeftOut(f"{file.name} line {i + 1}", NOT_UTF8)
+            yield ExcludedClip(f"{file.name} line {i + 1}", NOT_UTF8)
         elif not names[i]:
-            yield LeftOut(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
+            yield ExcludedClip(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
         elif i + 1 < len(cells) and cells[i + 1] != [""] and not names[i + 1]:
-            yield LeftOut(f"{file.name} line {i + 1}", CONTINUES_BELOW)
+            yield ExcludedClip(f"{file.name} line {i + 1}", CONTINUES_BELOW)
         else:
             flac = f"{file.parent.relative_to(folder)}/{name}.flac"
             yield Row(flac, "".join(sentence), name.split("-")[0])
@@ -411,7 +413,7 @@ def read_ljspeech(folder: Path, split: str) -> Table:
         raise _no_such_split(file, (path.stem for path in folder.glob("*.csv")), hint)
     digest = hashlib.sha256()
 
-    def rows() -> Iterator[Row | LeftOut]:
+    def rows() -> Iterator[Row | ExcludedClip]:
         blocks = line_blocks(file, digest, keeps_undecodable=True)
         records = [line for block in blocks for line in block.split(b"\n")]
         n_bars = [record.count(b"|") for record in records]
@@ -421,12 +423,12 @@ def read_ljspeech(folder: Path, split: str) -> Table:
         for i, record in enumerate(records):
             name, *texts = record.decode("utf-8", NAMES).split("|")
             if i in wrong:
-                yield LeftOut(f"{file.name} line {i + 1}", NOT_UTF8)
+                yield ExcludedClip(f"{file.name} line {i + 1}", NOT_UTF8)
             elif name.strip() and texts and i not in unused:
                 yield Row(f"{name.strip()}.wav", texts[-1] or texts[0])
             else:
                 reason = unused[i] if i in unused and texts else "not name|text"
-                yield LeftOut(f"{file.name} line {i + 1}", reason)
+                yield ExcludedClip(f"{file.name} line {i + 1}", reason)
 
     return _make_table(folder / "wavs", rows(), digest, file)
 
@@ -467,12 +469,12 @@ def read_kaldi(folder: Path, split: str) -> Table:
     speakers, durations = dict(pairs("utt2spk")), dict(pairs("utt2dur"))
     texts: set[str] = set()
 
-    def rows() -> Iterator[Row | LeftOut]:
+    def rows() -> Iterator[Row | ExcludedClip]:
         for utterance, sentence in pairs("text"):
             if utterance in wrong:
-                yield LeftOut(utterance, wrong[utterance])
+                yield ExcludedClip(utterance, wrong[utterance])
             elif times[utterance] > 1:
-                yield LeftOut(utterance, f"{times[utterance]} times in wav.scp")
+                yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
             elif wavs.get(utterance):
                 yield Row(
                     wavs[utterance],
@@ -481,11 +483,11 @@ def read_kaldi(folder: Path, split: str) -> Table:
                     _seconds(durations.get(utterance)),
                 )
             else:
-                yield LeftOut(utterance, "not in wav.scp")
+                yield ExcludedClip(utterance, "not in wav.scp")
             texts.add(utterance)
         for utterance in wavs:
             if utterance not in texts:
-                yield LeftOut(utterance, "not in text")
+                yield ExcludedClip(utterance, "not in text")
 
     return _make_table(data, rows(), digest, text)
 
@@ -513,7 +515,7 @@ def read_manifest(folder: Path, split: str) -> Table:
     return _make_table(folder, records(file, digest), digest, file)
 
 
-def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
+def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
     header, *records = csv_records(file, digest) or [CsvRecord([], "", 1)]
     if not header.cells:
         raise UserError(f"{file}: {EMPTY}")
@@ -545,7 +547,7 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
         if problem is None and _contains_row(record, len(header.cells), columns.path):
             problem = "a quotation mark joins several rows"
         if problem:
-            yield LeftOut(f"{file.name} record {i + 1}", problem)
+            yield ExcludedClip(f"{file.name} record {i + 1}", problem)
         else:
             yield Row(path.strip(), sentence, speaker, _seconds(duration))
 
@@ -592,10 +594,10 @@ _HIDDEN = {ord("\r"): "\ufdd0", 0: "\ufdd1"}  # by noncharacters, which no text 
 _UNHIDDEN = {ord(hidden): code for code, hidden in _HIDDEN.items()}
 
 
-def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
+def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
     for number, line in enumerate(lines(file, digest, keeps_undecodable=True), start=1):
         if not is_utf8(line):
-            yield LeftOut(f"{file.name} line {number}", NOT_UTF8)
+            yield ExcludedClip(f"{file.name} line {number}", NOT_UTF8)
             continue
         try:
             content = json.loads(line)
@@ -606,9 +608,11 @@ def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
             row = Row(path.strip(), sentence, speaker, _seconds(content.get("duration")))
             "".join(row[:3]).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            yield LeftOut(f"{file.name} line {number}", "not an object with a path and a sentence")
+            yield ExcludedClip(
+                f"{file.name} line {number}", "not an object with a path and a sentence"
+            )
         else:
-            yield row if row.path else LeftOut(f"{file.name} line {number}", "no path")
+            yield row if row.path else ExcludedClip(f"{file.name} line {number}", "no path")
 
 
 # -------------------------------------------------------------------------- further columns

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.display.html import document, row, section, table
 from asr_ctc.display.terminal import edit_mark, several
 from asr_ctc.scoring.metrics import Rate
@@ -109,7 +109,7 @@ def _confusions(confusions: Confusions) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
-            f'<span class="chip">{escape("→".join(map(shown, pair)))} '
+            f'<span class="chip">{escape("→".join(map(visible_form, pair)))} '
             f'<span class="soft">{n:,}</span></span>'
             for *pair, n in rows
         )

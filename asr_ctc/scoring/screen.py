@@ -1,6 +1,6 @@
 """Score and comparison reports as text for a terminal."""
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.display.terminal import padded, several, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
 from asr_ctc.scoring.metrics import Rate
@@ -101,7 +101,7 @@ def _confusions(confusions: Confusions) -> list[str]:
     lines = []
     for kind, rows in vars(confusions).items():
         if rows:
-            entries = [f"{'→'.join(map(shown, pair))} {n}" for *pair, n in rows]
+            entries = [f"{'→'.join(map(visible_form, pair))} {n}" for *pair, n in rows]
             lines.append(f"  {kind:12} {', '.join(entries)}")
     return ["characters, most frequent first", *lines] if lines else []
 

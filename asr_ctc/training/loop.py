@@ -329,8 +329,8 @@ def report_activations(run: Run, group: list[Batch]):
 
 def report_excluded(run: Run, state: State) -> None:
     """Says once of each clip why it is not used; UserError when most are not."""
-    run.report_excluded_once(state.sums.left_out)
-    refuse_if_mostly_broken(run.train_corpus.name, state.sums.left_out, len(run.train))
+    run.report_excluded_once(state.sums.excluded)
+    refuse_if_mostly_broken(run.train_corpus.name, state.sums.excluded, len(run.train))
 
 
 def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
@@ -338,8 +338,8 @@ def evaluate_dev(run: Run, model: CTCModel, loader: DataLoader) -> Evaluation:
     run.world.share_buffers(model)
     part = evaluate(model, loader, run.device, progress="dev")
     dev = Evaluation.joined(run.world.gather([part]))
-    run.report_excluded_once(dev.left_out)
-    refuse_if_mostly_broken(run.dev.corpus.name, dev.left_out, len(run.dev))
+    run.report_excluded_once(dev.excluded)
+    refuse_if_mostly_broken(run.dev.corpus.name, dev.excluded, len(run.dev))
     return dev
 
 
@@ -347,12 +347,12 @@ def end_epoch(
     run: Run, state: State, dev: Evaluation, *, folder: Path, writer: CurveWriter | None
 ) -> None:
     """Finishes an epoch: metrics, diagnostics, best model; advances ``state``."""
-    run.report_excluded_once(run.world.gather(state.sums.left_out))
+    run.report_excluded_once(run.world.gather(state.sums.excluded))
     metrics = {
         "epoch": state.epoch,
         **state.sums.metrics(run.world, run.device),
         **dev_metrics(dev),
-        "dev_clips_left_out": len(dev.left_out),
+        "dev_clips_left_out": len(dev.excluded),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],

@@ -48,7 +48,7 @@ def overfit_one_batch(config: Config) -> OverfitResult:
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")
-    run.report_excluded_once(batch.left_out)
+    run.report_excluded_once(batch.excluded)
     batch = batch.to(run.device)
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)

@@ -53,12 +53,12 @@ def find_start(config: Config) -> Start:
     UserError for a folder without a usable last.pt and for settings that contradict the run's, by
     name.
     """
-    where = config.training.resume_from
-    if where is None:
+    resume_from = config.training.resume_from
+    if resume_from is None:
         return Start(config)
-    path = Path(where)
+    path = Path(resume_from)
     if not path.exists():
-        raise UserError(_no_such_start(where, Path(config.logs.baselogdir)))
+        raise UserError(_no_such_start(resume_from, Path(config.logs.baselogdir)))
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
@@ -174,13 +174,13 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     training = start.saved
     now = {"world_size": world.size, "n_clips": len(sampler.durations)}
     try:
-        where = dict(training["sampler"])
+        saved_sampler = dict(training["sampler"])
         state.load_state_dict(training["state"])
         for name, what in ("world_size", "processes"), ("n_clips", "clips"):
-            if where[name] != now[name]:  # clips may have vanished
+            if saved_sampler[name] != now[name]:  # clips may have vanished
                 log.warning(
                     "the run had %d %s and has %d now: epoch %d is begun again",
-                    where[name],
+                    saved_sampler[name],
                     what,
                     now[name],
                     state.epoch,
@@ -188,7 +188,7 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
                 state.n_batches, state.sums = 0, EpochSums()
                 state.schedule.begin_epoch()
         place = {"epoch": state.epoch - 1, "start": state.n_batches}
-        sampler.load_state_dict({**where, **now, **place})
+        sampler.load_state_dict({**saved_sampler, **now, **place})
     except Exception as error:  # there are as many kinds as there are wrong contents
         raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:
@@ -218,11 +218,11 @@ def _drop_later_metrics(path: Path, epoch: int) -> None:
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}): move it away") from None
-        kept = [line for line in lines if _epoch_of(line) < epoch]
+        earlier_lines = [line for line in lines if _epoch_of(line) < epoch]
         n_damaged = sum(_epoch_of(line) == DAMAGED for line in lines if line)
         if n_damaged:
             log.warning("%s: %d damaged lines are removed", path, n_damaged)
-        write_atomically(path, b"".join(line + b"\n" for line in kept))
+        write_atomically(path, b"".join(line + b"\n" for line in earlier_lines))
 
 
 def _epoch_of(line: bytes) -> float:

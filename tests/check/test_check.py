@@ -21,7 +21,7 @@ from asr_ctc.check.texts import Overlap, unicode_forms
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
-from asr_ctc.corpus.exclude import leave_out_listed, read_excluded
+from asr_ctc.corpus.exclude import exclude_listed, read_excluded
 from asr_ctc.display.charts import Axis
 from tests.helpers.command import SMALL, run
 from tests.helpers.corpora import corpus_folder
@@ -301,7 +301,7 @@ def test_train_goes_to_the_end_and_names_each_unusable_clip_once(broken, tmp_pat
     words = f"train {SMALL} --num_epochs 2 --min_duration 0 --logname run --datasetroot"
     finished = run(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    named = Counter(re.findall(r"^left out: ([^:]+): ", finished.stderr, re.MULTILINE))
+    named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     refused = {"missing", "unreadable", "truncated", "too short", "too long", "empty transcript"}
     wanted = {c for (split, c), kind in faults.items() if kind in refused | {"bad row"}}
     assert named == Counter({"toy_train_4.wav": 1, **dict.fromkeys(wanted, 1)})
@@ -317,7 +317,7 @@ def test_train_leaves_out_the_listed_clips_and_names_the_unknown(broken, tmp_pat
     words = f"train {SMALL} --num_epochs 1 --min_duration 0 --exclude list.txt --datasetroot"
     finished = run(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    named = Counter(re.findall(r"^left out: ([^:]+): ", finished.stderr, re.MULTILINE))
+    named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     assert named == Counter([*listed, "toy_train_30.mp3", "train.tsv line 31"])
     assert f"--exclude list.txt: {len(listed) + 1} clips excluded" in finished.stderr
     assert "--exclude list.txt: 1 clip is in neither split: nowhere.mp3" in finished.stderr
@@ -331,9 +331,9 @@ def test_a_list_is_read_with_and_without_reasons(tmp_path, toy_root):
     )
     assert read_excluded(file) == {"a b.mp3": "silent: no # sound", "b.mp3": "short", "c.mp3": ""}
     corpus = load_split(toy_root / "toy-1.0/fr", "dev")
-    assert leave_out_listed(corpus, {}) is corpus
+    assert exclude_listed(corpus, {}) is corpus
     with pytest.raises(UserError, match="--exclude lists every clip"):
-        leave_out_listed(corpus, {corpus.path(i): "" for i in range(len(corpus))})
+        exclude_listed(corpus, {corpus.path(i): "" for i in range(len(corpus))})
     with pytest.raises(UserError, match="nowhere: cannot be read"):
         read_excluded(tmp_path / "nowhere")
 

@@ -305,11 +305,11 @@ def test_broken_clips_are_left_out_of_training_named_and_counted(corpus):
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     for i, reason in enumerate(BROKEN.values()):
-        named = f"left out: toy_train_{i}.mp3: {reason}"
+        named = f"excluded: toy_train_{i}.mp3: {reason}"
         assert finished.stderr.count(named) == 1, named
-    assert "left out: toy_dev_0.mp3: silent" in finished.stderr
-    assert "train: 21 clips, 0.01 h (3 left out)" in finished.stderr  # known from their headers
-    assert finished.stderr.count("  3 clips left out") == 2  # found by decoding them, each epoch
+    assert "excluded: toy_dev_0.mp3: silent" in finished.stderr
+    assert "train: 21 clips, 0.01 h (3 excluded)" in finished.stderr  # known from their headers
+    assert finished.stderr.count("  3 clips excluded") == 2  # found by decoding them, each epoch
     figures = (corpus.parents[2] / "logs/run/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["clips_left_out"] for line in figures] == [3, 3]
 

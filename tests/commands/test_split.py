@@ -220,8 +220,8 @@ def test_a_table_is_split(folder, split):
     assert lines["validated.tsv"][0] == "200"
     n_rows = {name: len(read(folder, name)[1]) for name in SPLITS}
     assert {name: int(lines[name][0]) for name in SPLITS} == n_rows
-    n_left_out = sum(int(cells[0]) for name, cells in lines.items() if name.startswith("excluded"))
-    assert sum(n_rows.values()) + n_left_out == 200
+    n_excluded = sum(int(cells[0]) for name, cells in lines.items() if name.startswith("excluded"))
+    assert sum(n_rows.values()) + n_excluded == 200
     hours = {name: float(cells[1]) for name, cells in lines.items()}
     assert hours["test"] == pytest.approx(0.2 * hours["validated.tsv"], abs=0.01)
     speakers = {row.split("\t")[0] for row in read(folder, "test")[1]}
@@ -351,7 +351,7 @@ def test_manifests_are_split_in_their_own_format(tmp_path, split, ending):
     sentences = []
     for name in SPLITS:
         table = splitting.read_table("manifest", root, name)
-        assert table.left_out == () and (root / f"{name}.{ending}").exists()
+        assert table.excluded == () and (root / f"{name}.{ending}").exists()
         sentences += table.sentences
     assert sorted(sentences) == sorted(record["sentence"] for record in records)
     (root / "dev.json").write_text("")  # no manifest

@@ -8,7 +8,7 @@ import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.assembly import tuning as tune
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_decoder
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.info import run_info
 from asr_ctc.config.load import make_config
@@ -131,7 +131,7 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
         return [h.score for h in beam_decode(frames[None], [12], charmap, 5, fusion=fusion)[0]]
 
     def of(file=None, **flags):
-        beam = make_beam(make_config(file or {}, {"beamsearch": True, **flags}), stored)
+        beam = make_decoder(make_config(file or {}, {"beamsearch": True, **flags}), stored)
         return beam.prepared(charmap, stored).fusion
 
     assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
@@ -229,11 +229,11 @@ def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stor
     text, charmap = "le chat dort bien", tiny_model.charmap
     read = {0.5: "le dort", 0.75: "le chit durt bian"}  # 2 of 4 words wrong, and 3 of 4
 
-    def read_by_weight(logp, lengths, charmap, width, n_best, fusion):
-        return [[Hypothesis(read.get(fusion["lm_weight"], ""), (), 0.0)]]
+    def read_by_weight(beam, logp, lengths, charmap):
+        return [[Hypothesis(read.get(beam.fusion["lm_weight"], ""), (), 0.0)]]
 
     monkeypatch.setattr(tune, "fuse", lambda model, charmap, **weights: weights)
-    monkeypatch.setattr(tune, "beam_decode", read_by_weight)
+    monkeypatch.setattr(Beam, "decode", read_by_weight)
     evaluation = Evaluation([Decoded("clip", text, [Hypothesis("", (), 0.0)])])
     frames = [np.zeros((1, charmap.vocab_size))]
     monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (evaluation, frames))

@@ -21,7 +21,7 @@ from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.batch import Batch
@@ -447,9 +447,9 @@ def test_broken_clips_are_named_counted_and_stop_nothing(toy_folder, tmp_path):
         "toy_dev_0.mp3": "silent",
     }
     for clip, reason in reasons.items():
-        assert len(re.findall(f"left out: {clip}: .*{reason}", log)) == 1  # named once
-    assert log.count("left out: ") == len(reasons)
-    assert "toy-1.0/fr train: 20 clips" in log and "(5 left out)" in log
+        assert len(re.findall(f"excluded: {clip}: .*{reason}", log)) == 1  # named once
+    assert log.count("excluded: ") == len(reasons)
+    assert "toy-1.0/fr train: 20 clips" in log and "(5 excluded)" in log
     assert [row["clips_left_out"] for row in metrics_of(folder)] == [4, 4]
     assert all(math.isfinite(row["train_loss"]) for row in metrics_of(folder))
     for value in weights_of(folder).values():
@@ -469,7 +469,9 @@ def test_a_split_that_breaks_while_training_stops(few_root, tmp_path, monkeypatc
     """Such as a network drive that goes away after the normalisation was measured."""
     monkeypatch.setattr(runs, "measure_normalization", lambda *args, **how: (0.0, 1.0))
     monkeypatch.setattr(
-        ClipDataset, "__getitem__", lambda self, draw: LeftOut(self.corpus.path(draw.row), "gone")
+        ClipDataset,
+        "__getitem__",
+        lambda self, draw: ExcludedClip(self.corpus.path(draw.row), "gone"),
     )
     with pytest.raises(UserError, match="6 of 6 clips cannot be used .*gone"):
         run(few_root, tmp_path)

@@ -57,7 +57,7 @@ def clips_to_read(corpus: Corpus, config: Config) -> tuple[Corpus, int]:
     where = config.corpus
     everything = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
     corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
-    return corpus, len(everything) + len(everything.left_out)
+    return corpus, len(everything) + len(everything.excluded)
 
 
 def make_scoring_loader(

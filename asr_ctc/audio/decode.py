@@ -312,7 +312,7 @@ class SndfileDecoder:
         self.n_announced = round(sum(self.sizes) * layout.announced_share)
 
     def _open(self, link: int) -> None:
-        self.link, parts = link, self.links[link]
+        self.link, self.position, parts = link, 0, self.links[link]
         with quiet_decoder():
             if parts is None:
                 self.file.seek(0)
@@ -330,9 +330,12 @@ class SndfileDecoder:
     def read(self, n_samples: int) -> np.ndarray:
         """The next samples (n, channels), fewer at the end of a link, none after the last."""
         while True:
-            n_left = max(0, self.sizes[self.link] - self.current.tell())
-            with quiet_decoder():
-                samples = self.current.read(min(n_samples, n_left), "float32", always_2d=True)
+            n = min(n_samples, self.sizes[self.link] - self.position)
+            samples = np.zeros((0, self.channels), np.float32)
+            if n > 0:
+                with quiet_decoder():
+                    samples = self.current.read(n, "float32", always_2d=True)
+            self.position += len(samples)
             if len(samples) or self.link + 1 == len(self.links):
                 return samples
             self.close()
@@ -346,4 +349,4 @@ class SndfileDecoder:
             self._open(self.link + 1)
         with quiet_decoder():
             last = min(self.sizes[self.link], self.current.frames) - 1
-            self.current.seek(min(n_samples, max(last, 0)))
+            self.position = self.current.seek(min(n_samples, max(last, 0)))

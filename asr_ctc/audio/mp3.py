@@ -155,9 +155,11 @@ def _n_equal_frames(data: FileBytes, begin: int, frame: Frame) -> int:
         return 0
     if len({byte >> 6 == MONO for byte in column(3)}) != 1:
         return 0
-    may_hold_tag = not {*b"XI"}.isdisjoint(column(4 + _side_bytes(header))) or b"V" in column(36)
-    starts = range(begin, begin + count * n_bytes, n_bytes) if may_hold_tag else ()
-    return 0 if any(_length_tag(data, place)[0] for place in starts) else count
+    for place, letters in (4 + _side_bytes(header), b"XI"), (36, b"V"):
+        candidates = [i for i, byte in enumerate(column(place)) if byte in letters]
+        if any(_length_tag(data, begin + i * n_bytes)[0] for i in candidates):
+            return 0
+    return count
 
 
 def id3_end(data: FileBytes) -> int:

@@ -416,9 +416,12 @@ def read_ljspeech(folder: Path, split: str) -> Table:
     def rows() -> Iterator[Row | ExcludedClip]:
         blocks = line_blocks(file, digest, keeps_undecodable=True)
         records = [line for block in blocks for line in block.split(b"\n")]
-        n_bars = [record.count(b"|") for record in records]
-        allowed = {2, 3} if n_bars.count(2) >= n_bars.count(1) else {2}
-        unused = _misfits(records, b"|", allowed, sentence_is_first=False, sentence_is_last=True)
+        names = [record.partition(b"|")[0].strip() for record in records]
+        ends = {"sentence_is_first": False, "sentence_is_last": True}
+        unused = _misfits(records, b"|", {2, 3}, **ends)
+        n_bars = [r.count(b"|") for i, r in enumerate(records) if names[i] and i not in unused]
+        if n_bars.count(2) < n_bars.count(1):  # two columns: a second bar is part of the text
+            unused = _misfits(records, b"|", {2}, **ends)
         wrong = set(undecodable(records))
         for i, record in enumerate(records):
             name, *texts = record.decode("utf-8", NAMES).split("|")

@@ -315,7 +315,7 @@ def open_caches(
             cache.corpus.name,
             several(n_clips, "clip")
             if n_clips == n_all
-            else f"{n_clips:,} of {several(n_all, 'clip')} fit into {why}",
+            else f"{n_clips:,} of {several(n_all, 'clip')} fit into {limit}",
             n_bytes / 1e9,
             cache.n_kept(),
             cache.folder,

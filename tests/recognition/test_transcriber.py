@@ -400,7 +400,7 @@ def test_standard_input_is_a_recording(place, capsys, monkeypatch):
     assert by_pipe.replace("-\t", "in/a.mp3\t", by_pipe.count("\n")) == by_name
     monkeypatch.setattr(Piped, "buffer", io.BytesIO(b""))
     status, _, err = transcribe(capsys, "-")
-    assert status == 2 and "error: -: is empty (0 bytes)" in err
+    assert status == 2 and "error: standard input: is empty (0 bytes)" in err
 
 
 def test_unusable_recordings_are_named_and_the_others_transcribed(place, capsys):

@@ -37,9 +37,9 @@ def run_score(config: Config) -> int:
     named = [name for name in config.scoring.by if name not in COMPUTED]
     split = find_split(file, config, config.input.split, named)
     stored = file.language_model
-    unprepared = make_decoder(config, stored, n_best=1)
+    decoder_settings = make_decoder(config, stored, n_best=1)
     recognizer = make_recognizer(config, path, file)
-    decoder = recognizer.prepare(unprepared)
+    decoder = recognizer.prepare(decoder_settings)
     corpus, n_rows = clips_to_read(split, config)
     columns = columns_of(corpus, config.scoring.by)
     scores = score_split(

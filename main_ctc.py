@@ -2,9 +2,7 @@
 
 import sys
 
+from asr_ctc.__main__ import main
+
 if __name__ == "__main__":
-    try:
-        from asr_ctc.commands.main import main
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(main())

@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 import torch
 
-from asr_ctc.decoding.beam import beam_decode
-from asr_ctc.decoding.beam_reference import reference_beam_decode
+from asr_ctc.decoding.beam import Beam, beam_decode, decode
+from asr_ctc.decoding.beam_reference import reference_decode
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.lm.read import read_language_model
 from asr_ctc.text.charmap import CharMap
@@ -78,9 +78,10 @@ def symbols(n_classes: int) -> list[str]:
 
 def ours(decode, logp: np.ndarray, beam_width: int):
     charmap = CharMap.from_symbols(symbols(logp.shape[1]))
+    beam = Beam(width=beam_width, n_best=beam_width)
 
     def run():
-        best = decode(logp[None], [len(logp)], charmap, beam_width, n_best=beam_width)[0][0]
+        best = decode(logp[None], [len(logp)], charmap, beam)[0][0]
         return best.labels, best.logp
 
     return run
@@ -135,10 +136,10 @@ def pyctcdecode(logp: np.ndarray, beam_width: int):
 
 
 DECODERS = {
-    OURS: partial(ours, beam_decode),
+    OURS: partial(ours, decode),
     FLASHLIGHT: flashlight,
     "pyctcdecode": pyctcdecode,
-    "asr_ctc, reference": partial(ours, reference_beam_decode),
+    "asr_ctc, reference": partial(ours, reference_decode),
 }
 
 

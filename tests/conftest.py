@@ -15,7 +15,15 @@ from tests.helpers.gpu import is_missing
 from tools.toy_corpus import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
-settings.load_profile("house")
+settings.register_profile("quick", settings.get_profile("house"), max_examples=25)
+
+
+def pytest_configure(config):
+    """`make quick` tries fewer made inputs of each kind."""
+    is_quick = config.option.markexpr == "not slow"
+    settings.load_profile("quick" if is_quick else "house")
+    if is_quick:
+        os.environ.setdefault("ASR_CTC_FUZZ", "25")
 
 
 def pytest_collection_modifyitems(items):

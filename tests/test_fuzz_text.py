@@ -160,7 +160,7 @@ def test_manifests(tmp_path, monkeypatch, ending, piece_bytes):
     def read(content: bytes, seed: int) -> None:
         file.write_bytes(content)
         table = read_table("manifest", tmp_path, "all")
-        n_records = len(table.record) + len(table.left_out)
+        n_records = len(table.record) + len(table.excluded)
         _, records = records_of("manifest", file)
         assert len(list(records)) == n_records
         if content.count(b'"age"') or ending != "jsonl":

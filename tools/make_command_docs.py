@@ -54,7 +54,7 @@ def capitalised(text: str) -> str:
 
 
 def row(name: str, command: Command) -> str:
-    flag = f"`--{name} {value_of(name)}".rstrip() + "`"
+    flag = f"`--{name} {value_of(name, command)}".rstrip() + "`"
     cells = flag, default_text(name, command), meaning_of(name, command)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

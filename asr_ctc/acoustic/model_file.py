@@ -125,7 +125,9 @@ def _read_plain(path: Path) -> dict:
     try:
         path.stat()
         if path.is_dir():
-            raise UserError(f"{path} is a folder; a model file is needed, such as best_model.pt")
+            best = path / "best_model.pt"
+            example = best if best.is_file() else best.name
+            raise UserError(f"{path} is a folder; a model file is needed, such as {example}")
         check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are about pickles that are refused anyway

@@ -1,7 +1,7 @@
 """Makes working parts from the settings.
 
 parts.py           character map, model, features, caches
-splits.py          the split of a corpus that a model is applied to
+scored_split.py    the split of a corpus that a model is applied to
 decoder.py         a recogniser, its beam search and language model
 language_model.py  estimates a language model from a corpus and texts
 tuning.py          finds the weights of a language model for a model

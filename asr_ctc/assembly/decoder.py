@@ -8,28 +8,38 @@ import contextlib
 import math
 import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config, settings
-from asr_ctc.decoding.beam import DEFAULT_WEIGHTS, Beam
+from asr_ctc.decoding.beam import DEFAULT_WEIGHTS, Beam, Decoder
+from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.lm.stored import StoredModel
+
+if TYPE_CHECKING:
+    from asr_ctc.acoustic.encoders.published import PublishedModel
+    from asr_ctc.acoustic.model_file import ModelFile
+    from asr_ctc.recognition.recognizer import Recognizer
 
 WEIGHTS = tuple(DEFAULT_WEIGHTS)
 
 
-def make_beam(config: Config, stored: StoredModel | None = None) -> Beam | None:
-    """The decoder that the settings ask for; None is greedy decoding.
+def make_decoder(
+    config: Config, stored: StoredModel | None = None, n_best: int | None = None
+) -> Decoder:
+    """The decoder that the settings ask for, with at most ``n_best`` hypotheses where given.
 
     ``stored`` is the language model in the model file. UserError for settings that contradict.
     """
     decoding = config.decoding
     if not decoding.beamsearch:
-        return None
+        return Greedy()
     weights = {name: getattr(decoding, name) if config.has(name) else None for name in WEIGHTS}
     beam = Beam(
         width=decoding.beamwidth,
-        n_best=decoding.n_best,
+        n_best=n_best or decoding.n_best,
         tokens=decoding.beam_tokens,
         threshold=decoding.beam_threshold,
         lm=decoding.lm,
@@ -60,43 +70,36 @@ def parse_hotword(text: str) -> tuple[str, float]:
     raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
 
 
-def load_recognizer(config: Config):
-    """The model of --pretrained or --modelpath, or the newest one; says which, and what it makes of
-    the flags."""
-    if config.published.pretrained is not None:
-        return load_pretrained(config, config.published.pretrained)
-    if of_pretrained := sorted(config.typed & {"encoder_weights", "adapter"}):
-        raise UserError(f"--{of_pretrained[0]} needs --pretrained")
-    from asr_ctc.acoustic import compute
-    from asr_ctc.acoustic.model_file import newest_model
-    from asr_ctc.recognition.recognizer import Recognizer
-
-    path = config.input.modelpath or newest_model(config.logs.baselogdir)
-    note_ignored(config)
-    compute.use_processor()
-    recognizer = Recognizer.load(path, config.runtime.device)
-    print(f"model {one_line(str(path))}", file=sys.stderr)
-    if recognizer.file.assumed:
-        print(f"note: {recognizer.file.assumed}", file=sys.stderr)
-    return recognizer
-
-
-def load_pretrained(config: Config, name: str):
-    """The published model of --pretrained; says what its files lack."""
-    from asr_ctc.acoustic import compute
+def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
+    """The published model of --pretrained, the model file of --modelpath, or the newest one."""
     from asr_ctc.acoustic.encoders.published import open_pretrained
+    from asr_ctc.acoustic.model_file import load_model, newest_model
+
+    published, typed = config.published, config.typed
+    if published.pretrained is not None:
+        if "modelpath" in typed:
+            raise UserError("--pretrained names the model; omit --modelpath")
+        return Path(published.pretrained), open_pretrained(
+            published.pretrained, weights=published.encoder_weights, language=published.adapter
+        )
+    if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
+        raise UserError(f"--{of_pretrained[0]} needs --pretrained")
+    path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
+    return path, load_model(path)
+
+
+def make_recognizer(config: Config, path: Path, file: "ModelFile | PublishedModel") -> "Recognizer":
+    """The recogniser of a model; says which it is, and what it makes of the flags."""
+    from asr_ctc.acoustic import compute
     from asr_ctc.recognition.recognizer import Recognizer
 
-    if "modelpath" in config.typed:
-        raise UserError("--pretrained names the model; omit --modelpath")
     note_ignored(config)
     compute.use_processor()
-    settings = config.published
-    file = open_pretrained(name, weights=settings.encoder_weights, language=settings.adapter)
-    print(f"model {one_line(name)}", file=sys.stderr)
+    recognizer = Recognizer(file, config.runtime.device)
+    print(f"model {one_line(str(path))}", file=sys.stderr)
     if file.assumed:
         print(f"note: {file.assumed}", file=sys.stderr)
-    return Recognizer(file, config.runtime.device)
+    return recognizer
 
 
 def note_ignored(config: Config) -> None:
@@ -109,8 +112,8 @@ def note_ignored(config: Config) -> None:
     of_charset = "charset", "case_folding", "charset_min_count"
     ignored += [f"--{name}" for name in of_charset if name in config.typed]
     if ignored:
-        verb = "is" if len(ignored) == 1 else "are"
+        are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
         print(
-            f"note: {', '.join(ignored)} {verb} ignored: the model file determines it",
+            f"note: {', '.join(ignored)} {are} ignored: the model file determines {them}",
             file=sys.stderr,
         )

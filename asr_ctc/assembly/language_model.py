@@ -67,18 +67,28 @@ def build_language_model(config: Config) -> Built:
     UserError for a corpus or text that cannot be read, settings that contradict each other, a file
     that cannot be written, and if there is no word to learn from.
     """
-    where, settings = config.corpus, config.lm
+    corpus_config, settings = config.corpus, config.lm
     path = _output(config)
     prune = full_prune(settings.prune, settings.order)
-    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
-    index_dir = index.folder(where.index_dir)
+    folder = find_corpus(
+        corpus_config.datasetroot,
+        corpus_config.datasetversion,
+        corpus_config.lang,
+        corpus_config.corpus,
+    )
+    index_dir = index.folder(corpus_config.index_dir)
     train, *held_out = (
-        load_split(folder, split, where.corpus, index_dir) for split in ("train", *HELD_OUT)
+        load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
     if config.input.modelpath:
         charmap = load_model(config.input.modelpath).charmap
     else:
-        charmap = make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
+        charmap = make_charmap(
+            corpus_config.charset,
+            train,
+            corpus_config.charset_min_count,
+            corpus_config.case_folding,
+        )
 
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
     numbering = Numbering(charmap, settings.level)

@@ -19,10 +19,11 @@ from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.printable import all_shown, shown
+from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
 
@@ -40,14 +41,14 @@ def make_charmap(
         counts = transcripts.character_counts(train, case_folding)
         charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
         log.info(
-            "character map from %d transcripts: %d classes: %s",
-            len(train),
+            "character map from %s: %d classes: %s",
+            several(len(train), "transcript"),
             charmap.vocab_size,
-            all_shown("".join(charmap.symbols[2:])),
+            visible_text("".join(charmap.symbols[2:])),
         )
         if rare:
             ordered = sorted(rare.items(), key=lambda item: -item[1])
-            listed = " ".join(f"{shown(c)}×{n}" for c, n in ordered)
+            listed = " ".join(f"{visible_form(c)}×{n}" for c, n in ordered)
             log.info("seen fewer than %d times, mapped to the unknown class: %s", min_count, listed)
         return charmap
     if name in ("default", "auto"):
@@ -164,15 +165,15 @@ def make_caches(
     augmentation: Augmentation | None,
 ) -> Sequence[FeatureCache | Rounding | None]:
     """The cache of each split below ``--cache_dir``; None for splits that are not cached."""
-    where = config.corpus
-    if where.cache_dir is None:
+    corpus_config = config.corpus
+    if corpus_config.cache_dir is None:
         return [None] * len(corpora)
     if not features.frame_size:
         return [None] * len(corpora)  # samples: as long to read as the files
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
-    return open_caches(where.cache_dir, corpora, features, max_gb=where.cache_gb)
+    return open_caches(corpus_config.cache_dir, corpora, features, max_gb=corpus_config.cache_gb)
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:

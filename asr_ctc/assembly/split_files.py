@@ -19,7 +19,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import open_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.columns import line_blocks
+from asr_ctc.corpus.columns import NAMES, line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
@@ -46,12 +46,12 @@ class Size(NamedTuple):
 
 @dataclass
 class Report:
-    """The results of ``split_corpus``; ``left_out`` counts the clips in no split by reason."""
+    """The results of ``split_corpus``; ``excluded`` counts the clips in no split by reason."""
 
     source: Path
     whole: Size
     splits: dict[str, Size]
-    left_out: dict[str, Size]
+    excluded: dict[str, Size]
     notes: list[str]
     files: list[Path]
 
@@ -62,22 +62,24 @@ def split_corpus(config: Config) -> Report:
     UserError for a corpus that does not exist, an impossible size and, without ``--force``, files
     that exist already; nothing is written then.
     """
-    where, wanted = config.corpus, config.split
-    layout = where.corpus
-    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, layout)
+    corpus_config, split_config = config.corpus, config.split
+    layout = corpus_config.corpus
+    folder = find_corpus(
+        corpus_config.datasetroot, corpus_config.datasetversion, corpus_config.lang, layout
+    )
     whole_table = LAYOUTS[layout].whole
     if whole_table is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
-    name = Path(wanted.from_ or whole_table).stem
+    name = Path(split_config.from_ or whole_table).stem
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)
     source = table_file(layout, folder, name)
-    made = ("train",) if wanted.keep_test else SPLITS
-    files = [source.with_name(f"{split}{source.suffix}") for split in made]
-    _refuse_to_overwrite(layout, folder, files, wanted.force)
+    split_names = ("train",) if split_config.keep_test else SPLITS
+    files = [source.with_name(f"{split}{source.suffix}") for split in split_names]
+    _refuse_to_overwrite(layout, folder, files, split_config.force)
 
-    corpus = corpus_of(table, folder, name, layout, index.folder(where.index_dir))
+    corpus = corpus_of(table, folder, name, layout, index.folder(corpus_config.index_dir))
     corpus = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
     unusable, notes = find_unusable(corpus), []
     free = np.ones(len(corpus), dtype=bool)
@@ -86,30 +88,32 @@ def split_corpus(config: Config) -> Report:
     clips = clips_of(corpus)
     if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
         notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
-    if wanted.keep_test:
+    if split_config.keep_test:
         split_of, reasons = extend_train(clips, free, corpus, layout, folder)
     else:
-        test_s = parse_size("test", wanted.test, clips, free)
-        dev_s = parse_size("dev", wanted.dev, clips, free)
+        test_s = parse_size("test", split_config.test, clips, free)
+        dev_s = parse_size("dev", split_config.dev, clips, free)
         split_of, reasons = make_splits(clips, free, test_s, dev_s, config.runtime.seed or 0)
-        for split, asked_s in (("test", test_s), ("dev", dev_s)):
-            if lacking_s(clips, split_of == SPLITS.index(split), asked_s):
-                notes.append(f"{split}: too few clips are left for {asked_s / 3600:.2f} h")
-    _refuse_empty(split_of, made, source)
+        for split, target_s in (("test", test_s), ("dev", dev_s)):
+            if lacking_s(clips, split_of == SPLITS.index(split), target_s):
+                notes.append(f"{split}: too few clips are left for {target_s / 3600:.2f} h")
+    _refuse_empty(split_of, split_names, source)
 
-    of_record = np.full(len(table.record) + len(table.left_out), UNUSED)
+    of_record = np.full(len(table.record) + len(table.excluded), UNUSED)
     of_record[table.record] = split_of
     header, records = records_of(layout, source)
-    texts = {split: bytearray(header) for split in made}
+    texts = {split: bytearray(header) for split in split_names}
     for split, record in zip(of_record.tolist(), records, strict=True):
         if split != UNUSED:
             texts[SPLITS[split]] += record
-    _replace_together(dict(zip(files, (bytes(texts[split]) for split in made), strict=True)), made)
-    left_out = {"row that cannot be read": Size(len(table.left_out), 0.0, 0)}
-    left_out |= {why: _size(corpus, rows) for why, rows in {**unusable, **reasons}.items()}
-    splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in made}
+    _replace_together(
+        dict(zip(files, (bytes(texts[split]) for split in split_names), strict=True)), split_names
+    )
+    excluded = {"row that cannot be read": Size(len(table.excluded), 0.0, 0)}
+    excluded |= {reason: _size(corpus, rows) for reason, rows in {**unusable, **reasons}.items()}
+    splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in split_names}
     everything = np.ones(len(corpus), dtype=bool)
-    return Report(source, _size(corpus, everything), splits, left_out, notes, files)
+    return Report(source, _size(corpus, everything), splits, excluded, notes, files)
 
 
 def _replace_together(contents: dict[Path, bytes], splits: Iterable[str]) -> None:
@@ -141,14 +145,16 @@ def _refuse_to_overwrite(layout: str, folder: Path, files: list[Path], force: bo
         others = folder.glob(f"{file.stem}.*") if layout == "manifest" else ()
         for other in others:
             if other.suffix != file.suffix and other.suffix in (".tsv", ".csv", ".jsonl"):
-                raise UserError(f"{other} exists, and {file.name} would contradict it")
-    there = [str(file) for file in files if file.exists()]
-    if there and not force:
-        raise UserError(f"already there: {', '.join(there)} (--force overwrites)")
+                raise UserError(
+                    f"{other} exists, and {file.name} would be a second {file.stem}: move it away"
+                )
+    existing = [str(file) for file in files if file.exists()]
+    if existing and not force:
+        raise UserError(f"{', '.join(existing)}: already there; --force overwrites")
 
 
-def _refuse_empty(split_of: np.ndarray, made: Iterable[str], source: Path) -> None:
-    empty = [split for split in made if not (split_of == SPLITS.index(split)).any()]
+def _refuse_empty(split_of: np.ndarray, split_names: Iterable[str], source: Path) -> None:
+    empty = [split for split in split_names if not (split_of == SPLITS.index(split)).any()]
     if empty:
         raise UserError(
             f"{source}: no clip is left for {' and '.join(empty)}: there are too few speakers or "
@@ -183,8 +189,8 @@ def table_file(layout: str, folder: Path, name: str) -> Path:
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """Returns (header line, or b""; the records) of a table as written, line ends included."""
     if layout == "manifest" and file.suffix == ".csv":
-        records = (f"{record.raw}\n".encode() for record in csv_records(file))
+        records = (f"{record.raw}\n".encode("utf-8", NAMES) for record in csv_records(file))
         return next(records), records
-    blocks = line_blocks(file)
+    blocks = line_blocks(file, keeps_undecodable=True)
     records = (line + b"\n" for block in blocks for line in block.split(b"\n"))
     return next(records) if file.suffix == ".tsv" else b"", records

@@ -10,12 +10,12 @@ import torch
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, newest_model, save_model
-from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
+from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
-from asr_ctc.decoding.beam import beam_decode
+from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
@@ -37,14 +37,14 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 class Tuning:
     """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
-    ``error_rates`` (weights, bonuses) are WER or CER, as ``measure`` says, with the best
-    ``unk_logp``. ``path`` is the model file that now holds the language model and its weights.
+    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of characters
+    CER alone; each (weights, bonuses), with the best ``unk_logp``. ``path`` is the model file that
+    now holds the language model and its weights.
     """
 
     path: Path
     n_clips: int
-    measure: str
-    error_rates: np.ndarray
+    error_rates: dict[str, np.ndarray]
     greedy: ErrorRates
     best: ErrorRates
     lm_weight: float
@@ -85,10 +85,10 @@ def tune_language_model(config: Config) -> Tuning:
             word_bonus=word_bonus,
             unk_logp=unk_logp,
         )
+        beam = Beam(width=decoding.beamwidth, n_best=1, fusion=fusion)
 
         def decode(logp: np.ndarray) -> str:
-            charmap, width = recognizer.charmap, decoding.beamwidth
-            return beam_decode(logp[None], [len(logp)], charmap, width, 1, fusion=fusion)[0][0].text
+            return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
 
         hypotheses = list(threads.map(decode, posteriors))
         return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
@@ -97,28 +97,33 @@ def tune_language_model(config: Config) -> Tuning:
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        tried = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
+        results = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point
-        error = tried[point].cer + (tried[point].wer if of_words else 0)
+        error = results[point].cer + (results[point].wer if of_words else 0)
         return error, abs(word_bonus), lm_weight
 
-    best = unk_logp, lm_weight, word_bonus = min(tried, key=rank)
+    best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
     assert isinstance(recognizer.file, ModelFile)  # it was read from ``path``
     save_model(path, recognizer.file)
-    measure = "wer" if of_words else "cer"
+    grids = {
+        name: np.array(
+            [
+                [getattr(results[unk_logp, weight, bonus], name.lower()) for bonus in WORD_BONUSES]
+                for weight in LM_WEIGHTS
+            ]
+        )
+        for name in (("WER", "CER") if of_words else ("CER",))
+    }
     return Tuning(
         path=path,
         n_clips=len(posteriors),
-        measure=measure.upper(),
-        error_rates=np.array(
-            [[getattr(tried[unk_logp, w, b], measure) for b in WORD_BONUSES] for w in LM_WEIGHTS]
-        ),
+        error_rates=grids,
         greedy=greedy,
-        best=tried[best],
+        best=results[best],
         **weights,
         note=unspelt_note(model, recognizer.charmap),
     )
@@ -140,7 +145,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
         )
         return greedy_decode(logp, lengths, charmap)
 
-    corpus, _ = split_to_read(recognizer, config, "dev")
+    corpus, _ = split_to_read(recognizer.file, config, "dev")
     evaluation = evaluate(
         recognizer.model,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),
@@ -148,6 +153,6 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
         decode=keep_and_decode,
         progress="posteriors of dev",
     )
-    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
+    refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
     n_missing = len(evaluation.clips) - len(posteriors)
     return evaluation, posteriors + [np.zeros((0, recognizer.charmap.vocab_size))] * n_missing

@@ -17,6 +17,7 @@ import soxr
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +80,11 @@ def reverberate(samples: np.ndarray, impulse_response: np.ndarray) -> np.ndarray
     Source: Ko et al. 2017, "A study on data augmentation of reverberant speech".
     """
     direct = int(np.abs(impulse_response).argmax())
-    heard = _convolve(samples, impulse_response)[direct : direct + len(samples)]
-    heard_power = _power(heard)
-    if heard_power == 0:
+    reverberant = _convolve(samples, impulse_response)[direct : direct + len(samples)]
+    reverberant_power = _power(reverberant)
+    if reverberant_power == 0:
         return samples
-    return heard * np.float32(math.sqrt(_power(samples) / heard_power))
+    return reverberant * np.float32(math.sqrt(_power(samples) / reverberant_power))
 
 
 def _power(samples: np.ndarray) -> float:
@@ -124,13 +125,13 @@ class Sounds:
                 unreadable.append(path.name)
         if not durations_s:
             raise UserError(f"no audio files below {folder}")
-        others = (
-            f"; {len(unreadable)} files are not audio, such as {unreadable[0]}"
+        note = (
+            f"; not audio: {several(len(unreadable), 'file')}, such as {unreadable[0]}"
             if unreadable
             else ""
         )
         hours = sum(durations_s.values()) / 3600
-        log.info("%s: %d audio files, %.2f h%s", folder, len(durations_s), hours, others)
+        log.info("%s: %d audio files, %.2f h%s", folder, len(durations_s), hours, note)
         return cls(tuple(durations_s), tuple(durations_s.values()))
 
     def excerpt(self, n_samples: int, rate: int, random: np.random.Generator) -> np.ndarray:
@@ -150,7 +151,7 @@ class Sounds:
 
 @contextlib.contextmanager
 def _blamed_on(path: Path) -> Iterator[None]:
-    """Names the sound in the reason: the clip it was meant for is left out, and is sound itself."""
+    """Names the sound in the reason: the clip it was meant for is excluded, and is sound itself."""
     try:
         yield
     except AudioError as error:

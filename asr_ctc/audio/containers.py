@@ -26,6 +26,7 @@ W64_RIFF = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 W64_DATA = bytes.fromhex("64617461f3acd3118cd100c04f8edb8a")
 BEGINNINGS = b"RIFF", b"RIFX", b"RF64", b"FORM", b"caff", b"fLaC", b"OggS", b".snd", W64_RIFF
 MP3_SLACK = 2 * 1152  # samples by which a length tag may be wrong
+SMALL_FILE = 1 << 20  # bytes, read at once
 FLAC_TAIL = 1 << 20  # bytes; no frame of FLAC is larger
 # A recording that begins inside the samples of another, whose length is unknown.
 _INNER = re.compile(
@@ -41,11 +42,13 @@ class Layout(NamedTuple):
     """How to read a file.
 
     links: the recordings in it, one after the other, as parts that make a file for the decoder;
-    None: the file as it is. announced_share: bytes of samples that it announces for each that it
-    holds. problem: why it must not be read. note: what a listener should know.
+    None: the file as it is. n_samples: of each channel, where the decoder would guess them, else
+    None. announced_share: bytes of samples that it announces for each that it holds. problem: why
+    it must not be read. note: what a listener should know.
     """
 
     links: Sequence[Sequence[Part]] | None = None
+    n_samples: int | None = None
     announced_share: float = 1.0
     problem: str = ""
     note: str = ""
@@ -63,43 +66,51 @@ def layout(file: BinaryIO, size: int, thorough: bool = True) -> Layout:
         return _chunked(file, size, start, thorough)
     if start[:4] == b".snd":
         return _au(file, size, thorough)
+    if size <= SMALL_FILE:  # faster to search than a map
+        return _searched(_read_at(file, 0, size), thorough)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if start[:4] == b"OggS":
-            return _ogg(data)
-        begin = mp3.id3_end(data)
-        if data[begin : begin + 4] == b"fLaC":
-            return _flac(data, begin, thorough)
-        return _mp3(data)
+        return _searched(data, thorough)
+
+
+def _searched(data: mp3.FileBytes, thorough: bool) -> Layout:
+    if data[:4] == b"OggS":
+        return _ogg(data)
+    begin = mp3.id3_end(data)
+    if data[begin : begin + 4] == b"fLaC":
+        return _flac(data, begin, thorough)
+    return _mp3(data)
 
 
 # --- mp3, FLAC, Ogg ------------------------------------------------------------------------------
 
 
 def _mp3(data: mp3.FileBytes) -> Layout:
-    found = mp3.read(data)
-    if found is None or not found.runs:
+    recording = mp3.read(data)
+    if recording is None or not recording.runs:
         return Layout()
-    if found.first_samples is not None:
-        first_s = found.first_samples / found.rate
-        more_s = found.n_samples / found.rate - first_s
+    if recording.first_samples is not None:
+        first_s = recording.first_samples / recording.rate
+        more_s = recording.n_samples / recording.rate - first_s
         return Layout(
             problem=f"holds several mp3 files: after {first_s:.2f} s another one begins, "
             f"{more_s:.2f} s more; split it, or join the recordings as flac or wav"
         )
-    begin, end = found.runs[0][0], found.runs[-1][1]
+    begin, end = recording.runs[0][0], recording.runs[-1][1]
     links: list[list[Part]] | None
+    n_samples: int | None = None
     note = ""
-    if mp3.is_cut(data, end, found.rate):
+    if mp3.is_cut(data, end, recording.rate):
         note = "its last frame is incomplete: it may have been cut short"
-    is_all = len(found.runs) == 1 and found.tag[0] == mp3.id3_end(data)
-    if found.n_tagged is not None and found.n_samples <= found.n_tagged + MP3_SLACK:
-        links = None if is_all else [[found.tag, *found.runs]]
-    elif found.is_constant and found.n_tagged is None:
-        is_all = is_all and begin + len(data) - end <= mp3.ID3V1_BYTES
-        links = None if is_all else [list(found.runs)]
+    is_all = len(recording.runs) == 1 and recording.tag[0] == mp3.id3_end(data)
+    if recording.n_tagged is not None and recording.n_samples <= recording.n_tagged + MP3_SLACK:
+        links = None if is_all else [[recording.tag, *recording.runs]]
+    elif recording.is_constant and recording.n_tagged is None:
+        is_all = is_all and len(data) - end <= mp3.ID3V1_BYTES
+        links = None if is_all else [list(recording.runs)]
+        n_samples = recording.n_samples  # the decoder takes an ID3 tag for sound
     else:
-        links = [[mp3.length_tag(data, begin, found.n_samples), *found.runs]]
-    return Layout(links, note=note)
+        links = [[mp3.length_tag(data, begin, recording.n_samples), *recording.runs]]
+    return Layout(links, n_samples, note=note)
 
 
 def _flac(data: mp3.FileBytes, begin: int, thorough: bool) -> Layout:
@@ -334,8 +345,8 @@ def _is_chain(file: BinaryIO, size: int, place: int, rules: _Rules) -> bool:
 def _inner(file: BinaryIO, begin: int) -> int | None:
     """Where in the samples another recording begins."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found = _INNER.search(data, begin)
-        return found.start() if found else None
+        match = _INNER.search(data, begin)
+        return match.start() if match else None
 
 
 def _several(kind: str, place: int) -> Layout:

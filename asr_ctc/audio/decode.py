@@ -1,6 +1,7 @@
 """Any audio file to samples: decoding (libsndfile, else PyAV), one channel, one rate."""
 
 import contextlib
+import io
 import math
 import os
 import stat
@@ -25,7 +26,10 @@ RATES_HZ = 1_000, 1_000_000  # the lowest and the highest that a file may have; 
 MOST_CHANNELS = 64  # of samples in memory
 MP3_FRAME = 1152  # samples: the grain of an mp3's length
 LISTED_SLACK = 0.02  # share by which a corpus may be wrong about a length
+JOINED_BYTES = 1 << 16  # read at once of joined parts: the decoder asks for single headers
 BLOCK_SAMPLES = 1 << 22  # what is decoded at once, whatever length a header announces
+# Of all channels together: so a damaged number of them does not exhaust the memory.
+BLOCK_VALUES = 1 << 26
 
 Decoder: TypeAlias = "SndfileDecoder | pyav.PyAVDecoder"
 
@@ -50,12 +54,14 @@ def load(
     with _opened(path) as decoder:
         choice, blocks = MixdownChoice(decoder.channels), []
         for samples in _read_blocks(path, decoder, BLOCK_SAMPLES):
-            choice.add(samples)
+            if _has_choice(decoder):
+                choice.add(samples)
             blocks.append(samples)
         n_samples = sum(map(len, blocks))
         _check_length(path, n_samples, decoder, expected_s)
         mixdown = choice.mixdown(channel)
-    mono = np.concatenate([mixdown(samples) for samples in blocks])
+    monos = [mixdown(samples) for samples in blocks]
+    mono = monos[0] if len(monos) == 1 else np.concatenate(monos)
     return _resampled(path, mono, decoder.rate, rate)
 
 
@@ -91,10 +97,14 @@ def _choose_mixdown(path: str | Path) -> Mixdown:
     """The mixdown of a whole file, which is read only where there is something to choose."""
     with _opened(path) as decoder:
         choice = MixdownChoice(decoder.channels)
-        if decoder.channels > 1 or decoder.is_float:
+        if _has_choice(decoder):
             for samples in _read_blocks(path, decoder, BLOCK_SAMPLES // decoder.channels):
                 choice.add(samples)
         return choice.mixdown()
+
+
+def _has_choice(decoder: Decoder) -> bool:
+    return decoder.channels > 1 or decoder.is_float
 
 
 def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np.ndarray:
@@ -169,6 +179,7 @@ def is_silent(samples: np.ndarray) -> bool:
 
 def _read_blocks(path: str | Path, decoder: Decoder, n_samples: int) -> Iterator[np.ndarray]:
     """Samples (n, channels) in blocks to the end; AudioError if they are no sound."""
+    n_samples = max(1, min(n_samples, BLOCK_VALUES // decoder.channels))
     while True:
         with _decoding(path):
             samples = decoder.read(n_samples)
@@ -182,7 +193,7 @@ def _read_blocks(path: str | Path, decoder: Decoder, n_samples: int) -> Iterator
 def _decoding(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (soundfile.SoundFileError, RuntimeError, MemoryError, ValueError):
+    except (soundfile.SoundFileError, RuntimeError, ValueError):
         raise AudioError(path, "the decoder stopped early: truncated or damaged") from None
 
 
@@ -285,7 +296,7 @@ class SndfileDecoder:
         kinds = set()
         for link in range(len(self.links)):
             self._open(link)
-            self.sizes.append(self.current.frames)
+            self.sizes.append(layout.n_samples or self.current.frames)
             kinds.add((self.current.samplerate, self.current.channels))
             if len(self.links) > 1:
                 self.current.close()
@@ -301,13 +312,14 @@ class SndfileDecoder:
         self.n_announced = round(sum(self.sizes) * layout.announced_share)
 
     def _open(self, link: int) -> None:
-        self.link, parts = link, self.links[link]
+        self.link, self.position, parts = link, 0, self.links[link]
         with quiet_decoder():
             if parts is None:
                 self.file.seek(0)
                 self.current = soundfile.SoundFile(self.file.fileno(), closefd=False)
             else:
-                self.current = soundfile.SoundFile(containers.JoinedParts(self.file, parts))
+                joined = containers.JoinedParts(self.file, parts)
+                self.current = soundfile.SoundFile(io.BufferedReader(joined, JOINED_BYTES))
 
     def close(self) -> None:
         self.current.close()
@@ -318,8 +330,12 @@ class SndfileDecoder:
     def read(self, n_samples: int) -> np.ndarray:
         """The next samples (n, channels), fewer at the end of a link, none after the last."""
         while True:
-            with quiet_decoder():
-                samples = self.current.read(n_samples, "float32", always_2d=True)
+            n = min(n_samples, self.sizes[self.link] - self.position)
+            samples = np.zeros((0, self.channels), np.float32)
+            if n > 0:
+                with quiet_decoder():
+                    samples = self.current.read(n, "float32", always_2d=True)
+            self.position += len(samples)
             if len(samples) or self.link + 1 == len(self.links):
                 return samples
             self.close()
@@ -332,4 +348,5 @@ class SndfileDecoder:
             self.close()
             self._open(self.link + 1)
         with quiet_decoder():
-            self.current.seek(min(n_samples, max(self.current.frames - 1, 0)))
+            last = min(self.sizes[self.link], self.current.frames) - 1
+            self.position = self.current.seek(min(n_samples, max(last, 0)))

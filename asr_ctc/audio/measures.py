@@ -29,8 +29,8 @@ def bandwidth_hz(samples: np.ndarray, rate: int) -> float:
     spectrum = np.square(np.abs(np.fft.rfft(loud * np.hanning(loud.shape[1])))).mean(axis=0)
     n_bins = max(1, round(SMOOTH_HZ * loud.shape[1] / rate))
     smooth = np.convolve(spectrum, np.ones(n_bins) / n_bins, "same")
-    heard = np.flatnonzero(smooth > smooth.max() * 10 ** (-BAND_DB / 10))
-    return float(heard[-1] * rate / loud.shape[1]) if len(heard) else 0.0
+    audible = np.flatnonzero(smooth > smooth.max() * 10 ** (-BAND_DB / 10))
+    return float(audible[-1] * rate / loud.shape[1]) if len(audible) else 0.0
 
 
 def _frames(samples: np.ndarray, rate: int) -> np.ndarray:

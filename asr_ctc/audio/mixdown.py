@@ -46,7 +46,7 @@ class MixdownChoice:
 
     def add(self, samples: np.ndarray) -> None:
         """A block of samples (S, channels); finite."""
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
+        self.peak = max(self.peak, -float(samples.min(initial=0)), float(samples.max(initial=0)))
         if self.n_channels > 1:
             exact = samples.astype(np.float64)
             self.products += exact.T @ exact

@@ -115,13 +115,12 @@ def read(data: FileBytes) -> Mp3 | None:
         runs = [(sound, begin + n_bytes)]
         return Mp3(first.rate, runs, n_tagged, n_tagged, (begin, sound), False, None)
 
-    has_later_tags = any(data.find(tag, sound) >= 0 for tag in TAGS)
-    n_equal = 0 if is_tag or has_later_tags else _n_equal_frames(data, begin, first)
-    if n_equal:
+    if not is_tag and (n_equal := _n_equal_frames(data, begin, first)):
         runs, n_samples = [(begin, begin + n_equal * first.n_bytes)], n_equal * first.n_samples
         return Mp3(first.rate, runs, n_samples, None, (begin, begin), True, None)
 
     is_mono = _is_mono(data, begin)
+    has_later_tags = any(data.find(tag, sound) >= 0 for tag in TAGS)
     runs, kbits = [], set()
     n_samples, first_samples = 0, None
     for place, frame in placed_frames(data, sound):
@@ -141,13 +140,26 @@ def read(data: FileBytes) -> Mp3 | None:
 
 
 def _n_equal_frames(data: FileBytes, begin: int, frame: Frame) -> int:
-    """How many frames there are, if from ``begin`` to the end all have one size; else 0."""
-    n_bytes, header = frame.n_bytes, data[begin : begin + 3]
+    """How many frames there are, if from ``begin`` to the end all are alike; else 0.
+
+    They have one size and number of channels, and none holds a length tag.
+    """
+    n_bytes, header = frame.n_bytes, data[begin : begin + 4]
     count, rest = divmod(_end_of_sound(data) - begin, n_bytes)
-    columns = [data[begin + i : begin + i + (count - 1) * n_bytes + 1 : n_bytes] for i in range(4)]
-    if rest or any(columns[i] != header[i : i + 1] * count for i in range(3)):
+
+    def column(place: int) -> bytes:
+        """The byte at one place in each frame."""
+        return data[begin + place : begin + place + (count - 1) * n_bytes + 1 : n_bytes]
+
+    if rest or any(column(i) != header[i : i + 1] * count for i in range(3)):
         return 0
-    return count if len({byte >> 6 == MONO for byte in columns[3]}) == 1 else 0
+    if len({byte >> 6 == MONO for byte in column(3)}) != 1:
+        return 0
+    for place, letters in (4 + _side_bytes(header), b"XI"), (36, b"V"):
+        candidates = [i for i, byte in enumerate(column(place)) if byte in letters]
+        if any(_length_tag(data, begin + i * n_bytes)[0] for i in candidates):
+            return 0
+    return count
 
 
 def id3_end(data: FileBytes) -> int:

@@ -59,7 +59,7 @@ def opened(path: Path, file: BinaryIO, kind: str) -> Iterator["PyAVDecoder"]:
             if not container.streams.audio:
                 raise AudioError(path, "holds no audio")
             yield PyAVDecoder(path, container)
-    except (av.FFmpegError, UnicodeDecodeError):
+    except (av.FFmpegError, UnicodeDecodeError):  # also its MemoryError, for sizes that are damage
         raise AudioError(path, f"is not {kind} that can be decoded: damaged or cut short") from None
 
 

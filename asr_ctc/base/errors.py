@@ -31,8 +31,8 @@ LIMITS = {
 
 def exhausted(error: OSError) -> UserError:
     """What to raise in place of an error of the kinds of LIMITS: it ends a command."""
-    where = f" ({error.filename})" if error.filename else ""
-    return UserError(f"{LIMITS[error.errno or errno.ENOMEM]}{where}")
+    file_name = f" ({error.filename})" if error.filename else ""
+    return UserError(f"{LIMITS[error.errno or errno.ENOMEM]}{file_name}")
 
 
 class AudioError(UserError):

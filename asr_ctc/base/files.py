@@ -41,7 +41,7 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
     """
     path = Path(path)
     temporary = None
-    kept = ""
+    note = ""
     try:
         special = _open_special(path)
         if special is not None:
@@ -49,7 +49,7 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
                 yield file
             return
         target = Path(os.path.realpath(path))
-        kept = "; the file there before is kept" if target.exists() else ""
+        note = "; the file there before is kept" if target.exists() else ""
         _remove_leftovers_once(target.parent)
         handle, temporary = _make_locked(target)
         with os.fdopen(handle, "wb") as file:
@@ -68,7 +68,7 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
                 os.close(lock)
         _flush_folder(target.parent)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}{kept}") from None
+        raise UserError(f"cannot write {path}: {error.strerror or error}{note}") from None
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
@@ -81,13 +81,13 @@ def _open_special(path: Path) -> BinaryIO | None:
     The process's own descriptors, such as /dev/stdout, are shared, not opened anew: they may lead
     to a regular file whose end moves.
     """
-    own = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
-    if own is None and (match := _DESCRIPTOR.fullmatch(str(path))):
-        own = int(match[1])
-    if own is not None:
+    descriptor = {"/dev/stdout": 1, "/dev/stderr": 2}.get(str(path))
+    if descriptor is None and (match := _DESCRIPTOR.fullmatch(str(path))):
+        descriptor = int(match[1])
+    if descriptor is not None:
         if sys.stdout is not None:
             sys.stdout.flush()
-        return os.fdopen(os.dup(own), "wb")
+        return os.fdopen(os.dup(descriptor), "wb")
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -95,6 +95,16 @@ def _open_special(path: Path) -> BinaryIO | None:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by the rename
         return None
     return open(path, "wb")
+
+
+def why_no_folder(path: Path, error: OSError) -> str:
+    """Why a folder cannot be made, or written to: a file that is in its place is named."""
+    for place in (path, *path.parents):
+        if os.path.lexists(place):
+            if place.is_dir():
+                break
+            return f"{place} is a file where a folder is needed: name another, or move it away"
+    return error.strerror or str(error)
 
 
 def open_own(path: Path) -> TextIO:
@@ -109,8 +119,8 @@ def open_own(path: Path) -> TextIO:
         handle = os.open(path, flags, 0o666)
     except OSError as error:
         is_link = os.path.islink(path)
-        why = "is a link, and a run writes its own files only" if is_link else error.strerror
-        raise UserError(f"cannot write {path}: {why}") from None
+        reason = "is a link, and a run writes its own files only" if is_link else error.strerror
+        raise UserError(f"cannot write {path}: {reason}") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise UserError(f"cannot write {path}: it is no regular file")
@@ -128,14 +138,14 @@ def refuse_links(folder: Path, names: Iterable[str]) -> None:
 
 def _keep(path: Path, previous: Path) -> None:
     """Gives a file a second name, so that it stays when another takes the first."""
-    beside = previous.with_name(f".{previous.name}{UNFINISHED}")
+    temporary = previous.with_name(f".{previous.name}{UNFINISHED}")
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(beside)
+        os.unlink(temporary)
     try:
-        os.link(path, beside)
+        os.link(path, temporary)
     except OSError:  # a file system without links: for a moment there is only the previous name
-        beside = path
-    os.replace(beside, previous)
+        temporary = path
+    os.replace(temporary, previous)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -226,10 +236,10 @@ class Lines:
         """The next lines, at most so many; none at the end of the file."""
         if self._next == len(self._lines):
             self._read()
-        taken = self._lines[self._next : self._next + most]
-        self._next += len(taken)
-        self.n_taken += len(taken)
-        return taken
+        lines = self._lines[self._next : self._next + most]
+        self._next += len(lines)
+        self.n_taken += len(lines)
+        return lines
 
     def _read(self) -> None:
         self._lines, self._next = [], 0

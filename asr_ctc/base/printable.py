@@ -63,7 +63,7 @@ def _escaped(unsafe: re.Match) -> str:
     return f"\\x{code:02x}" if code < 32 else f"\\u{code:04x}"
 
 
-def all_shown(text: str) -> str:
+def visible_text(text: str) -> str:
     """``text`` with invisible characters written as <U+200B>; spaces and accents stay."""
     return "".join(
         f"<U+{ord(c):04X}>" if unicodedata.category(c)[0] == "C" or c in _BLANK_LETTERS else c
@@ -71,7 +71,7 @@ def all_shown(text: str) -> str:
     )
 
 
-def shown(character: str) -> str:
+def visible_form(character: str) -> str:
     """A character in visible form: itself, 'space', or its code point, with its name if it is
     invisible."""
     if character == " ":

@@ -4,10 +4,11 @@ import contextlib
 from pathlib import Path
 
 from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
 from asr_ctc.assembly.parts import make_blueprint, make_charmap
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
 from asr_ctc.check.page import as_page
 from asr_ctc.check.report import CheckReport, make_report
@@ -35,6 +36,8 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     )
     name = corpus_name(folder, settings.corpus)
     out = _make_folder(config.output.out or f"check-{name.replace('/', '-')}")
+    # What is no model is refused before the long work.
+    model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
     charmap = _make_charmap(config, corpora.get("train"))
     splits = {
@@ -60,7 +63,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         charmap=charmap,
         faults=faults,
         limits=limits,
-        suspects=_suspects(splits, config) if config.input.modelpath else None,
+        suspects=_suspects(model_file, splits, config) if model_file else None,
         exclude=str(exclude),
     )
     files = {
@@ -80,7 +83,8 @@ def _make_folder(name: str) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(out, error)
+        raise UserError(f"--out {out}: cannot be written ({why})") from None
     return out
 
 
@@ -109,12 +113,13 @@ def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
     return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
 
 
-def _suspects(splits: dict[str, ScannedSplit], config: Config) -> Suspects:
+def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:
     """The transcripts that the model of --modelpath doubts."""
-    path = str(config.input.modelpath)
     compute.use_processor()
-    recognizer = Recognizer.load(path, config.runtime.device)
-    return Suspects(path, find_suspects(recognizer, splits, config.runtime.nthreads))
+    recognizer = Recognizer(file, config.runtime.device)
+    return Suspects(
+        str(config.input.modelpath), find_suspects(recognizer, splits, config.runtime.nthreads)
+    )
 
 
 def exclude_list(report: CheckReport) -> str:

@@ -60,7 +60,7 @@ class Kind(NamedTuple):
 KINDS = {
     kind.name: kind
     for kind in [
-        Kind("bad row", REFUSED, "rows of the TSV without a path or a sentence"),
+        Kind("bad row", REFUSED, "rows of the split's table that cannot be used"),
         Kind("missing", REFUSED, "no such file"),
         Kind("unreadable", REFUSED, "not audio, empty, or not numbers"),
         Kind("truncated", REFUSED, "the decoder stops before the announced end"),
@@ -157,7 +157,7 @@ def find_faults(
     unread = [
         Fault(name, None, clip, "bad row", reason)
         for name, split in splits.items()
-        for clip, reason in split.corpus.left_out
+        for clip, reason in split.corpus.excluded
     ]
     order = {kind: i for i, kind in enumerate(KINDS)}
     return sorted([*unread, *faults.values()], key=lambda fault: order[fault.kind]), limits

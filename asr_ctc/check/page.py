@@ -3,9 +3,9 @@
 import math
 from html import escape
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
-from asr_ctc.check.report import CheckReport, FaultGroup
+from asr_ctc.check.report import CheckReport, FaultGroup, nothing_shared
 from asr_ctc.check.texts import CharacterUse
 from asr_ctc.display import charts
 from asr_ctc.display.html import document, row, section, table
@@ -114,7 +114,7 @@ def _plots(report: CheckReport) -> str:
             section(
                 "Characters by count",
                 _key(meanings),
-                charts.bars(bars, styles, {c: shown(c).partition(" ")[0] for c in bars}),
+                charts.bars(bars, styles, {c: visible_form(c).partition(" ")[0] for c in bars}),
                 more,
             ),
             section("Speakers by clips", key, charts.ranks(plots.clips_per_speaker)),
@@ -188,7 +188,8 @@ def _overlaps(report: CheckReport) -> str:
     parts = []
     for what, overlaps in vars(report.shared).items():
         if not overlaps:
-            parts.append(f"<p>No {what} are shared between splits.</p>")
+            said = nothing_shared(report, what)
+            parts.append(f"<p>{escape(said[:1].upper() + said[1:])}.</p>")
         for overlap in overlaps:
             first, second = overlap.splits
             title = f"{first} and {second} share {several(overlap.n, what[:-1])}"
@@ -216,7 +217,7 @@ def _characters(report: CheckReport) -> str:
     head = f"All {len(alphabet.counts)} (in lower case), {alphabet.n_characters:,} in all"
     parts = [
         f"<h3>{head}</h3>",
-        _chips([(shown(c), n, c in alphabet.lost) for c, n in alphabet.counts.items()]),
+        _chips([(visible_form(c), n, c in alphabet.lost) for c, n in alphabet.counts.items()]),
     ]
     charset = escape(f"--charset {settings.charset}, {settings.classes} classes")
     if alphabet.lost:
@@ -224,7 +225,7 @@ def _characters(report: CheckReport) -> str:
         parts.append(_in_sentences(alphabet.lost))
     if alphabet.folded:
         foldings = [
-            (f"{shown(c)}→{spelled(folding.written)}", folding.count, False)
+            (f"{visible_form(c)}→{spelled(folding.written)}", folding.count, False)
             for c, folding in alphabet.folded.items()
         ]
         share = 100 * alphabet.n_folded / total
@@ -235,10 +236,10 @@ def _characters(report: CheckReport) -> str:
         parts.append(_in_sentences(alphabet.rare))
     if alphabet.unseen:
         parts.append("<h3>In dev or test only</h3><p>")
-        parts.append("  ".join(escape(shown(c)) for c in alphabet.unseen) + "</p>")
+        parts.append("  ".join(escape(visible_form(c)) for c in alphabet.unseen) + "</p>")
     for mark, counts in forms.variants.items():
         parts.append(f"<h3>{escape(mark.capitalize())}, written in {len(counts)} ways</h3>")
-        variants = [(f if len(f) > 1 else shown(f), n, False) for f, n in counts.items()]
+        variants = [(f if len(f) > 1 else visible_form(f), n, False) for f, n in counts.items()]
         parts.append(_chips(variants))
     if forms.invisible:
         parts.append("<h3>Invisible characters</h3>")
@@ -246,8 +247,8 @@ def _characters(report: CheckReport) -> str:
     if forms.sentences_other:
         mixed = f"; {forms.sentences_nfc:,} are, so forms are mixed" if forms.mixed else ""
         parts.append(
-            f"<h3>Unicode forms</h3><p>{forms.sentences_other:,} sentences are not in composed "
-            f"form (NFC){mixed}. Training composes them.</p>"
+            f"<h3>Unicode forms</h3><p>{several(forms.sentences_other, 'sentence')} not in "
+            f"composed form (NFC){mixed}. Training composes them.</p>"
         )
     return section("Characters", *parts)
 
@@ -263,7 +264,7 @@ def _chips(entries: list[tuple[str, int, bool]]) -> str:
 
 def _in_sentences(uses: dict[str, CharacterUse]) -> str:
     rows = [
-        f'<tr><td class="l name">{escape(shown(c))}</td><td>{use.count:,}</td>'
+        f'<tr><td class="l name">{escape(visible_form(c))}</td><td>{use.count:,}</td>'
         f'<td class="l soft">{escape(use.name.lower())}</td>'
         f'<td class="l">{escape(use.first)}</td></tr>'
         for c, use in list(uses.items())[:N_CLIPS_LISTED]

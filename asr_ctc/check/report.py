@@ -17,6 +17,7 @@ from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.check.suspects import Suspects
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import CorpusConfig
+from asr_ctc.display.terminal import several
 from asr_ctc.text.charmap import CharMap
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
@@ -160,6 +161,19 @@ class CheckReport(Report):
         return content
 
 
+def nothing_shared(report: CheckReport, what: str) -> str:
+    """What to say where no shared speakers, or sentences, were found: of the splits looked at."""
+    known = [name for name, s in report.splits.items() if what != "speakers" or s.speakers]
+    unread = [f"{name} cannot be read" for name in report.absent]
+    unread += [f"{name} names no speaker" for name in report.splits if name not in known]
+    if not unread:
+        return f"no {what} are shared between splits"
+    why = ", ".join(unread)
+    if len(known) < 2:
+        return f"whether splits share {what} cannot be told: {why}"
+    return f"{' and '.join(known)} share no {what} ({why})"
+
+
 def make_report(
     config: Config,
     splits: Splits,
@@ -191,7 +205,10 @@ def make_report(
     durations = splits["train"].durations[usable["train"]] if "train" in splits else np.zeros(0)
     lists_clips = any(group.action != LISTEN for group in groups.values())
     learnable = {split: _learnable(split, scanned, faults) for split, scanned in splits.items()}
-    problems = _training_problems(splits, learnable, absent, alphabet, settings)
+    has_speech = {split: _has_speech(split, scanned, faults) for split, scanned in splits.items()}
+    problems = _training_problems(
+        splits, learnable, has_speech, absent=absent, alphabet=alphabet, settings=settings
+    )
     return CheckReport(
         corpus=name,
         settings=settings,
@@ -247,6 +264,15 @@ def _learnable(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarra
     return learnable
 
 
+def _has_speech(name: str, split: ScannedSplit, faults: list[Fault]) -> np.ndarray:
+    """(N,) false for the clips that are silent or nearly constant; true where none was decoded."""
+    has_speech = np.ones(len(split), dtype=bool)
+    for fault in faults:
+        if fault.split == name and fault.kind in ("silent", "nearly constant"):
+            has_speech[fault.row] = False
+    return has_speech
+
+
 def _n_broken(name: str, split: ScannedSplit, faults: list[Fault]) -> int:
     """Counts the rows and decoded clips that training cannot learn from; a copy is not broken."""
     return sum(
@@ -267,7 +293,7 @@ def _summary(
     within = usable & (durations >= low) & (durations <= high)
     return SplitSummary(
         clips=len(split),
-        bad_rows=len(split.corpus.left_out),
+        bad_rows=len(split.corpus.excluded),
         decoded=int(split.scan_mask.sum()),
         broken=n_broken,
         usable=int(usable.sum()),
@@ -357,34 +383,40 @@ def _word(value: object) -> str:
 def _training_problems(
     splits: Splits,
     learnable: dict[str, np.ndarray],
+    has_speech: dict[str, np.ndarray],
+    *,
     absent: dict[str, str],
     alphabet: texts.Alphabet,
     settings: CheckSettings,
 ) -> list[str]:
-    """What prevents `train` with the same settings; empty when nothing does.
+    """What prevents `train` with the same settings from learning; empty when nothing does.
 
-    Clips that had better be excluded, such as copies, do not: `train` uses them unless it is told
-    otherwise.
+    Clips that had better be excluded do not: `train` uses them unless it is told otherwise, and
+    learns of copies, but not where every clip is silent or nearly constant.
     """
     problems = []
     for name in ("train", "dev"):
         if name in absent:
-            problems.append(f"no {name} split: {absent[name]}")
+            problems.append(f"{name} cannot be read: {absent[name]}")
             continue
         split, used = splits[name], learnable[name]
-        n_bad_rows = len(split.corpus.left_out)
+        n_bad_rows = len(split.corpus.excluded)
         n_tried = int(split.scan_mask.sum()) + n_bad_rows
         n_broken = int((split.scan_mask & ~used).sum()) + n_bad_rows
         durations = split.durations[used]
         within = (durations >= settings.min_duration) & (durations <= settings.max_duration)
         if 2 * n_broken > n_tried or not used.any():
-            problems.append(f"{name}: {n_broken} of {n_tried} clips are broken")
+            problems.append(f"{name}: {n_broken} of {several(n_tried, 'clip')} are broken")
         elif not within.any():
             problems.append(
                 f"{name}: no usable clip lasts {settings.min_duration:g} to "
                 f"{settings.max_duration:g} s (--min_duration, --max_duration); they last "
                 f"{durations.min():.2f} to {durations.max():.2f} s"
             )
+        elif not (has_speech[name] & split.scan_mask)[used][within].any() and (
+            n_mute := int(split.scan_mask[used][within].sum())
+        ):
+            problems.append(f"{name}: all {n_mute} clips are silent or nearly constant")
     if 2 * alphabet.n_lost > alphabet.n_characters:
         share = 100 * alphabet.n_lost / alphabet.n_characters
         problems.append(

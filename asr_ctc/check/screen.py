@@ -1,8 +1,8 @@
 """The report of a check as text for a terminal."""
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
-from asr_ctc.check.report import CheckReport
+from asr_ctc.check.report import CheckReport, nothing_shared
 from asr_ctc.display.terminal import several, shortened, spelled
 
 N_EXAMPLES = 3
@@ -50,7 +50,7 @@ def _overlaps(report: CheckReport) -> list[str]:
     lines = []
     for what, overlaps in vars(report.shared).items():
         if not overlaps:
-            lines.append(f"no {what} are shared between splits")
+            lines.append(nothing_shared(report, what))
         for overlap in overlaps:
             first, second = overlap.splits
             lines.append(f"{first} and {second} share {several(overlap.n, what[:-1])}:")
@@ -111,19 +111,19 @@ def _characters(report: CheckReport) -> list[str]:
     alphabet, forms, settings = report.alphabet, report.unicode, report.settings
     total = max(1, alphabet.n_characters)
     lines = [
-        f"{len(alphabet.counts)} different characters in the transcripts, "
-        f"{alphabet.n_characters} in all",
+        f"{several(len(alphabet.counts), 'different character')} in the transcripts, "
+        f"{alphabet.n_characters:,} in all",
         "  " + _counted({c: n for c, n in alphabet.counts.items() if c != " "}),
     ]
     charset = f"--charset {settings.charset} ({settings.classes} classes)"
     if alphabet.lost:
         lines.append(f"  {charset} has no class for {_share(alphabet.n_lost, total)}:")
         lines.append("    " + _counted({c: use.count for c, use in alphabet.lost.items()}))
-    else:
+    elif alphabet.counts:
         lines.append(f"  {charset} has a class for every character")
     if alphabet.folded:
         foldings = [
-            f"{shown(c)}→{spelled(folding.written)} {folding.count}"
+            f"{visible_form(c)}→{spelled(folding.written)} {folding.count}"
             for c, folding in alphabet.folded.items()
         ]
         lines.append(f"  it writes {_share(alphabet.n_folded, total)} otherwise:")
@@ -131,12 +131,14 @@ def _characters(report: CheckReport) -> list[str]:
     if alphabet.rare:
         lines.append(f"  seen fewer than {settings.charset_min_count} times in train:")
         rare = [
-            f"{shown(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"
+            f"{visible_form(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"
             for c, use in alphabet.rare.items()
         ]
         lines += _examples(rare, len(rare))
     if alphabet.unseen:
-        lines.append(f"  in dev or test only: {_listed([shown(c) for c in alphabet.unseen])}")
+        lines.append(
+            f"  in dev or test only: {_listed([visible_form(c) for c in alphabet.unseen])}"
+        )
     if forms.sentences_other:
         mixed = f", {forms.sentences_nfc} in it: mixed forms" if forms.mixed else ""
         lines.append(
@@ -155,15 +157,15 @@ def _characters(report: CheckReport) -> list[str]:
 
 
 def _form(form: str) -> str:
-    return form if len(form) > 1 else shown(form)
+    return form if len(form) > 1 else visible_form(form)
 
 
 def _share(n: int, total: int) -> str:
-    return f"{n} characters ({100 * n / total:.2g} %)"
+    return f"{several(n, 'character')} ({100 * n / total:.2g} %)"
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return _listed([f"{shown(c)} {n}" for c, n in counts.items()])
+    return _listed([f"{visible_form(c)} {n}" for c, n in counts.items()])
 
 
 def _listed(texts: list[str]) -> str:
@@ -180,7 +182,8 @@ def _suggestions(report: CheckReport) -> list[str]:
         f"  --charset {suggestions.charset}",
         f"  --min_duration {suggestions.min_duration:g} "
         f"--max_duration {suggestions.max_duration:g}    "
-        f"{suggestions.clips_within} training clips, {suggestions.hours_within:.2f} h",
+        f"{several(suggestions.clips_within or 0, 'training clip')}, "
+        f"{suggestions.hours_within:.2f} h",
         f"  --batch_size {suggestions.batch_size}",
         f"  {suggestions.command}",
     ]
@@ -194,13 +197,14 @@ def _verdict(report: CheckReport) -> list[str]:
     low, high = report.settings.min_duration, report.settings.max_duration
     unused = [name for name in ("train", "dev") if report.splits[name].within_bounds == 0]
     return [
-        f"can be trained on: {train.usable} of {train.clips} training clips are good"
-        + (f", {n_bad} better excluded" if n_bad else ""),
-        f"  {train.within_bounds} of the good ones last {low:g} to {high:g} s "
+        f"can be trained on: {train.usable:,} of {several(train.clips, 'training clip')} "
+        + ("is good" if train.usable == 1 else "are good")
+        + (f", {n_bad:,} better excluded" if n_bad else ""),
+        f"  {train.within_bounds:,} of the good ones last {low:g} to {high:g} s "
         "(--min_duration, --max_duration)",
         *(
-            f"  but every {name} clip of these lengths had better be left out: exclude.txt would "
-            "leave none"
+            f"  but every {name} clip of these lengths is better excluded: without those in "
+            "exclude.txt none is left"
             for name in unused
         ),
     ]

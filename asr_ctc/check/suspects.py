@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from asr_ctc.acoustic.log_posteriors import log_posteriors
-from asr_ctc.assembly.splits import make_scoring_loader
+from asr_ctc.assembly.scored_split import make_scoring_loader
 from asr_ctc.base.progress import bar
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.decoding.alignment import best_path

@@ -15,9 +15,11 @@ from asr_ctc.commands.arguments import (
 )
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+from asr_ctc.display.terminal import several
 
 if TYPE_CHECKING:
-    from asr_ctc.recognition.recognizer import Recognizer
+    from asr_ctc.acoustic.encoders.published import PublishedModel
+    from asr_ctc.acoustic.model_file import ModelFile
 
 
 def run_align(config: Config, words: list[str], command: list[str]) -> int:
@@ -26,12 +28,14 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
         names = "split", "min_duration", "max_duration"
         refuse_flags(config, names, "have no effect with --audiofile")
     refuse_model_formats(config)
-    from asr_ctc.assembly.decoder import load_recognizer
+    from asr_ctc.assembly.decoder import make_recognizer, read_model
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import TranscriptWriter, text_beside
 
-    recognizer = load_recognizer(config)
-    texts, n_skipped = texts_to_align(recognizer, config), 0
+    texts, n_skipped = texts_of_recordings(config), 0
+    path, file = read_model(config)
+    texts = texts or texts_of_split(file, config)
+    recognizer = make_recognizer(config, path, file)
     recordings = [str(path) for path, _ in texts]
     writer = TranscriptWriter(config.output.format, config.output.out, recordings)
     for path, text in bar(texts, "aligning", "clip"):
@@ -51,20 +55,27 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
     return 2 if n_skipped else 0
 
 
-def texts_to_align(recognizer: "Recognizer", config: Config) -> list[tuple[Path, str | None]]:
-    """Returns (audio file, its text) of --text or --split; None is the .txt file beside it."""
+def texts_of_recordings(config: Config) -> list[tuple[Path, str | None]]:
+    """Returns (audio file, its text) of each --audiofile; None is the .txt file beside it."""
     from asr_ctc.recognition.recordings import find_recordings
 
     text, recordings = config.input.text, find_recordings(config.input.audiofile)
     if "-" in map(str, recordings):
         raise UserError("--audiofile -: align reads files, not standard input")
     if text and len(recordings) != 1:
-        raise UserError(f"--text is what one --audiofile says; found {len(recordings)} such files")
-    if recordings:
-        return [(path, " ".join(text) if text else None) for path in recordings]
-    from asr_ctc.assembly.splits import split_to_read
+        raise UserError(
+            f"--text is what one --audiofile says; found {several(len(recordings), 'such file')}"
+        )
+    return [(path, " ".join(text) if text else None) for path in recordings]
 
-    corpus, _ = split_to_read(recognizer, config, config.input.split)
+
+def texts_of_split(
+    file: "ModelFile | PublishedModel", config: Config
+) -> list[tuple[Path, str | None]]:
+    """Returns (audio file, its transcript) of each clip of --split."""
+    from asr_ctc.assembly.scored_split import split_to_read
+
+    corpus, _ = split_to_read(file, config, config.input.split)
     return [(corpus.file(i), corpus.sentence(i)) for i in range(len(corpus))]
 
 

@@ -29,7 +29,7 @@ COMMAND = Command(
         *("check", "device", "nthreads"),
     ),
     details="Writes report.html, report.json and exclude.txt, for `train --exclude`.\n"
-    "Exit status 1 means that training is impossible.",
+    "Exit status 1 means that the corpus cannot be trained on.",
     examples=(
         "check --lang fr --max_duration 11",
         "check --corpus manifest --datasetroot mine",

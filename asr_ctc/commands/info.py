@@ -10,7 +10,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
     if words and config.typed & {"modelpath", "baselogdir"}:
         raise UserError(f"info {words[0]}: names the file; omit --modelpath and --baselogdir")
     from asr_ctc.acoustic.model_file import load_model, newest_model
-    from asr_ctc.base.printable import all_shown
+    from asr_ctc.base.printable import visible_text
 
     path = words[0] if words else config.input.modelpath or newest_model(config.logs.baselogdir)
     file = load_model(path)
@@ -26,7 +26,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
             if file.normalization
             else "none",
         ),
-        ("characters", f"{len(symbols)} classes: {all_shown(''.join(symbols))}"),
+        ("characters", f"{len(symbols)} classes: {visible_text(''.join(symbols))}"),
     ]
     if file.language_model:
         rows.append(("language model", str(file.language_model)))

@@ -3,6 +3,7 @@
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+from asr_ctc.display.terminal import several
 
 OF_TUNING = (
     *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
@@ -26,18 +27,21 @@ def estimate(config: Config) -> int:
     from asr_ctc.assembly.language_model import build_language_model
 
     built = build_language_model(config)
-    unit = "characters" if config.lm.level == "char" else "words"
+    unit = "character" if config.lm.level == "char" else "word"
     for source in built.sources:
-        excluded = f"; {source.n_excluded:,} more are in dev or test" if source.n_excluded else ""
-        print(
-            f"{source.name}: {source.n_sentences:,} sentences, {source.n_words:,} {unit}{excluded}"
+        excluded = (
+            f"; {source.n_excluded:,} more in dev or test excluded" if source.n_excluded else ""
         )
-    counts = [f"{count:,} {n}-grams" for n, count in enumerate(built.model.counts, 1)]
+        print(
+            f"{source.name}: {several(source.n_sentences, 'sentence')}, "
+            f"{several(source.n_words, unit)}{excluded}"
+        )
+    counts = [several(count, f"{n}-gram") for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))
     dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
     print(
-        f"perplexity of dev {dev.value:.1f}, {share:.1f} % of its {dev.n_words:,} {unit} unknown "
-        "and not in it"
+        f"perplexity of dev {dev.value:.1f} over its known {unit}s; {share:.1f} % of its "
+        f"{several(dev.n_words, unit)} {'is' if dev.n_words == 1 else 'are'} unknown"
     )
     print(f"written: {built.path}")
     return 0
@@ -51,15 +55,17 @@ def tune(config: Config) -> int:
         print(tuning.note)
     greedy, best = tuning.greedy, tuning.best
     print(
-        f"{tuning.n_clips} clips of dev, greedy: WER {100 * greedy.wer:.2f} %, "
+        f"{several(tuning.n_clips, 'clip')} of dev, greedy: WER {100 * greedy.wer:.2f} %, "
         f"CER {100 * greedy.cer:.2f} %"
     )
-    print(f"{tuning.measure} in % with --unk_logp {tuning.unk_logp:g}:")
-    print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
-    for weight, row in zip(LM_WEIGHTS, tuning.error_rates, strict=True):
-        print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
+    for name, error_rates in tuning.error_rates.items():
+        print(f"{name} in % with --unk_logp {tuning.unk_logp:g}:")
+        print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
+        for weight, row in zip(LM_WEIGHTS, error_rates, strict=True):
+            print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
-        f"best: WER {100 * best.wer:.2f} %, CER {100 * best.cer:.2f} % with "
+        f"lowest {' + '.join(tuning.error_rates)}: WER {100 * best.wer:.2f} %, "
+        f"CER {100 * best.cer:.2f} % with "
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )

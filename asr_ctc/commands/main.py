@@ -80,18 +80,24 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"error: out of memory (raise `ulimit -v`): {error}", file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as error:
+    except MemoryError as error:
+        return _out_of_memory(error)
+    except RuntimeError as error:
         from asr_ctc.acoustic.compute import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
-        what = str(error).partition(". ")[0] or "allocation failed"
-        print(
-            f"error: out of memory ({what}): close other programs, lower --batch_size or "
-            "--beamwidth, or use --device cpu",
-            file=sys.stderr,
-        )
-        return 2
+        return _out_of_memory(error)
+
+
+def _out_of_memory(error: Exception) -> int:
+    what = one_line(str(error).partition("\n")[0].partition(". ")[0]) or "allocation failed"
+    print(
+        f"error: out of memory ({what}): close other programs, lower --nthreads, --batch_size or "
+        "--beamwidth, or use --device cpu",
+        file=sys.stderr,
+    )
+    return 2
 
 
 def completion(shell: str) -> str:

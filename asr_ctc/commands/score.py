@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
@@ -15,9 +13,6 @@ from asr_ctc.config.load import Config
 from asr_ctc.config.settings import OutputConfig, ScoringConfig
 
 if TYPE_CHECKING:
-    from asr_ctc.decoding.beam import Beam
-    from asr_ctc.lm.stored import StoredModel
-    from asr_ctc.recognition.recognizer import Recognizer
     from asr_ctc.scoring.metrics import Distinctions
     from asr_ctc.scoring.split_scores import SplitScores
 
@@ -31,35 +26,28 @@ def distinctions_of(settings: ScoringConfig) -> "Distinctions":
     }
 
 
-def name_of_decoder(beam: "Beam | None", stored: "StoredModel | None") -> str:
-    """The decoder in words, for the report."""
-    if beam is None:
-        return "greedy"
-    method = f"beam search of {beam.width}"
-    name = stored.name if stored is not None and beam.uses(stored) else beam.lm
-    weights = [f"{key} {value:g}" for key, value in beam.weights(stored).items()]
-    return f"{method} with {name} ({', '.join(weights)})" if name else method
-
-
-def run_score(recognizer: "Recognizer", config: Config) -> int:
+def run_score(config: Config) -> int:
     """Scores a split: every clip within the duration bounds."""
-    from asr_ctc.assembly.splits import make_scoring_loader, split_to_read
-    from asr_ctc.decoding.beam import decode
-    from asr_ctc.scoring.screen import as_text
-    from asr_ctc.scoring.split_scores import columns_of, score_split
-
-    stored = recognizer.file.language_model
-    beam = make_beam(config, stored)
-    decoder = recognizer.prepare(beam and replace(beam, n_best=1))
-    corpus, n_rows = split_to_read(recognizer, config, config.input.split)
-    columns = columns_of(corpus, config.scoring.by)
     refuse_missing_folders(config.output)
+    from asr_ctc.assembly.scored_split import clips_to_read, find_split, make_scoring_loader
+    from asr_ctc.scoring.screen import as_text
+    from asr_ctc.scoring.split_scores import COMPUTED, columns_of, score_split
+
+    path, file = read_model(config)
+    named = [name for name in config.scoring.by if name not in COMPUTED]
+    split = find_split(file, config, config.input.split, named)
+    stored = file.language_model
+    decoder_settings = make_decoder(config, stored, n_best=1)
+    recognizer = make_recognizer(config, path, file)
+    decoder = recognizer.prepare(decoder_settings)
+    corpus, n_rows = clips_to_read(split, config)
+    columns = columns_of(corpus, config.scoring.by)
     scores = score_split(
         recognizer,
         make_scoring_loader(recognizer, corpus, config.runtime.nthreads),
         n_rows=n_rows,
-        decode=partial(decode, beam=decoder),
-        decoding=name_of_decoder(beam, stored),
+        decode=decoder.decode,
+        decoding=decoder.name(stored),
         columns=columns,
         **distinctions_of(config.scoring),
     )

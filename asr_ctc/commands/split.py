@@ -12,7 +12,7 @@ def run_split(config: Config, words: list[str], command: list[str]) -> int:
 
     report = split_corpus(config)
     lines = {report.source.name: report.whole, **report.splits}
-    lines |= {f"excluded: {why}": size for why, size in report.left_out.items() if size.clips}
+    lines |= {f"excluded: {why}": size for why, size in report.excluded.items() if size.clips}
     width = max(map(len, lines))
     print(f"{'':{width}} {'clips':>9} {'hours':>9} {'speakers':>9}")
     for name, size in lines.items():

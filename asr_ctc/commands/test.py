@@ -21,7 +21,6 @@ from asr_ctc.config.load import Config
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Hypothesis
     from asr_ctc.recognition.formats import Transcript
-    from asr_ctc.recognition.recognizer import Recognizer
 
 BEAM = (
     *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
@@ -43,18 +42,14 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
     else:
         refuse_flags(config, OF_RECORDINGS, "need --audiofile")
     refuse_model_formats(config)
-    from asr_ctc.assembly.decoder import load_recognizer
     from asr_ctc.commands.score import run_score
 
-    recognizer = load_recognizer(config)
-    if config.input.audiofile:
-        return transcribe_files(recognizer, config)
-    return run_score(recognizer, config)
+    return transcribe_files(config) if config.input.audiofile else run_score(config)
 
 
-def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
+def transcribe_files(config: Config) -> int:
     """Transcribes --audiofile to a table of hypotheses, or a --format; names unusable files."""
-    from asr_ctc.assembly.decoder import make_beam
+    from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import (
         TranscriptWriter,
@@ -63,8 +58,9 @@ def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
         standard_input,
     )
 
-    decoder = recognizer.prepare(make_beam(config, recognizer.file.language_model))
     names = [str(path) for path in find_recordings(config.input.audiofile)]
+    recognizer = make_recognizer(config, *read_model(config))
+    decoder = recognizer.prepare(make_decoder(config, recognizer.file.language_model))
     writer = None
     if config.output.format or config.output.out:
         writer = TranscriptWriter(config.output.format or "text", config.output.out, names)
@@ -76,34 +72,45 @@ def transcribe_files(recognizer: "Recognizer", config: Config) -> int:
         def on_progress(seconds: float) -> None:
             progress.update(seconds)
             speed = progress.n / (time.monotonic() - started_s)
-            progress.set_postfix_str(f"{speed:.0f} times real time")
+            progress.set_postfix_str(f"{speed_text(speed)} times real time")
 
         transcripts = recognizer.transcribe_many(files, decoder=decoder, on_progress=on_progress)
         for name, (_, transcript) in zip(names, transcripts, strict=True):
             with progress.external_write_mode():
                 if isinstance(transcript, AudioError):
-                    reason = one_line(f"{name}: {transcript.reason}")
+                    reason = one_line(f"{title_of(name)}: {transcript.reason}")
                     print(f"error: {reason}", file=sys.stderr)
                     n_unusable += 1
                     continue
                 transcribed_s += transcript.duration_s
                 for note in transcript.notes:
-                    print(f"note: {one_line(f'{name}: {note}')}", file=sys.stderr)
+                    print(f"note: {one_line(f'{title_of(name)}: {note}')}", file=sys.stderr)
                 if writer:
                     writer.write(replace(transcript, audio=name))
                 else:
-                    fused = decoder is not None and decoder.fusion is not None
-                    print_hypotheses(transcript, name if len(names) > 1 else "", fused)
+                    fused = decoder.fusion is not None
+                    print_hypotheses(transcript, title_of(name) if len(names) > 1 else "", fused)
     if writer:
         writer.report()
     if len(names) > 1:
         taken_s = time.monotonic() - started_s
+        speed = speed_text(transcribed_s / taken_s)
         print(
             f"{len(names) - n_unusable} of {len(names)} recordings, {transcribed_s:.0f} s, "
-            f"transcribed in {taken_s:.1f} s: {transcribed_s / taken_s:.0f} times real time",
+            f"transcribed in {taken_s:.1f} s: {speed} times real time",
             file=sys.stderr,
         )
     return 2 if n_unusable else 0
+
+
+def title_of(name: str) -> str:
+    """How messages call a recording."""
+    return "standard input" if name == "-" else name
+
+
+def speed_text(speed: float) -> str:
+    """Seconds of audio per second, to two digits where it is small: 0.031, 0.3, 2.5, 40."""
+    return f"{speed:.0f}" if speed >= 10 else f"{speed:.2g}"
 
 
 def print_hypotheses(transcript: "Transcript", name: str, fused: bool) -> None:

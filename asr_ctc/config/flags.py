@@ -14,6 +14,7 @@ from asr_ctc.config.load import (
     REMOVED,
     Config,
     default_of,
+    did_you_mean,
     is_list,
     parse_value,
     plain_type,
@@ -137,12 +138,14 @@ def _own_help(name: str, command: Command) -> str:
     return metadata["help_of"].get(command.name, metadata["help"])
 
 
-def value_of(name: str) -> str:
-    """The placeholder of a flag's value in the help."""
+def value_of(name: str, command: Command) -> str:
+    """The placeholder of a flag's value in the help of a command."""
     _, f, hint = settings()[name]
-    choices = "|".join(f.metadata["choices"] or ())
+    choices, value = "|".join(f.metadata["choices"] or ()), f.metadata["value"]
+    if isinstance(value, Mapping):
+        value = value.get(command.name)
     plain = {int: "N", float: "X", str: name.upper()}
-    return choices or f.metadata["value"] or plain.get(plain_type(hint), "")
+    return choices or value or plain.get(plain_type(hint), "")
 
 
 def _add_flag(
@@ -162,7 +165,7 @@ def _add_flag(
     several = "+" if is_list(hint) else None
     group.add_argument(
         f"--{name}",
-        metavar=value_of(name),
+        metavar=value_of(name, command),
         default=argparse.SUPPRESS,
         help=text,
         nargs="?" if bare else several,
@@ -245,9 +248,11 @@ def parse(
         return None, [], own
     name, *others = words
     if name not in commands:
-        raise UserError(f"unknown command {name!r}: {', '.join(commands)} (see `{program} --help`)")
+        near = did_you_mean(name, commands)
+        listed = ", ".join(commands)
+        raise UserError(f"unknown command {name!r}{near}: {listed} (see `{program} --help`)")
     command = commands[name]
-    _refuse_foreign(options, command, commands)
+    _refuse_foreign(options, command, commands, f"{program} {name}")
     namespace = vars(make_parser(command, program).parse_args(options))  # --help ends here
     if not command.min_words <= len(others) <= command.max_words:
         if command.max_words:
@@ -273,8 +278,9 @@ def _own_flags(options: list[str]) -> list[str]:
     return [option for option in options if option.partition("=")[0] in own]
 
 
-def _refuse_foreign(options: list[str], command: Command, commands: Mapping) -> None:
-    """UserError for a flag of other commands, which it names, and for a file in place of a flag."""
+def _refuse_foreign(options: list[str], command: Command, commands: Mapping, program: str) -> None:
+    """UserError for a flag of other commands, which it names, for one that none has, and for a file
+    in place of a flag."""
     table = settings()
     for option in options:
         flag = option.partition("=")[0]
@@ -286,6 +292,9 @@ def _refuse_foreign(options: list[str], command: Command, commands: Mapping) -> 
             )
         if name not in table and os.path.exists(option):
             raise UserError(f"{option} is not a flag; for the file of that name, write ./{option}")
+        if flag.startswith("--") and name not in table and name not in ("", "help", "config"):
+            near = did_you_mean(flag, [f"--{known}" for known in ("config", *command.names)])
+            raise UserError(f"unknown flag {flag}{near} (see `{program} --help`)")
 
 
 def _listed(names: list[str]) -> str:

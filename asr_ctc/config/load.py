@@ -9,7 +9,7 @@ import importlib.resources
 import logging
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -191,6 +191,12 @@ def shortened(raw) -> str:
     return text if len(text) <= 100 else f"{text[:80]}… ({len(text):,} characters)"
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ " (did you mean ...?)" with the nearest of the known words; empty if none is near."""
+    near = difflib.get_close_matches(word[:100], list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
 def recipes() -> dict[str, Path]:
     """{file name: path} of the recipes shipped with asr_ctc: in the installed package, or in
     configs/ of the repository."""
@@ -252,7 +258,7 @@ def load_yaml(text: str, source: str) -> dict[str, typing.Any]:
             return super().compose_node(parent, index)
 
     if len(text) > MOST_YAML_CHARACTERS:
-        raise UserError(f"{source}: {len(text):,} characters are no settings")
+        raise UserError(f"{source}: is too long for settings ({len(text):,} characters)")
     try:
         content = yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -282,9 +288,7 @@ def parse_yaml(text: str, source: str, ignored: Collection[str] = ()) -> dict[st
             problems.append(f"{name}: {raw} was removed: {REMOVED[name][1]}")
             continue
         if name not in table:
-            near = difflib.get_close_matches(name[:100], table, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            problems.append(f"unknown key {shortened(name)}{hint}")
+            problems.append(f"unknown key {shortened(name)}{did_you_mean(name, table)}")
             continue
         try:
             _, f, hint = table[name]

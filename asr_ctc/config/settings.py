@@ -15,7 +15,7 @@ def setting(
     help: str,
     *,
     help_of: Mapping[str, str] | None = None,
-    value: str | None = None,
+    value: str | Mapping[str, str] | None = None,
     choices: tuple[str, ...] | None = None,
     bare: str | None = None,
     at_least: float | None = None,
@@ -26,9 +26,9 @@ def setting(
     """A dataclass field with the metadata that the command line and the checks need.
 
     ``help_of`` {command: help} overrides ``help`` for some commands. ``value`` is the placeholder
-    of the value in the help, such as FILE. ``bare`` is the value of the flag when given without
-    one; in a YAML file, true stands for it and false for None. Bounds are inclusive
-    (``at_least``, ``at_most``) or exclusive (``above``, ``below``).
+    of the value in the help, such as FILE, or {command: placeholder}. ``bare`` is the value of the
+    flag when given without one; in a YAML file, true stands for it and false for None. Bounds are
+    inclusive (``at_least``, ``at_most``) or exclusive (``above``, ``below``).
     """
     metadata = dict(
         help=help,
@@ -425,12 +425,12 @@ class InputConfig:
     )
     split: str = setting(
         "test",
-        "split of the corpus: the name of its TSV file without .tsv",
+        "split of the corpus: the name of its table without its ending",
         help_of={
-            "test": "without --audiofile, split of the corpus to score: the name of its TSV file "
-            "without .tsv",
-            "align": "without --audiofile, split of the corpus to align: the name of its TSV file "
-            "without .tsv",
+            "test": "without --audiofile, split of the corpus to score: the name of its table "
+            "without its ending",
+            "align": "without --audiofile, split of the corpus to align: the name of its table "
+            "without its ending",
         },
         value="NAME",
     )
@@ -443,6 +443,7 @@ class InputConfig:
             "align": "the words spoken in the one --audiofile (default: those of the .txt beside "
             "each file)",
         },
+        value={"lm": "FILE", "align": "WORD"},
     )
 
 
@@ -513,12 +514,12 @@ class OutputConfig:
 
     out: str | None = setting(
         None,
-        "folder to write one file per recording to (default: print)",
+        "write one file per recording to this folder (default: print)",
         help_of={
             "check": "folder of the report (default: ./check-VERSION-LANG)",
-            "lm": "language model to write, .arpa or .arpa.gz (default: ./LANG.arpa)",
+            "lm": "language model to write, FILE.arpa or FILE.arpa.gz (default: ./LANG.arpa)",
         },
-        value="FOLDER",
+        value={"test": "FOLDER", "align": "FOLDER", "check": "FOLDER", "lm": "FILE.arpa"},
     )
     format: str | None = setting(
         None,
@@ -533,17 +534,17 @@ class OutputConfig:
     json: bool = setting(False, "print JSON, for scripts, in place of tables")
     csv: str | None = setting(
         None,
-        "file.csv to write: one row per scored clip",
+        "write a table with one row per scored clip to this file",
         value="FILE.csv",
     )
     html: str | None = setting(
         None,
-        "file.html to write: a page with all scores",
+        "write a page with all scores to this file",
         value="FILE.html",
     )
     hypotheses: str | None = setting(
         None,
-        "file.jsonl to write: reference and hypothesis of each clip, for `compare`",
+        "write reference and hypothesis of each clip to this file, for `compare`",
         value="FILE.jsonl",
     )
 

@@ -15,21 +15,21 @@ def find_clip(clips: Path, name: str) -> Path:
     file = clips / name
     if name.isascii() or "\0" in name or os.path.lexists(file):
         return file
-    found = Path(file.anchor) if Path(name).is_absolute() else Path(clips)
+    existing = Path(file.anchor) if Path(name).is_absolute() else Path(clips)
     for part in Path(name).parts[Path(name).is_absolute() :]:
-        same = _same_name(found, part)
+        same = _same_name(existing, part)
         if same is None:
             return file
-        found /= same
-    return found
+        existing /= same
+    return existing
 
 
 def _same_name(folder: Path, name: str) -> str | None:
     """The entry of a folder that is this name in one of the Unicode forms."""
     for form in ("NFC", "NFD"):
-        spelt = unicodedata.normalize(form, name)
-        if os.path.lexists(folder / spelt):
-            return spelt
+        variant = unicodedata.normalize(form, name)
+        if os.path.lexists(folder / variant):
+            return variant
     if os.path.lexists(folder / name):
         return name
     try:

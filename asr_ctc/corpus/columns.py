@@ -4,7 +4,7 @@ A column holds no Python object per row. Worker processes share the columns afte
 them changes no reference counts, so no memory page is copied.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -141,14 +141,17 @@ class CategoriesBuilder:
         return codes, Strings(name.decode("utf-8", NAMES) for name in self.code_of)
 
 
-def line_blocks(path: Path, digest: Digest | None = None) -> Iterator[bytes]:
+def line_blocks(
+    path: Path, digest: Digest | None = None, *, keeps_undecodable: bool = False
+) -> Iterator[bytes]:
     r"""The lines of a text file, many at a time: UTF-8 blocks of whole lines joined by "\n".
 
     A BOM, Windows line ends and blank lines at the end of the file are removed; only line feeds
     separate lines. ``digest`` is updated with the file's bytes as they are. UserError if the file
-    cannot be read or is not UTF-8.
+    cannot be read or is not UTF-8; with ``keeps_undecodable`` only if it has another encoding as a
+    whole: single lines that are not UTF-8 are then among the others, see ``undecodable``.
     """
-    n_lines = 0
+    n_lines, encoding = 0, _Encoding(path)
     try:
         with open(path, "rb") as file:
             remaining, rest = _end_of_text(file), b""
@@ -166,7 +169,7 @@ def line_blocks(path: Path, digest: Digest | None = None) -> Iterator[bytes]:
                         raise UserError(f"{path}: {size}: this is no table")
                     continue
                 block, rest = piece[:end], piece[end + 1 :]
-                _refuse_unless_utf8(path, block, n_lines)
+                encoding.check(block, keeps_undecodable)
                 if n_lines == 0:
                     block = block.removeprefix(b"\xef\xbb\xbf")
                 n_lines += block.count(b"\n") + 1
@@ -175,6 +178,24 @@ def line_blocks(path: Path, digest: Digest | None = None) -> Iterator[bytes]:
                 digest.update(file.read())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def undecodable(lines: Sequence[bytes]) -> list[int]:
+    """The indices of the lines that are not UTF-8."""
+    try:
+        b"\n".join(lines).decode()
+        return []
+    except UnicodeDecodeError:
+        return [i for i, line in enumerate(lines) if not is_utf8(line)]
+
+
+def is_utf8(text: bytes | str) -> bool:
+    """Whether bytes are UTF-8, or were it before they were decoded with the errors NAMES."""
+    try:
+        text.decode() if isinstance(text, bytes) else text.encode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def _end_of_text(file: BinaryIO) -> int:
@@ -190,15 +211,55 @@ def _end_of_text(file: BinaryIO) -> int:
     return 0
 
 
-def _refuse_unless_utf8(path: Path, block: bytes, n_lines_before: int) -> None:
-    try:
-        block.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = n_lines_before + block[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}: line {line} is not UTF-8 text") from None
+class _Encoding:
+    """Looks at the blocks of a file one after the other, whether they are UTF-8."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.n_lines = self.n_undecodable = self.n_other_than_ascii = 0
+        self.first = 0  # line that is not UTF-8
+
+    def check(self, block: bytes, keeps_undecodable: bool) -> None:
+        """UserError for UTF-16, and for lines that are not UTF-8.
+
+        With ``keeps_undecodable`` for several only that are more than a tenth of all and more than
+        the lines whose accents are UTF-8: damage hits single lines, another encoding all of those.
+        """
+        if self.n_lines == 0 and _is_utf16(block):
+            raise UserError(f"{self.path}: is UTF-16 text: save it as UTF-8")
+        lines = block.split(b"\n") if not is_utf8(block) else []
+        wrong = undecodable(lines)
+        if wrong and not self.n_undecodable:
+            self.first = self.n_lines + wrong[0] + 1
+        self.n_lines += block.count(b"\n") + 1
+        self.n_undecodable += len(wrong)
+        self.n_other_than_ascii += sum(not line.isascii() for line in lines) - len(wrong)
+        if not wrong:
+            return
+        if not keeps_undecodable:
+            raise UserError(f"{self.path}: line {self.first} is not UTF-8 text: save it as UTF-8")
+        n = self.n_undecodable
+        if n > 1 and 10 * n > self.n_lines and n > self.n_other_than_ascii:
+            raise UserError(
+                f"{self.path}: is in another encoding than UTF-8, such as Latin-1 (line "
+                f"{self.first} and {n - 1} more): save it as UTF-8"
+            )
 
 
-def lines(path: Path, digest: Digest | None = None) -> Iterator[str]:
-    """The lines of a text file one by one; see ``line_blocks``."""
-    for block in line_blocks(path, digest):
-        yield from block.decode("utf-8").split("\n")
+def _is_utf16(block: bytes) -> bool:
+    """Whether text begins with the mark of UTF-16, or has a NUL beside nearly every letter."""
+    start = block[:4096]
+    fewer, more = sorted((start[::2].count(0), start[1::2].count(0)))
+    has_mark = start.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return has_mark or (fewer == 0 and 3 * more > len(start) > 8)
+
+
+def lines(
+    path: Path, digest: Digest | None = None, *, keeps_undecodable: bool = False
+) -> Iterator[str]:
+    """The lines of a text file one by one; see ``line_blocks``.
+
+    Bytes that are not UTF-8 become lone surrogates (NAMES), which ``is_utf8`` finds.
+    """
+    for block in line_blocks(path, digest, keeps_undecodable=keeps_undecodable):
+        yield from block.decode("utf-8", NAMES).split("\n")

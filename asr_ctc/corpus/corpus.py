@@ -12,7 +12,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.index import Index, make_index
-from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, LeftOut, Table, read_columns, read_table
+from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, ExcludedClip, Table, read_columns, read_table
+from asr_ctc.display.terminal import several
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Corpus:
     speakers: Categories
     duration_s: np.ndarray
     rows: np.ndarray
-    left_out: tuple[LeftOut, ...] = ()
+    excluded: tuple[ExcludedClip, ...] = ()
     fingerprint: str = field(default="", compare=False)
     index: Index | None = field(default=None, compare=False)
     layout: str = "commonvoice"
@@ -63,8 +64,8 @@ class Corpus:
 
         They are read from the file now. UserError for one that is not there.
         """
-        found = read_columns(self.layout, self.folder, self.split, names)
-        return {name: [values[row] for row in self.rows] for name, values in found.items()}
+        columns = read_columns(self.layout, self.folder, self.split, names)
+        return {name: [values[row] for row in self.rows] for name, values in columns.items()}
 
     def all_sentences(self) -> Iterator[str]:
         """The sentences of the selection, one after the other."""
@@ -83,9 +84,9 @@ class Corpus:
     def hours(self) -> float:
         return float(self.durations.sum(dtype=np.float64)) / 3600
 
-    def select(self, keep: np.ndarray, left_out: Iterable[LeftOut] = ()) -> "Corpus":
-        """The rows where the mask ``keep`` (N,) is true; ``left_out`` is added to the list."""
-        return replace(self, rows=self.rows[keep], left_out=self.left_out + tuple(left_out))
+    def select(self, keep: np.ndarray, excluded: Iterable[ExcludedClip] = ()) -> "Corpus":
+        """The rows where the mask ``keep`` (N,) is true; ``excluded`` is added to the list."""
+        return replace(self, rows=self.rows[keep], excluded=self.excluded + tuple(excluded))
 
 
 def find_corpus(
@@ -138,17 +139,17 @@ def _version_key(folder: Path) -> tuple:
     return is_release, numbers[:2], "delta" not in folder.name, numbers, folder.name
 
 
-def _is_version(name: str, wanted: str) -> bool:
-    if name == wanted:
+def _is_version(name: str, version: str) -> bool:
+    if name == version:
         return True
-    short = wanted.removeprefix("cv-corpus-").removeprefix("v")
+    short = version.removeprefix("cv-corpus-").removeprefix("v")
     return bool(re.match(rf"cv-corpus-{re.escape(short)}(-|$)", name))
 
 
 def _listed(folder: Path, pattern: str) -> str:
-    found = sorted(str(d.relative_to(folder)) for d in folder.glob(pattern) if d.is_dir())
-    more = "…" if len(found) > 8 else ""
-    return f"found {', '.join(found[:8]) or 'nothing'}{more}"
+    folders = sorted(str(d.relative_to(folder)) for d in folder.glob(pattern) if d.is_dir())
+    more = "…" if len(folders) > 8 else ""
+    return f"found {', '.join(folders[:8]) or 'nothing'}{more}"
 
 
 def load_split(
@@ -157,8 +158,8 @@ def load_split(
     """A split in one of the layouts (see layouts.py), durations not yet found.
 
     What is found out about it is kept in ``index_dir``, when given. Rows that cannot be used are
-    left out, named by line. UserError for a split that is missing, empty or unreadable, and when
-    more than half of the rows are left out.
+    excluded, named by line. UserError for a split that is missing, empty or unreadable, and when
+    more than half of the rows are excluded.
     """
     table = read_table(layout, folder, split)
     return corpus_of(table, folder, split, layout, index_dir)
@@ -176,12 +177,12 @@ def corpus_of(
         speakers=table.speakers,
         duration_s=table.duration_s,
         rows=np.arange(len(table.paths)),
-        left_out=table.left_out,
+        excluded=table.excluded,
         fingerprint=table.fingerprint,
         layout=layout,
         split=split,
     )
-    refuse_if_mostly_broken(corpus.name, table.left_out, len(table.record) + len(table.left_out))
+    refuse_if_mostly_broken(corpus.name, table.excluded, len(table.record) + len(table.excluded))
     if index_dir is None:
         return corpus
     index = make_index(
@@ -201,13 +202,13 @@ def corpus_name(folder: Path, layout: str) -> str:
     return f"{folder.parent.name}/{folder.name}" if layout == "commonvoice" else folder.name
 
 
-def refuse_if_mostly_broken(name: str, left_out: Sequence[LeftOut], n_clips: int) -> None:
+def refuse_if_mostly_broken(name: str, excluded: Sequence[ExcludedClip], n_clips: int) -> None:
     """UserError when more than half of a split cannot be used: the corpus itself is wrong then."""
-    if 2 * len(left_out) > n_clips:
-        clip, reason = left_out[0]
+    if 2 * len(excluded) > n_clips:
+        clip, reason = excluded[0]
         raise UserError(
-            f"{name}: {len(left_out)} of {n_clips} clips cannot be used (the first: {clip}: "
-            f"{reason}). Is the corpus complete?"
+            f"{name}: {len(excluded):,} of {several(n_clips, 'clip')} cannot be used "
+            f"(the first: {clip}: {reason}). Is the corpus complete?"
         )
 
 

@@ -22,7 +22,8 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
-from asr_ctc.corpus.layouts import MOST_LISTED_S, LeftOut
+from asr_ctc.corpus.layouts import MOST_LISTED_S, ExcludedClip
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     headers say, read in parallel with a bar. NaN for the broken ones, and for the rows that are not
     among ``corpus.rows`` and would have to be read.
     """
-    lengths, why = _recall(corpus)
+    lengths, reason = _recall_lengths(corpus)
     if lengths is None:
         lengths = Lengths(plausible(corpus.duration_s, corpus.name))
         add_listed_durations(lengths.duration_s, corpus.paths, corpus.folder / "clip_durations.tsv")
@@ -85,22 +86,22 @@ def find_durations(corpus: "Corpus", n_threads: int = 4) -> tuple[np.ndarray, di
     unknown = corpus.rows[np.isnan(lengths.duration_s[corpus.rows])].tolist()
     to_read = sorted({*changed, *(row for row in unknown if row not in lengths.stamps)})
     if changed:
-        why = f"{len(changed)} clips changed since"
+        reason = f"{several(len(changed), 'clip')} changed since"
     elif to_read:
-        why = why or "more clips are asked for"
-    if why:
-        _read_clips(corpus, lengths, to_read, why, n_threads)
+        reason = reason or "more clips are asked for"
+    if reason:
+        _read_clips(corpus, lengths, to_read, reason, n_threads)
     broken = lengths.reasons.keys() & corpus.rows.tolist() if lengths.reasons else ()
     return lengths.duration_s, {row: lengths.reasons[row] for row in sorted(broken)}
 
 
-def _recall(corpus: "Corpus") -> tuple[Lengths | None, str]:
-    """(lengths as they were kept, ""), else (None, why they must be found)."""
+def _recall_lengths(corpus: "Corpus") -> tuple[Lengths | None, str]:
+    """(lengths as they were kept, ""), else (None, why they must be measured)."""
     if corpus.index is None:
         return None, "first time"
-    arrays, why = corpus.index.recall("durations")
+    arrays, reason = corpus.index.recall("durations")
     if arrays is None:
-        return None, why
+        return None, reason
     try:
         return Lengths.from_arrays(arrays, len(corpus.paths)), ""
     except (KeyError, ValueError, AttributeError, TypeError):
@@ -108,12 +109,12 @@ def _recall(corpus: "Corpus") -> tuple[Lengths | None, str]:
 
 
 def _read_clips(
-    corpus: "Corpus", lengths: Lengths, rows: list[int], why: str, n_threads: int
+    corpus: "Corpus", lengths: Lengths, rows: list[int], reason: str, n_threads: int
 ) -> None:
     """Adds the lengths of the clips of those rows, and keeps all."""
     if corpus.index is not None:
-        how = f"{len(rows)} clips to read" if rows else "all are listed"
-        log.info("index of %s: looking for lengths (%s), %s", corpus.name, why, how)
+        work = f"{several(len(rows), 'clip')} to read" if rows else "all are listed"
+        log.info("index of %s: looking for lengths (%s), %s", corpus.name, reason, work)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
         for row, clip in zip(rows, bar(measured, "durations", "clip", len(rows)), strict=True):
@@ -135,16 +136,16 @@ class Measured(NamedTuple):
 
 
 def _in_threads(
-    ask: Callable[[Path], object], corpus: "Corpus", rows: list, n_threads: int
+    measure: Callable[[Path], object], corpus: "Corpus", rows: list, n_threads: int
 ) -> Iterator:
-    """``ask(file)`` of each row, in order, several at a time."""
+    """``measure(file)`` of each row, in order, several at a time."""
 
-    def ask_all(first: int) -> list:
+    def measure_all(first: int) -> list:
         names = corpus.paths.take(np.array(rows[first : first + CLIPS_AT_A_TIME], dtype=np.int64))
-        return [ask(find_clip(corpus.clips, name)) for name in names]
+        return [measure(find_clip(corpus.clips, name)) for name in names]
 
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
-        for answers in pool.map(ask_all, range(0, len(rows), CLIPS_AT_A_TIME)):
+        for answers in pool.map(measure_all, range(0, len(rows), CLIPS_AT_A_TIME)):
             yield from answers
 
 
@@ -171,7 +172,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         return
     hash_blocks, second_blocks = [np.zeros(0, np.int64)], [np.zeros(0)]
     n_columns, n_lines, unused = None, 0, []
-    for block in line_blocks(tsv):
+    for block in line_blocks(tsv, keeps_undecodable=True):
         hashes, cells = [], []
         for number, line in enumerate(block.split(b"\n"), n_lines + 1):
             row = line.split(b"\t")
@@ -185,8 +186,8 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         hash_blocks.append(np.array(hashes, dtype=np.int64))
         second_blocks.append(_milliseconds(cells) / 1000)
     if unused:
-        told = "%s: %d rows have other than the %d columns of the first line: not used (line %d)"
-        log.warning(told, tsv, len(unused), n_columns, unused[0])
+        message = "%s: not used: %s with other than the %d columns of the first line (line %d)"
+        log.warning(message, tsv, several(len(unused), "row"), n_columns, unused[0])
     names = np.concatenate(hash_blocks)
     listed_s = plausible(np.concatenate(second_blocks), str(tsv))
     sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)
@@ -196,15 +197,15 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
     order = np.argsort(names, kind="stable")
     names, listed_s = names[order], listed_s[order]
     unknown = np.flatnonzero(np.isnan(duration_s))
-    wanted = paths.hashes(unknown)
-    order = np.argsort(wanted)  # neighbours are then looked up one after the other
-    unknown, wanted = unknown[order], wanted[order]
-    at = np.searchsorted(names, wanted, side="right") - 1  # the last line of a name counts
-    found = names[at] == wanted
-    duration_s[unknown[found]] = listed_s[at[found]]
+    unknown_hashes = paths.hashes(unknown)
+    order = np.argsort(unknown_hashes)  # neighbours are then looked up one after the other
+    unknown, unknown_hashes = unknown[order], unknown_hashes[order]
+    at = np.searchsorted(names, unknown_hashes, side="right") - 1  # the last line of a name counts
+    is_listed = names[at] == unknown_hashes
+    duration_s[unknown[is_listed]] = listed_s[at[is_listed]]
 
 
-def plausible(listed_s: np.ndarray, where: str) -> np.ndarray:
+def plausible(listed_s: np.ndarray, source: str) -> np.ndarray:
     """A copy of listed seconds (N,), NaN for those that cannot be: they are measured instead.
 
     All of them when their median says that they are in another unit: milliseconds for seconds
@@ -220,7 +221,7 @@ def plausible(listed_s: np.ndarray, where: str) -> np.ndarray:
         log.warning(
             "%s: the listed durations have a median of %g s, as if they were in %s: they are not "
             "used, the lengths are those of the files",
-            where,
+            source,
             median,
             unit,
         )
@@ -246,13 +247,13 @@ def _number(cell: bytes) -> float:
 def with_durations(corpus: Corpus, n_threads: int = 4, keep_broken: bool = False) -> Corpus:
     """The corpus with the length of every clip, as listed with it, else from the files.
 
-    Clips whose file cannot be opened are left out and named; with ``keep_broken`` they stay, with
+    Clips whose file cannot be opened are excluded and named; with ``keep_broken`` they stay, with
     a duration of 0. UserError when they are more than half.
     """
     duration_s, broken = find_durations(corpus, n_threads)
-    left_out = [LeftOut(corpus.paths[row], reason) for row, reason in broken.items()]
-    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
+    excluded = [ExcludedClip(corpus.paths[row], reason) for row, reason in broken.items()]
+    refuse_if_mostly_broken(corpus.name, excluded, len(corpus))
     measured = replace(corpus, duration_s=np.nan_to_num(duration_s, nan=0.0))
     if keep_broken:
         return measured
-    return measured.select(~np.isnan(duration_s[corpus.rows]), left_out)
+    return measured.select(~np.isnan(duration_s[corpus.rows]), excluded)

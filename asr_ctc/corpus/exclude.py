@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.corpus.corpus import Corpus, LeftOut
+from asr_ctc.corpus.corpus import Corpus, ExcludedClip
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ def read_excluded(path: Path | str) -> dict[str, str]:
     return listed
 
 
-def leave_out_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus:
-    """The corpus without the listed clips; its ``left_out`` has each with its reason."""
+def exclude_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus:
+    """The corpus without the listed clips; its ``excluded`` has each with its reason."""
     if not listed:
         return corpus
     keep = np.array([corpus.path(i) not in listed for i in range(len(corpus))], dtype=bool)
@@ -46,16 +47,16 @@ def leave_out_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus
     for row in np.flatnonzero(~keep).tolist():
         clip = corpus.path(row)
         reasons[clip] = f"listed by --exclude ({listed[clip] or 'no reason given'})"
-    return corpus.select(keep, [LeftOut(clip, reason) for clip, reason in reasons.items()])
+    return corpus.select(keep, [ExcludedClip(clip, reason) for clip, reason in reasons.items()])
 
 
 def report_excluded(path: Path | str, listed: Mapping[str, str], corpora: Iterable[Corpus]) -> None:
     """Logs how many listed clips were excluded from the corpora, and which are in none of them."""
     if not listed:
         return
-    excluded = {item.clip for corpus in corpora for item in corpus.left_out}
+    excluded = {item.clip for corpus in corpora for item in corpus.excluded}
     unknown = [clip for clip in listed if clip not in excluded]
-    log.info("--exclude %s: %d clips excluded", path, len(listed) - len(unknown))
+    log.info("--exclude %s: %s excluded", path, several(len(listed) - len(unknown), "clip"))
     if unknown:
         more = ", …" if len(unknown) > N_NAMED else ""
         are = "clip is" if len(unknown) == 1 else "clips are"

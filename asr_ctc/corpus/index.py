@@ -21,7 +21,7 @@ from zipfile import ZipFile
 import numpy as np
 
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +73,8 @@ class Index:
             self._remove_outdated(what)
         except (OSError, UserError) as error:
             if self.folder not in _warned_of:
-                log.warning("the index is not kept, going on without: %s", error)
+                why = why_no_folder(self.folder, error) if isinstance(error, OSError) else error
+                log.warning("%s: the index is not kept, going on without: %s", self.folder, why)
             _warned_of.add(self.folder)
 
     def _file(self, what: str) -> Path:
@@ -122,8 +123,8 @@ def _read(file: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         with ZipFile(file) as archive:  # numpy reads no further than it needs to, and trusts
             if archive.testzip() is not None or len(archive.infolist()) != _n_members(file):
                 return {}, {}
-        with np.load(file, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
         identity = json.loads(str(arrays.pop("identity")))
         if not all(isinstance(value, str) for value in identity.values()):
             return {}, {}
@@ -156,15 +157,15 @@ def make_index(
     return Index(Path(index_dir), name, _digest(os.fsencode(place)), identity)
 
 
-def remembered(
+def recall_or_find(
     index: Index | None, what: str, n_rows: int | None, find: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """The arrays that ``find`` returned when it was asked before, else what it returns now."""
     if index is None:
         return find()
-    arrays, why = index.recall(what, n_rows)
+    arrays, reason = index.recall(what, n_rows)
     if arrays is None:
-        log.info("index of %s: looking for %s (%s)", index.name, what.split("-")[0], why)
+        log.info("index of %s: looking for %s (%s)", index.name, what.split("-")[0], reason)
         arrays = find()
         index.keep(what, **arrays)
     return arrays

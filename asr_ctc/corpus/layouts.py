@@ -31,8 +31,10 @@ from asr_ctc.corpus.columns import (
     Digest,
     Strings,
     StringsBuilder,
+    is_utf8,
     line_blocks,
     lines,
+    undecodable,
 )
 from asr_ctc.corpus.half_split import refuse_half_split
 
@@ -41,7 +43,9 @@ HOW_TO_GET_ONE = (
     "Download a Common Voice release (commonvoice.mozilla.org/datasets) and unpack it there, "
     "or run `make demo` to make a small corpus"
 )
-NO_ROWS = "holds no clips; a header line and a line per clip are needed"
+EMPTY = "is empty: it holds no clips; a header line and a line per clip are needed"
+ONLY_HEADER = "is empty but for its header: it holds no clips; a line per clip is needed"
+NOT_UTF8 = "not UTF-8 text"
 CONTINUES_BELOW = "its text continues on the next line"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
 FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
@@ -49,7 +53,7 @@ PLAIN = bytes(range(32, 127))
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
 
 
-class LeftOut(NamedTuple):
+class ExcludedClip(NamedTuple):
     """A clip that is not used, and why."""
 
     clip: str
@@ -67,7 +71,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A split as listed in its files: N usable rows, and the unusable ones in ``left_out``.
+    """A split as listed in its files: N usable rows, and the unusable ones in ``excluded``.
 
     ``paths`` are relative to ``clips``, or absolute. ``record`` (N,) int32 is the index of each
     row among all records of the file, 0 for the first after the header. ``fingerprint`` is a hash
@@ -80,7 +84,7 @@ class Table:
     speakers: Categories
     duration_s: np.ndarray
     record: np.ndarray
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[ExcludedClip, ...]
     fingerprint: str
 
 
@@ -92,7 +96,7 @@ class _TableBuilder:
         self.speakers = CategoriesBuilder()
         self.duration_s: list[np.ndarray] = []
         self.record: list[np.ndarray] = []
-        self.left_out: list[LeftOut] = []
+        self.excluded: list[ExcludedClip] = []
 
     def add(
         self,
@@ -117,7 +121,7 @@ class _TableBuilder:
             Categories.of(self.speakers),
             np.concatenate([np.zeros(0, np.float32), *self.duration_s]),
             np.concatenate([np.zeros(0, np.int32), *self.record]),
-            tuple(self.left_out),
+            tuple(self.excluded),
             digest.hexdigest()[:16],
         )
 
@@ -128,12 +132,14 @@ def read_table(layout: str, folder: Path, split: str) -> Table:
     return LAYOUTS[layout].read(folder, split)
 
 
-def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, source: Path) -> Table:
+def _make_table(
+    clips: Path, items: Iterable[Row | ExcludedClip], digest: Digest, source: Path
+) -> Table:
     """A table of the items, one per record; UserError, which names the source, if there is none."""
     builder, items, n_records = _TableBuilder(), iter(items), 0
     while piece := [_checked(item) for item in islice(items, PIECE_ROWS)]:
         used = [(n, item) for n, item in enumerate(piece, n_records) if isinstance(item, Row)]
-        builder.left_out += [item for item in piece if isinstance(item, LeftOut)]
+        builder.excluded += [item for item in piece if isinstance(item, ExcludedClip)]
         n_records += len(piece)
         builder.add(
             [row.path.encode("utf-8", NAMES) for _, row in used],
@@ -143,13 +149,14 @@ def _make_table(clips: Path, items: Iterable[Row | LeftOut], digest: Digest, sou
             [n for n, _ in used],
         )
     if n_records == 0:
-        raise UserError(f"{source}: holds no clips")
+        empty = "is empty" if source.is_file() else "no such file, or all are empty"
+        raise UserError(f"{source}: {empty}: it holds no clips")
     return builder.table(clips, digest)
 
 
-def _checked(item: Row | LeftOut) -> Row | LeftOut:
+def _checked(item: Row | ExcludedClip) -> Row | ExcludedClip:
     if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode("utf-8", NAMES))):
-        return LeftOut(item.path, problem)
+        return ExcludedClip(item.path, problem)
     return item
 
 
@@ -204,11 +211,12 @@ def _read_tsv_table(
 ) -> Table:
     """A TSV with named columns path and sentence; every line after the first is one record."""
     builder, digest, n_records = _TableBuilder(), hashlib.sha256(), 0
-    blocks = (block.split(b"\n") for block in line_blocks(tsv, digest))
+    whole = line_blocks(tsv, digest, keeps_undecodable=True)
+    blocks = (block.split(b"\n") for block in whole)
     first = next(blocks, None)
     if first is None:
-        raise UserError(f"{tsv}: {NO_ROWS}")
-    header = first.pop(0).decode("utf-8").split("\t")
+        raise UserError(f"{tsv}: {EMPTY}")
+    header = first.pop(0).decode("utf-8", NAMES).split("\t")
     columns = _find_columns(tsv, header, speaker_name, hint)
     path_column, sentence_column, speaker_column, duration_column = columns
     n_cuts = max(column for column in columns if column is not None) + 1
@@ -220,6 +228,7 @@ def _read_tsv_table(
             sentence_is_first=sentence_column == 0,
             sentence_is_last=sentence_column == len(header) - 1,
         )
+        unused |= dict.fromkeys(undecodable(rows), NOT_UTF8)
         paths, sentences, speakers, seconds = [], [], [], []
         for i, line in enumerate(rows):
             if i in unused:
@@ -235,15 +244,15 @@ def _read_tsv_table(
                 speakers.append(row[speaker_column])
             if duration_column is not None:
                 seconds.append(_seconds(row[duration_column]))
-        builder.left_out += [
-            LeftOut(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
+        builder.excluded += [
+            ExcludedClip(f"{tsv.name} line {n_records + i + 2}", unused[i]) for i in sorted(unused)
         ]
         speakers = speakers or [b""] * len(paths)
         record = np.delete(np.arange(n_records, n_records + len(rows)), sorted(unused))
         builder.add(paths, sentences, speakers, seconds or math.nan, record)
         n_records += len(rows)
     if n_records == 0:
-        raise UserError(f"{tsv}: {NO_ROWS}")
+        raise UserError(f"{tsv}: {ONLY_HEADER}")
     return builder.table(clips, digest)
 
 
@@ -324,6 +333,8 @@ class _Columns(NamedTuple):
 
 def _find_columns(path: Path, header: list[str], speaker_name: str, hint: str = "") -> _Columns:
     """Finds the columns by name; UserError if path or sentence is missing or one is there twice."""
+    if not is_utf8("\t".join(header)):
+        raise UserError(f"{path}: its first line is {NOT_UTF8}: save it as UTF-8")
     missing = [name for name in ("path", "sentence") if name not in header]
     if missing:
         raise UserError(
@@ -364,16 +375,17 @@ def read_librispeech(folder: Path, split: str) -> Table:
         raise _no_such_split(f"{folder}/{split}-*", (path.name for path in parts))
     digest = hashlib.sha256()
 
-    def rows() -> Iterator[Row | LeftOut]:
+    def rows() -> Iterator[Row | ExcludedClip]:
         for part in chosen:
             for file in sorted(part.glob("*/*/*.trans.txt")):
                 digest.update(os.fsencode(file.relative_to(folder)))
-                yield from _librispeech_rows(folder, file, list(lines(file, digest)))
+                texts = list(lines(file, digest, keeps_undecodable=True))
+                yield from _librispeech_rows(folder, file, texts)
 
     return _make_table(folder, rows(), digest, folder / f"{split}-*/*/*/*.trans.txt")
 
 
-def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | LeftOut]:
+def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Row | ExcludedClip]:
     """A row for each line that begins with a clip's name, unless another line follows it."""
     prefix = file.name.removesuffix("trans.txt").removesuffix(".") + "-"
     cells = [text.strip().split(maxsplit=1) or [""] for text in texts]
@@ -382,10 +394,12 @@ def _librispeech_rows(folder: Path, file: Path, texts: list[str]) -> Iterator[Ro
         for name, *_ in cells
     ]
     for i, (name, *sentence) in enumerate(cells):
-        if not names[i]:
-            yield LeftOut(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
+        if not is_utf8(texts[i]):
+            yield ExcludedClip(f"{file.name} line {i + 1}", NOT_UTF8)
+        elif not names[i]:
+            yield ExcludedClip(f"{file.name} line {i + 1}", f"does not begin with {prefix}NUMBER")
         elif i + 1 < len(cells) and cells[i + 1] != [""] and not names[i + 1]:
-            yield LeftOut(f"{file.name} line {i + 1}", CONTINUES_BELOW)
+            yield ExcludedClip(f"{file.name} line {i + 1}", CONTINUES_BELOW)
         else:
             flac = f"{file.parent.relative_to(folder)}/{name}.flac"
             yield Row(flac, "".join(sentence), name.split("-")[0])
@@ -399,18 +413,29 @@ def read_ljspeech(folder: Path, split: str) -> Table:
         raise _no_such_split(file, (path.stem for path in folder.glob("*.csv")), hint)
     digest = hashlib.sha256()
 
-    def rows() -> Iterator[Row | LeftOut]:
-        records = [line for block in line_blocks(file, digest) for line in block.split(b"\n")]
-        n_bars = [record.count(b"|") for record in records]
-        allowed = {2, 3} if n_bars.count(2) >= n_bars.count(1) else {2}
-        unused = _misfits(records, b"|", allowed, sentence_is_first=False, sentence_is_last=True)
-        for i, record in enumerate(records):
-            name, *texts = record.decode("utf-8").split("|")
-            if name.strip() and texts and i not in unused:
+    def rows() -> Iterator[Row | ExcludedClip]:
+        blocks = line_blocks(file, digest, keeps_undecodable=True)
+        records = [line for block in blocks for line in block.split(b"\n")]
+        cells = [record.decode("utf-8", NAMES).split("|") for record in records]
+        wrong = set(undecodable(records))
+        ends = {"sentence_is_first": False, "sentence_is_last": True}
+        unused = _misfits(records, b"|", {2, 3}, **ends)
+        usable = [
+            row
+            for i, row in enumerate(cells)
+            if row[0].strip() and i not in unused and i not in wrong
+        ]
+        sizes = [len(row) for row in usable]
+        if sizes.count(3) < sizes.count(2):  # a second bar is part of the text then
+            unused = _misfits(records, b"|", {2}, **ends)
+        for i, (name, *texts) in enumerate(cells):
+            if i in wrong:
+                yield ExcludedClip(f"{file.name} line {i + 1}", NOT_UTF8)
+            elif name.strip() and texts and i not in unused:
                 yield Row(f"{name.strip()}.wav", texts[-1] or texts[0])
             else:
                 reason = unused[i] if i in unused and texts else "not name|text"
-                yield LeftOut(f"{file.name} line {i + 1}", reason)
+                yield ExcludedClip(f"{file.name} line {i + 1}", reason)
 
     return _make_table(folder / "wavs", rows(), digest, file)
 
@@ -428,11 +453,16 @@ def read_kaldi(folder: Path, split: str) -> Table:
             "recordings into clips"
         )
     digest = hashlib.sha256()
+    wrong: dict[str, str] = {}  # why an utterance cannot be used, by its name
 
     def pairs(name: str) -> Iterator[tuple[str, str]]:
-        for line in lines(data / name, digest) if (data / name).is_file() else ():
+        if not (data / name).is_file():
+            return
+        for number, line in enumerate(lines(data / name, digest, keeps_undecodable=True), 1):
             if line.strip():
                 key, *value = line.strip().split(maxsplit=1)
+                if not is_utf8(line):
+                    wrong[key] = f"{NOT_UTF8} in {name} line {number}"
                 yield key, value[0] if value else ""
 
     listed = list(pairs("wav.scp"))
@@ -446,10 +476,12 @@ def read_kaldi(folder: Path, split: str) -> Table:
     speakers, durations = dict(pairs("utt2spk")), dict(pairs("utt2dur"))
     texts: set[str] = set()
 
-    def rows() -> Iterator[Row | LeftOut]:
+    def rows() -> Iterator[Row | ExcludedClip]:
         for utterance, sentence in pairs("text"):
-            if times[utterance] > 1:
-                yield LeftOut(utterance, f"{times[utterance]} times in wav.scp")
+            if utterance in wrong:
+                yield ExcludedClip(utterance, wrong[utterance])
+            elif times[utterance] > 1:
+                yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
             elif wavs.get(utterance):
                 yield Row(
                     wavs[utterance],
@@ -458,11 +490,11 @@ def read_kaldi(folder: Path, split: str) -> Table:
                     _seconds(durations.get(utterance)),
                 )
             else:
-                yield LeftOut(utterance, "not in wav.scp")
+                yield ExcludedClip(utterance, "not in wav.scp")
             texts.add(utterance)
         for utterance in wavs:
             if utterance not in texts:
-                yield LeftOut(utterance, "not in text")
+                yield ExcludedClip(utterance, "not in text")
 
     return _make_table(data, rows(), digest, text)
 
@@ -490,11 +522,18 @@ def read_manifest(folder: Path, split: str) -> Table:
     return _make_table(folder, records(file, digest), digest, file)
 
 
-def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
-    header, *records = csv_records(file, digest) or [CsvRecord([], "")]
+def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
+    header, *records = csv_records(file, digest) or [CsvRecord([], "", 1)]
+    if not header.cells:
+        raise UserError(f"{file}: {EMPTY}")
     columns = _find_columns(file, header.cells, "speaker")
+    if not records:
+        raise UserError(f"{file}: {ONLY_HEADER}")
     # Joined by NUL: a separator inside a quoted cell separates nothing.
-    joined = [b"\0".join(cell.replace("\0", "").encode() for cell in r.cells) for r in records]
+    joined = [
+        b"\0".join(cell.replace("\0", "").encode("utf-8", NAMES) for cell in record.cells)
+        for record in records
+    ]
     unused = _misfits(
         joined,
         b"\0",
@@ -502,6 +541,10 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
         sentence_is_first=columns.sentence == 0,
         sentence_is_last=columns.sentence == len(header.cells) - 1,
     )
+    unused |= {
+        i: f"{NOT_UTF8} (line {records[i].line})"
+        for i in undecodable([record.raw.encode("utf-8", NAMES) for record in records])
+    }
     for i, record in enumerate(records):
         path, sentence, speaker, duration = (
             record.cells[column] if column is not None and i not in unused else ""
@@ -511,7 +554,7 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
         if problem is None and _contains_row(record, len(header.cells), columns.path):
             problem = "a quotation mark joins several rows"
         if problem:
-            yield LeftOut(f"{file.name} record {i + 1}", problem)
+            yield ExcludedClip(f"{file.name} record {i + 1}", problem)
         else:
             yield Row(path.strip(), sentence, speaker, _seconds(duration))
 
@@ -527,15 +570,17 @@ def _contains_row(record: "CsvRecord", n_columns: int, path_column: int) -> bool
 
 
 class CsvRecord(NamedTuple):
-    """A record of a CSV file: its cells, and its text in the file without the last line end."""
+    """A record of a CSV file: its cells, its text in the file without the last line end, and the
+    number of its first line."""
 
     cells: list[str]
     raw: str
+    line: int
 
 
 def csv_records(file: Path, digest: Digest | None = None) -> list[CsvRecord]:
     """The records of a CSV file, header first; quoted fields may contain commas and line ends."""
-    texts = list(lines(file, digest))
+    texts = list(lines(file, digest, keeps_undecodable=True))
     records: list[CsvRecord] = []
     n_read = 0
     # csv.reader treats any \r as a line end, and in older Pythons refuses \0: both are text here.
@@ -543,9 +588,10 @@ def csv_records(file: Path, digest: Digest | None = None) -> list[CsvRecord]:
     try:
         for cells in reader:
             raw = "\n".join(texts[n_read : reader.line_num])
-            n_read = reader.line_num
+            line, n_read = n_read + 1, reader.line_num
             if cells:
-                records.append(CsvRecord([cell.translate(_UNHIDDEN) for cell in cells], raw))
+                cells = [cell.translate(_UNHIDDEN) for cell in cells]
+                records.append(CsvRecord(cells, raw, line))
     except csv.Error as error:
         raise UserError(f"{file}: not a CSV table (from line {n_read + 1} on: {error})") from None
     return records
@@ -555,8 +601,11 @@ _HIDDEN = {ord("\r"): "\ufdd0", 0: "\ufdd1"}  # by noncharacters, which no text 
 _UNHIDDEN = {ord(hidden): code for code, hidden in _HIDDEN.items()}
 
 
-def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
-    for number, line in enumerate(lines(file, digest), start=1):
+def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
+    for number, line in enumerate(lines(file, digest, keeps_undecodable=True), start=1):
+        if not is_utf8(line):
+            yield ExcludedClip(f"{file.name} line {number}", NOT_UTF8)
+            continue
         try:
             content = json.loads(line)
             path, sentence, speaker = content["path"], content["sentence"], content.get("speaker")
@@ -566,9 +615,11 @@ def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | LeftOut]:
             row = Row(path.strip(), sentence, speaker, _seconds(content.get("duration")))
             "".join(row[:3]).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            yield LeftOut(f"{file.name} line {number}", "not an object with a path and a sentence")
+            yield ExcludedClip(
+                f"{file.name} line {number}", "not an object with a path and a sentence"
+            )
         else:
-            yield row if row.path else LeftOut(f"{file.name} line {number}", "no path")
+            yield row if row.path else ExcludedClip(f"{file.name} line {number}", "no path")
 
 
 # -------------------------------------------------------------------------- further columns
@@ -579,12 +630,30 @@ def read_columns(
 ) -> dict[str, list[str]]:
     """{name: a text for each row of the split's Table} of further columns, such as gender.
 
-    The text is empty if a row has none. UserError for a missing column, and for layouts whose files
-    have no named columns.
+    The text is empty if a row has none. UserError as ``refuse_missing_columns``.
     """
     names = list(names)
     if not names:
         return {}
+    records = _records_with(layout, folder, split, names)
+    usable = set(read_table(layout, folder, split).record.tolist())
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    for number, record in enumerate(records):
+        if number in usable:
+            for name in names:
+                columns[name].append(str(record.get(name) or "").strip())
+    return columns
+
+
+def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> None:
+    """UserError for a column that a split's table lacks, and for layouts whose files have no named
+    columns."""
+    if names := list(names):
+        _records_with(layout, folder, split, names)
+
+
+def _records_with(layout: str, folder: Path, split: str, names: list[str]) -> Iterator[dict]:
+    """The records of a split's table as {name: value}; UserError unless it has these columns."""
     if layout not in ("commonvoice", "manifest"):
         raise UserError(
             f"--corpus {layout} has no column {names[0]!r}: its files have no named columns"
@@ -596,24 +665,18 @@ def read_columns(
         if name not in header:
             raise UserError(f"{file}: no column named {name!r} (available: {', '.join(header)})")
     _refuse_twice(file, header, names)
-    usable = set(read_table(layout, folder, split).record.tolist())
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    for number, record in enumerate(records):
-        if number in usable:
-            for name in names:
-                columns[name].append(str(record.get(name) or "").strip())
-    return columns
+    return records
 
 
 def _named_records(file: Path) -> tuple[list[str], Iterator[dict]]:
     """The column names of a table, and its records in order as {name: value}."""
     if file.suffix == ".jsonl":
-        records = [_json_object(line) for line in lines(file)]
+        records = [_json_object(line) for line in lines(file, keeps_undecodable=True)]
         return list(dict.fromkeys(name for record in records for name in record)), iter(records)
     if file.suffix == ".csv":
         rows = (record.cells for record in csv_records(file))
     else:
-        rows = (line.split("\t") for line in lines(file))
+        rows = (line.split("\t") for line in lines(file, keeps_undecodable=True))
     header = next(rows, [])
     # Not strict: records with another number of cells are not in the Table.
     return header, (dict(zip(header, row, strict=False)) for row in rows)

@@ -160,15 +160,15 @@ def draw_split(
     return best
 
 
-def lacking_s(clips: Clips, chosen: np.ndarray, asked_s: float) -> float:
+def lacking_s(clips: Clips, chosen: np.ndarray, target_s: float) -> float:
     """Seconds that the chosen clips lack of the requested size, within a tolerance.
 
     The tolerance is 3 %, or one clip: meeting the size to the second would exclude many clips.
     """
     seconds = clips.seconds[chosen]
     if len(seconds) == 0:
-        return asked_s
-    enough_s = min(CLOSE_ENOUGH * asked_s, asked_s - seconds.mean())
+        return target_s
+    enough_s = min(CLOSE_ENOUGH * target_s, target_s - seconds.mean())
     return max(0.0, enough_s - seconds.sum())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.corpus.index import remembered
+from asr_ctc.corpus.index import recall_or_find
 from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
 from asr_ctc.text.ctc_labels import frames_needed
 
@@ -30,7 +30,7 @@ def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[s
         return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
 
     selection = _digest(corpus.rows.tobytes() + case_folding.encode() + RULES)
-    stored = remembered(corpus.index, f"characters-{selection}", None, count)
+    stored = recall_or_find(corpus.index, f"characters-{selection}", None, count)
     characters = map(chr, stored["codes"].tolist())
     return Counter(dict(zip(characters, stored["counts"].tolist(), strict=True)))
 
@@ -46,7 +46,7 @@ def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
         return {"frames": frames_of(_sentences(corpus, every_row), charmap)}
 
     what = f"frames-{_digest(charmap.to_json().encode() + RULES)}"
-    return remembered(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
+    return recall_or_find(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
 
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:
@@ -75,9 +75,9 @@ def _frames_of_piece(sentences: list[str], charmap: CharMap) -> np.ndarray:
     text = charmap.lower("".join(f"{BEGIN}{sentence}{FINISH}" for sentence in sentences))
     codes = code_points(text)
     for character in present_in(codes):
-        spelt = charmap.spell(character)
-        if len(spelt) != 1:  # such as œ, which folding turns into oe
-            text = text.replace(character, spelt)
+        spelling = charmap.spell(character)
+        if len(spelling) != 1:  # such as œ, which folding turns into oe
+            text = text.replace(character, spelling)
     codes = code_points(text)
     begins, ends = np.flatnonzero(codes == ord(BEGIN)), np.flatnonzero(codes == ord(FINISH))
     if (

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
@@ -134,7 +134,7 @@ def spell_text(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
     """
     unknown = charmap.unknown_characters("".join(text.split()))
     if unknown:
-        listed = " ".join(map(shown, dict.fromkeys(unknown)))
+        listed = " ".join(map(visible_form, dict.fromkeys(unknown)))
         raise UserError(f"the model has no class for these characters of the text: {listed}")
     labels = [] if charmap.sos is None else [charmap.sos]
     words: list[Word] = []

@@ -16,7 +16,7 @@ import torch
 
 from asr_ctc.decoding import beam_batched
 from asr_ctc.decoding.fusion import Fusion, fuse, no_fusion
-from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
 from asr_ctc.lm.ngrams import LanguageModel
@@ -84,8 +84,8 @@ class Beam:
         weights = dict(DEFAULT_WEIGHTS)
         if stored is not None and self.uses(stored):
             weights |= stored.weights
-        given = {name: getattr(self, name) for name in weights}
-        return weights | {name: value for name, value in given.items() if value is not None}
+        overrides = {name: getattr(self, name) for name in weights}
+        return weights | {name: value for name, value in overrides.items() if value is not None}
 
     def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
@@ -118,12 +118,46 @@ class Beam:
             math.inf if self.threshold is None else self.threshold,
         )
 
+    def name(self, stored: StoredModel | None = None) -> str:
+        """The search in words, such as 'beam search of 10 with fr.arpa (lm_weight 0.5, ...)'."""
+        lm = stored.name if stored is not None and self.uses(stored) else self.lm
+        weights = ", ".join(f"{key} {value:g}" for key, value in self.weights(stored).items())
+        return f"beam search of {self.width}" + (f" with {lm} ({weights})" if lm else "")
+
+    def decode(
+        self,
+        logp: torch.Tensor | np.ndarray,
+        lengths: torch.Tensor | Sequence[int],
+        charmap: CharMap,
+    ) -> list[list[Hypothesis]]:
+        """``decode`` with this beam."""
+        beam = self.prepared(charmap)
+        if beam.device is not None:
+            batch = padded_batch(logp, lengths, charmap, beam.device)
+            beams = beam_batched.search(batch, charmap.blankid, *beam.limits(charmap.vocab_size))
+            return [hypotheses_of([(*path, path[1]) for path in paths], charmap) for paths in beams]
+
+        clips = frames_of_clips(logp, lengths, charmap)
+        start = start_beam(charmap, beam)
+
+        def decode_clip(frames: np.ndarray) -> list[Hypothesis]:
+            return _search(start, frames)[1]
+
+        n_threads = min(torch.get_num_threads(), len(clips))
+        if n_threads <= 1:
+            return [decode_clip(frames) for frames in clips]
+        with ThreadPoolExecutor(n_threads) as threads:
+            return list(threads.map(decode_clip, clips))
+
+
+Decoder = Beam | Greedy
+
 
 def decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
     charmap: CharMap,
-    beam: Beam | None = None,
+    beam: Decoder | None = None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each clip, best first: the greedy one, or those of a prefix beam search.
 
@@ -151,25 +185,7 @@ def decode(
     bi-directional recurrent DNNs", algorithm 1, without its re-use of prefixes that have left the
     beam; Graves 2012, "Supervised sequence labelling with recurrent neural networks", section 7.5.
     """
-    if beam is None:
-        return greedy_decode(logp, lengths, charmap)
-    beam = beam.prepared(charmap)
-    if beam.device is not None:
-        batch = padded_batch(logp, lengths, charmap, beam.device)
-        beams = beam_batched.search(batch, charmap.blankid, *beam.limits(charmap.vocab_size))
-        return [hypotheses_of([(*path, path[1]) for path in paths], charmap) for paths in beams]
-
-    clips = frames_of_clips(logp, lengths, charmap)
-    start = start_beam(charmap, beam)
-
-    def decode_clip(frames: np.ndarray) -> list[Hypothesis]:
-        return _search(start, frames)[1]
-
-    n_threads = min(torch.get_num_threads(), len(clips))
-    if n_threads <= 1:
-        return [decode_clip(frames) for frames in clips]
-    with ThreadPoolExecutor(n_threads) as threads:
-        return list(threads.map(decode_clip, clips))
+    return (beam or Greedy()).decode(logp, lengths, charmap)
 
 
 def beam_decode(
@@ -193,7 +209,7 @@ def beam_decode(
         fusion=fusion,
         device=device,
     )
-    return decode(logp, lengths, charmap, beam)
+    return beam.decode(logp, lengths, charmap)
 
 
 @dataclass(frozen=True, eq=False)

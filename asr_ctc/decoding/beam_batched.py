@@ -1,6 +1,6 @@
 """Prefix beam search in torch: all clips of a batch at once, on the device of their posteriors.
 
-Finds the hypotheses of ``beam_reference.reference_beam_decode``; among equal scores its choice may
+Finds the hypotheses of ``beam_reference.reference_decode``; among equal scores its choice may
 differ. A frame is a fixed sequence of tensor operations on (clips, beam, classes) that never waits
 for a result: with a GPU the CPU only queues them, and reads the choices after the last frame.
 """

@@ -1,4 +1,4 @@
-"""Prefix beam search, compiled: the results of ``beam_reference.reference_beam_decode``, but fast.
+"""Prefix beam search, compiled: the results of ``beam_reference.reference_decode``, but fast.
 
 Three things make it fast. Prefixes are nodes of a tree in flat arrays. The beam and the classes of
 a frame are both sorted best first, so that a prefix is extended only until no further extension can
@@ -208,9 +208,9 @@ def _score_extension(
             )
         return completed, completed, spelt, state
     if fusion.ends_word[label]:
-        ended, state = _score_if_word_ends(fusion, tree, node)
-        tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = ended, state
-        return ended, ended, np.int32(TRIE_ROOT), state
+        end_score, state = _score_if_word_ends(fusion, tree, node)
+        tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = end_score, state
+        return end_score, end_score, np.int32(TRIE_ROOT), state
     if spelt != NONE:  # it is the beginning of a word
         spelt = np.int32(find_child(fusion.trie.children, fusion.trie.label, spelt, label))
     best = fusion.unknown if spelt == NONE else fusion.best_completion[spelt]
@@ -319,10 +319,10 @@ def _bound_extensions(fusion: Fusion, tree: Tree, rows: Rows, n: int, work: _Wor
         gain = fusion.most_of_new_word if nodes[node, SPELT] == TRIE_ROOT else 0.0
         bound_in_word[row] = bound_at_end[row] = total[row] + lm_score[node, BOUND] + gain
         if fusion.kind == WORDS:
-            ended = lm_score[node, COMPLETED] + fusion.most_of_ended_word
+            end_score = lm_score[node, COMPLETED] + fusion.most_of_ended_word
             if not math.isnan(lm_score[node, IF_WORD_ENDS]):
-                ended = lm_score[node, IF_WORD_ENDS]
-            bound_at_end[row] = total[row] + ended
+                end_score = lm_score[node, IF_WORD_ENDS]
+            bound_at_end[row] = total[row] + end_score
         highest = max(highest, bound_in_word[row], bound_at_end[row])
     return highest
 

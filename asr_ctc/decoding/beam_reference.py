@@ -106,22 +106,17 @@ def _prefix_beam(
     ]
 
 
-def reference_beam_decode(
+def reference_decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
     charmap: CharMap,
-    beam_width: int = 10,
-    n_best: int = 10,
-    *,
-    beam_tokens: int | None = None,
-    beam_threshold: float | None = None,
+    beam: Beam,
 ) -> list[list[Hypothesis]]:
-    """``beam_decode`` without a language model, slow and readable."""
-    settings = Beam(width=beam_width, n_best=n_best, tokens=beam_tokens, threshold=beam_threshold)
-    width, n_best, n_tokens, threshold = settings.limits(charmap.vocab_size)
+    """``beam.decode`` without a language model, slow and readable."""
+    width, n_best, n_tokens, threshold = beam.limits(charmap.vocab_size)
     hypotheses = []
     for frames in frames_of_clips(logp, lengths, charmap):
         prefixes = _prefix_beam(frames, charmap.blankid, width, n_tokens, threshold)
-        beam = [(labels, clip_logp, clip_logp) for labels, clip_logp in prefixes[:n_best]]
-        hypotheses.append(hypotheses_of(beam, charmap))
+        best = [(labels, clip_logp, clip_logp) for labels, clip_logp in prefixes[:n_best]]
+        hypotheses.append(hypotheses_of(best, charmap))
     return hypotheses

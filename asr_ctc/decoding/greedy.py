@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.decoding.posteriors import frames_of_clips
+from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
 
 
@@ -44,3 +47,17 @@ def greedy_decode(
         labels, path_logp = _best_path(frames, charmap.blankid)
         hypotheses.append([Hypothesis(charmap.text(labels), labels, path_logp)])
     return hypotheses
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """``greedy_decode`` as a decoder, in the place of a ``Beam``."""
+
+    fusion: ClassVar[None] = None
+    decode = staticmethod(greedy_decode)
+
+    def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Greedy:
+        return self
+
+    def name(self, stored: StoredModel | None = None) -> str:
+        return "greedy"

@@ -26,8 +26,9 @@ def width_of(text: str) -> int:
     )
 
 
-def several(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
+def several(n: int, what: str, plural: str = "") -> str:
+    """A number and what it counts: 1 clip, 2 clips, 1,000 batches."""
+    return f"{n:,} {what if n == 1 else plural or what + 's'}"
 
 
 def spelled(text: str) -> str:

@@ -66,8 +66,8 @@ class _Reader:
 
     def lines(self) -> Iterator[bytes]:
         """The lines up to the next marker, blank ones left out."""
-        while taken := self.file.take(1):
-            line = taken[0].removeprefix(BOM) if self.number == 1 else taken[0]
+        while lines := self.file.take(1):
+            line = lines[0].removeprefix(BOM) if self.number == 1 else lines[0]
             if line.startswith(b"\\"):
                 self.marker = line.strip()
                 return
@@ -77,8 +77,8 @@ class _Reader:
 
     def expect(self, marker: str) -> None:
         if self.marker != marker.encode():
-            found = self.marker.decode("utf-8", "replace")
-            raise self.error(f"{marker} is needed here, found {found}")
+            text = self.marker.decode("utf-8", "replace")
+            raise self.error(f"{marker} is needed here, found {text}")
 
     def read(self) -> LanguageModel:
         counts = self.read_counts()
@@ -140,8 +140,8 @@ class _Reader:
                 raise self.error("the file ends here, before \\end\\: is it truncated?")
             markers = [i for i, line in enumerate(lines) if line.startswith(b"\\")]
             if markers:
-                ended = number + markers[0] + 1
-                raise self.error(f"\\data\\ promised {count} {order}-grams, here they end", ended)
+                end = number + markers[0] + 1
+                raise self.error(f"\\data\\ promised {count} {order}-grams, here they end", end)
             numbers = np.arange(number + 1, number + 1 + len(lines))
             pieces.append(self.read_piece(order, numbers, lines, ids))
             n_read += len(pieces[-1][0])
@@ -161,8 +161,8 @@ class _Reader:
         """The word ids of each place, base-10 logp, back-off and line numbers of some lines."""
         n_parts = _count_parts(lines)
         if not n_parts.all():
-            kept = np.flatnonzero(n_parts)
-            numbers, lines, n_parts = numbers[kept], [lines[i] for i in kept], n_parts[kept]
+            places = np.flatnonzero(n_parts)
+            numbers, lines, n_parts = numbers[places], [lines[i] for i in places], n_parts[places]
         for i in np.flatnonzero(n_parts == order + 1).tolist():
             lines[i] += b" 0"
         try:
@@ -192,38 +192,38 @@ class _Reader:
         self, order: int, numbers: list[int], rows: list[list[bytes]], ids: dict[bytes, int]
     ) -> UserError:
         """The error of the first wrong line."""
-        seen = set()
+        known_words = set()
         for number, (log10p, *words) in zip(numbers, rows, strict=True):
             backoff = words.pop() if words else b""
             text = b" ".join(words).decode("utf-8", "replace")
             if len(words) != order:
                 return self.error(f"a {order}-gram is a number, {order} words, a number", number)
             if not _number(log10p) <= 0:
-                shown = log10p.decode("utf-8", "replace")
-                return self.error(f"{shown!r} is no log probability, at most 0", number)
+                value = log10p.decode("utf-8", "replace")
+                return self.error(f"{value!r} is no log probability, at most 0", number)
             if not abs(_number(backoff)) <= LARGEST:
-                shown = backoff.decode("utf-8", "replace")
-                return self.error(f"{shown!r} is no back-off weight", number)
+                value = backoff.decode("utf-8", "replace")
+                return self.error(f"{value!r} is no back-off weight", number)
             if order == 1:
                 if not _is_utf8(words[0]):
                     return self.error(f"the word {words[0]!r} is not UTF-8 text", number)
-                if words[0] in ids or words[0] in seen:
+                if words[0] in ids or words[0] in known_words:
                     return self.error(f"the word {text!r} stood before", number)
-                seen.add(words[0])
+                known_words.add(words[0])
                 continue
             for word in words:
                 if word not in ids:
-                    shown = word.decode("utf-8", "replace")
-                    return self.error(f"the word {shown!r} is not among the 1-grams", number)
+                    value = word.decode("utf-8", "replace")
+                    return self.error(f"the word {value!r} is not among the 1-grams", number)
         return self.error("here or soon after is a number that is none", numbers[0])
 
     def unigram_model(
         self, ids: dict[bytes, int], logp: np.ndarray, backoff: np.ndarray
     ) -> GrowingModel:
         """The words, <unk>, <s>, </s> first; ``ids`` is renumbered in place to match."""
-        written = list(ids)
+        names = list(ids)
         try:
-            words = plain_names([word.decode("utf-8") for word in written])
+            words = plain_names([word.decode("utf-8") for word in names])
         except ValueError as error:
             raise UserError(f"{self.path}: {error}") from None
         for needed in (SENTENCE_BEGIN, SENTENCE_END):
@@ -231,13 +231,13 @@ class _Reader:
                 raise self.error(f"the 1-grams lack {needed}: sentences cannot be scored")
         if UNKNOWN_WORD not in words:
             words.append(UNKNOWN_WORD)
-            written.append(UNKNOWN_WORD.encode())
+            names.append(UNKNOWN_WORD.encode())
             logp = np.append(logp, UNKNOWN_LOG10P * LN10)
             backoff = np.append(backoff, 0.0)
         place = {word: i for i, word in enumerate(words)}
         special = [place.pop(word) for word in (UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END)]
         old = np.array([*special, *place.values()])
-        ids.update((written[i], new) for new, i in enumerate(old.tolist()))
+        ids.update((names[i], new) for new, i in enumerate(old.tolist()))
         return GrowingModel([words[i] for i in old], logp[old], backoff[old])
 
 

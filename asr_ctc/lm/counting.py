@@ -19,7 +19,7 @@ MOST_PIECES = 1_000_000
 # bits of the first key: sorted windows stand together when they end alike.
 FIELDS, FIELD_BITS = 3, 21
 FIELD_MASK = (1 << FIELD_BITS) - 1
-NOTHING, FORGOTTEN, FIRST_WORD = 0, 1, 2  # before the sentence; not counted apart; word 0
+NOTHING, PRUNED, FIRST_WORD = 0, 1, 2  # before the sentence; not counted apart; word 0
 MOST_WORDS = FIELD_MASK - FIRST_WORD
 
 
@@ -73,7 +73,7 @@ def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, 
     Where a sentence begins less than ``order`` words before, <s> stands, and NOTHING before it.
     ``prune`` (order,) are counts: when more windows are found than can be held, n-grams of three
     or more words that were seen so often or less so far are forgotten (their first word becomes
-    FORGOTTEN, so that the shorter n-gram stays). UserError when that does not make enough room.
+    PRUNED, so that the shorter n-gram stays). UserError when that does not make enough room.
     """
     sentences = iter(sentences)
     tables = [_merge([_windows([], order)])]
@@ -83,7 +83,7 @@ def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, 
         while len(tables) > 1 and len(tables[-2].counts) <= 2 * len(tables[-1].counts):
             tables[-2:] = [_merge(tables[-2:])]
         if sum(len(table.counts) for table in tables) > MOST_ROWS:
-            tables = [_forget(_merge(tables), order, prune)]
+            tables = [_prune(_merge(tables), order, prune)]
             if len(tables[0].counts) > 0.8 * MOST_ROWS:
                 raise UserError(
                     f"the text has more than {MOST_ROWS:,} different {order}-grams, too many to "
@@ -145,13 +145,13 @@ def _merge(tables: list[Table]) -> Table:
     return Table(keys[:, starts], np.add.reduceat(counts, starts))
 
 
-def _forget(table: Table, order: int, prune: tuple[int, ...]) -> Table:
+def _prune(table: Table, order: int, prune: tuple[int, ...]) -> Table:
     for n_words in range(order, 2, -1):
         first = n_words - 1
         rare = (table.counts <= prune[first]) & (word_at(table.keys, first) >= FIRST_WORD)
         if n_words < order:
-            rare &= word_at(table.keys, n_words) == FORGOTTEN
+            rare &= word_at(table.keys, n_words) == PRUNED
         keys = np.where(rare, without(table.keys, first), table.keys)
-        keys[first // FIELDS, rare] |= FORGOTTEN << _shift(first)
+        keys[first // FIELDS, rare] |= PRUNED << _shift(first)
         table = _merge([Table(keys, table.counts)])
     return table

@@ -60,9 +60,9 @@ def levels_of(table: Table, order: int, n_words: int) -> list[Level]:
         count = np.where((next_first == BOS) | (next_first < 0), raw, n_before)
         keys = next_keys
     word = np.arange(n_words)
-    found = word_at(keys, 0) - FIRST_WORD
+    ids = word_at(keys, 0) - FIRST_WORD
     raw_of, count_of = np.zeros((2, n_words), dtype=np.int64)
-    raw_of[found], count_of[found] = raw, count
+    raw_of[ids], count_of[ids] = raw, count
     levels.append(Level(word, np.zeros_like(word), word, raw_of, count_of))
     levels.reverse()
     _find_contexts(levels)
@@ -76,9 +76,9 @@ def _find_contexts(levels: list[Level]) -> None:
         level.context = level.first
         if n > 1:
             below = levels[n - 1]
-            wanted = below.context[level.suffix] * np.int64(n_words) + level.first
-            there = below.suffix * np.int64(n_words) + below.first
-            level.context = np.searchsorted(there, wanted).astype(np.int32)
+            context_keys = below.context[level.suffix] * np.int64(n_words) + level.first
+            keys_below = below.suffix * np.int64(n_words) + below.first
+            level.context = np.searchsorted(keys_below, context_keys).astype(np.int32)
 
 
 def discounts_of(count: np.ndarray) -> np.ndarray:
@@ -97,31 +97,31 @@ def discounts_of(count: np.ndarray) -> np.ndarray:
 
 
 def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...]) -> LanguageModel:
-    """The model of counted windows. ``prune`` (order,): n-grams seen so often or less are left out.
+    """The model of counted windows, without n-grams counted at most ``prune`` (order,) times.
 
     Their probability goes to the shorter context. An n-gram stays when a longer one needs it.
     """
     levels = levels_of(table, order, len(words))
     del table
-    kept = _kept(levels, prune)
+    masks = _pruning_masks(levels, prune)
     # Of every context: how often it is there, and what share it leaves to the context below.
-    totals, left = [], []
+    totals, backoffs = [], []
     for n, level in enumerate(levels):
         n_contexts = len(levels[n - 1].count) if n else 1
         total = np.bincount(level.context, level.count, n_contexts)
-        given = np.bincount(level.context, _discounted(level.count) * kept[n], n_contexts)
+        discounted = np.bincount(level.context, _discounted(level.count) * masks[n], n_contexts)
         totals.append(np.maximum(total, 1))
-        left.append(np.where(total > 0, (total - given) / totals[-1], 1.0))
-    left.append(np.ones(len(levels[-1].count)))
+        backoffs.append(np.where(total > 0, (total - discounted) / totals[-1], 1.0))
+    backoffs.append(np.ones(len(levels[-1].count)))
 
     p = np.array([1 / (len(words) - 1)])  # below the words: all alike, but for <s>
     builder: GrowingModel | None = None
     nodes = np.array([0])
     for n, level in enumerate(levels):
-        p = left[n][level.context] * p[level.suffix]
+        p = backoffs[n][level.context] * p[level.suffix]
         p += _discounted(level.count) / totals[n][level.context]
-        rows = np.flatnonzero(kept[n])
-        logp, backoff = np.log(p[rows]), np.log(left[n + 1][rows])
+        rows = np.flatnonzero(masks[n])
+        logp, backoff = np.log(p[rows]), np.log(backoffs[n + 1][rows])
         if builder is None:
             logp[BOS] = IMPOSSIBLE_LOGP
             builder, nodes = GrowingModel(words, logp, backoff), 1 + rows
@@ -130,7 +130,7 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
         builder.add(parents, last, logp, backoff)
         nodes = np.full(len(p), -1, dtype=np.int32)
         nodes[rows] = builder.find(parents, last)
-    del levels, kept, totals, left, p, nodes  # what follows needs the memory
+    del levels, masks, totals, backoffs, p, nodes  # what follows needs the memory
     assert builder is not None  # the order is at least 1
     return builder.finish()
 
@@ -139,10 +139,10 @@ def _discounted(count: np.ndarray) -> np.ndarray:
     return count - discounts_of(count)[np.minimum(count, 3)]
 
 
-def _kept(levels: list[Level], prune: tuple[int, ...]) -> list[np.ndarray]:
-    kept = [level.raw > least for level, least in zip(levels, prune, strict=True)]
+def _pruning_masks(levels: list[Level], prune: tuple[int, ...]) -> list[np.ndarray]:
+    masks = [level.raw > least for level, least in zip(levels, prune, strict=True)]
     for n in range(len(levels) - 1, 0, -1):
-        kept[n - 1][levels[n].context[kept[n]]] = True
-        kept[n - 1][levels[n].suffix[kept[n]]] = True
-    kept[0][:] = True
-    return kept
+        masks[n - 1][levels[n].context[masks[n]]] = True
+        masks[n - 1][levels[n].suffix[masks[n]]] = True
+    masks[0][:] = True
+    return masks

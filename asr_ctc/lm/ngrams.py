@@ -102,8 +102,8 @@ class GrowingModel:
         """The children (N,) of ``nodes`` (N,) by ``words`` (N,); -1 where there is none."""
         keys = _key(nodes, words)
         places = np.searchsorted(self._keys, keys)
-        found = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
-        return np.where(found & (nodes >= 0), places + 1, -1)
+        is_entry = self._keys[np.minimum(places, len(self._keys) - 1)] == keys
+        return np.where(is_entry & (nodes >= 0), places + 1, -1)
 
     def add(
         self, parents: np.ndarray, words: np.ndarray, logp: np.ndarray, backoff: np.ndarray
@@ -139,10 +139,10 @@ class GrowingModel:
         bounds = np.arange(n_nodes + 1, dtype=np.int64) << WORD_BITS
         children = (1 + np.searchsorted(self._keys, bounds)).astype(np.int32)
         backoff = np.concatenate(self._backoff)
-        useful = (children[1:] > children[:-1]) | (backoff != 0)
+        is_needed = (children[1:] > children[:-1]) | (backoff != 0)
         state = np.arange(n_nodes, dtype=np.int32)
         for first, last in self._levels:
-            useless = first + np.flatnonzero(~useful[first:last])
+            useless = first + np.flatnonzero(~is_needed[first:last])
             state[useless] = state[self._shorter[useless]]
         word = np.concatenate([[-1], self._keys & ((1 << WORD_BITS) - 1)]).astype(np.int32)
         logp = np.concatenate(self._logp)
@@ -162,10 +162,10 @@ def plain_names(words: list[str]) -> list[str]:
     """
     names = list(words)
     for name, others in OTHER_NAMES.items():
-        meant = [i for i, word in enumerate(words) if word.lower() in others]
-        if len(meant) > 1:
-            raise ValueError(f"{' and '.join(words[i] for i in meant)} are one word, {name}")
-        for i in meant:
+        ids = [i for i, word in enumerate(words) if word.lower() in others]
+        if len(ids) > 1:
+            raise ValueError(f"{' and '.join(words[i] for i in ids)} are one word, {name}")
+        for i in ids:
             names[i] = name
     long = [w for w in names if len(w) > 1 and w not in SPECIAL_WORDS]
     is_char = all(word[0] + word[-1] in ("<>", "[]") for word in long)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.display.terminal import several
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE
@@ -91,10 +92,10 @@ def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
     """The words, or characters, of a model that the map has no classes for."""
     if model.level == "word":
         return [word for word in model.words[EOS + 1 :] if labels_of(word, charmap) is None]
-    known = {SPACE} if " " in charmap.char2idx else set()
-    known.update(filter(charmap.knows, charmap.symbols))
+    spellable = {SPACE} if " " in charmap.char2idx else set()
+    spellable.update(filter(charmap.knows, charmap.symbols))
     characters = set(model.words[EOS + 1 :])
-    return sorted(c for c in characters if charmap.with_one_apostrophe(c) not in known)
+    return sorted(c for c in characters if charmap.with_one_apostrophe(c) not in spellable)
 
 
 def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
@@ -108,8 +109,9 @@ def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:
     if len(unspelt) > LARGEST_UNSPELT_SHARE * n_words:
         raise UserError(
-            f"the model's character map cannot spell {len(unspelt):,} of the {n_words:,} words of "
-            f"the language model ({100 * len(unspelt) / n_words:.0f} %), such as {unspelt[0]!r}: "
+            f"the model's character map cannot spell {len(unspelt):,} of the "
+            f"{several(n_words, 'word')} of the language model "
+            f"({100 * len(unspelt) / n_words:.0f} %), such as {unspelt[0]!r}: "
             "make one with the same map (`main_ctc.py lm --modelpath MODEL`)"
         )
 
@@ -122,10 +124,10 @@ def make_trie(labels: list[list[int]]) -> Trie:
     node = np.zeros(len(labels), dtype=np.int64)  # of each word, as far as it has been spelt
     n_nodes, new_keys = 1, [np.zeros(0, np.int64)]
     for depth in range(int(lengths.max(initial=0))):
-        alive = np.flatnonzero(lengths > depth)
-        label = np.array([labels[i][depth] for i in alive.tolist()], dtype=np.int64)
-        new, which = np.unique(node[alive] << 32 | label, return_inverse=True)
-        node[alive] = n_nodes + which
+        rows = np.flatnonzero(lengths > depth)
+        label = np.array([labels[i][depth] for i in rows.tolist()], dtype=np.int64)
+        new, inverse = np.unique(node[rows] << 32 | label, return_inverse=True)
+        node[rows] = n_nodes + inverse
         n_nodes += len(new)
         new_keys.append(new)
     keys = np.concatenate(new_keys)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from asr_ctc.display.terminal import several
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
 
 WEIGHTS = {"lm_weight", "word_bonus", "unk_logp"}
@@ -23,7 +24,8 @@ class StoredModel:
 
     def __str__(self) -> str:
         weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
-        return f"{self.name}, {len(self.model.words):,} words, order {self.model.order}, {weights}"
+        n_words = several(len(self.model.words), "word")
+        return f"{self.name}, {n_words}, order {self.model.order}, {weights}"
 
     def to_dict(self) -> dict:
         """Plain values and tensors, which are read without running code."""

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.data import get_worker_info
 
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 
 
 class Clip(NamedTuple):
@@ -30,7 +30,7 @@ class Batch:
 
     Spectrograms hold (T, F) log-mels by decreasing length, transcripts (U,) labels; clip i of the
     one is clip i of the other, and of ``ids``, ``sentences``, ``durations`` (seconds) and
-    ``has_labels``. ``left_out`` names the clips that could not be used; when no clip was left both
+    ``has_labels``. ``excluded`` names the clips that could not be used; when no clip was left both
     are None and ``ids`` is empty. It unpacks as the pair: ``spectrograms, transcripts = batch``.
     """
 
@@ -40,7 +40,7 @@ class Batch:
     sentences: tuple[str, ...] = ()
     durations: tuple[float, ...] = ()
     has_labels: tuple[bool, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    excluded: tuple[ExcludedClip, ...] = ()
 
     def __iter__(self) -> Iterator[PackedSequence | None]:
         return iter((self.spectrograms, self.transcripts))
@@ -77,7 +77,7 @@ class Batch:
         is to do for a batch from the feature cache. The small ones travel as bytes, as do the
         spectrograms when they are not in shared memory.
         """
-        about = (self.ids, self.sentences, self.durations, self.has_labels, self.left_out)
+        about = (self.ids, self.sentences, self.durations, self.has_labels, self.excluded)
         if self.spectrograms is None or self.transcripts is None:
             return Batch, (None, None, *about)
         frames = self.spectrograms.data
@@ -95,9 +95,9 @@ def _batch_of(frames: torch.Tensor | np.ndarray, arrays: list, about: tuple) -> 
 
 
 class BatchCollate:
-    """Makes a Batch of a list of Clips (and of LeftOuts, which it passes on)."""
+    """Makes a Batch of a list of Clips (and of ExcludedClips, which it passes on)."""
 
-    def __call__(self, items: Sequence[Clip | LeftOut]) -> Batch:
+    def __call__(self, items: Sequence[Clip | ExcludedClip]) -> Batch:
         clips = [item for item in items if isinstance(item, Clip)]
         clips.sort(key=lambda clip: len(clip.features), reverse=True)
         spectrograms = transcripts = None
@@ -116,5 +116,5 @@ class BatchCollate:
             sentences=tuple(clip.sentence for clip in clips),
             durations=tuple(clip.duration_s for clip in clips),
             has_labels=tuple(clip.has_labels for clip in clips),
-            left_out=tuple(item for item in items if isinstance(item, LeftOut)),
+            excluded=tuple(item for item in items if isinstance(item, ExcludedClip)),
         )

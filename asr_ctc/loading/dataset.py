@@ -11,7 +11,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.audio.augment import Augmentation
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
-from asr_ctc.corpus.corpus import Corpus, LeftOut
+from asr_ctc.corpus.corpus import Corpus, ExcludedClip
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
@@ -26,7 +26,7 @@ class Cache(Protocol):
 
 
 class ClipDataset(Dataset):
-    """Clip i of a corpus as a Clip, or as a LeftOut that says why it cannot be used.
+    """Clip i of a corpus as a Clip, or as a ExcludedClip that says why it cannot be used.
 
     Items are asked for by row, or by Draw when the masks of SpecAugment depend on the epoch: the
     randomness of a clip comes from (seed, epoch, row) alone, whatever process loads it.
@@ -98,17 +98,17 @@ class ClipDataset(Dataset):
         row = draw.row
         return self.cache.of(draw).get(int(self.corpus.rows[row]), self.corpus.file(row), compute)
 
-    def __getitem__(self, draw: int | Draw) -> Clip | LeftOut:
+    def __getitem__(self, draw: int | Draw) -> Clip | ExcludedClip:
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)
         clip_id, sentence = self.corpus.path(draw.row), self.corpus.sentence(draw.row)
         problem: str | None
         labels, problem = self._labels(sentence)
         if problem and self.for_training:
-            return LeftOut(clip_id, problem)
+            return ExcludedClip(clip_id, problem)
         try:
             features, n_samples = self.analysed(draw)
         except AudioError as error:
-            return LeftOut(clip_id, error.reason)
+            return ExcludedClip(clip_id, error.reason)
         generator = None
         if self.processor.spec_augment is not None:
             generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
@@ -116,7 +116,7 @@ class ClipDataset(Dataset):
         if self.output_lengths is not None:
             problem = infeasible(labels, int(self.output_lengths(len(features))))
             if problem:
-                return LeftOut(clip_id, problem)
+                return ExcludedClip(clip_id, problem)
         return Clip(
             clip_id,
             features,

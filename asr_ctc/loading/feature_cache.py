@@ -30,7 +30,9 @@ import torch
 
 from asr_ctc.audio.features import Features
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
+from asr_ctc.base.files import why_no_folder
 from asr_ctc.corpus.corpus import Corpus
+from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +61,10 @@ class Flag:
     def __bool__(self) -> bool:
         return bool(self._shared[0])
 
-    def put_up(self) -> bool:
+    def set_once(self) -> bool:
         """True for the one who put it up; for two who do so within a microsecond, perhaps."""
-        was_up, self._shared[0] = self._shared[0], 1
-        return not was_up
+        was_set, self._shared[0] = self._shared[0], 1
+        return not was_set
 
 
 class Rounding:
@@ -144,13 +146,13 @@ class FeatureCache:
         audio: features of a file that was changed since are not used. Raises what ``compute`` does.
         """
         stamp = _stamp(file)
-        kept = self._read(row, stamp) if stamp else None
-        if kept is None:
+        item = self._read(row, stamp) if stamp else None
+        if item is None:
             features, n_samples = compute()
-            kept = _halves(features, self.settings), n_samples
+            item = _halves(features, self.settings), n_samples
             if stamp and row <= self._last_row and not self._full:
-                self._write(row, stamp, *kept)
-        halves, n_samples = kept
+                self._write(row, stamp, *item)
+        halves, n_samples = item
         return _wide(halves, self.settings), n_samples
 
     def has(self, row: int, file: Path) -> bool:
@@ -172,8 +174,8 @@ class FeatureCache:
             record = os.pread(file, RECORD.size, row * RECORD.size)
             if len(record) < RECORD.size or not any(record):
                 return None
-            n_samples, *kept_stamp, checksum = RECORD.unpack(record)
-            if tuple(kept_stamp) != stamp:
+            n_samples, *stored_stamp, checksum = RECORD.unpack(record)
+            if tuple(stored_stamp) != stamp:
                 return None
             start, n_bytes = self._starts[row], self._n_bytes(n_samples)
             if n_samples < 0 or n_bytes > self._starts[row + 1] - start:
@@ -188,7 +190,7 @@ class FeatureCache:
         except OSError as error:
             if error.errno in LIMITS:
                 raise exhausted(error) from None
-            if self._damaged.put_up():
+            if self._damaged.set_once():
                 log.warning(
                     "feature cache %s: damaged (%s); what cannot be read is computed again",
                     self.folder,
@@ -202,7 +204,7 @@ class FeatureCache:
         """Keeps a clip's features: first they, then the record that vouches for them."""
         data = halves.contiguous().numpy().view(np.uint8).reshape(-1)
         if len(data) > self._starts[row + 1] - self._starts[row]:
-            if self._overlong.put_up():
+            if self._overlong.set_once():
                 log.warning(
                     "feature cache: %s is %.2f s longer than the corpus says; such clips are not "
                     "kept",
@@ -216,7 +218,7 @@ class FeatureCache:
             _write_whole(self._open_shard(number).file, data, offset)
             _write_whole(self._open_records(), record, row * RECORD.size)
         except OSError as error:
-            if self._full.put_up():
+            if self._full.set_once():
                 log.warning(
                     "feature cache %s: %s; features that are not kept yet are computed each time",
                     self.folder,
@@ -324,15 +326,16 @@ def open_caches(
         if error.errno in NO_ROOM:
             log.warning("--cache_dir %s: %s; nothing is kept", root, error.strerror)
             return [Rounding(of_corpus) for of_corpus in kinds]
-        raise UserError(f"--cache_dir {root}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(root, error)
+        raise UserError(f"--cache_dir {root}: cannot be written ({why})") from None
     folders = {path.parent for path in root.glob("*/records")}
-    ours = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))
-    others = sum(map(_bytes_on_disk, folders - {cache.folder for cache in caches}))
-    disk = shutil.disk_usage(root).free - KEPT_FREE_BYTES + ours
-    room = min(max_gb * 1e9 - others, disk)
-    why = "what the disk has free" if room == disk else f"--cache_gb {max_gb:g}"
-    if others:
-        why += f" beside {others / 1e9:.2f} GB of other caches in {root}"
+    own_bytes = sum(map(_bytes_on_disk, {cache.folder for cache in caches}))
+    other_bytes = sum(map(_bytes_on_disk, folders - {cache.folder for cache in caches}))
+    disk = shutil.disk_usage(root).free - KEPT_FREE_BYTES + own_bytes
+    room = min(max_gb * 1e9 - other_bytes, disk)
+    limit = "what the disk has free" if room == disk else f"--cache_gb {max_gb:g}"
+    if other_bytes:
+        limit += f" beside {other_bytes / 1e9:.2f} GB of other caches in {root}"
     for cache in caches:
         n_clips, n_bytes = cache.limit(room)
         room -= n_bytes
@@ -340,9 +343,9 @@ def open_caches(
         log.info(
             "feature cache of %s: %s, %.3g GB at most, %d kept already: %s",
             cache.corpus.name,
-            f"{n_clips} clips"
+            several(n_clips, "clip")
             if n_clips == n_all
-            else f"{n_clips} of {n_all} clips fit into {why}",
+            else f"{n_clips:,} of {several(n_all, 'clip')} fit into {limit}",
             n_bytes / 1e9,
             cache.n_kept(),
             cache.folder,

@@ -86,12 +86,12 @@ class _Loader(DataLoader):
                 f"worker processes cannot be started ({error.strerror or error}), which need a "
                 "/dev/shm that can be written, memory and a free process number: use --nthreads 0"
             ) from None
-        return self._watched(batches)
+        return self._watch_workers(batches)
 
     def _get_iterator(self):
         return _WorkerBatches(self) if self.num_workers else super()._get_iterator()
 
-    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _watch_workers(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         while True:
             with self._deaths_raise(), _plain_errors():
                 batch = next(batches, None)
@@ -131,10 +131,10 @@ class _Loader(DataLoader):
     def _refuse_dead_worker(self) -> None:
         for worker in self._workers():
             if worker.exitcode:
-                how = _how_it_ended(worker.exitcode)
+                cause = _how_it_ended(worker.exitcode)
                 self._iterator.kill()  # type: ignore[union-attr, attr-defined]
                 raise WorkerDied(
-                    f"a worker process that loads audio {how}: use fewer (--nthreads), or none "
+                    f"a worker process that loads audio {cause}: use fewer (--nthreads), or none "
                     "(--nthreads 0)"
                 )
 

@@ -25,15 +25,15 @@ def measure_normalization(
     """
     rows = np.random.default_rng(seed).permutation(len(dataset))[:n_clips]
     draws = [[Draw(int(row), 0)] for row in np.sort(rows)]
-    count, total, squares, broken = 0, 0.0, 0.0, []
+    count, total, squares, excluded = 0, 0.0, 0.0, []
     loader = make_loader(dataset, draws, n_threads)
     for batch in bar(loader, "normalisation", "clip"):
-        broken += batch.left_out
+        excluded += batch.excluded
         if batch.ids:
             values = batch[0].data.double()
             count += values.numel()
             total += float(values.sum())
             squares += float(values.square().sum())
-    refuse_if_mostly_broken(dataset.corpus.name, broken, len(rows))
+    refuse_if_mostly_broken(dataset.corpus.name, excluded, len(rows))
     mean = total / count
     return mean, max(squares / count - mean**2, 1e-12) ** 0.5

@@ -152,8 +152,8 @@ class DurationBatchSampler:
         """Continues where ``state_dict`` stood; ValueError names settings that differ."""
         settings = self._settings()
         if set(state) != {"epoch", "start", *settings}:
-            strange = sorted(set(state) ^ {"epoch", "start", *settings})
-            raise ValueError(f"sampler state: unknown or missing {', '.join(strange)}")
+            differing = sorted(set(state) ^ {"epoch", "start", *settings})
+            raise ValueError(f"sampler state: unknown or missing {', '.join(differing)}")
         differing = [name for name, value in settings.items() if state[name] != value]
         if differing:
             raise ValueError(f"sampler state: other {', '.join(differing)}")

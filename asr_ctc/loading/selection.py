@@ -9,9 +9,10 @@ import torch
 from asr_ctc.audio.features import Features
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus import transcripts
-from asr_ctc.corpus.corpus import Corpus, LeftOut, load_split, refuse_if_mostly_broken
+from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mostly_broken
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.exclude import leave_out_listed
+from asr_ctc.corpus.exclude import exclude_listed
+from asr_ctc.display.terminal import several
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
@@ -34,7 +35,7 @@ def prepare_split(
     ``excluded`` ({clip: reason}, see exclude.py) are excluded before any is opened.
     ``layout`` and ``index_dir`` as in ``load_split``.
     """
-    corpus = leave_out_listed(load_split(folder, split, layout, index_dir), excluded)
+    corpus = exclude_listed(load_split(folder, split, layout, index_dir), excluded)
     corpus = with_durations(corpus, n_threads, keep_broken)
     return between_or_refuse(corpus, min_s, max_s)
 
@@ -51,8 +52,8 @@ def between_or_refuse(
     chosen = corpus.select(within | (durations == 0) if keep_broken else within)
     if not within.any():
         raise UserError(
-            f"{corpus.name}: none of {len(corpus)} clips lasts {min_s:g} to {max_s:g} s (they last "
-            f"{durations.min():.2f} to {durations.max():.2f} s): "
+            f"{corpus.name}: none of {several(len(corpus), 'clip')} lasts {min_s:g} to {max_s:g} s "
+            f"(they last {durations.min():.2f} to {durations.max():.2f} s): "
             "change --min_duration, --max_duration"
         )
     return chosen
@@ -70,12 +71,14 @@ def exclude_unlearnable(
     available = np.asarray(output_lengths(features.n_frames(n_samples)))
     needed = transcripts.ctc_frames(corpus, charmap)
     keep = (needed > 0) & (needed <= available)
-    left_out = [
-        LeftOut(corpus.path(i), _why_unlearnable(corpus.sentence(i), charmap, int(available[i])))
+    excluded = [
+        ExcludedClip(
+            corpus.path(i), _why_unlearnable(corpus.sentence(i), charmap, int(available[i]))
+        )
         for i in np.flatnonzero(~keep).tolist()
     ]
-    refuse_if_mostly_broken(corpus.name, left_out, len(corpus))
-    return corpus.select(keep, left_out)
+    refuse_if_mostly_broken(corpus.name, excluded, len(corpus))
+    return corpus.select(keep, excluded)
 
 
 def _why_unlearnable(sentence: str, charmap: CharMap, n_output_frames: int) -> str:

@@ -31,10 +31,10 @@ def measure_trained_sound(
         return bandwidth_hz(samples, rate), speech_dbfs(samples, rate)
 
     with ThreadPoolExecutor(max(1, n_threads)) as pool:
-        found = [measures for measures in pool.map(measure, rows.tolist()) if measures]
-    if not found:
+        measured = [measures for measures in pool.map(measure, rows.tolist()) if measures]
+    if not measured:
         return {}
-    bands_hz, levels_dbfs = zip(*found, strict=True)
+    bands_hz, levels_dbfs = zip(*measured, strict=True)
     return {
         "band_hz": np.percentile(bands_hz, [25, 75]).round().tolist(),
         "speech_dbfs": np.percentile(levels_dbfs, [1, 99]).round(1).tolist(),

@@ -2,7 +2,7 @@
 
 recognizer.py   a model file, ready to transcribe and align
 transcriber.py  many recordings: in pieces, batched, in bounded memory
-pieces.py       long recordings cut at pauses
+cutting.py      long recordings cut at pauses
 recordings.py   the files that a user names
 formats.py      transcripts as text, JSON, subtitles, tables
 """

@@ -209,14 +209,14 @@ def _letters(
         return [character for character, middle_s in pairs if first_s <= middle_s <= last_s]
 
     n = len(word.text)
-    heard = between(before_s, after_s)
-    if len(heard) != n:
-        heard = between(word.start_s, word.end_s) or _evenly(word, n)
+    timed = between(before_s, after_s)
+    if len(timed) != n:
+        timed = between(word.start_s, word.end_s) or _evenly(word, n)
     letters, end = [], 0
     for text in _clusters(word.text):
         start, end = end, end + len(text)
-        first = heard[start * len(heard) // n]
-        last = heard[(end * len(heard) - 1) // n]
+        first = timed[start * len(timed) // n]
+        last = timed[(end * len(timed) - 1) // n]
         letters.append(word._replace(text=text, start_s=first.start_s, end_s=last.end_s))
     return letters
 

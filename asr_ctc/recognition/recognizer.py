@@ -8,7 +8,6 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
@@ -24,8 +23,8 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.decoding.alignment import align_text, spell_to_align
-from asr_ctc.decoding.beam import Beam, decode
-from asr_ctc.decoding.greedy import greedy_decode
+from asr_ctc.decoding.beam import Beam, Decoder
+from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.decoding.hypothesis import FrameClock
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.recording_notes import TrainedSound
@@ -60,13 +59,13 @@ class Recognizer:
         """Reads a model file; UserError when it is not one, or the device is absent."""
         return cls(load_model(path), device)
 
-    def prepare(self, decoder: Beam | None) -> Beam | None:
+    def prepare(self, decoder: Decoder | None) -> Decoder:
         """The decoder with its language model read, kept for the next call; None is greedy.
 
         UserError for a language model that cannot be used.
         """
-        if decoder is None:
-            return None
+        if decoder is None or isinstance(decoder, Greedy):
+            return Greedy()
         if not isinstance(decoder, Beam):
             raise TypeError(f"decoder is a {type(decoder).__name__}; needed a Beam, or None")
         last = self._prepared
@@ -111,7 +110,7 @@ class Recognizer:
         return FrameClock(stride * hop_s, offset * hop_s, n_samples / self.processor.rate)
 
     def transcribe(
-        self, audio: Audio, *, rate: int | None = None, decoder: Beam | None = None
+        self, audio: Audio, *, rate: int | None = None, decoder: Decoder | None = None
     ) -> Transcript:
         """What was said in a recording: the best hypothesis, its words and characters timed.
 
@@ -131,7 +130,7 @@ class Recognizer:
         self,
         paths: Iterable[str | PathLike[str]],
         *,
-        decoder: Beam | None = None,
+        decoder: Decoder | None = None,
         on_progress: Callable[[float], object] = lambda seconds: None,
     ) -> Iterator[tuple[str, Transcript | AudioError]]:
         """(path, transcript) of each file, in order; an AudioError in place of what cannot be used.
@@ -154,7 +153,7 @@ class Recognizer:
             name = _name_of(recording)
             try:
                 spell_to_align(text, self.charmap, self._most_frames(recording))
-                logp, n_samples = Transcriber(self, greedy_decode).log_posteriors(recording)
+                logp, n_samples = Transcriber(self, Greedy().decode).log_posteriors(recording)
                 if int(logp.isfinite().sum()) == len(logp):
                     raise AudioError(name, "is silent: there is nothing to align")
                 clock = self.clock(n_samples)
@@ -175,10 +174,10 @@ class Recognizer:
     def _transcribe(
         self,
         recordings: Iterable[Recording],
-        decoder: Beam | None,
+        decoder: Decoder | None,
         on_progress: Callable[[float], object] = lambda seconds: None,
     ) -> Iterator[tuple[str, Transcript | AudioError]]:
-        decode_batch = partial(decode, beam=self.prepare(decoder))
+        prepared = self.prepare(decoder)
         names: list[str] = []
 
         def named() -> Iterator[Recording]:
@@ -186,7 +185,7 @@ class Recognizer:
                 names.append(_name_of(recording))
                 yield recording
 
-        transcriber = Transcriber(self, decode_batch, on_progress)
+        transcriber = Transcriber(self, prepared.decode, on_progress)
         for number, reading in enumerate(transcriber(named())):
             name = names[number]
             yield name, reading.error or reading.transcript(name)

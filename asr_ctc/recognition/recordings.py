@@ -13,7 +13,8 @@ from pathlib import Path
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio import pyav
 from asr_ctc.base.errors import AudioError, UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import why_no_folder, write_atomically
+from asr_ctc.display.terminal import several
 from asr_ctc.recognition.formats import FORMATS, Transcript
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
     about. Of a folder, recordings that cannot be read without PyAV are passed over, which a line
     says. UserError for a folder without audio and for a pattern that nothing matches.
     """
-    found: dict[Path, None] = {}
+    recordings: dict[Path, None] = {}
     for word in words:
         path = Path(word)
         if _is_folder(path):
@@ -42,36 +43,36 @@ def find_recordings(words: Sequence[str]) -> list[Path]:
                 raise UserError(f"--audiofile {word}: nothing matches")
         else:
             files = [path]
-        found |= dict.fromkeys(files)
-    return list(found)
+        recordings |= dict.fromkeys(files)
+    return list(recordings)
 
 
 def _recordings_below(folder: Path) -> list[Path]:
     """The audio files below a folder, also through links to folders, each folder once."""
     readable = AUDIO_ENDINGS | pyav.ENDINGS if pyav.is_installed() else AUDIO_ENDINGS
-    files, passed_over, seen = [], [], set()
+    files, skipped, visited = [], [], set()
     for place, folders, names in os.walk(folder, followlinks=True):
         status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:  # a link leads back
+        if (status.st_dev, status.st_ino) in visited:  # a link leads back
             folders.clear()
             continue
-        seen.add((status.st_dev, status.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         for file in (Path(place, name) for name in names):
             if file.suffix.lower() in readable:
                 files.append(file)
             elif file.suffix.lower() in pyav.ENDINGS:
-                passed_over.append(file)
-    why = ""
-    if passed_over:
-        examples = ", ".join(str(file.relative_to(folder)) for file in sorted(passed_over)[:3])
-        why = (
-            f"{len(passed_over)} passed over that need another package (pip install av): "
-            f"{examples}{', ...' if len(passed_over) > 3 else ''}"
+                skipped.append(file)
+    note = ""
+    if skipped:
+        examples = ", ".join(str(file.relative_to(folder)) for file in sorted(skipped)[:3])
+        note = (
+            f"skipped {several(len(skipped), 'recording')} for want of a package (pip install "
+            f"av): {examples}{', ...' if len(skipped) > 3 else ''}"
         )
     if not files:
-        raise UserError(f"--audiofile {folder}: the folder holds no audio{why and f'; {why}'}")
-    if why:
-        log.warning("note: %s: %s", folder, why)
+        raise UserError(f"--audiofile {folder}: the folder holds no audio{note and f'; {note}'}")
+    if note:
+        log.warning("note: %s: %s", folder, note)
     return sorted(files)
 
 
@@ -147,18 +148,19 @@ class TranscriptWriter:
             sys.stdout.write(self.format.header)
             return
         self.folder = Path(out)
-        taken: dict[Path, str] = {}
+        owners: dict[Path, str] = {}
         for recording in recordings:
             file = self.folder / self._file_name(recording)
-            if taken.get(file, recording) != recording:
+            if owners.get(file, recording) != recording:
                 raise UserError(
-                    f"--out {out}: {taken[file]} and {recording} would both become {file.name}"
+                    f"--out {out}: {owners[file]} and {recording} would both become {file.name}"
                 )
-            taken[file] = recording
+            owners[file] = recording
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
+            why = why_no_folder(self.folder, error)
+            raise UserError(f"--out {out}: cannot be written ({why})") from None
 
     def _file_name(self, recording: str) -> str:
         name = "stdin" if recording == "-" else Path(recording).stem
@@ -179,6 +181,6 @@ class TranscriptWriter:
     def report(self) -> None:
         """Says on standard error which files were written."""
         if self.folder is not None:
-            what = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
-            where = "" if len(self.files) == 1 else f" in {self.folder}"
-            print(f"written: {what}{where}", file=sys.stderr)
+            files = str(self.files[0]) if len(self.files) == 1 else f"{len(self.files)} files"
+            place = "" if len(self.files) == 1 else f" in {self.folder}"
+            print(f"written: {files}{place}", file=sys.stderr)

@@ -20,9 +20,8 @@ from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.decoding.alignment import with_times
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
-from asr_ctc.recognition import pieces
+from asr_ctc.recognition.cutting import Piece, cut_at_pauses, find_seam
 from asr_ctc.recognition.formats import Transcript
-from asr_ctc.recognition.pieces import Piece
 from asr_ctc.recognition.recording_notes import RecordingNotes, TrainedSound
 from asr_ctc.text.charmap import CharMap
 
@@ -107,13 +106,13 @@ class _Part(NamedTuple):
 
 @dataclass
 class _Job:
-    """A recording on its way. ``waiting`` is its latest part, whose end the next piece decides."""
+    """A recording on its way. The next piece decides where its ``last_part`` ends."""
 
     file: Path | Samples
     sound: RecordingNotes
     notes: list[str] = field(default_factory=list)
     n_samples: int = 0
-    waiting: _Part | None = None
+    last_part: _Part | None = None
     decoded: list[list[Hypothesis]] = field(default_factory=list)
     is_done: bool = False
     error: AudioError | None = None
@@ -142,7 +141,7 @@ class Transcriber:
     def __call__(self, files: Iterable[Recording]) -> Iterator[Reading]:
         """The reading of each file, in order, once it is whole.
 
-        A recording of more than 20 s is read in pieces (see pieces.py). It has one hypothesis:
+        A recording of more than 20 s is read in pieces (see cutting.py). It has one hypothesis:
         the best ones of its pieces, one after the other, with a space between them. To a language
         model each piece is a sentence.
         """
@@ -155,13 +154,13 @@ class Transcriber:
                 for piece in self._pieces(job):
                     pool.append((job, piece))
                     if sum(len(piece.samples) for _, piece in pool) > POOL_S * self.rate:
-                        self._hear(pool)
+                        self._transcribe_pool(pool)
                         pool = []
             except AudioError as error:
                 job.error = error
             while jobs and (jobs[0].is_done or jobs[0].error):
                 yield self._reading(jobs.popleft())
-        self._hear(pool)
+        self._transcribe_pool(pool)
         yield from map(self._reading, jobs)
 
     def log_posteriors(self, file: Recording) -> tuple[torch.Tensor, int]:
@@ -196,7 +195,7 @@ class Transcriber:
             name, blocks = job.file.name, job.file.blocks(self.rate)
         else:
             name, blocks = str(job.file), audio.blocks(job.file, self.rate, notes=job.notes)
-        for piece in pieces.cut(blocks, self.rate, self.grain):
+        for piece in cut_at_pauses(blocks, self.rate, self.grain):
             job.n_samples = piece.first + len(piece.samples)
             if job.n_samples < needed:
                 milliseconds = 1000 * needed / self.rate
@@ -204,7 +203,7 @@ class Transcriber:
             job.sound.add(piece.samples)
             yield piece
 
-    def _hear(self, pool: list[tuple[_Job, Piece]]) -> None:
+    def _transcribe_pool(self, pool: list[tuple[_Job, Piece]]) -> None:
         """The posteriors of pieces that follow each other; decodes what they complete."""
         by_length = sorted(range(len(pool)), key=lambda i: len(pool[i][1].samples))
         logps: dict[int, torch.Tensor] = {}
@@ -225,21 +224,23 @@ class Transcriber:
             [len(logp) for logp in own],
             self.recognizer.charmap,
         )
-        for (job, part), logp, found in zip(complete, own, hypotheses, strict=True):
+        for (job, part), logp, alternatives in zip(complete, own, hypotheses, strict=True):
             is_whole = part.piece.is_last and not job.decoded
-            kept = found if is_whole else found[:1]  # of pieces the best ones are joined
+            joined = (
+                alternatives if is_whole else alternatives[:1]
+            )  # of pieces the best ones are joined
             clock, charmap = self._clock_of(part), self.recognizer.charmap
-            job.decoded.append([with_times(h, logp, charmap, clock) for h in kept])
+            job.decoded.append([with_times(h, logp, charmap, clock) for h in joined])
 
     def _complete(self, job: _Job, piece: Piece, logp: torch.Tensor) -> Iterator[_Part]:
         """The parts of the job that end with what the next piece hears, or with the recording."""
         begin = 0
-        if job.waiting is not None:
-            before = job.waiting
+        if job.last_part is not None:
+            before = job.last_part
             if piece.start > piece.first:
                 shift = (piece.first - before.piece.first) // self.grain
                 n_shared = len(before.logp) - shift
-                begin = pieces.seam(
+                begin = find_seam(
                     before.logp[shift:],
                     logp[:n_shared],
                     (piece.start - piece.first) // self.grain,
@@ -248,10 +249,10 @@ class Transcriber:
                 )
                 before = before._replace(logp=before.logp[: shift + begin])
             yield before
-        job.waiting = _Part(piece, logp, begin)
+        job.last_part = _Part(piece, logp, begin)
         if piece.is_last:
             job.is_done = True
-            yield job.waiting
+            yield job.last_part
 
     def _clock_of(self, part: _Part) -> FrameClock:
         """The clock, in the recording's seconds, of the frames that are the part's own."""

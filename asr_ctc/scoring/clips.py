@@ -172,7 +172,7 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
             )
         clips.append(clip)
     if not clips:
-        raise UserError(f"{path}: holds no clips")
+        raise UserError(f"{path}: is empty: it holds no clips")
     return clips
 
 

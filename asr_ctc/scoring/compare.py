@@ -11,6 +11,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.report import Report
+from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
 from asr_ctc.scoring.metrics import RATES, Distinctions, Pairs, rate_of
@@ -125,7 +126,7 @@ def _refuse_different_references(names: tuple[str, str], a: ClipErrors, b: ClipE
         one, other = different[0]
         raise UserError(
             f"{names[0]} and {names[1]} have different references for {len(different)} of "
-            f"{len(a.clips)} clips (the first: {one.id}: {one.reference!r} and "
+            f"{several(len(a.clips), 'clip')} (the first: {one.id}: {one.reference!r} and "
             f"{other.reference!r}): the same clips of the same corpus are needed"
         )
 

@@ -16,7 +16,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_losses
 from asr_ctc.base.progress import bar
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
@@ -46,7 +46,7 @@ class Evaluation:
     """A split, or part of one, decoded. ``loss`` is the mean over the clips that CTC can align."""
 
     clips: list[Decoded]
-    left_out: list[LeftOut] = field(default_factory=list)
+    excluded: list[ExcludedClip] = field(default_factory=list)
     n_frames: int = 0  # output frames
     n_blank_frames: int = 0  # those whose likeliest class is the blank
     case_folding: str = "default"  # of the model's character map, used for scoring
@@ -56,7 +56,7 @@ class Evaluation:
         """The parts of a split as one evaluation."""
         return cls(
             [clip for part in parts for clip in part.clips],
-            [item for part in parts for item in part.left_out],
+            [item for part in parts for item in part.excluded],
             sum(part.n_frames for part in parts),
             sum(part.n_blank_frames for part in parts),
             parts[0].case_folding if parts else "default",
@@ -110,7 +110,7 @@ def evaluate(
     dataset = dataset_of(loader)
     evaluation = Evaluation([], case_folding=dataset.charmap.case_folding)
     for batch in bar(loader, progress, "batch"):
-        evaluation.left_out += batch.left_out
+        evaluation.excluded += batch.excluded
         if not batch.ids:
             continue
         spectrograms, transcripts = batch.to(device)
@@ -126,11 +126,11 @@ def evaluate(
         evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & is_inside).sum())
         decoded = decode(logp, n_frames, dataset.charmap)
         evaluation.clips += map(Decoded, batch.ids, batch.sentences, decoded, losses)
-    if evaluation.left_out:
+    if evaluation.excluded:
         corpus, sentences = dataset.corpus, defaultdict(list)
         for i in range(len(corpus)):  # a clip may have several rows, each with its sentence
             sentences[corpus.path(i)].append(corpus.sentence(i))
         empty = [Hypothesis("", (), 0.0)]
-        for clip, _ in evaluation.left_out:
+        for clip, _ in evaluation.excluded:
             evaluation.clips.append(Decoded(clip, sentences[clip].pop(), empty))
     return evaluation

@@ -10,6 +10,7 @@ import jiwer
 import numpy as np
 
 from asr_ctc.base.report import Report
+from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
 from asr_ctc.text.normalise import normalise_text
 
@@ -102,7 +103,8 @@ def error_rates(
         raise ValueError("references and hypotheses are lists of texts; found a text")
     if len(references) != len(hypotheses):
         raise ValueError(
-            f"{len(references)} references and {len(hypotheses)} hypotheses; needed equally many"
+            f"{several(len(references), 'reference')} and "
+            f"{several(len(hypotheses), 'hypothesis', 'hypotheses')}; needed equally many"
         )
     distinctions = Distinctions(
         case=case, accents=accents, punctuation=punctuation, case_folding=case_folding

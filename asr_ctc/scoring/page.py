@@ -2,9 +2,9 @@
 
 from html import escape
 
-from asr_ctc.base.printable import shown
+from asr_ctc.base.printable import visible_form
 from asr_ctc.display.html import document, row, section, table
-from asr_ctc.display.terminal import edit_mark
+from asr_ctc.display.terminal import edit_mark, several
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import (
     EXAMPLE_TITLES,
@@ -41,10 +41,10 @@ def as_page(report: SplitReport) -> str:
 
 def _rates(report: SplitReport) -> str:
     summary = (
-        f"{report.n_decoded:,} of {report.n_rows:,} clips scored, "
+        f"{report.n_decoded:,} of {several(report.n_rows, 'clip')} scored, "
         f"{report.hours:.2f} h, {report.decoding}, on {report.device}. "
-        f"{report.unreadable:,} are unreadable or silent (empty hypotheses), "
-        f"{report.empty_references:,} have an empty transcript (not in the rates)."
+        f"Unreadable or silent (empty hypotheses): {report.unreadable:,}; "
+        f"with an empty transcript (not in the rates): {report.empty_references:,}."
     )
     if report.distinctions:
         summary += f" Scored with {' and '.join(report.distinctions)}."
@@ -109,7 +109,7 @@ def _confusions(confusions: Confusions) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
-            f'<span class="chip">{escape("→".join(map(shown, pair)))} '
+            f'<span class="chip">{escape("→".join(map(visible_form, pair)))} '
             f'<span class="soft">{n:,}</span></span>'
             for *pair, n in rows
         )

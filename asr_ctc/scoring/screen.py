@@ -1,7 +1,7 @@
 """Score and comparison reports as text for a terminal."""
 
-from asr_ctc.base.printable import shown
-from asr_ctc.display.terminal import padded, shortened, width_of, word_under_word
+from asr_ctc.base.printable import visible_form
+from asr_ctc.display.terminal import padded, several, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import EXAMPLE_TITLES, Confusions, Example, Slice, SplitReport
@@ -31,16 +31,17 @@ def as_text(report: SplitReport) -> str:
 
 def _heading(report: SplitReport) -> list[str]:
     lines = [
-        f"{report.corpus}: {report.n_decoded} of {report.n_rows} clips scored, "
+        f"{report.corpus}: {report.n_decoded:,} of {several(report.n_rows, 'clip')} scored, "
         f"{report.hours:.2f} h, {report.decoding}, on {report.device}"
     ]
     if report.unreadable:
         lines.append(
-            f"{report.unreadable} clips could not be read or are silent: they count as empty "
-            "hypotheses"
+            f"{several(report.unreadable, 'clip')} could not be read or silent: empty hypotheses"
         )
     if report.empty_references:
-        lines.append(f"{report.empty_references} clips have an empty transcript: not in the rates")
+        lines.append(
+            f"{several(report.empty_references, 'clip')} with an empty transcript: not in the rates"
+        )
     if report.distinctions:
         lines.append(f"scored with {' and '.join(report.distinctions)}")
     if report.case_folding != "default":
@@ -100,7 +101,7 @@ def _confusions(confusions: Confusions) -> list[str]:
     lines = []
     for kind, rows in vars(confusions).items():
         if rows:
-            entries = [f"{'→'.join(map(shown, pair))} {n}" for *pair, n in rows]
+            entries = [f"{'→'.join(map(visible_form, pair))} {n}" for *pair, n in rows]
             lines.append(f"  {kind:12} {', '.join(entries)}")
     return ["characters, most frequent first", *lines] if lines else []
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import DataLoader
 
-from asr_ctc.corpus.corpus import Corpus, LeftOut, refuse_if_mostly_broken
+from asr_ctc.corpus.corpus import Corpus, ExcludedClip, refuse_if_mostly_broken
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.clips import ClipErrors, count_errors, in_corpus_order
 from asr_ctc.scoring.evaluation import Decode, dataset_of, evaluate
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 DISTINCTIONS = ("case", "accents", "punctuation")
+# Slices that are no columns of a table.
+COMPUTED: dict[str, Callable[[Corpus], list[str]]] = {
+    "duration": lambda corpus: duration_bins(corpus.durations),
+    "speaker": lambda corpus: [corpus.speakers[row] for row in corpus.rows],
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class SplitScores:
 
     report: SplitReport
     errors: ClipErrors
-    excluded: list[LeftOut]
+    excluded: list[ExcludedClip]
 
 
 def score_split(
@@ -55,7 +60,7 @@ def score_split(
         recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
     )
     seconds = time.perf_counter() - started_s
-    refuse_if_mostly_broken(corpus.name, evaluation.left_out, len(corpus))
+    refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
 
     case_folding = recognizer.charmap.case_folding
     clips = in_corpus_order(evaluation, corpus, case_folding)
@@ -70,14 +75,14 @@ def score_split(
         hours=corpus.hours,
         decoding=decoding,
         device=str(recognizer.device),
-        unreadable=len(evaluation.left_out),
+        unreadable=len(evaluation.excluded),
         case_folding=case_folding,
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,
     )
     report = make_report(split_decoding, errors, strict, columns)
-    return SplitScores(report, errors, [*corpus.left_out, *evaluation.left_out])
+    return SplitScores(report, errors, [*corpus.excluded, *evaluation.excluded])
 
 
 def columns_of(corpus: Corpus, names: Iterable[str]) -> dict[str, list[str]]:
@@ -85,10 +90,6 @@ def columns_of(corpus: Corpus, names: Iterable[str]) -> dict[str, list[str]]:
 
     UserError for a column that the corpus does not have.
     """
-    computed: dict[str, Callable[[], list[str]]] = {
-        "duration": lambda: duration_bins(corpus.durations),
-        "speaker": lambda: [corpus.speakers[row] for row in corpus.rows],
-    }
     names = list(names)
-    columns = corpus.columns(name for name in names if name not in computed)
-    return {name: computed[name]() if name in computed else columns[name] for name in names}
+    columns = corpus.columns(name for name in names if name not in COMPUTED)
+    return {name: COMPUTED[name](corpus) if name in COMPUTED else columns[name] for name in names}

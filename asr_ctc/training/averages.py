@@ -25,9 +25,9 @@ def keep_epoch(folder: Path, file: ModelFile) -> None:
 
 def delete_epochs_except(folder: Path, epochs: list[int]) -> None:
     """Deletes the models of all other epochs."""
-    wanted = {_path(folder, epoch) for epoch in epochs}
+    paths = {_path(folder, epoch) for epoch in epochs}
     for path in (folder / FOLDER).glob("epoch_*.pt"):
-        if path not in wanted:
+        if path not in paths:
             path.unlink()
 
 

@@ -27,12 +27,12 @@ class Doctor:
     def __init__(self, config: Config, steps_per_epoch: int):
         self.config, self.steps_per_epoch = config, steps_per_epoch
         self.history: list[dict] = []
-        self.told: set[str] = set()
+        self.reported: set[str] = set()
 
     def at_start(self, facts: dict) -> list[str]:
         """What the corpus shows before any training.
 
-        ``unlearnable_share``: training clips left out because their transcript is too long for
+        ``unlearnable_share``: training clips excluded because their transcript is too long for
         their frames; ``unknown_share``: characters of the transcripts that the character map lacks.
         """
         sentences = _labels_too_long(facts), self._unknown_characters(facts)
@@ -41,7 +41,7 @@ class Doctor:
     def after_epoch(self, metrics: dict) -> list[str]:
         """What the metrics of an epoch, those of ``WATCHED``, show beside those before."""
         self.history.append({name: metrics.get(name, math.nan) for name in WATCHED})
-        found = {
+        advice = {
             rule.__name__: sentence
             for rule in (
                 self._only_blanks,
@@ -53,16 +53,16 @@ class Doctor:
             )
             if (sentence := rule())
         }
-        new = [sentence for name, sentence in found.items() if name not in self.told]
-        self.told = set(found)
+        new = [sentence for name, sentence in advice.items() if name not in self.reported]
+        self.reported = set(advice)
         return new
 
     def state_dict(self) -> dict:
-        return {"history": [dict(epoch) for epoch in self.history], "told": sorted(self.told)}
+        return {"history": [dict(epoch) for epoch in self.history], "told": sorted(self.reported)}
 
     def load_state_dict(self, state: dict) -> None:
         self.history = [dict(epoch) for epoch in state["history"]]
-        self.told = set(state["told"])
+        self.reported = set(state["told"])
 
     # -------------------------------------------------------------------------- the failures
 
@@ -86,11 +86,11 @@ class Doctor:
         normal = BLANK_STEPS + training.warmup_steps
         if not (empty >= 0.95 or blank >= 0.99) or n_steps <= normal:
             return None
-        seen = f"{empty:.0%} of the dev hypotheses are empty"
+        symptom = f"{empty:.0%} of the dev hypotheses are empty"
         if not empty >= 0.95:
-            seen = f"{blank:.1%} of the dev frames are blank"
+            symptom = f"{blank:.1%} of the dev frames are blank"
         return (
-            f"{seen} after {n_steps:,} steps: the model predicts blanks only. So it begins, but "
+            f"{symptom} after {n_steps:,} steps: the model predicts blanks only. So it begins, but "
             f"normally for no more than about {normal:,} steps. See with --debug whether it can "
             f"learn one batch, with `check` whether the transcripts belong to the clips, then "
             f"try another --base_lr (now {training.base_lr:g}) or short clips first: --sortagrad"
@@ -195,8 +195,8 @@ def _labels_too_long(facts: dict) -> str | None:
 
 def _lowest(history: list[dict], name: str) -> dict | None:
     """The first epoch with the lowest figure; None when no epoch has it."""
-    known = [epoch for epoch in history if math.isfinite(epoch[name])]
-    return min(known, key=lambda epoch: epoch[name], default=None)
+    finite = [epoch for epoch in history if math.isfinite(epoch[name])]
+    return min(finite, key=lambda epoch: epoch[name], default=None)
 
 
 def _about(value: float) -> str:

@@ -61,8 +61,8 @@ def log_epoch(
         metrics["audio_s_per_s"],
         metrics["epoch_s"],
         100 * metrics["data_wait_share"],
-        f"  {metrics['clips_left_out']} clips left out" if metrics["clips_left_out"] else "",
-        f"  {len(dev.left_out)} dev clips left out" if dev.left_out else "",
+        f"  {metrics['clips_left_out']} clips excluded" if metrics["clips_left_out"] else "",
+        f"  {len(dev.excluded)} dev clips excluded" if dev.excluded else "",
         f"  {metrics['steps_skipped']} steps skipped" if metrics["steps_skipped"] else "",
         "  best" if is_best else "",
     )
@@ -106,8 +106,8 @@ def decode_samples(run: Run) -> list[Decoded]:
 
 def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> None:
     """What the model believes of one dev clip, every epoch; the clip itself with the first."""
-    shown = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.left_out}
-    clip, samples = first_clip(run.dev, shown)
+    clip_ids = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.excluded}
+    clip, samples = first_clip(run.dev, clip_ids)
     if clip is None:
         return
     if epoch == 1:

@@ -22,6 +22,7 @@ from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -143,7 +144,9 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     restore(start, state, sampler, world)
     model = world.wrap(run.model, run.device, training.sync_batchnorm)
     log.info(
-        "%d batches per epoch, %.1f %% of them padding", len(sampler), 100 * sampler.padding_share()
+        "%s per epoch, %.1f %% of them padding",
+        several(len(sampler), "batch", "batches"),
+        100 * sampler.padding_share(),
     )
     if start.folder is None:
         for sentence in state.doctor.at_start(facts_at_start(run)):
@@ -330,8 +333,8 @@ def report_activations(run: Run, group: list[Batch]):
 
 def report_excluded(run: Run, state: State) -> None:
     """Says once of each clip why it is not used; UserError when most are not."""
-    run.report_excluded_once(state.sums.left_out)
-    refuse_if_mostly_broken(run.train_corpus.name, state.sums.left_out, len(run.train))
+    run.report_excluded_once(state.sums.excluded)
+    refuse_if_mostly_broken(run.train_corpus.name, state.sums.excluded, len(run.train))
 
 
 def evaluate_dev(run: Run, model: AnyModel, loader: DataLoader) -> Evaluation:
@@ -339,8 +342,8 @@ def evaluate_dev(run: Run, model: AnyModel, loader: DataLoader) -> Evaluation:
     run.world.share_buffers(model)
     part = evaluate(model, loader, run.device, progress="dev")
     dev = Evaluation.joined(run.world.gather([part]))
-    run.report_excluded_once(dev.left_out)
-    refuse_if_mostly_broken(run.dev.corpus.name, dev.left_out, len(run.dev))
+    run.report_excluded_once(dev.excluded)
+    refuse_if_mostly_broken(run.dev.corpus.name, dev.excluded, len(run.dev))
     return dev
 
 
@@ -348,12 +351,12 @@ def end_epoch(
     run: Run, state: State, dev: Evaluation, *, folder: Path, writer: CurveWriter | None
 ) -> None:
     """Finishes an epoch: metrics, diagnostics, best model; advances ``state``."""
-    run.report_excluded_once(run.world.gather(state.sums.left_out))
+    run.report_excluded_once(run.world.gather(state.sums.excluded))
     metrics = {
         "epoch": state.epoch,
         **state.sums.metrics(run.world, run.device),
         **dev_metrics(dev),
-        "dev_clips_left_out": len(dev.left_out),
+        "dev_clips_left_out": len(dev.excluded),
         "dev_blank_share": dev.blank_share,
         "dev_empty_share": dev.empty_share,
         "lr": state.optimizer.param_groups[0]["lr"],

@@ -13,6 +13,7 @@ from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.training import distributed
@@ -47,7 +48,7 @@ def overfit_one_batch(config: Config) -> OverfitResult:
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")
-    run.report_excluded_once(batch.left_out)
+    run.report_excluded_once(batch.excluded)
     batch = batch.to(run.device)
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)
@@ -80,27 +81,27 @@ def overfit_one_batch(config: Config) -> OverfitResult:
                 progress.set_postfix_str(f"{outcome_of(step)}, {n_right}/{len(references)} perfect")
                 if n_right == len(references):
                     log.info(
-                        "PASSED: all %d clips of the batch decode perfectly after %d steps "
+                        "PASSED: %s of the batch decoded perfectly after %s "
                         "(%s): the model can learn.",
-                        len(references),
-                        number,
+                        f"all {several(len(references), 'clip')}",
+                        several(number, "step"),
                         outcome_of(step),
                     )
                     return OverfitResult(passed=True, n_steps=number)
     except KeyboardInterrupt:
         log.info(
-            "stopped by Ctrl-C after %d steps%s; nothing is saved",
-            len(steps),
+            "stopped by Ctrl-C after %s%s; nothing is saved",
+            several(len(steps), "step"),
             f", {outcome_of(steps[-1])}" if steps else "",
         )
         return OverfitResult(passed=False, n_steps=len(steps), signal=signal.SIGINT)
     for hyps, sentence in list(zip(decoded, batch.sentences, strict=True))[:N_SHOWN]:
         log.info("  ref %s\n  hyp %s", sentence, hyps[0].text)
     log.info(
-        "FAILED: %d of %d clips decode perfectly after %d steps. %s",
+        "FAILED: %d of %s decoded perfectly after %s. %s",
         n_right,
-        len(references),
-        n_steps,
+        several(len(references), "clip"),
+        several(n_steps, "step"),
         diagnose(steps, decoded),
     )
     return OverfitResult(passed=False, n_steps=n_steps)

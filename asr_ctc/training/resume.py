@@ -4,6 +4,7 @@
 the place in the epoch. A model file without that part starts a new run from its weights.
 """
 
+import difflib
 import json
 import logging
 from pathlib import Path
@@ -13,6 +14,7 @@ from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import UNFINISHED, write_atomically
 from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
 from asr_ctc.training.state import EpochSums, State, check_state
@@ -51,10 +53,12 @@ def find_start(config: Config) -> Start:
     UserError for a folder without a usable last.pt and for settings that contradict the run's, by
     name.
     """
-    where = config.training.resume_from
-    if where is None:
+    resume_from = config.training.resume_from
+    if resume_from is None:
         return Start(config)
-    path = Path(where)
+    path = Path(resume_from)
+    if not path.exists():
+        raise UserError(_no_such_start(resume_from, Path(config.logs.baselogdir)))
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
@@ -71,9 +75,22 @@ def find_start(config: Config) -> Start:
     n_done, n_epochs = file.training["state"].get("epoch", 1) - 1, resumed.training.num_epochs
     if n_epochs < n_done:
         raise UserError(
-            f"--num_epochs {n_epochs}: {path.parent} has finished {n_done} epochs already"
+            f"--num_epochs {n_epochs}: {path.parent} has finished {several(n_done, 'epoch')} "
+            "already"
         )
     return Start(resumed, file, path.parent)
+
+
+def _no_such_start(where: str, base: Path) -> str:
+    """What to say of a name that is neither a run nor a model file; runs lie below ``base``."""
+    runs = sorted({str(path.parent) for path in base.glob(f"**/{LAST}")})
+    by_name = {Path(run).name: run for run in runs}  # closer than with the folder that holds it
+    near = difflib.get_close_matches(Path(where).name[:100], by_name, n=1)
+    hint = f" (did you mean {by_name[near[0]]}?)" if near else ""
+    return (
+        f"--resume_from {where}: there is no run and no model file of that name{hint}; "
+        f"`main_ctc.py runs` lists the runs below {base} (--baselogdir)"
+    )
 
 
 def _check_training(file: ModelFile) -> None:
@@ -157,13 +174,13 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     training = start.saved
     now = {"world_size": world.size, "n_clips": len(sampler.durations)}
     try:
-        where = dict(training["sampler"])
+        saved_sampler = dict(training["sampler"])
         state.load_state_dict(training["state"])
         for name, what in ("world_size", "processes"), ("n_clips", "clips"):
-            if where[name] != now[name]:  # clips may have vanished
+            if saved_sampler[name] != now[name]:  # clips may have vanished
                 log.warning(
                     "the run had %d %s and has %d now: epoch %d is begun again",
-                    where[name],
+                    saved_sampler[name],
                     what,
                     now[name],
                     state.epoch,
@@ -171,12 +188,27 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
                 state.n_batches, state.sums = 0, EpochSums()
                 state.schedule.begin_epoch()
         place = {"epoch": state.epoch - 1, "start": state.n_batches}
-        sampler.load_state_dict({**where, **now, **place})
+        sampler.load_state_dict({**saved_sampler, **now, **place})
     except Exception as error:  # there are as many kinds as there are wrong contents
         raise UserError(f"--resume_from {start.folder}: cannot go on: {_why(error)}") from None
     if world.is_main:
         _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
-    log.info("going on in epoch %d, after %d of its batches", state.epoch, state.n_batches)
+    log.info("%s", _where_it_goes_on(start, state))
+
+
+def _where_it_goes_on(start: Start, state: State) -> str:
+    n_done, n_epochs = state.epoch - 1, start.config.training.num_epochs
+    if state.best.should_stop:
+        return (
+            f"{start.folder}: the run is finished: it stopped early after epoch {n_done}; "
+            "a larger --early_stopping extends it"
+        )
+    if n_done >= n_epochs:
+        return (
+            f"{start.folder}: the run is finished: {n_done} of {several(n_epochs, 'epoch')} "
+            "done; a larger --num_epochs extends it"
+        )
+    return f"going on in epoch {state.epoch}, after {state.n_batches} of its batches"
 
 
 def _drop_later_metrics(path: Path, epoch: int) -> None:
@@ -186,11 +218,11 @@ def _drop_later_metrics(path: Path, epoch: int) -> None:
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}): move it away") from None
-        kept = [line for line in lines if _epoch_of(line) < epoch]
+        earlier_lines = [line for line in lines if _epoch_of(line) < epoch]
         n_damaged = sum(_epoch_of(line) == DAMAGED for line in lines if line)
         if n_damaged:
             log.warning("%s: %d damaged lines are removed", path, n_damaged)
-        write_atomically(path, b"".join(line + b"\n" for line in kept))
+        write_atomically(path, b"".join(line + b"\n" for line in earlier_lines))
 
 
 def _epoch_of(line: bytes) -> float:

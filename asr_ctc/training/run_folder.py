@@ -9,8 +9,9 @@ from pathlib import Path
 import torchinfo
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import is_taken, write_atomically
+from asr_ctc.base.files import is_taken, why_no_folder, write_atomically
 from asr_ctc.config.load import Config
+from asr_ctc.display.terminal import several
 from asr_ctc.training.resume import is_unsaved_run
 from asr_ctc.training.setup import Run
 
@@ -22,6 +23,8 @@ DESCRIPTION, SUMMARY = "config.yaml", "summary.txt"
 def check_run_folder(config: Config) -> None:
     """UserError, before any work, when the folder of the run is in use or cannot be made."""
     base, name = Path(config.logs.baselogdir), config.logs.logname
+    if name is not None and (base / name).is_file():
+        raise UserError(f"{base / name} is a file: choose another --logname")
     if name is not None and (base / name).is_dir() and any((base / name).iterdir()):
         if not is_unsaved_run(base / name):
             raise UserError(f"{base / name} holds a run already: choose another --logname")
@@ -31,7 +34,8 @@ def check_run_folder(config: Config) -> None:
         with tempfile.TemporaryFile(dir=base):
             pass
     except OSError as error:
-        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(base, error)
+        raise UserError(f"--baselogdir {base}: cannot be written ({why})") from None
 
 
 def refuse_if_in_use(folder: Path) -> None:
@@ -58,7 +62,8 @@ def make_run_folder(config: Config) -> Path:
                 folder.mkdir(parents=True)
                 return folder
     except OSError as error:
-        raise UserError(f"--baselogdir {base}: cannot be written ({error.strerror})") from None
+        why = why_no_folder(base, error)
+        raise UserError(f"--baselogdir {base}: cannot be written ({why})") from None
     raise UserError(f"--baselogdir {base}: no free name left for {stem}")
 
 
@@ -85,8 +90,9 @@ def write_description(run: Run, folder: Path) -> None:
     n_params = sum(p.numel() for p in run.model.parameters())
     text = (
         f"{run.origin['command']}\n\n{summary}\n\n"
-        f"{run.train_corpus.name}: {len(run.train)} clips, {run.train_corpus.hours:.2f} h\n"
-        f"{run.dev.corpus.name}: {len(run.dev)} clips, {run.dev.corpus.hours:.2f} h\n"
+        f"{run.train_corpus.name}: {several(len(run.train), 'clip')}, "
+        f"{run.train_corpus.hours:.2f} h\n"
+        f"{run.dev.corpus.name}: {several(len(run.dev), 'clip')}, {run.dev.corpus.hours:.2f} h\n"
         f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
     )
     write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))

@@ -12,6 +12,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import is_taken
 from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
+from asr_ctc.display.terminal import several
 from asr_ctc.training.best_epochs import Best
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
@@ -49,9 +50,10 @@ def list_runs(base) -> list[RunSummary]:
         if is_run or (not folders and Path(path) != base):
             run_folders.append(Path(path))
     if not run_folders:
+        why = "" if base.is_dir() else " (a file)" if base.exists() else " (no such folder)"
         raise UserError(
-            f"no runs below {base}: start one with `python main_ctc.py train`, or name the folder "
-            "that holds them with --baselogdir"
+            f"no runs below {base}{why}: start one with `python main_ctc.py train`, or name the "
+            "folder that holds them with --baselogdir"
         )
     run_folders.sort(key=lambda folder: (_start_time(folder), str(folder.relative_to(base))))
     return [read_run(base, folder) for folder in run_folders]
@@ -155,7 +157,8 @@ def _read_metrics(path: Path, notes: list[str]) -> list[dict]:
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError, RecursionError):
             n_broken += 1
     if n_broken:
-        notes.append(f"metrics.jsonl: {n_broken} of {len(lines)} lines are no figures of an epoch")
+        n_lines = several(len(lines), "line")
+        notes.append(f"metrics.jsonl: no metrics of an epoch in {n_broken} of {n_lines}")
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 

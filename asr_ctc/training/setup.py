@@ -33,7 +33,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.version import VERSION
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
-from asr_ctc.corpus.corpus import Corpus, LeftOut, corpus_name, find_corpus
+from asr_ctc.corpus.corpus import Corpus, ExcludedClip, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
@@ -83,12 +83,12 @@ class Run:
     def seed(self) -> int:
         return seed_of(self.config)
 
-    def report_excluded_once(self, left_out: Iterable[LeftOut]) -> None:
+    def report_excluded_once(self, excluded: Iterable[ExcludedClip]) -> None:
         """Says of each clip, once, why it is not used."""
-        for clip, reason in left_out:
+        for clip, reason in excluded:
             if clip not in self.reported:
                 self.reported.add(clip)
-                log.warning("left out: %s: %s", clip, reason)
+                log.warning("excluded: %s: %s", clip, reason)
 
     def model_file(self, scores: dict, model: AnyModel | None = None) -> ModelFile:
         """The run's model, or one of the same architecture, with all that transcribing needs.
@@ -178,6 +178,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         origin=find_origin(start, config, command, heard, world, blueprint),
         frozen=frozen,
     )
+    if start.config.runtime.seed is None:
+        log.info("seed drawn: %d", run.seed)
     report_setup(run)
     return run
 
@@ -195,7 +197,6 @@ def resolve(start: Start, world: World = ALONE) -> Config:
     config = start.config
     if config.runtime.seed is None:
         seed = world.broadcast_from_main(lambda: random.SystemRandom().randrange(2**32))
-        log.info("seed drawn: %d", seed)
         config = config.replace(seed=seed)
     if start.file and not start.folder:
         config = with_sizes_of(start.file, config)
@@ -210,31 +211,38 @@ def seed_of(config: Config) -> int:
 
 def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     """The training and the dev split, within the duration bounds and without excluded clips."""
-    where = config.corpus
-    folder = find_corpus(where.datasetroot, where.datasetversion, where.lang, where.corpus)
-    excluded = read_excluded(where.exclude) if where.exclude else {}
+    corpus_config = config.corpus
+    folder = find_corpus(
+        corpus_config.datasetroot,
+        corpus_config.datasetversion,
+        corpus_config.lang,
+        corpus_config.corpus,
+    )
+    excluded = read_excluded(corpus_config.exclude) if corpus_config.exclude else {}
     options: dict[str, Any] = {
-        "min_s": where.min_duration,
-        "max_s": where.max_duration,
+        "min_s": corpus_config.min_duration,
+        "max_s": corpus_config.max_duration,
         "n_threads": config.runtime.nthreads,
         "excluded": excluded,
-        "layout": where.corpus,
-        "index_dir": index.folder(where.index_dir),
+        "layout": corpus_config.corpus,
+        "index_dir": index.folder(corpus_config.index_dir),
     }
     with world.local_main_process_first():  # the others find its index
         train = prepare_split(folder, "train", **options)
         dev = prepare_split(folder, "dev", **options)
-    if where.exclude:
-        report_excluded(where.exclude, excluded, (train, dev))
+    if corpus_config.exclude:
+        report_excluded(corpus_config.exclude, excluded, (train, dev))
     return train, dev
 
 
 def choose_charmap(start: Start, config: Config, train: Corpus) -> CharMap:
     """The model file's character map, unless a new run asks for another one."""
-    where = config.corpus
+    corpus_config = config.corpus
     if start.file and (start.folder or "charset" not in config.given):
         return start.file.charmap
-    return make_charmap(where.charset, train, where.charset_min_count, where.case_folding)
+    return make_charmap(
+        corpus_config.charset, train, corpus_config.charset_min_count, corpus_config.case_folding
+    )
 
 
 def make_datasets(
@@ -284,14 +292,14 @@ def make_datasets(
 def report_setup(run: Run) -> None:
     """Clips, normalisation and device of a run, in the log."""
     corpora = run.train.corpus, run.dev.corpus
-    run.report_excluded_once([item for corpus in corpora for item in corpus.left_out])
+    run.report_excluded_once([item for corpus in corpora for item in corpus.excluded])
     for corpus in corpora:
         log.info(
-            "%s: %d clips, %.2f h (%d left out)",
+            "%s: %d clips, %.2f h (%d excluded)",
             corpus.name,
             len(corpus),
             corpus.hours,
-            len(corpus.left_out),
+            len(corpus.excluded),
         )
     if run.normalization:
         log.info("normalisation: mean %.2f dB, deviation %.2f dB", *run.normalization)
@@ -338,7 +346,7 @@ def find_origin(
 
 def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> dict:
     """Where a model comes from, for its file."""
-    where = config.corpus
+    corpus_config = config.corpus
     return {
         "command": shlex.join(["python", *command]) if command else "",
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -348,9 +356,9 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
             "torch": str(torch.__version__),
         },
         "corpus": {
-            "layout": where.corpus,
-            "version": corpus_name(train.folder, where.corpus).split("/")[0],
-            "lang": where.lang,
+            "layout": corpus_config.corpus,
+            "version": corpus_name(train.folder, corpus_config.corpus).split("/")[0],
+            "lang": corpus_config.lang,
             "clips": len(train),
             "hours": round(train.hours, 3),
             "train_tsv_sha256": train.fingerprint,
@@ -361,10 +369,10 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
-    left_out = [item for item in run.train.corpus.left_out if "too long" in item.reason]
+    excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
     counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
     unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
     return {
-        "unlearnable_share": len(left_out) / (len(run.train) + len(left_out)),
+        "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),
         "unknown_share": unknown / max(1, sum(counts.values())),
     }

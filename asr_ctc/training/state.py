@@ -6,11 +6,11 @@ Randomness is not part of it: it follows from the seed and from what is drawn, s
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 import torch
 
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.dataset import mix_seeds
 from asr_ctc.training.averages import WeightAverage
@@ -34,7 +34,7 @@ class EpochSums:
     n_steps: int = 0
     n_clipped: int = 0
     n_skipped: int = 0
-    left_out: list[LeftOut] = field(default_factory=list)
+    excluded: list[ExcludedClip] = field(default_factory=list)
     audio_s: float = 0.0
     elapsed_s: float = 0.0
     waited_s: float = 0.0
@@ -42,7 +42,7 @@ class EpochSums:
     def add(self, step: Step | Skipped, batches: Sequence[Batch], grad_clip: float | None) -> None:
         """Counts a step and the batches of this process that it was made of."""
         self.audio_s += sum(batch.duration_s for batch in batches)
-        self.left_out += [item for batch in batches for item in batch.left_out]
+        self.excluded += [item for batch in batches for item in batch.excluded]
         if isinstance(step, Skipped):
             self.n_skipped += step.is_failure
             return
@@ -55,7 +55,7 @@ class EpochSums:
 
     def metrics(self, world: World, device: torch.device) -> dict:
         """The epoch's metrics; audio and excluded clips are those of all processes."""
-        audio_s, n_left_out = world.sum([self.audio_s, len(self.left_out)], device)
+        audio_s, n_excluded = world.sum([self.audio_s, len(self.excluded)], device)
         elapsed_s = max(self.elapsed_s, 1e-9)
         return {
             "train_loss": self.loss / self.n_clips if self.n_clips else math.nan,
@@ -65,7 +65,7 @@ class EpochSums:
             "audio_s_per_s": audio_s / elapsed_s,
             "data_wait_share": self.waited_s / elapsed_s,
             "epoch_s": self.elapsed_s,
-            "clips_left_out": int(n_left_out),
+            "clips_left_out": int(n_excluded),
             "steps_skipped": self.n_skipped,
         }
 
@@ -113,17 +113,22 @@ class State:
     def state_dict(self) -> dict:
         """Plain values and tensors; the model's own are in the model file."""
         counts = ("epoch", "n_batches", "n_skipped_in_a_row")
+        sums = asdict(self.sums)
+        sums["left_out"] = [
+            tuple(item) for item in sums.pop("excluded")
+        ]  # its name in every last.pt
         return {
             **{name: getattr(self, name) for name in counts},
-            "sums": {**asdict(self.sums), "left_out": [tuple(i) for i in self.sums.left_out]},
+            "sums": sums,
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
     def load_state_dict(self, state: dict) -> None:
         """Continues where ``state_dict`` stood; ValueError when it has other parts."""
         state = dict(state)
-        sums = EpochSums(**state.pop("sums"))
-        self.sums = replace(sums, left_out=[LeftOut(*item) for item in sums.left_out])
+        sums = dict(state.pop("sums"))
+        excluded = [ExcludedClip(*item) for item in sums.pop("left_out")]
+        self.sums = EpochSums(**sums, excluded=excluded)
         parts = self._parts()
         for name in ("epoch", "n_batches", "n_skipped_in_a_row"):
             setattr(self, name, state.pop(name))

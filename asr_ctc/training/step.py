@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.loss import ctc_objective
 from asr_ctc.base.errors import UserError
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.training.distributed import ALONE, World
 
@@ -164,8 +165,8 @@ def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:
     largest = max(batches, key=lambda batch: len(batch.ids) * max(batch.durations))
     n_clips, longest_s = len(largest.ids), max(largest.durations)
     what = (
-        f"out of memory on a batch of {n_clips} clips, padded to {longest_s:.1f} s each, "
-        f"{n_clips * longest_s:.0f} s in all"
+        f"out of memory on a batch of {several(n_clips, 'clip')}, padded to {longest_s:.1f} s "
+        f"each, {n_clips * longest_s:.0f} s in all"
     )
     advice = (
         f"in a new run, a --batch_seconds below {n_clips * longest_s:.0f} or a smaller "

@@ -21,7 +21,7 @@ from asr_ctc.audio.augment import (
 )
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config, make_config, read_yaml
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.data import WaveformProcessor
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.dataset import ClipDataset
@@ -327,9 +327,7 @@ def test_what_is_found_is_said(sounds, caplog):
     with caplog.at_level(logging.INFO, "asr_ctc"):
         parse_augmentation([f"noise '{sounds}' 5 20"])
     log.removeHandler(caplog.handler)
-    assert (
-        f"{sounds}: 3 audio files, 0.00 h; 1 files are not audio, such as README.txt" in caplog.text
-    )
+    assert f"{sounds}: 3 audio files, 0.00 h; not audio: 1 file, such as README.txt" in caplog.text
 
 
 def test_flags_and_files_say_the_same(tmp_path):
@@ -404,7 +402,7 @@ def test_feasibility_is_checked_after_the_speed(toy_folder):
     lines[1] = "\t".join([*cells[:3], ("ab" * n_labels)[: n_labels - 2], *cells[4:]])
     (toy_folder / "train.tsv").write_text("\n".join(lines))
     corpus = prepare_split(toy_folder, "train")
-    for factor, kind in [("1.0", Clip), ("0.5", Clip), ("2.0", LeftOut)]:
+    for factor, kind in [("1.0", Clip), ("0.5", Clip), ("2.0", ExcludedClip)]:
         clips = dataset(
             corpus, [f"speed {factor}"], for_training=True, output_lengths=output_lengths
         )
@@ -418,7 +416,7 @@ def test_a_clip_may_become_too_short(corpus):
     clips = [
         ClipDataset(corpus, CHARMAP, processor, augmentation=augmentation)[row] for row in range(9)
     ]
-    reasons = {clip.reason for clip in clips if isinstance(clip, LeftOut)}
+    reasons = {clip.reason for clip in clips if isinstance(clip, ExcludedClip)}
     assert reasons == {"shorter than one window of 16000 samples"}
 
 
@@ -427,14 +425,14 @@ def test_a_noise_that_breaks_is_named(corpus, sounds):
     for file in sounds.rglob("*.*"):
         file.write_text("no longer a sound")
     item = clips[0]
-    assert isinstance(item, LeftOut) and item.clip == corpus.path(0)
+    assert isinstance(item, ExcludedClip) and item.clip == corpus.path(0)
     assert "could not be augmented by" in item.reason and str(sounds) in item.reason
 
 
 def test_silent_and_broken_clips_are_left_out_as_before(toy_folder):
     corpus = prepare_split(toy_folder, "train")
     soundfile.write(corpus.file(0), np.zeros(60_000), RATE_HZ, format="WAV")
-    assert dataset(corpus, ALL)[0] == LeftOut(corpus.path(0), "silent (peak under -90 dBFS)")
+    assert dataset(corpus, ALL)[0] == ExcludedClip(corpus.path(0), "silent (peak under -90 dBFS)")
 
 
 def test_augmentation_is_immutable_and_shared(corpus):

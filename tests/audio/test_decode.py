@@ -109,6 +109,32 @@ def test_an_mp3_may_miss_a_frame_or_two(tmp_path):
     assert len(audio.load(path, expected_s=2 + 2 * audio.MP3_FRAME / RATE_HZ)) == len(TONE)
 
 
+def test_memory_that_is_out_is_no_fault_of_the_file(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav")
+
+    def fail(*args):
+        raise MemoryError("Unable to allocate 2.00 GiB")
+
+    monkeypatch.setattr(audio.SndfileDecoder, "read", fail)
+    for read in (audio.load, lambda path: audio.load_part(path, 0, 1)):
+        with pytest.raises(MemoryError, match="Unable to allocate"):
+            read(path)
+
+
+def test_many_channels_are_decoded_in_smaller_blocks(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.wav", np.repeat(NOISE[:, None], 8, axis=1), subtype="FLOAT")
+    sizes, read = [], audio.SndfileDecoder.read
+
+    def watched(self, n_samples):
+        sizes.append(n_samples)
+        return read(self, n_samples)
+
+    monkeypatch.setattr(audio, "BLOCK_VALUES", 8000)
+    monkeypatch.setattr(audio.SndfileDecoder, "read", watched)
+    assert np.allclose(audio.load(path), NOISE, atol=1e-6)
+    assert set(sizes) == {1000}
+
+
 # --- What does not -------------------------------------------------------------------------------
 
 

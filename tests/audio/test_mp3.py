@@ -12,7 +12,7 @@ from asr_ctc.base.errors import AudioError
 
 RATE_HZ = 16_000
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(3 * RATE_HZ)
-HUM = 0.01 * np.sin(np.arange(20 * RATE_HZ) / 20)
+HUM = 0.01 * np.sin(np.arange(6 * RATE_HZ) / 20)
 
 
 def encode(path, samples=NOISE, rate=RATE_HZ, mode="CONSTANT"):
@@ -59,7 +59,7 @@ def test_several_recordings_in_one_file_are_refused(tmp_path, mode):
     other = encode(tmp_path / "b.mp3", HUM, mode=mode).read_bytes()
     (tmp_path / "both.mp3").write_bytes(one + other)
     assert n_samples(one + other) == n_samples(one) + n_samples(other)
-    said = r"holds several mp3 files: after 3.10 s another one begins, 20\.\d\d s more"
+    said = r"holds several mp3 files: after 3.10 s another one begins, 6\.\d\d s more"
     with pytest.raises(AudioError, match=said):
         audio.load(tmp_path / "both.mp3")
     with pytest.raises(AudioError, match=said):
@@ -89,7 +89,7 @@ QUIET_FIRST = np.concatenate([HUM, NOISE])
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
 @pytest.mark.parametrize("n_channels", [1, 2])
 def test_a_variable_rate_without_a_tag(tmp_path, samples, rate, n_channels):
-    """The decoder guesses from the first frames, and is wrong on either side."""
+    """The decoder guesses from the first frames, and is wrong."""
     channels = np.stack([samples] * n_channels, axis=1)
     whole = encode(tmp_path / "a.mp3", channels, rate, "VARIABLE")
     plain = whole.with_name("plain.mp3")
@@ -100,7 +100,7 @@ def test_a_variable_rate_without_a_tag(tmp_path, samples, rate, n_channels):
     assert abs(audio.duration_s(plain) - len(decoded) / rate) < 1e-6
     shift = best_shift(decoded, audio.load(whole, rate))
     assert 0 < shift < 3 * grain  # the delays of the encoder, which the tag would have told
-    inside = slice(3 * grain, 20 * rate // 20)
+    inside = slice(3 * grain, rate)
     error = decoded[shift:][inside] - audio.load(whole, rate)[inside]
     assert np.abs(error).max() < 1e-4
     assert sum(map(len, audio.blocks(plain, rate, block_s=1.0))) == len(decoded)
@@ -115,13 +115,19 @@ NOT_FRAMES = {
 }
 
 
+@pytest.fixture(scope="module")
+def loud_first(tmp_path_factory):
+    """{mode: bytes of LOUD_FIRST}"""
+    path = tmp_path_factory.mktemp("loud") / "a.mp3"
+    return {m: encode(path, LOUD_FIRST, mode=m).read_bytes() for m in ("CONSTANT", "VARIABLE")}
+
+
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 @pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize("place", ["start", "middle", "end"])
 @pytest.mark.parametrize("other", NOT_FRAMES.values(), ids=NOT_FRAMES)
-def test_what_is_no_frame_is_passed_over(tmp_path, mode, tagged, place, other):
-    whole = encode(tmp_path / "a.mp3", LOUD_FIRST, mode=mode).read_bytes()
-    data = whole if tagged else without_tag(whole)
+def test_what_is_no_frame_is_passed_over(tmp_path, loud_first, mode, tagged, place, other):
+    data = loud_first[mode] if tagged else without_tag(loud_first[mode])
     sizes = np.cumsum([frame.n_bytes for frame in mp3.frames(data)])
     at = {"start": 0, "middle": sizes[len(sizes) // 3], "end": len(data)}[place]
     (tmp_path / "plain.mp3").write_bytes(data)
@@ -138,9 +144,9 @@ def test_joined_files_without_tags_are_read_whole(tmp_path, mode):
     one = without_tag(encode(tmp_path / "a.mp3", mode=mode).read_bytes())
     other = without_tag(encode(tmp_path / "b.mp3", HUM, mode=mode).read_bytes())
     (tmp_path / "both.mp3").write_bytes(one + NOT_FRAMES["ID3v2 tag"] + other)
-    assert audio.duration_s(tmp_path / "both.mp3") == pytest.approx(23, abs=0.2)
+    assert audio.duration_s(tmp_path / "both.mp3") == pytest.approx(9, abs=0.2)
     samples = audio.load(tmp_path / "both.mp3")
-    assert len(samples) == pytest.approx(23 * RATE_HZ, abs=0.2 * RATE_HZ)
+    assert len(samples) == pytest.approx(9 * RATE_HZ, abs=0.2 * RATE_HZ)
 
 
 @pytest.mark.parametrize("rate, n_channels", [(24_000, 1), (RATE_HZ, 2)])
@@ -158,8 +164,8 @@ def test_a_tag_that_says_too_little_is_overruled(tmp_path):
     whole[at + 8 : at + 12] = (20).to_bytes(4, "big")
     whole[at + 12 : at + 16] = (5000).to_bytes(4, "big")
     (tmp_path / "b.mp3").write_bytes(whole)
-    assert audio.duration_s(tmp_path / "b.mp3") == pytest.approx(23, abs=0.2)
-    assert len(audio.load(tmp_path / "b.mp3")) == pytest.approx(23 * RATE_HZ, abs=0.2 * RATE_HZ)
+    assert audio.duration_s(tmp_path / "b.mp3") == pytest.approx(9, abs=0.2)
+    assert len(audio.load(tmp_path / "b.mp3")) == pytest.approx(9 * RATE_HZ, abs=0.2 * RATE_HZ)
 
 
 def test_an_incomplete_last_frame_is_noted(tmp_path):

@@ -72,10 +72,10 @@ def test_log_lines_are_safe(kind):
     handler.setFormatter(SafeFormatter("%(levelname)s %(message)s"))
     log = logging.Logger("own")
     log.addHandler(handler)
-    log.warning("left out: %s: %5.1f %d\n  hyp %s", kind("a\x1b\nb.mp3"), 2.5, 3, "\x07x")
+    log.warning("excluded: %s: %5.1f %d\n  hyp %s", kind("a\x1b\nb.mp3"), 2.5, 3, "\x07x")
     log.warning("\x1b[2J")
     assert stream.getvalue() == (
-        "WARNING left out: a\\x1b\\nb.mp3:   2.5 3\n  hyp \\x07x\nWARNING \\x1b[2J\n"
+        "WARNING excluded: a\\x1b\\nb.mp3:   2.5 3\n  hyp \\x07x\nWARNING \\x1b[2J\n"
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.check import corpus_check
 from asr_ctc.check.corpus_check import check_corpus
 from asr_ctc.check.report import CheckReport, Verdict, suggested_batch_size
 from asr_ctc.check.scan import measure
@@ -20,7 +21,7 @@ from asr_ctc.check.texts import Overlap, unicode_forms
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
-from asr_ctc.corpus.exclude import leave_out_listed, read_excluded
+from asr_ctc.corpus.exclude import exclude_listed, read_excluded
 from asr_ctc.display.charts import Axis
 from tests.helpers.command import SMALL, run
 from tests.helpers.corpora import corpus_folder
@@ -300,7 +301,7 @@ def test_train_goes_to_the_end_and_names_each_unusable_clip_once(broken, tmp_pat
     words = f"train {SMALL} --num_epochs 2 --min_duration 0 --logname run --datasetroot"
     finished = run(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    named = Counter(re.findall(r"^left out: ([^:]+): ", finished.stderr, re.MULTILINE))
+    named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     refused = {"missing", "unreadable", "truncated", "too short", "too long", "empty transcript"}
     wanted = {c for (split, c), kind in faults.items() if kind in refused | {"bad row"}}
     assert named == Counter({"toy_train_4.wav": 1, **dict.fromkeys(wanted, 1)})
@@ -316,7 +317,7 @@ def test_train_leaves_out_the_listed_clips_and_names_the_unknown(broken, tmp_pat
     words = f"train {SMALL} --num_epochs 1 --min_duration 0 --exclude list.txt --datasetroot"
     finished = run(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
-    named = Counter(re.findall(r"^left out: ([^:]+): ", finished.stderr, re.MULTILINE))
+    named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     assert named == Counter([*listed, "toy_train_30.mp3", "train.tsv line 31"])
     assert f"--exclude list.txt: {len(listed) + 1} clips excluded" in finished.stderr
     assert "--exclude list.txt: 1 clip is in neither split: nowhere.mp3" in finished.stderr
@@ -330,9 +331,9 @@ def test_a_list_is_read_with_and_without_reasons(tmp_path, toy_root):
     )
     assert read_excluded(file) == {"a b.mp3": "silent: no # sound", "b.mp3": "short", "c.mp3": ""}
     corpus = load_split(toy_root / "toy-1.0/fr", "dev")
-    assert leave_out_listed(corpus, {}) is corpus
+    assert exclude_listed(corpus, {}) is corpus
     with pytest.raises(UserError, match="--exclude lists every clip"):
-        leave_out_listed(corpus, {corpus.path(i): "" for i in range(len(corpus))})
+        exclude_listed(corpus, {corpus.path(i): "" for i in range(len(corpus))})
     with pytest.raises(UserError, match="nowhere: cannot be read"):
         read_excluded(tmp_path / "nowhere")
 
@@ -353,16 +354,18 @@ def test_exit_statuses_and_files(toy_folder, tmp_path):
     (toy_folder / "dev.tsv").unlink()
     no_dev = run(words, cwd=tmp_path)
     assert no_dev.returncode == 1
-    assert "cannot be trained on:\n  no dev split: " in no_dev.stdout
+    assert "cannot be trained on:\n  dev cannot be read: no such split: " in no_dev.stdout
 
 
-def test_wrong_use_is_refused_before_anything_is_read(toy_root, tmp_path, capsys):
+def test_wrong_use_is_refused_before_any_clip_is_read(toy_root, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(corpus_check, "scan", lambda *args: pytest.fail("clips are decoded"))
     file = tmp_path / "file"
     file.write_text("in the way")
     words = ["check", "--datasetroot", str(toy_root)]
     for more, said in [
-        (["--out", str(file)], f"--out {file}: cannot be written"),
+        (["--out", str(file)], f"--out {file}: cannot be written ({file} is a file where a"),
         (["--charset", "nowhere.json", "--out", str(tmp_path)], "--charset nowhere.json: cannot"),
+        (["--modelpath", "no.pt", "--out", str(tmp_path)], "no model file at no.pt"),
         (["--silent_dbfs", "-30"], "--silent_dbfs is greater than --near_silent_dbfs"),
         (["--lang", "xx"], "no version below"),
     ]:
@@ -402,10 +405,59 @@ def test_training_is_impossible_with_a_map_of_another_script(toy_folder, tmp_pat
     assert verdict(toy_folder, tmp_path, charset="auto") == []
 
 
+def test_a_split_without_speech_cannot_be_trained_on(toy_folder, tmp_path):
+    noise = np.random.default_rng(0)
+    for clip in sorted(toy_folder.glob("clips/toy_train_*")):
+        soundfile.write(clip, 0.05 * noise.standard_normal(32_000), 16_000)
+    where = configuration(toy_folder.parents[1], out=str(tmp_path))
+    report, _ = check_corpus(where)
+    said = "train: all 24 clips are silent or nearly constant"
+    assert report.verdict == Verdict(can_train=False, problems=[said])
+    assert "can be trained on: " not in as_text(report).replace("cannot be trained on:", "")
+    some, _ = check_corpus(where.replace(check_clips=3))  # the others may be speech, or not
+    assert some.verdict.problems == ["train: all 3 clips are silent or nearly constant"]
+    soundfile.write(clip, speak("Abc de.", noise), RATE_HZ)
+    assert verdict(toy_folder, tmp_path) == []
+
+
+def test_nothing_is_said_of_what_could_not_be_looked_at(toy_folder, tmp_path):
+    """Whether splits share speakers or sentences is known of those with speakers, or read, only."""
+    rows = Rows(toy_folder, "dev")
+    for i in range(6):
+        rows.set(i, "client_id", "")
+    rows.save()
+    root = configuration(toy_folder.parents[1], out=str(tmp_path))
+
+    def said() -> str:
+        report, _ = check_corpus(root)
+        page = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+        text = as_text(report)
+        for line in [line for line in text.splitlines() if "share" in line]:
+            assert line[1:] in page
+        return text
+
+    text = said()
+    assert "train and test share no speakers (dev names no speaker)\n" in text
+    assert "no sentences are shared between splits\n" in text
+    (toy_folder / "test.tsv").write_text("")
+    text = said()
+    both = "test cannot be read, dev names no speaker"
+    assert f"whether splits share speakers cannot be told: {both}\n" in text
+    assert "train and dev share no sentences (test cannot be read)\n" in text
+    for split in "train", "dev":
+        (toy_folder / f"{split}.tsv").unlink()
+    text = said()
+    assert "no speakers are shared" not in text and "no sentences are shared" not in text
+    assert "has a class for every character" not in text
+
+
 def test_a_folder_with_nothing_but_a_corpus_name(tmp_path):
     (tmp_path / "v1/fr/clips").mkdir(parents=True)
     problems = verdict(tmp_path / "v1/fr", tmp_path / "out", lang="fr")
-    assert [problem.split(":")[0] for problem in problems] == ["no train split", "no dev split"]
+    assert [problem.split(":")[0] for problem in problems] == [
+        "train cannot be read",
+        "dev cannot be read",
+    ]
 
 
 def test_a_corpus_in_another_layout(toy_folder, tmp_path):
@@ -560,7 +612,7 @@ def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
     words = f"--datasetroot {tmp_path / 'data'} --min_duration 0.5 --max_duration 20"
     checked = run(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert "every train clip of these lengths had better be left out" in checked.stdout
+    assert "every train clip of these lengths is better excluded" in checked.stdout
     assert "no usable clip" not in checked.stdout
     trained = run(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr

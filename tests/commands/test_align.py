@@ -103,7 +103,8 @@ def test_a_split(place, capsys):
         ("--audiofile no*.mp3", "--audiofile no.*: nothing matches"),
         ("--audiofile in --format srt", "--format srt holds one recording: --out FOLDER"),
         ("--audiofile in/a.mp3 --format doc", "--format must be one of text, json"),
-        ("--audiofile in/a.mp3 --out m.pt", "--out m.pt: cannot be written"),
+        ("--audiofile in/a.mp3 --out m.pt", "--out m.pt: cannot be written .m.pt is a file where"),
+        ("--audiofile in/a.mp3 --out m.pt/a/b", "m.pt is a file where a folder is needed: name an"),
     ],
 )
 def test_wrong_use_ends_in_one_line(place, capsys, words, said):

@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.recognition.recognizer import Recognizer
 from tests.helpers.command import SMALL, call, read_until, run, start, train_small
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
@@ -56,7 +57,11 @@ def assert_refused(finished, *said: str) -> None:
         ("transcribe", "unknown command 'transcribe'"),
         ("train now", "unexpected word 'now'"),
         ("info a.pt b.pt", "info takes one model file, found 2"),
-        ("train --epochs 3", "unrecognized arguments: --epochs"),
+        ("train --epochs 3", "unknown flag --epochs (did you mean --num_epochs?) (see `"),
+        ("train --conifg a.yaml", "unknown flag --conifg (did you mean --config?)"),
+        ("test --no-beamserch", "unknown flag --no-beamserch"),
+        ("train --xyz 3", "unknown flag --xyz (see `python main_ctc.py train --help`)"),
+        ("trian", "unknown command 'trian' (did you mean train?): train, test, "),
         ("test --audiofile", "--audiofile: expected at least one argument"),
         ("train --nmels -3", "--nmels must be at least 1, found -3"),
         ("train --nmels 0", "--nmels must be at least 1, found 0"),
@@ -102,7 +107,7 @@ def test_impossible_command_lines(tmp_path, words, said):
 @pytest.mark.parametrize(
     "text, said",
     [
-        ("nmells: 20", "unknown key 'nmells' (did you mean 'nmels'?)"),
+        ("nmells: 20", "unknown key 'nmells' (did you mean nmels?)"),
         ("nmels: 20.5", "nmels: expected a whole number, found '20.5'"),
         ("nmels: -2", "nmels must be at least 1, found -2"),
         ("scheduler: maybe", "scheduler must be one of step, plateau, cosine, onecycle, "),
@@ -132,6 +137,19 @@ def test_cuda_asked_for_and_absent(folder, words):
         ("--baselogdir odd.json", "--baselogdir odd.json: cannot be written"),
         ("--logname small", "logs/small holds a run already: choose another --logname"),
         ("--resume_from odd.json", "odd.json: not a model file"),
+        (
+            "--resume_from logs/smal",
+            "no run and no model file of that name (did you mean logs/small?)",
+        ),
+        (
+            "--resume_from small",
+            "(did you mean logs/small?); `main_ctc.py runs` lists the runs below",
+        ),
+        ("--resume_from smal", "(did you mean logs/small?)"),
+        (
+            "--resume_from xyz",
+            "no model file of that name; `main_ctc.py runs` lists the runs below logs",
+        ),
     ],
 )
 def test_files_that_training_cannot_use(folder, words, said):
@@ -160,6 +178,32 @@ def test_a_missing_part_of_a_corpus_is_named_with_the_way_to_get_one(folder, wor
     assert_refused(call(words, cwd=folder), looked_for, "make demo")
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("test --split nosuch", "no such split"),
+        ("test --by accents x", "no column named 'x' (available: client_id, path"),
+        ("test --html nowhere/a.html", "there is no folder nowhere"),
+        ("test --audiofile nosuch*.mp3", "--audiofile nosuch*.mp3: nothing matches"),
+        ("align --split nosuch", "no such split"),
+        ("align --text a --audiofile a.mp3 b.mp3", "--text is what one --audiofile says"),
+    ],
+)
+def test_what_can_be_refused_without_a_model_is(folder, monkeypatch, words, said):
+    monkeypatch.setattr(Recognizer, "__init__", lambda *args: pytest.fail("made a recogniser"))
+    finished = call(words, cwd=folder)
+    assert_refused(finished, said)
+    assert finished.stderr.count("\n") == 1
+
+
+def test_a_seed_is_drawn_for_what_is_not_refused(folder):
+    finished = call("train --min_duration 100 --max_duration 200", cwd=folder)
+    assert_refused(finished, "none of 24 clips lasts 100 to 200 s")
+    assert "seed drawn" not in finished.stderr
+    flags = f"train {SMALL} --num_epochs 1 --logname drawn".replace("--seed 1", "")
+    assert "seed drawn: " in call(flags, cwd=folder).stderr
+
+
 @pytest.mark.parametrize("missing", ["train.tsv", "dev.tsv", "clips"])
 def test_a_corpus_without_a_file_that_training_needs(corpus, missing):
     (corpus / missing).rename(corpus / "elsewhere")
@@ -174,12 +218,12 @@ HEADER = "client_id\tpath\tsentence\n"
 @pytest.mark.parametrize(
     "content, said",
     [
-        (b"", "holds no clips"),
-        (HEADER.encode(), "holds no clips"),
+        (b"", "is empty: it holds no clips"),
+        (HEADER.encode(), "is empty but for its header: it holds no clips"),
         (b"client_id\tsentence\nx\thello\n", "no column named path"),
         (b"client_id\tpath\nx\ta.mp3\n", "no column named sentence"),
         (b"toy_train_0.mp3,hello\ntoy_train_1.mp3,hello\n", "no column named path or sentence"),
-        (HEADER.encode() + b"x\ta.mp3\tcaf\xe9\n", "line 2 is not UTF-8 text"),
+        (HEADER.encode() + 2 * b"x\ta.mp3\tcaf\xe9\n", "is in another encoding than UTF-8"),
         (HEADER.encode() + b"x\nx\nx\ttoy_train_0.mp3\thello\n", "2 of 3 clips cannot be used"),
     ],
     ids=["empty", "header only", "no path", "no sentence", "commas", "latin-1", "columns"],
@@ -208,7 +252,7 @@ def test_quotes_line_ends_and_a_bom_swallow_no_row(folder, corpus):
     finished = call(*words, cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert f"{len(lines) - 1} of {len(lines) - 1} clips scored" in finished.stdout
-    assert "1 clips have an empty transcript: not in the rates" in finished.stdout
+    assert "1 clip with an empty transcript: not in the rates" in finished.stdout
     assert "note:" not in finished.stderr and "Traceback" not in finished.stderr
 
 
@@ -261,11 +305,11 @@ def test_broken_clips_are_left_out_of_training_named_and_counted(corpus):
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     for i, reason in enumerate(BROKEN.values()):
-        named = f"left out: toy_train_{i}.mp3: {reason}"
+        named = f"excluded: toy_train_{i}.mp3: {reason}"
         assert finished.stderr.count(named) == 1, named
-    assert "left out: toy_dev_0.mp3: silent" in finished.stderr
-    assert "train: 21 clips, 0.01 h (3 left out)" in finished.stderr  # known from their headers
-    assert finished.stderr.count("  3 clips left out") == 2  # found by decoding them, each epoch
+    assert "excluded: toy_dev_0.mp3: silent" in finished.stderr
+    assert "train: 21 clips, 0.01 h (3 excluded)" in finished.stderr  # known from their headers
+    assert finished.stderr.count("  3 clips excluded") == 2  # found by decoding them, each epoch
     figures = (corpus.parents[2] / "logs/run/metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["clips_left_out"] for line in figures] == [3, 3]
 
@@ -278,7 +322,7 @@ def test_broken_clips_of_a_scored_split_count_as_empty_hypotheses(folder, corpus
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     assert "6 of 6 clips scored" in finished.stdout
-    assert "3 clips could not be read or are silent: they count as empty" in finished.stdout
+    assert "3 clips could not be read or silent: empty hypotheses" in finished.stdout
     for i, how in enumerate(["missing", "truncated", "silent"]):
         assert f"note: toy_test_{i}.mp3: {BROKEN[how]}" in finished.stderr
 
@@ -392,6 +436,11 @@ def test_a_model_file_that_cannot_be_used(folder, tmp_path, how, said):
     assert_refused(finished, "bad.pt", said)
     assert len(finished.stderr.splitlines()) == 1
     assert not (tmp_path / "was_run").exists()
+
+
+def test_a_folder_of_a_run_in_place_of_its_model_names_the_model(folder):
+    said = f"logs/small is a folder; a model file is needed, such as {MODEL}"
+    assert_refused(call("info logs/small", cwd=folder), said)
 
 
 @pytest.mark.parametrize("words", ["test --audiofile a.mp3", "test --baselogdir runs", "info"])

@@ -125,9 +125,9 @@ def test_the_command_says_what_it_did(root, tmp_path):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "v-1.0/fr train: 4 sentences, 13 words"
-    assert lines[1] == f"{text}: 1 sentences, 3 words; 1 more are in dev or test"
+    assert lines[1] == f"{text}: 1 sentence, 3 words; 1 more in dev or test excluded"
     assert lines[2].startswith("15 1-grams, ")
-    assert lines[3].endswith("16.7 % of its 6 words unknown and not in it")
+    assert lines[3].endswith(" over its known words; 16.7 % of its 6 words are unknown")
     assert lines[4] == "written: fr.arpa"
     assert read_arpa(tmp_path / "fr.arpa").order == 3
 

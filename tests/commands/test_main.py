@@ -1,5 +1,6 @@
 """The command line as a whole: its name, its help, completion, which flags need which."""
 
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -28,6 +29,21 @@ def test_help_and_refusals_do_not_wait_for_torch(words):
     assert finished.stdout.decode().splitlines()[-1] == "False False"
 
 
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("lm", "--out FILE.arpa"),
+        ("lm", "--text FILE [FILE ...]"),
+        ("align", "--text WORD [WORD ...]"),
+        ("align", "--out FOLDER"),
+        ("check", "--out FOLDER"),
+    ],
+)
+def test_help_says_what_kind_of_value_a_flag_takes(tmp_path, words, said):
+    shown = call(words, "--help", cwd=tmp_path).stdout
+    assert f"  {said} " in shown.replace("\n", " ")
+
+
 def test_help_lists_the_commands(tmp_path):
     shown = call("--help", cwd=tmp_path)
     assert shown.returncode == 0
@@ -52,10 +68,49 @@ def test_each_way_to_start_it_shows_its_own_name(command, program):
     assert shown.stdout.decode().startswith(f"usage: {program} info [FILE] [flags]\n")
 
 
+INTERRUPTED = """
+import builtins, runpy, sys
+plain, sys.argv = builtins.__import__, [{argv!r}, "--help"]
+
+def interrupt(name, *args, **kwargs):
+    if name.startswith("asr_ctc.commands"):
+        raise KeyboardInterrupt
+    return plain(name, *args, **kwargs)
+
+builtins.__import__ = interrupt
+{start}
+"""
+
+
+def entry_point() -> str:
+    """What the installed `asr-ctc` runs, as pip writes it."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    module, function = re.search(r'^asr-ctc = "(.*):(.*)"$', text, re.MULTILINE).groups()
+    return f"from {module} import {function}; sys.exit({function}())"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "argv, start",
+    [
+        ("main_ctc.py", "runpy.run_path('main_ctc.py', run_name='__main__')"),
+        ("asr_ctc/__main__.py", "runpy.run_module('asr_ctc', run_name='__main__')"),
+        ("/usr/bin/asr-ctc", entry_point()),
+    ],
+)
+def test_ctrl_c_during_the_imports_ends_every_way_to_start_it_alike(argv, start):
+    command = [sys.executable, "-c", INTERRUPTED.format(argv=argv, start=start)]
+    ended = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True)
+    assert ended.returncode == 130
+    assert ended.stderr.decode() == "stopped by Ctrl-C\n"
+
+
 def test_the_installed_command_shows_its_name(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/asr-ctc", "train", "--epochs", "3"])
     assert cli.main() == 2
-    said = "error: unrecognized arguments: --epochs (see `asr-ctc train --help`)\n"
+    said = (
+        "error: unknown flag --epochs (did you mean --num_epochs?) (see `asr-ctc train --help`)\n"
+    )
     assert capsys.readouterr().err == said
 
 

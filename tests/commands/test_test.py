@@ -5,6 +5,8 @@ import math
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ import torch
 
 from asr_ctc import Beam, Recognizer
 from asr_ctc.acoustic.model_file import load_model
-from tests.helpers.command import call
+from asr_ctc.commands.test import speed_text
+from tests.helpers.command import MAIN, call, environment
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
 pytestmark = pytest.mark.slow
@@ -123,6 +126,23 @@ def test_several_files_of_any_format_rate_and_channel_count(folder, tmp_path):
     mono, stereo, six = heard[:3]  # channels that are equal change nothing
     assert mono[1] == stereo[1] == six[1]
     assert (stereo[0], six[0]) == pytest.approx((mono[0], mono[0]), abs=0.05)
+
+
+def test_what_is_wrong_with_standard_input_is_told_of_standard_input(folder):
+    words = [sys.executable, str(MAIN), "test", "--modelpath", MODEL, "--audiofile", "-"]
+    empty = subprocess.run(
+        words, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert empty.returncode == 2
+    assert empty.stderr.decode().endswith("error: standard input: is empty (0 bytes)\n")
+
+
+@pytest.mark.parametrize(
+    "speed, said",
+    [(0.0312, "0.031"), (0.3, "0.3"), (0.96, "0.96"), (2.53, "2.5"), (9.96, "10"), (412.3, "412")],
+)
+def test_slow_decoding_is_not_told_as_none(speed, said):
+    assert speed_text(speed) == said
 
 
 def test_texts_of_several_recordings_bear_their_names(folder, tmp_path):

@@ -69,13 +69,13 @@ def test_debug_says_when_a_batch_is_learnt_by_heart(folder):
     words = f"train --debug {SMALL} --nhidden_rnn 32 --batch_size 2 --base_lr 0.005"
     finished = run(words, "--train_augment --scheduler", cwd=folder)
     assert finished.returncode == 0, finished.stderr
-    assert "PASSED: all 2 clips of the batch decode perfectly after" in finished.stderr
+    assert "PASSED: all 2 clips of the batch decoded perfectly after" in finished.stderr
 
 
 def test_debug_explains_a_batch_that_is_not_learnt(folder):
     finished = run(f"train --debug {SMALL} --debug_steps 1", cwd=folder)
     assert finished.returncode == 1
-    assert "FAILED: 0 of 8 clips decode perfectly after 1 steps. So few steps" in finished.stderr
+    assert "FAILED: 0 of 8 clips decoded perfectly after 1 step. So few steps" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert {path.name for path in (folder / "logs").iterdir()} == {"small"}  # saves nothing
 

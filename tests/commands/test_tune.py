@@ -8,7 +8,7 @@ import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.assembly import tuning as tune
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_decoder
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.info import run_info
 from asr_ctc.config.load import make_config
@@ -131,7 +131,7 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
         return [h.score for h in beam_decode(frames[None], [12], charmap, 5, fusion=fusion)[0]]
 
     def of(file=None, **flags):
-        beam = make_beam(make_config(file or {}, {"beamsearch": True, **flags}), stored)
+        beam = make_decoder(make_config(file or {}, {"beamsearch": True, **flags}), stored)
         return beam.prepared(charmap, stored).fusion
 
     assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
@@ -184,14 +184,14 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     write_arpa(lm, stored.model)
     config = make_config({}, {"modelpath": str(path), "lm": str(lm), "unk_logp": -8.0})
     tuning = tune.tune_language_model(config)
-    assert tuning.measure == "WER"
+    wers, cers = tuning.error_rates["WER"], tuning.error_rates["CER"]
     # chot, saurus, and the word of the broken clip
     assert tuning.greedy.wer == pytest.approx(3 / 7)
-    best = tuning.error_rates.min()
+    best = wers.min()
     assert best == tuning.best.wer == pytest.approx(1 / 7)
     place = tune.LM_WEIGHTS.index(tuning.lm_weight), tune.WORD_BONUSES.index(tuning.word_bonus)
-    assert tuning.error_rates[place] == best
-    assert tuning.error_rates.max() > best
+    assert wers[place] == best and cers[place] == tuning.best.cer
+    assert (wers + cers)[place] == (wers + cers).min() < (wers + cers).max()
     file = load_model(path)
     assert file.language_model.name == "le.arpa.gz"
     assert file.language_model.weights == {
@@ -218,21 +218,22 @@ def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, sto
         return tune.tune_language_model(make_config({}, given))
 
     tuning = tuned()
-    assert tuning.unk_logp == -30 and tuning.error_rates.min() == 0  # with the least weight
+    assert tuning.unk_logp == -30 and tuning.error_rates["WER"].min() == 0  # with the least weight
     assert load_model(path).language_model.weights["unk_logp"] == -30
-    assert (tuning.error_rates == tuned(unk_logp=-30.0).error_rates).all()
-    assert tuned(unk_logp=-10.0).error_rates.min() == pytest.approx(1 / 3)
+    for name, rates in tuned(unk_logp=-30.0).error_rates.items():
+        assert (tuning.error_rates[name] == rates).all()
+    assert tuned(unk_logp=-10.0).error_rates["WER"].min() == pytest.approx(1 / 3)
 
 
 def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stored, monkeypatch):
     text, charmap = "le chat dort bien", tiny_model.charmap
     read = {0.5: "le dort", 0.75: "le chit durt bian"}  # 2 of 4 words wrong, and 3 of 4
 
-    def read_by_weight(logp, lengths, charmap, width, n_best, fusion):
-        return [[Hypothesis(read.get(fusion["lm_weight"], ""), (), 0.0)]]
+    def read_by_weight(beam, logp, lengths, charmap):
+        return [[Hypothesis(read.get(beam.fusion["lm_weight"], ""), (), 0.0)]]
 
     monkeypatch.setattr(tune, "fuse", lambda model, charmap, **weights: weights)
-    monkeypatch.setattr(tune, "beam_decode", read_by_weight)
+    monkeypatch.setattr(Beam, "decode", read_by_weight)
     evaluation = Evaluation([Decoded("clip", text, [Hypothesis("", (), 0.0)])])
     frames = [np.zeros((1, charmap.vocab_size))]
     monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (evaluation, frames))
@@ -242,7 +243,7 @@ def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stor
     tuning = tune.tune_language_model(make_config({}, flags))
     assert tuning.lm_weight == 0.75
     assert (tuning.best.wer, tuning.best.cer) == (3 / 4, 3 / 17)
-    assert tuning.error_rates.min() == 2 / 4
+    assert tuning.error_rates["WER"].min() == 2 / 4
 
 
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
@@ -251,7 +252,7 @@ def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
     save_model(path, tiny_model)
     write_arpa(tmp_path / "c.arpa", model_of(" ".join(sentence), order=3))
     config = make_config({}, {"modelpath": str(path), "lm": str(tmp_path / "c.arpa")})
-    assert tune.tune_language_model(config).measure == "CER"
+    assert list(tune.tune_language_model(config).error_rates) == ["CER"]
 
 
 def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(
@@ -288,11 +289,15 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     lines = tuned.stdout.splitlines()
     assert lines[0].startswith("6 clips of dev, greedy: WER ")
     assert lines[1].startswith("WER in % with --unk_logp -")
-    assert [len(line.split("|")) for line in lines[2:-2]] == [2] * (1 + len(tune.LM_WEIGHTS))
-    assert lines[-2].startswith("best: WER ")
+    n_lines = 2 + len(tune.LM_WEIGHTS)
+    assert lines[1 + n_lines].startswith("CER in % with --unk_logp -")
+    assert len(lines) == 1 + 2 * n_lines + 2
+    for table in lines[2 : 1 + n_lines], lines[2 + n_lines : -2]:
+        assert [len(line.split("|")) for line in table] == [2] * (1 + len(tune.LM_WEIGHTS))
+    assert lines[-2].startswith("lowest WER + CER: WER ")
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
     scored = call(split, toy_root, cwd=tmp_path)
     assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout
-    assert f"WER {float(lines[-2].split()[2]):6.2f} %" in scored.stdout
+    assert f"WER {float(lines[-2].split()[5]):6.2f} %" in scored.stdout
     run_info(make_config({}, {}), [str(path)], [])
     assert "language model toy.arpa, " in capsys.readouterr().out

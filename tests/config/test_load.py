@@ -144,7 +144,7 @@ def test_values_are_read_by_the_type_of_their_setting(yaml, text, values):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nmel: 20", r"unknown key 'nmel' \(did you mean 'nmels'\?\)"),
+        ("nmel: 20", r"unknown key 'nmel' \(did you mean nmels\?\)"),
         ("nmels: 20\nzzz: 1\nyyy: 2", "unknown key 'zzz'; unknown key 'yyy'"),
         ("typed: [nmels]", "unknown key 'typed'"),
         ("model: {nmels: 20}", "unknown key 'model'"),

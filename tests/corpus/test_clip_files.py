@@ -15,7 +15,7 @@ from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.exclude import leave_out_listed, read_excluded
+from asr_ctc.corpus.exclude import exclude_listed, read_excluded
 
 FORMS = "NFC", "NFD"
 
@@ -90,11 +90,11 @@ def test_a_corpus_with_both(tmp_path):
     )
     corpus = with_durations(load_split(folder, "train", index_dir=tmp_path / "index"))
     assert corpus.durations.tolist() == [1.0] * 3
-    ((clip, reason),) = corpus.left_out
+    ((clip, reason),) = corpus.excluded
     assert clip == "train.tsv line 5" and "control character" in reason
     assert len(audio.load(corpus.file(0))) == 16_000
     again = with_durations(load_split(folder, "train", index_dir=tmp_path / "index"))
-    assert again.left_out == corpus.left_out
+    assert again.excluded == corpus.excluded
     with pytest.raises(AudioError, match="NUL"):
         audio.load("a\0b")
 
@@ -111,4 +111,4 @@ def test_a_speakers_folder_that_is_no_text(tmp_path):
     listed.write_bytes(os.fsencode(corpus.path(0)) + b"\t# no\nother\n")
     excluded = read_excluded(listed)
     assert set(excluded) == {corpus.path(0), "other"}
-    assert leave_out_listed(corpus, {"other": ""}).rows.tolist() == [0]
+    assert exclude_listed(corpus, {"other": ""}).rows.tolist() == [0]

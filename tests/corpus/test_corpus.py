@@ -8,7 +8,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import (
-    LeftOut,
+    ExcludedClip,
     Strings,
     between,
     find_corpus,
@@ -67,7 +67,7 @@ def test_strings_are_a_list_of_strings(values):
 def test_columns_wherever_they_stand(folder):
     write_split(folder, "age\tsentence\tx\tpath\tclient_id\n1\tUn.\t\ta.mp3\tp\n2\tDeux.\t\tb\tq\n")
     corpus = load_split(folder, "train")
-    assert (len(corpus), corpus.name, corpus.left_out) == (2, "v-1.0/fr train", ())
+    assert (len(corpus), corpus.name, corpus.excluded) == (2, "v-1.0/fr train", ())
     assert [corpus.path(i) for i in range(2)] == ["a.mp3", "b.mp3"]  # early releases have no ending
     assert [corpus.sentence(i) for i in range(2)] == ["Un.", "Deux."]
     assert list(corpus.speakers) == ["p", "q"]
@@ -89,7 +89,7 @@ def test_rows_read_are_lines_minus_one(folder, line_end, bom, last):
     write_split(folder, bom + line_end.join(lines) + ending)
     corpus = load_split(folder, "train")
     assert [corpus.sentence(i) for i in range(len(corpus))] == texts
-    assert corpus.path(0) == "0.mp3" and corpus.left_out == ()
+    assert corpus.path(0) == "0.mp3" and corpus.excluded == ()
 
 
 @given(st.lists(st.tuples(sentences, sentences), min_size=1))
@@ -100,18 +100,18 @@ def test_no_row_swallows_the_next(tmp_path_factory, rows):
     assert list(lines(path)) == ["path\tsentence", *("\t".join(row) for row in rows)]
 
 
-def test_short_rows_are_left_out_and_named_by_line(folder):
+def test_short_rows_are_excluded_and_named_by_line(folder):
     lines = ["path\tx\tsentence", "a.mp3\t\tUn.", "b.mp3\t", "", "c.mp3\t\tTrois."]
     lines += [" \t\tQuatre.", "d.mp3\t\tCinq.\td", "e.mp3\t\tSix.", "f.mp3\t\tSept."]
     write_split(folder, "\n".join(lines))
     corpus = load_split(folder, "train")
     assert [corpus.path(i) for i in range(len(corpus))] == ["a.mp3", "c.mp3", "e.mp3", "f.mp3"]
     assert [corpus.sentence(i) for i in range(len(corpus))] == ["Un.", "Trois.", "Six.", "Sept."]
-    assert corpus.left_out == (
-        LeftOut("train.tsv line 3", "2 columns, 3 needed"),
-        LeftOut("train.tsv line 4", "1 columns, 3 needed"),
-        LeftOut("train.tsv line 6", "no path"),
-        LeftOut("train.tsv line 7", "4 columns, 3 needed"),
+    assert corpus.excluded == (
+        ExcludedClip("train.tsv line 3", "2 columns, 3 needed"),
+        ExcludedClip("train.tsv line 4", "1 columns, 3 needed"),
+        ExcludedClip("train.tsv line 6", "no path"),
+        ExcludedClip("train.tsv line 7", "4 columns, 3 needed"),
     )
 
 
@@ -124,17 +124,23 @@ def test_a_table_of_short_rows_is_refused(folder):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds no clips"),
-        ("path\tsentence\n", "holds no clips"),
-        ("\ufeffpath\tsentence\r\n\r\n", "holds no clips"),
+        ("", "is empty: it holds no clips"),
+        ("\n\n", "is empty: it holds no clips"),
+        ("path\tsentence\n", "is empty but for its header: it holds no clips"),
+        ("\ufeffpath\tsentence\r\n\r\n", "is empty but for its header"),
         (
             "file\tsentence\na.mp3\tUn.\n",
             r"no column named path in its first line \(file, sentence",
         ),
         ("path\ttext\na.mp3\tUn.\n", "no column named sentence"),
         ("a.mp3,Un\nb.mp3,Deux\n", "no column named path or sentence"),
-        (b"path\tsentence\na.mp3\tUn\nb.mp3\t\xe9t\xe9\n", "line 3 is not UTF-8"),
-        ("path\tsentence\n".encode("utf-16"), "line 1 is not UTF-8"),
+        (b"path\tsentence\t\xe2ge\na.mp3\tUn\t\n", "its first line is not UTF-8 text: save it as"),
+        ("path\tsentence\na.mp3\tUn".encode("utf-16"), "is UTF-16 text: save it as UTF-8"),
+        ("path\tsentence\na.mp3\tUn".encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
+        (
+            "path\tsentence\na.mp3\tété\nb.mp3\tdeux\nc.mp3\tçà\n".encode("latin-1"),
+            r"is in another encoding than UTF-8, such as Latin-1 \(line 2 and 1 more\): save it as",
+        ),
     ],
 )
 def test_tables_that_are_refused(folder, text, message):
@@ -186,7 +192,7 @@ def test_durations_come_from_the_release_else_from_the_files(folder, monkeypatch
     assert corpus.hours == pytest.approx(6.5 / 3600)
 
 
-def test_clips_that_cannot_be_opened_are_left_out_and_named(folder):
+def test_clips_that_cannot_be_opened_are_excluded_and_named(folder):
     write_clips(folder, a=1, missing=None, c=0.5, empty=1)
     (folder / "clips" / "empty.wav").write_bytes(b"")
     corpus = load_split(folder, "train")
@@ -194,12 +200,12 @@ def test_clips_that_cannot_be_opened_are_left_out_and_named(folder):
     measured = with_durations(corpus)
     assert [measured.path(i) for i in range(len(measured))] == ["a.wav", "c.wav"]
     assert measured.durations.tolist() == [1.0, 0.5]
-    assert measured.left_out == (
-        LeftOut("missing.wav", "no such file"),
-        LeftOut("empty.wav", "is empty (0 bytes)"),
+    assert measured.excluded == (
+        ExcludedClip("missing.wav", "no such file"),
+        ExcludedClip("empty.wav", "is empty (0 bytes)"),
     )
     kept = with_durations(corpus, keep_broken=True)
-    assert kept.durations.tolist() == [1.0, 0.0, 0.5, 0.0] and kept.left_out == ()
+    assert kept.durations.tolist() == [1.0, 0.0, 0.5, 0.0] and kept.excluded == ()
 
 
 def test_more_than_half_broken_is_refused(folder):
@@ -211,17 +217,17 @@ def test_more_than_half_broken_is_refused(folder):
 
 @pytest.mark.parametrize(("n_broken", "n_clips"), [(0, 0), (0, 5), (2, 5), (2, 4)])
 def test_up_to_half_may_be_broken(n_broken, n_clips):
-    refuse_if_mostly_broken("x", [LeftOut("a", "b")] * n_broken, n_clips)
+    refuse_if_mostly_broken("x", [ExcludedClip("a", "b")] * n_broken, n_clips)
 
 
 def test_bounds_are_inclusive_and_selections_remember(folder):
     write_clips(folder, a=1, missing=None, b=2, c=3, d=4)
     corpus = between(with_durations(load_split(folder, "train")), 2, 3)
     assert [corpus.sentence(i) for i in range(len(corpus))] == ["sentence b", "sentence c"]
-    fewer = corpus.select(np.array([False, True]), [LeftOut("b.wav", "too long")])
+    fewer = corpus.select(np.array([False, True]), [ExcludedClip("b.wav", "too long")])
     assert (fewer.path(0), fewer.file(0)) == ("c.wav", folder / "clips" / "c.wav")
-    assert [clip for clip, _ in fewer.left_out] == ["missing.wav", "b.wav"]
-    assert (len(corpus), len(corpus.left_out)) == (2, 1)  # as it was
+    assert [clip for clip, _ in fewer.excluded] == ["missing.wav", "b.wav"]
+    assert (len(corpus), len(corpus.excluded)) == (2, 1)  # as it was
 
 
 # --- Finding a corpus ----------------------------------------------------------------------------

@@ -148,10 +148,10 @@ def test_other_listed_durations(folder, tmp_path, said):
 
 def test_clips_that_change_come_and_go(folder, tmp_path, opened, said):
     (folder / "clips" / "7.wav").unlink()
-    assert [item.clip for item in load(folder, tmp_path / "index").left_out] == ["7.wav"]
+    assert [item.clip for item in load(folder, tmp_path / "index").excluded] == ["7.wav"]
     opened.clear()
     said()
-    assert [item.clip for item in load(folder, tmp_path / "index").left_out] == ["7.wav"]
+    assert [item.clip for item in load(folder, tmp_path / "index").excluded] == ["7.wav"]
     assert opened == said() == []
 
     write_sound(folder, 7, 0.8)  # came
@@ -163,7 +163,7 @@ def test_clips_that_change_come_and_go(folder, tmp_path, opened, said):
         "index of v-1.0/fr train: looking for lengths (3 clips changed since), 3 clips to read"
     ]
     assert corpus.durations.tolist() == pytest.approx([0.1, 0.2, 2.0, 0.4, 0.5, 0.7, 0.8, 0.9, 1.0])
-    assert corpus.left_out == (("5.wav", "no such file"),)
+    assert corpus.excluded == (("5.wav", "no such file"),)
 
 
 def test_a_clip_of_the_same_size_and_another_time(folder, tmp_path, opened):

@@ -16,7 +16,7 @@ from asr_ctc.corpus import columns
 from asr_ctc.corpus.columns import Categories, line_blocks, lines
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import LeftOut, read_columns, read_table, without_csv_quotes
+from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table, without_csv_quotes
 from asr_ctc.text.charmap import CharMap, count_characters, lower_case
 from tests.helpers import command
 
@@ -126,7 +126,7 @@ def test_rows_read_are_lines_minus_one(tmp_path_factory, rows, piece_bytes, line
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "PIECE_BYTES", piece_bytes)
         table = read_table("commonvoice", folder, "train")
-    assert len(table.paths) + len(table.left_out) == len(rows)
+    assert len(table.paths) + len(table.excluded) == len(rows)
     cut = [text.split("\t") for text in texts]
     fits = [len(row) == 2 for row in cut]
     used = table.record.tolist()
@@ -135,7 +135,7 @@ def test_rows_read_are_lines_minus_one(tmp_path_factory, rows, piece_bytes, line
     assert list(table.sentences) == [without_csv_quotes(cut[i][1].encode()).decode() for i in used]
     beside_a_shifted_one = {i + step for i, fit in enumerate(fits) for step in (-1, 1) if not fit}
     named = {f"{i + 2}" for i in range(len(rows))} - {f"{i + 2}" for i in used}
-    assert {item.clip.removeprefix("train.tsv line ") for item in table.left_out} == named
+    assert {item.clip.removeprefix("train.tsv line ") for item in table.excluded} == named
     for i, row in enumerate(cut):
         if fits[i] and i not in beside_a_shifted_one:
             path = row[0].encode().strip()
@@ -171,7 +171,7 @@ SHIFTED = {  # the lines of a table, and which rows can be used: 0 the first aft
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("piece_bytes", [1 << 23, 9])
 @pytest.mark.parametrize(("header", "rows", "used"), SHIFTED.values(), ids=SHIFTED)
-def test_shifted_rows_are_left_out(
+def test_shifted_rows_are_excluded(
     tmp_path, monkeypatch, layout, line_end, piece_bytes, header, rows, used
 ):
     monkeypatch.setattr(columns, "PIECE_BYTES", piece_bytes)
@@ -183,18 +183,18 @@ def test_shifted_rows_are_left_out(
     at = header.split().index("sentence")
     assert list(table.sentences) == [rows[i].split("\t")[at] for i in used]
     unused = sorted(set(range(len(rows))) - set(used))
-    assert [item.clip for item in table.left_out] == [f"train.tsv line {i + 2}" for i in unused]
+    assert [item.clip for item in table.excluded] == [f"train.tsv line {i + 2}" for i in unused]
 
 
-def test_what_is_left_out_says_why(tmp_path):
+def test_what_is_excluded_says_why(tmp_path):
     (tmp_path / "clips").mkdir()
     lines = ["path\tsentence", "a.mp3\tnine\tone", "b.mp3\ttwo", "three", "c\x07.mp3\tsix"]
     write(tmp_path / "train.tsv", "\n".join(lines))
-    assert read_table("commonvoice", tmp_path, "train").left_out == (
-        LeftOut("train.tsv line 2", "3 columns, 2 needed"),
-        LeftOut("train.tsv line 3", "its text continues on the next line"),
-        LeftOut("train.tsv line 4", "1 columns, 2 needed"),
-        LeftOut("train.tsv line 5", "a control character in its path"),
+    assert read_table("commonvoice", tmp_path, "train").excluded == (
+        ExcludedClip("train.tsv line 2", "3 columns, 2 needed"),
+        ExcludedClip("train.tsv line 3", "its text continues on the next line"),
+        ExcludedClip("train.tsv line 4", "1 columns, 2 needed"),
+        ExcludedClip("train.tsv line 5", "a control character in its path"),
     )
 
 
@@ -226,11 +226,11 @@ def test_what_split_writes_reads_the_same(tmp_path_factory, rows, what, line_end
     header, records = records_of(layout, source)
     whole = read_table(layout, folder, "all")
     records = list(records)
-    assert len(records) == len(whole.record) + len(whole.left_out)
+    assert len(records) == len(whole.record) + len(whole.excluded)
     used = [records[i] for i in whole.record.tolist()]
     write(folder / f"train.{ending}", header + b"".join(used))
     again = read_table(layout, folder, "train")
-    assert again.left_out == () and len(again.record) == len(used)
+    assert again.excluded == () and len(again.record) == len(used)
     for column in "paths", "sentences", "speakers":
         assert list(getattr(again, column)) == list(getattr(whole, column))
 
@@ -319,10 +319,10 @@ def test_lines_of_librispeech_that_are_no_rows(librispeech):
     write(chapter / "21-7.trans.txt", "\n".join(rows))
     table = read_table("librispeech", librispeech, "test-clean")
     assert list(table.sentences) == ["NINE\tONE", "TWO  SIX", ""]
-    assert table.left_out == (
-        LeftOut("21-7.trans.txt line 2", "its text continues on the next line"),
-        LeftOut("21-7.trans.txt line 3", "does not begin with 21-7-NUMBER"),
-        LeftOut("21-7.trans.txt line 4", "does not begin with 21-7-NUMBER"),
+    assert table.excluded == (
+        ExcludedClip("21-7.trans.txt line 2", "its text continues on the next line"),
+        ExcludedClip("21-7.trans.txt line 3", "does not begin with 21-7-NUMBER"),
+        ExcludedClip("21-7.trans.txt line 4", "does not begin with 21-7-NUMBER"),
     )
 
 
@@ -363,7 +363,7 @@ def test_ljspeech_text(tmp_path):
     table = read_table("ljspeech", tmp_path, "train")
     assert list(table.paths) == ["a.wav", "b.wav", "c.wav"]
     assert list(table.sentences) == ['Doctor "X"', "as it is", "as it is"]
-    assert table.left_out == (LeftOut("train.csv line 4", "not name|text"),)
+    assert table.excluded == (ExcludedClip("train.csv line 4", "not name|text"),)
 
 
 @pytest.mark.parametrize(
@@ -379,8 +379,8 @@ def test_ljspeech_text(tmp_path):
 def test_shifted_rows_of_ljspeech(tmp_path, rows, used, reason):
     write(tmp_path / "train.csv", "\n".join(rows) + "\n")
     table = read_table("ljspeech", tmp_path, "train")
-    assert list(table.sentences) == used and table.left_out[0].reason == reason
-    assert len(table.record) + len(table.left_out) == len(rows)
+    assert list(table.sentences) == used and table.excluded[0].reason == reason
+    assert len(table.record) + len(table.excluded) == len(rows)
 
 
 # --- Kaldi ---------------------------------------------------------------------------------------
@@ -411,17 +411,17 @@ def test_kaldi_durations_and_missing_parts(kaldi):
     write(kaldi / "train" / "text", "u1 un\nu2\nu3 trois\n\nu2 deux\n")
     table = read_table("kaldi", kaldi, "train")
     assert list(table.sentences) == ["un", "", "deux"] and set(table.speakers) == {""}
-    assert table.left_out == (LeftOut("u3", "not in wav.scp"),)
+    assert table.excluded == (ExcludedClip("u3", "not in wav.scp"),)
     np.testing.assert_equal(table.duration_s, np.float32([2.5, np.nan, np.nan]))
     write(kaldi / "train" / "text", "u1 un\n")
-    assert read_table("kaldi", kaldi, "train").left_out == (LeftOut("u2", "not in text"),)
+    assert read_table("kaldi", kaldi, "train").excluded == (ExcludedClip("u2", "not in text"),)
 
 
-def test_kaldi_utterances_listed_twice_are_left_out(kaldi):
+def test_kaldi_utterances_listed_twice_are_excluded(kaldi):
     write(kaldi / "train" / "wav.scp", "u1 u1.wav\nu2 a.wav\nu2 b.wav\n")
     table = read_table("kaldi", kaldi, "train")
     assert list(table.sentences) == ["un deux"]
-    assert table.left_out == (LeftOut("u2", "2 times in wav.scp"),)
+    assert table.excluded == (ExcludedClip("u2", "2 times in wav.scp"),)
 
 
 def test_kaldi_runs_no_command(kaldi, tmp_path):
@@ -484,7 +484,7 @@ def test_a_csv_field_may_hold_lines(tmp_path):
     write_manifest(tmp_path, "csv", records)
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ['Un\ndeux, "trois"']
-    assert table.left_out == (LeftOut("train.csv record 2", "no path"),)
+    assert table.excluded == (ExcludedClip("train.csv record 2", "no path"),)
 
 
 def test_csv_rows_with_other_cells_than_the_header(tmp_path):
@@ -503,10 +503,10 @@ def test_csv_rows_with_other_cells_than_the_header(tmp_path):
     table = read_table("manifest", tmp_path, "train")
     assert list(table.paths) == ["b.wav", "d.wav", "e.wav", "i.wav"]
     assert list(table.sentences) == ["nine, one", "ni\rne\x00", "n\rine\x00", "nine\none"]
-    assert table.left_out == (
-        LeftOut("train.csv record 1", "4 columns, 3 needed"),
-        LeftOut("train.csv record 3", "2 columns, 3 needed"),
-        LeftOut("train.csv record 6", "a quotation mark joins several rows"),
+    assert table.excluded == (
+        ExcludedClip("train.csv record 1", "4 columns, 3 needed"),
+        ExcludedClip("train.csv record 3", "2 columns, 3 needed"),
+        ExcludedClip("train.csv record 6", "a quotation mark joins several rows"),
     )
 
 
@@ -514,7 +514,7 @@ def test_a_csv_sentence_that_goes_on_unquoted(tmp_path):
     write(tmp_path / "train.csv", "path,sentence\na.wav,nine\none\nb.wav,two\n")
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ["two"]
-    assert table.left_out[0].reason == "its text continues on the next line"
+    assert table.excluded[0].reason == "its text continues on the next line"
 
 
 @pytest.mark.parametrize("duration", ["nan", "inf", "-1", "0", "1e10", "1e400", "", True, None, []])
@@ -546,7 +546,7 @@ def test_jsonl_values_of_other_types(tmp_path):
            f'{{"path": "a", "x": {deep}}}', '{"path": "a\\u0000", "sentence": "a"}']  # fmt: skip
     write(tmp_path / "train.jsonl", "\n".join(['{"path": "a", "sentence": "a\u2028\x85b"}', *bad]))
     table = read_table("manifest", tmp_path, "train")
-    assert list(table.sentences) == ["a\u2028\x85b"] and len(table.left_out) == len(bad)
+    assert list(table.sentences) == ["a\u2028\x85b"] and len(table.excluded) == len(bad)
     assert read_columns("manifest", tmp_path, "train", ["path"]) == {"path": ["a"]}
 
 
@@ -565,8 +565,8 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
     write(tmp_path / "train.jsonl", "\n".join(good + bad))
     table = read_table("manifest", tmp_path, "train")
     assert table.record.tolist() == list(range(7)) and set(table.speakers) == {"3"}
-    assert [item.clip for item in table.left_out] == [f"train.jsonl line {8 + i}" for i in range(6)]
-    assert table.left_out[-1].reason == "no path"
+    assert [item.clip for item in table.excluded] == [f"train.jsonl line {8 + i}" for i in range(6)]
+    assert table.excluded[-1].reason == "no path"
 
 
 @pytest.mark.parametrize(
@@ -576,12 +576,13 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
         ({"a.csv": "x"}, r"\(available: a\.csv\)"),
         ({"train.csv": "x", "train.tsv": "x"}, "exist: which one is the split"),
         ({"train.csv": "path,text\na,b\n"}, "no column named sentence"),
-        ({"train.csv": ""}, "no column named path or sentence"),
-        ({"train.csv": "path,sentence\n"}, "holds no clips"),
+        ({"train.csv": ""}, r"train\.csv: is empty: it holds no clips"),
+        ({"train.csv": "path,sentence\n"}, r"train\.csv: is empty but for its header"),
         ({"train.csv": 'path,sentence\na,"b\n'}, "not a CSV table"),
-        ({"train.jsonl": ""}, "holds no clips"),
-        ({"train.tsv": "path\tsentence\n"}, "holds no clips"),
-        ({"train.jsonl": b'{"path": "\xe9"}\n'}, "line 1 is not UTF-8"),
+        ({"train.jsonl": ""}, r"train\.jsonl: is empty: it holds no clips"),
+        ({"train.tsv": ""}, r"train\.tsv: is empty: it holds no clips"),
+        ({"train.tsv": "path\tsentence\n"}, r"train\.tsv: is empty but for its header"),
+        ({"train.jsonl": b'{"path": "\xe9"}\n{"path": "\xe8"}\n'}, r"Latin-1 \(line 1 and 1 more"),
     ],
 )
 def test_manifests_that_are_refused(tmp_path, files, message):
@@ -589,6 +590,104 @@ def test_manifests_that_are_refused(tmp_path, files, message):
         write(tmp_path / name, text)
     with pytest.raises(UserError, match=message):
         read_table("manifest", tmp_path, "train")
+
+
+# --- Bytes that are not UTF-8 --------------------------------------------------------------------
+
+
+def table_texts(what, rows):
+    """The lines of a table of (path, sentence, speaker), and of what else the layout needs."""
+    names = ("path", "sentence", "speaker")
+    if what == "jsonl":
+        return [], [
+            json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) for row in rows
+        ]
+    if what == "ljspeech":
+        return [], ["|".join((path.removesuffix(".wav"), text)) for path, text, _ in rows]
+    if what == "kaldi":
+        return [], [f"u{i} {text}" for i, (_, text, _) in enumerate(rows)]
+    separator = "," if what == "csv" else "\t"
+    return [separator.join(names)], [separator.join(row) for row in rows]
+
+
+FILES = {
+    "commonvoice": "train.tsv", "tsv": "train.tsv", "csv": "train.csv", "jsonl": "train.jsonl",
+    "ljspeech": "train.csv", "kaldi": "train/text",
+}  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["nine", "été", "你好"]), st.sampled_from([None, 0.0, 0.5, 1.0])),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from(sorted(FILES)),
+    st.sampled_from([b"\xe9", b"\xff", b"\xe4\xbd"]),
+    st.sampled_from([1 << 23, 9]),
+)
+def test_lines_that_are_not_utf8_are_left_out_alone(
+    tmp_path_factory, sentences, what, byte, piece_bytes
+):
+    """Each line is a row as before or is named; another encoding as a whole is refused."""
+    folder = tmp_path_factory.mktemp("encoding")
+    rows = [(f"{i}.wav", f"{text} {i}", "s") for i, (text, _) in enumerate(sentences)]
+    header, texts = table_texts(what, rows)
+    lines, wrong = [], []
+    for i, (text, (_, place)) in enumerate(zip(texts, sentences, strict=True)):
+        text = text.encode()
+        if place is not None:
+            at = texts[i].index(rows[i][1])  # in characters, all before it are ASCII
+            at += round(place * len(rows[i][1].encode()))
+            text = text[:at] + byte + b" " + text[at:]
+            wrong.append(i)
+        lines.append(text)
+    (folder / "clips").mkdir()
+    file = write(folder / FILES[what], b"\n".join([*(h.encode() for h in header), *lines]))
+    if what == "kaldi":
+        write(folder / "train/wav.scp", "".join(f"u{i} {i}.wav\n" for i in range(len(rows))))
+    layout = what if what in ("commonvoice", "ljspeech", "kaldi") else "manifest"
+    n_accented = sum(not text.isascii() for i, text in enumerate(texts) if i not in wrong)
+    n_wrong, n_lines = len(wrong), len(lines) + len(header)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "PIECE_BYTES", piece_bytes)
+        if piece_bytes > 9 and 10 * n_wrong > n_lines and n_wrong > max(1, n_accented):
+            with pytest.raises(UserError, match=f"{re.escape(str(file))}: is in another encoding"):
+                read_table(layout, folder, "train")
+            return
+        try:
+            table = read_table(layout, folder, "train")
+        except UserError as error:  # of small pieces, it sees the beginning alone
+            assert piece_bytes == 9 and "is in another encoding" in str(error)
+            return
+    used = [i for i in range(len(rows)) if i not in wrong]
+    assert table.record.tolist() == used
+    assert list(table.paths) == [rows[i][0] for i in used]
+    assert list(table.sentences) == [rows[i][1] for i in used]
+    of_file = {i: f"{file.name} line {i + 1 + len(header)}" for i in wrong}
+    if what == "kaldi":
+        expected = [(f"u{i}", f"not UTF-8 text in {of_file[i]}") for i in wrong]
+    elif what == "csv":
+        expected = [(f"train.csv record {i + 1}", f"not UTF-8 text (line {i + 2})") for i in wrong]
+    else:
+        expected = [(of_file[i], "not UTF-8 text") for i in wrong]
+    assert list(table.excluded) == expected
+
+
+def test_a_line_of_librispeech_that_is_not_utf8(librispeech):
+    texts = b"61-70968-0000 ONE\n61-70968-0001 \xe9T\xe9\n61-70968-0002 TWO\n"
+    write(librispeech / "dev-clean/61/70968/61-70968.trans.txt", texts)
+    table = read_table("librispeech", librispeech, "dev")
+    assert ExcludedClip("61-70968.trans.txt line 2", "not UTF-8 text") in table.excluded
+    assert {"ONE", "TWO"} <= set(table.sentences)
+
+
+def test_split_keeps_out_lines_that_are_not_utf8(tmp_path):
+    rows = [b"%d.wav,s%d,%s" % (i, i, b"\xe9" if i == 3 else b"w%d" % i) for i in range(9)]
+    source = write(tmp_path / "all.csv", b"\n".join([b"path,sentence,speaker", *rows]))
+    _, records = records_of("manifest", source)
+    assert list(records) == [row + b"\n" for row in rows]
+    assert read_table("manifest", tmp_path, "all").record.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 # --- Where they are ------------------------------------------------------------------------------

@@ -19,9 +19,14 @@ from hypothesis import strategies as st
 
 from asr_ctc.base.compiled import compiled
 from asr_ctc.decoding.beam import beam_decode
-from asr_ctc.decoding.beam_reference import reference_beam_decode
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.posteriors import SEARCHES, assert_same_beam, charmap_of, made_posteriors
+from tests.helpers.posteriors import (
+    SEARCHES,
+    assert_same_beam,
+    charmap_of,
+    made_posteriors,
+    reference_beam_decode,
+)
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr_ctc.assembly.decoder import make_beam
+from asr_ctc.assembly.decoder import make_decoder
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding import fusion as fusing
@@ -345,7 +345,7 @@ def test_settings_make_the_fusion_that_they_say(tmp_path):
 
 
 def fusion_of(config):
-    return make_beam(config).prepared(CHARMAP).fusion
+    return make_decoder(config).prepared(CHARMAP).fusion
 
 
 @pytest.mark.parametrize(

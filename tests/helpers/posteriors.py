@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from asr_ctc.decoding.beam import Beam
+from asr_ctc.decoding.beam_reference import reference_decode
 from asr_ctc.text.charmap import CharMap
 
 SCORE_TOLERANCE = 1e-4
@@ -32,6 +34,14 @@ def made_posteriors(rng, n_frames, n_classes, sharpness, p_impossible=0.0):
     impossible[np.arange(n_frames), spoken] = False
     logits[impossible] = -np.inf
     return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+
+
+def reference_beam_decode(
+    logp, lengths, charmap, beam_width=10, n_best=10, *, beam_tokens=None, beam_threshold=None
+):
+    """``reference_decode``, called as ``beam_decode``."""
+    beam = Beam(width=beam_width, n_best=n_best, tokens=beam_tokens, threshold=beam_threshold)
+    return reference_decode(logp, lengths, charmap, beam)
 
 
 def assert_same_beam(found, expected):

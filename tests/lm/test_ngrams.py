@@ -260,7 +260,7 @@ def test_a_bom_and_a_probability_of_nought(tmp_path, impossible):
         same_models(plain, read_arpa(arpa(tmp_path, content, "other")))
 
 
-@pytest.mark.parametrize("line", [1, 65_530, 65_537, 70_000])
+@pytest.mark.parametrize("line", [1, 65_537, 70_000])
 def test_a_word_that_is_not_utf8_is_named_by_its_line(tmp_path, line):
     words = [b"-1\tw%d" % i for i in range(70_000)]
     words[line - 1] = b"-1\tw\xe9"

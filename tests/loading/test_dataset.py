@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
-from asr_ctc.corpus.corpus import LeftOut, load_split
+from asr_ctc.corpus.corpus import ExcludedClip, load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.data import WaveformProcessor, get_dataloaders
 from asr_ctc.loading.batch import Batch, BatchCollate, Clip
@@ -103,7 +103,7 @@ def test_collate_by_hand():
     assert spectrograms.sorted_indices is None  # sorted already
     assert batch.ids == ("b", "c", "a") and batch.sentences == ("say b", "say c", "say a")
     assert batch.durations == (0.05, 0.04, 0.03) and batch.duration_s == pytest.approx(0.12)
-    assert batch.left_out == ()
+    assert batch.excluded == ()
 
 
 @settings(max_examples=40)
@@ -120,30 +120,30 @@ def test_pair_i_stays_pair_i(sizes):
         assert torch.equal(labels, clips[name].labels)
 
 
-def test_left_out_clips_are_passed_on():
-    broken = LeftOut("b", "silent")
+def test_excluded_clips_are_passed_on():
+    broken = ExcludedClip("b", "silent")
     batch = BatchCollate()([clip("a", 3, 2), broken, clip("c", 4, 3)])
-    assert batch.ids == ("c", "a") and batch.left_out == (broken,)
+    assert batch.ids == ("c", "a") and batch.excluded == (broken,)
     nothing = BatchCollate()([broken])
     assert tuple(nothing) == (None, None)
-    assert (nothing.ids, nothing.left_out, nothing.duration_s) == ((), (broken,), 0)
+    assert (nothing.ids, nothing.excluded, nothing.duration_s) == ((), (broken,), 0)
 
 
 def test_batches_travel_whole():
-    batch = BatchCollate()([clip("a", 3, 2), LeftOut("b", "silent"), clip("c", 4, 3)])
+    batch = BatchCollate()([clip("a", 3, 2), ExcludedClip("b", "silent"), clip("c", 4, 3)])
     for other in pickle.loads(pickle.dumps(batch)), batch.to("cpu"), batch.to(torch.device("meta")):
         assert isinstance(other, Batch) and len(other) == 2
-        for name in "ids", "sentences", "durations", "left_out":
+        for name in "ids", "sentences", "durations", "excluded":
             assert getattr(other, name) == getattr(batch, name)
     assert batch.to("meta")[0].data.is_meta and batch.to("meta")[1].data.is_meta
-    assert tuple(BatchCollate()([LeftOut("b", "silent")]).to("cpu")) == (None, None)
+    assert tuple(BatchCollate()([ExcludedClip("b", "silent")]).to("cpu")) == (None, None)
     again = pickle.loads(pickle.dumps(batch))
     for part, before in zip(again, batch, strict=True):
         assert isinstance(part, PackedSequence)
         for tensor, its in zip(part, before, strict=True):
             assert (tensor is its is None) or torch.equal(tensor, its)
-    nothing = pickle.loads(pickle.dumps(BatchCollate()([LeftOut("b", "silent")])))
-    assert tuple(nothing) == (None, None) and nothing.left_out == (LeftOut("b", "silent"),)
+    nothing = pickle.loads(pickle.dumps(BatchCollate()([ExcludedClip("b", "silent")])))
+    assert tuple(nothing) == (None, None) and nothing.excluded == (ExcludedClip("b", "silent"),)
 
 
 def test_a_batch_is_a_pair_that_does_not_change():
@@ -229,12 +229,12 @@ def test_transcripts_that_cannot_be_learnt(toy_folder, sentence, charmap, reason
             corpus, charmap, features=WaveformProcessor().settings, output_lengths=output_lengths
         )
         assert len(learnable) == 23 and learnable.path(0) == corpus.path(1)
-        assert [clip for clip, _ in learnable.left_out] == [corpus.path(0)]
-        assert reason in learnable.left_out[0].reason
+        assert [clip for clip, _ in learnable.excluded] == [corpus.path(0)]
+        assert reason in learnable.excluded[0].reason
 
 
 def test_what_is_scored_may_be_too_long(toy_folder, train):
-    """Only training asks whether CTC can align; without output lengths nothing is left out."""
+    """Only training asks whether CTC can align; without output lengths nothing is excluded."""
     lines = (toy_folder / "dev.tsv").read_text().split("\n")
     lines[1] = lines[1].replace(lines[1].split("\t")[3], "a" * 500)
     (toy_folder / "dev.tsv").write_text("\n".join(lines))

@@ -152,7 +152,7 @@ def test_normalisation_and_masks_come_after_the_cache(corpus, cache):
     assert not torch.equal(dataset[Draw(3, 0)].features, dataset[Draw(3, 1)].features)
 
 
-def test_clips_that_cannot_be_used_stay_left_out(toy_folder, tmp_path):
+def test_clips_that_cannot_be_used_stay_excluded(toy_folder, tmp_path):
     noise = np.random.default_rng(0).uniform(-0.1, 0.1, 16_000)
     corpus = prepare_split(toy_folder, "train")
     for row, samples in enumerate([0 * noise, np.nan * noise, noise[:600]]):

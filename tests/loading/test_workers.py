@@ -21,7 +21,10 @@ from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux"),
+]
 
 
 @pytest.fixture

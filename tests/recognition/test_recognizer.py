@@ -219,7 +219,7 @@ def test_what_cannot_be_read_is_scored_as_empty(recognizer, toy_folder):
     assert {clip.id: clip.reference for clip in evaluation.clips} == sentences
     empty = {clip.id for clip in evaluation.clips if clip.hypotheses == [Hypothesis("", (), 0.0)]}
     broken = {f"toy_dev_{i}.mp3" for i in range(3)}
-    assert {clip for clip, _ in evaluation.left_out} == broken <= empty
+    assert {clip for clip, _ in evaluation.excluded} == broken <= empty
     assert evaluation.score().n_clips == 6
     assert evaluation.loss > 0  # of the others
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_learnt_is_scored_like_any_other(recognizer, toy_folder):
     assert charmap.vocab_size == 44
     dataset = ClipDataset(corpus, charmap, recognizer.processor)
     evaluation = evaluate(recognizer.model, make_loader(dataset, [range(6)], 0), recognizer.device)
-    assert evaluation.left_out == []
+    assert evaluation.excluded == []
     clips = {clip.id: clip for clip in evaluation.clips}
     assert [clips[corpus.path(i)].reference for i in range(3)] == [" ", "a" * 300, "中"]
     finite = [math.isfinite(clips[corpus.path(i)].loss) for i in range(6)]

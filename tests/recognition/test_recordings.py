@@ -24,14 +24,14 @@ def test_what_needs_pyav_is_named(tmp_path, without_pyav, caplog, log_everything
     assert find_recordings([str(tmp_path)]) == [tmp_path / "a.wav"]
     (said,) = caplog.messages
     assert said == (
-        f"note: {tmp_path}: 4 passed over that need another package (pip install av): "
+        f"note: {tmp_path}: skipped 4 recordings for want of a package (pip install av): "
         "c.m4a, deep/d.WebM, e.amr, ..."
     )
 
 
 def test_a_folder_of_nothing_else(tmp_path, without_pyav):
     make(tmp_path, "c.m4a")
-    with pytest.raises(UserError, match=r"holds no audio; 1 passed over .*av\): c.m4a$"):
+    with pytest.raises(UserError, match=r"holds no audio; skipped 1 recording .*av\): c.m4a$"):
         find_recordings([str(tmp_path)])
 
 

@@ -24,7 +24,14 @@ from asr_ctc.decoding.alignment import align_text
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock
-from asr_ctc.recognition.pieces import CONTEXT_S, EDGE_S, LONGEST_S, SHORTEST_S, cut, seam
+from asr_ctc.recognition.cutting import (
+    CONTEXT_S,
+    EDGE_S,
+    LONGEST_S,
+    SHORTEST_S,
+    cut_at_pauses,
+    find_seam,
+)
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap
@@ -230,7 +237,7 @@ def test_pieces_cover_all_that_is_loud_and_overlap_where_it_is_cut(
     samples = np.random.default_rng(seed).standard_normal(len(time_s)).astype(np.float32)
     samples *= np.where(is_loud, 1.0, quiet).astype(np.float32)
     blocks = np.split(samples, range(int(block_s * rate), len(samples), int(block_s * rate)))
-    pieces = list(cut(blocks, rate, grain))
+    pieces = list(cut_at_pauses(blocks, rate, grain))
     assert [piece.is_last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert pieces[-1].first + len(pieces[-1].samples) == len(samples)
     assert pieces[0].first == pieces[0].start
@@ -262,7 +269,7 @@ def with_pauses(*pauses: tuple[float, float], seconds: float = 25.0, rate: int =
 
 def heard_s(samples: np.ndarray, rate: int = 1600) -> list[list[float]]:
     """From when to when each piece hears."""
-    pieces = cut([samples], rate, 16)
+    pieces = cut_at_pauses([samples], rate, 16)
     return [[p.first / rate, (p.first + len(p.samples)) / rate] for p in pieces]
 
 
@@ -323,7 +330,7 @@ def test_where_there_is_no_pause_the_quietest_place_is_cut():
 
 
 def test_of_an_hour_of_silence_the_end_is_heard():
-    (piece,) = cut(itertools.repeat(np.zeros(16_000, np.float32), 360), 1600, 16)
+    (piece,) = cut_at_pauses(itertools.repeat(np.zeros(16_000, np.float32), 360), 1600, 16)
     assert piece.is_last and len(piece.samples) < 21 * 1600
 
 
@@ -333,9 +340,10 @@ def test_a_seam_lies_where_both_pieces_hear_nothing():
     for spoken in (*range(5, 27), *range(34, 45)):
         frames[spoken] = letter
     left = torch.tensor(frames)
-    assert seam(left, left, 25, 0, 0.04) == 29  # the first of 29 to 31, five blanks around each
+    # The first of 29 to 31, five blanks around each.
+    assert find_seam(left, left, 25, 0, 0.04) == 29
     silent = torch.tensor([certain] * 50)
-    assert seam(silent, silent, 25, 0, 0.04) == 25
+    assert find_seam(silent, silent, 25, 0, 0.04) == 25
 
 
 def test_the_clock_of_a_made_recognizer_is_that_of_a_real_one(tiny_model):
@@ -392,7 +400,7 @@ def test_standard_input_is_a_recording(place, capsys, monkeypatch):
     assert by_pipe.replace("-\t", "in/a.mp3\t", by_pipe.count("\n")) == by_name
     monkeypatch.setattr(Piped, "buffer", io.BytesIO(b""))
     status, _, err = transcribe(capsys, "-")
-    assert status == 2 and "error: -: is empty (0 bytes)" in err
+    assert status == 2 and "error: standard input: is empty (0 bytes)" in err
 
 
 def test_unusable_recordings_are_named_and_the_others_transcribed(place, capsys):

@@ -202,7 +202,7 @@ def test_differences_count_where_they_are_asked_for():
 
 
 def test_refuses_unequal_numbers():
-    with pytest.raises(ValueError, match="2 references and 1 hypotheses"):
+    with pytest.raises(ValueError, match="2 references and 1 hypothesis; needed"):
         error_rates(["a", "b"], ["a"])
 
 

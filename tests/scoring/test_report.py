@@ -235,7 +235,7 @@ def test_text_of_a_report():
     columns = {"gender": ["female", "", "female", "female"]}
     lines = as_text(full_report(count_errors(clips_of()), columns)).splitlines()
     assert lines[0] == "toy test: 4 of 5 clips scored, 0.01 h, greedy, on cpu"
-    assert "1 clips have an empty transcript: not in the rates" in lines
+    assert "1 clip with an empty transcript: not in the rates" in lines
     assert "scored with case" in lines
     assert any(
         line.startswith("WER  42.86 % (")
@@ -314,8 +314,8 @@ def test_hypotheses_are_read_back(tmp_path):
     ("content", "said"),
     [
         (None, "cannot be read"),
-        ("", "holds no clips"),
-        ("\n\n", "holds no clips"),
+        ("", "is empty: it holds no clips"),
+        ("\n\n", "is empty: it holds no clips"),
         (
             '{"id": "a", "reference": "b", "hypothesis": "c"}\n{"id"',
             "line 2 is not an object with id",

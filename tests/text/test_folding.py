@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.base.printable import all_shown, shown
+from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.corpus.transcripts import frames_of
 from asr_ctc.decoding.alignment import spell_text
@@ -122,12 +122,17 @@ def test_every_default_ignorable_of_format_is_known():
 
 
 def test_what_shows_nothing_is_named():
-    assert shown("\u200b") == "U+200B ZERO WIDTH SPACE"
-    assert shown("\ufe0f") == "U+FE0F VARIATION SELECTOR-16"
-    assert shown("\u3164") == "U+3164 HANGUL FILLER"
-    assert (shown("\u0301"), shown("\u093f")) == ("U+0301", "U+093F")
-    assert (shown("\x1b"), shown(" "), shown("é"), shown("中")) == ("U+001B", "space", "é", "中")
-    assert all_shown("ab \u0301\u200c¬") == "ab \u0301<U+200C>¬"
+    assert visible_form("\u200b") == "U+200B ZERO WIDTH SPACE"
+    assert visible_form("\ufe0f") == "U+FE0F VARIATION SELECTOR-16"
+    assert visible_form("\u3164") == "U+3164 HANGUL FILLER"
+    assert (visible_form("\u0301"), visible_form("\u093f")) == ("U+0301", "U+093F")
+    assert (visible_form("\x1b"), visible_form(" "), visible_form("é"), visible_form("中")) == (
+        "U+001B",
+        "space",
+        "é",
+        "中",
+    )
+    assert visible_text("ab \u0301\u200c¬") == "ab \u0301<U+200C>¬"
 
 
 # --- Apostrophes ---------------------------------------------------------------------------------

@@ -8,11 +8,13 @@ from tools import pack_for_gpu
 from tools.toy_corpus import make_toy_corpus
 
 
-@pytest.fixture
-def corpora(tmp_path):
-    make_toy_corpus(tmp_path / "all", (6, 3, 2), "digits-1.0", "en")
-    make_toy_corpus(tmp_path / "all", (20, 6, 6), "other-1.0", "fr")
-    return tmp_path / "all"
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    """The folder of two corpora. Read only."""
+    folder = tmp_path_factory.mktemp("all")
+    make_toy_corpus(folder, (6, 3, 2), "digits-1.0", "en")
+    make_toy_corpus(folder, (20, 6, 6), "other-1.0", "fr")
+    return folder
 
 
 def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
@@ -26,7 +28,7 @@ def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
         folder = find_corpus(str(tmp_path / "pack"), None, lang)
         for split, number in zip(("train", "dev", "test"), numbers, strict=True):
             corpus = prepare_split(folder, split)
-            assert len(corpus) == number and not corpus.left_out
+            assert len(corpus) == number and not corpus.excluded
             assert corpus.file(number - 1).is_file()
 
 

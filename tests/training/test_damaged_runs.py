@@ -111,7 +111,7 @@ def test_lines_that_are_no_epochs_are_counted(base, line):
     make_run(base, "damaged", metrics=METRICS + line + b"\n")
     run = listed(base)["damaged"]
     assert run.epochs == 2
-    assert run.notes == ["metrics.jsonl: 1 of 3 lines are no figures of an epoch"]
+    assert run.notes == ["metrics.jsonl: no metrics of an epoch in 1 of 3 lines"]
 
 
 def test_metrics_that_are_a_folder(base):

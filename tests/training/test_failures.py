@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model, save_model
-from asr_ctc.assembly import splits
+from asr_ctc.assembly import scored_split
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config, read_yaml
@@ -104,7 +104,12 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."), MemoryError()]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        MemoryError(),
+        MemoryError("Caught MemoryError in DataLoader worker process 0.\nOriginal Traceback ..."),
+    ],
 )
 def test_memory_that_a_command_lacks_is_one_line(error, monkeypatch, capsys):
     def fail(*args):
@@ -304,7 +309,7 @@ def test_a_killed_worker_ends_a_test_in_one_line(folder, few_root, monkeypatch, 
         return original(*args)
 
     monkeypatch.setattr(evaluation, "log_posteriors", kill_workers)
-    monkeypatch.setattr(splits, "CLIPS_AT_A_TIME", 1)
+    monkeypatch.setattr(scored_split, "CLIPS_AT_A_TIME", 1)
     words = f"test --modelpath {folder / 'best_model.pt'} --datasetroot {few_root} --lang fr"
     words += " --split train --nthreads 1 --min_duration 0 --device cpu"
     assert cli.main(words.split()) == 2
@@ -351,7 +356,7 @@ def test_clips_that_vanish_are_excluded_and_named_once(
 
     monkeypatch.setattr(training, "log_epoch", vanish)
     assert not go(root, tmp_path, num_epochs=3, nthreads=n_threads).interrupted
-    assert caplog.text.count("left out: toy_train_0.mp3: no such file") == 1
+    assert caplog.text.count("excluded: toy_train_0.mp3: no such file") == 1
     assert caplog.text.count("no such file") == 2
     rows = [json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["clips_left_out"] for row in rows] == [0, 1, 1]

@@ -50,7 +50,7 @@ def test_few_file_descriptors(few_root, tmp_path, words, n_files):
     )
     said = finished.stdout + finished.stderr
     assert "Traceback" not in said and "Exception ignored" not in said
-    assert "left out: " not in finished.stderr and "broken" not in finished.stderr
+    assert "excluded: " not in finished.stderr and "broken" not in finished.stderr
     if finished.returncode == 2:
         errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
         assert len(errors) == 1 and "too many open files" in errors[0]

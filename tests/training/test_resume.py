@@ -164,6 +164,25 @@ def test_a_state_apart_from_its_run_is_refused(finished, tmp_path):
     assert find_start(make_config({}, {"resume_from": str(finished / "last.pt")})).folder
 
 
+def test_a_finished_run_says_so_and_how_to_extend_it(folder, caplog):
+    before = content_of(folder / "last.pt")
+    train(make_config({}, {"resume_from": str(folder)}))
+    said = f"{folder}: the run is finished: 2 of 2 epochs done; a larger --num_epochs extends it"
+    assert said in caplog.text and "going on" not in caplog.text
+    assert_equal(content_of(folder / "last.pt"), before)
+
+
+def test_a_run_that_stopped_early_says_what_extends_it(toy_root, tmp_path, caplog):
+    settings = {**SMALL, "num_epochs": 9, "early_stopping": 1, "base_lr": 1e-12}
+    where = {"datasetroot": str(toy_root), "baselogdir": str(tmp_path), "logname": "run"}
+    train(make_config({}, {**settings, **where}))
+    train(make_config({}, {"resume_from": str(tmp_path / "run")}))
+    said = (
+        r"the run is finished: it stopped early after epoch \d; a larger --early_stopping extends"
+    )
+    assert re.search(said, caplog.text) and "going on" not in caplog.text
+
+
 def test_a_folder_without_last_pt(toy_root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty: holds no last.pt"):

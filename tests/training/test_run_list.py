@@ -215,7 +215,7 @@ def test_lines_that_are_no_figures_are_counted(tmp_path):
         file.write(json.dumps(figures(5, 0.3))[:-4])
     found = listed(tmp_path)["a"]
     assert found.epochs == 2
-    assert found.notes == ["metrics.jsonl: 4 of 6 lines are no figures of an epoch"]
+    assert found.notes == ["metrics.jsonl: no metrics of an epoch in 4 of 6 lines"]
 
 
 def test_json_is_valid_whatever_the_figures(tmp_path):
@@ -239,7 +239,8 @@ def test_json_is_valid_whatever_the_figures(tmp_path):
 def test_no_runs(tmp_path, there):
     if there:
         (tmp_path / "logs").mkdir()
-    with pytest.raises(UserError, match="no runs below .*logs: start one with `python main_ctc.py"):
+    why = "" if there else r" \(no such folder\)"
+    with pytest.raises(UserError, match=f"no runs below .*logs{why}: start one with `python main"):
         list_runs(tmp_path / "logs")
 
 

@@ -21,7 +21,7 @@ from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
-from asr_ctc.corpus.corpus import LeftOut
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.batch import Batch
@@ -447,9 +447,9 @@ def test_broken_clips_are_named_counted_and_stop_nothing(toy_folder, tmp_path):
         "toy_dev_0.mp3": "silent",
     }
     for clip, reason in reasons.items():
-        assert len(re.findall(f"left out: {clip}: .*{reason}", log)) == 1  # named once
-    assert log.count("left out: ") == len(reasons)
-    assert "toy-1.0/fr train: 20 clips" in log and "(5 left out)" in log
+        assert len(re.findall(f"excluded: {clip}: .*{reason}", log)) == 1  # named once
+    assert log.count("excluded: ") == len(reasons)
+    assert "toy-1.0/fr train: 20 clips" in log and "(5 excluded)" in log
     assert [row["clips_left_out"] for row in metrics_of(folder)] == [4, 4]
     assert all(math.isfinite(row["train_loss"]) for row in metrics_of(folder))
     for value in weights_of(folder).values():
@@ -469,7 +469,9 @@ def test_a_split_that_breaks_while_training_stops(few_root, tmp_path, monkeypatc
     """Such as a network drive that goes away after the normalisation was measured."""
     monkeypatch.setattr(runs, "measure_normalization", lambda *args, **how: (0.0, 1.0))
     monkeypatch.setattr(
-        ClipDataset, "__getitem__", lambda self, draw: LeftOut(self.corpus.path(draw.row), "gone")
+        ClipDataset,
+        "__getitem__",
+        lambda self, draw: ExcludedClip(self.corpus.path(draw.row), "gone"),
     )
     with pytest.raises(UserError, match="6 of 6 clips cannot be used .*gone"):
         run(few_root, tmp_path)
@@ -526,7 +528,7 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
         set_up(few_root, resume_from=str(first / "best_model.pt"), rnn_norm=True)
     with pytest.raises(UserError, match=r"contradict --nhidden_rnn 9 \(the file has 8\)"):
         set_up(few_root, resume_from=str(first / "best_model.pt"), nhidden_rnn=9)
-    with pytest.raises(UserError, match="no model file at"):
+    with pytest.raises(UserError, match="no run and no model file of that name"):
         set_up(few_root, resume_from=str(tmp_path / "none.pt"))
 
 
@@ -649,7 +651,7 @@ def test_a_batch_is_learnt_by_heart(few_root, tmp_path, caplog):
     """With all that would stand in the way, were it not switched off."""
     flags = dict(nhidden_rnn=64, batch_size=3, base_lr=3e-3, dropout=0.5, l2=1.0, weight_decay=99.0)
     assert overfit(few_root, tmp_path / "logs", debug_steps=500, **flags).passed
-    assert "PASSED: all 3 clips of the batch decode perfectly" in caplog.text
+    assert "PASSED: all 3 clips of the batch decoded perfectly" in caplog.text
 
 
 def test_one_batch_is_no_work_for_several_processes(few_root, tmp_path, monkeypatch):
@@ -662,7 +664,7 @@ def test_one_batch_is_no_work_for_several_processes(few_root, tmp_path, monkeypa
 def test_one_step_is_not_enough(few_root, tmp_path, caplog):
     result = overfit(few_root, tmp_path / "logs", debug_steps=1)
     assert (result.passed, result.n_steps) == (False, 1)
-    assert "FAILED: 0 of 6 clips decode perfectly after 1 steps. " in caplog.text
+    assert "FAILED: 0 of 6 clips decoded perfectly after 1 step. " in caplog.text
     assert re.search(r"after 1 steps\. \w.*--debug_steps", caplog.text)
 
 
@@ -685,4 +687,4 @@ def test_the_steps_are_their_own_setting(file_values, flags, n_steps, few_root, 
     flags = {"datasetroot": str(few_root), "baselogdir": str(tmp_path / "logs"), **flags}
     config = make_config({**SETTINGS, **file_values}, flags)
     assert not overfit_one_batch(config).passed
-    assert f"clips decode perfectly after {n_steps} steps. " in caplog.text
+    assert f"clips decoded perfectly after {n_steps} steps. " in caplog.text

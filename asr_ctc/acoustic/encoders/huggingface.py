@@ -45,6 +45,9 @@ KINDS = {
 NORMALIZE_EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 INSTALL = "pip install 'asr-ctc[pretrained]'"
 WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+# Beyond these a config is damaged, or made to harm: building its model would take for ever.
+COUNTS_OF_LAYERS = "num_hidden_layers", "num_adapter_layers", "num_conv_pos_embeddings"
+MOST_LAYERS, MOST_SIZE = 1_000, 1_000_000
 OTHER_TOKENS = {
     "bos_token": "<s>",
     "eos_token": "</s>",
@@ -239,6 +242,14 @@ class FolderSettings:
             value = getattr(self, name)
             if not isinstance(value, str) or not isinstance(json.loads(value), dict):
                 raise ValueError(f"{name} must be an object in JSON, found {value!r:.60}")
+        config = json.loads(self.config)
+        for name, value in config.items():
+            size = len(value) if isinstance(value, list | dict) else value
+            most = MOST_LAYERS if name in COUNTS_OF_LAYERS else MOST_SIZE
+            if isinstance(size, int) and size > most:
+                raise ValueError(f"{name} of config.json is {size}, at most {most} are possible")
+        if type(config.get("num_hidden_layers")) is not int:
+            raise ValueError("config.json has no num_hidden_layers")
 
     def __str__(self) -> str:
         config = json.loads(self.config)

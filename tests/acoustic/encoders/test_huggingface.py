@@ -8,7 +8,12 @@ import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.encoders import huggingface
-from asr_ctc.acoustic.encoders.huggingface import FolderEncoder, load_folder, read_folder
+from asr_ctc.acoustic.encoders.huggingface import (
+    FolderEncoder,
+    FolderSettings,
+    load_folder,
+    read_folder,
+)
 from asr_ctc.acoustic.encoders.published import open_encoder, open_pretrained
 from asr_ctc.base.errors import UserError
 from tests.helpers.published import FOLDERS, LETTERS, VOCAB, clips, make_folder
@@ -354,3 +359,19 @@ def test_absent_folders_are_not_looked_for_in_the_hub(name, monkeypatch):
     monkeypatch.setattr(huggingface, "fetch", None)
     with pytest.raises(UserError, match="no folder"):
         open_encoder(name)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("[]", "config must be an object"),
+        ("{", "Expecting"),
+        ('{"hidden_size": 8}', "no num_hidden_layers"),
+        ('{"num_hidden_layers": 1000000000}', "at most 1000 are possible"),
+        ('{"num_hidden_layers": 2, "hidden_size": 1000000000}', "at most 1000000 are possible"),
+        ('{"num_hidden_layers": "2"}', "no num_hidden_layers"),
+    ],
+)
+def test_settings_that_no_model_file_holds(config, message):
+    with pytest.raises(ValueError, match=message):
+        FolderSettings(config=config, features="{}")

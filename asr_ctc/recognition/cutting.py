@@ -43,7 +43,7 @@ class Cut(NamedTuple):
     at: int
 
 
-def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
+def cut_at_pauses(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
     """The pieces of a recording that comes in blocks of samples (S,) at ``rate`` Hz.
 
     A recording of up to 20 s is one piece. A longer one is cut at each pause of half a second or
@@ -58,11 +58,11 @@ def cut(blocks: Iterable[np.ndarray], rate: int, grain: int) -> Iterator[Piece]:
         buffer = buffer if is_end else np.concatenate([buffer, block])
         while len(buffer) - (start - first) > longest + context or (is_end and start):
             at = start - first
-            found = find_cut(buffer[at : at + longest + context], rate)
-            if found is None:
+            cut = find_cut(buffer[at : at + longest + context], rate)
+            if cut is None:
                 break
-            until = at + found.until
-            since, next_start = (at + n // grain * grain for n in (found.since, found.at))
+            until = at + cut.until
+            since, next_start = (at + n // grain * grain for n in (cut.since, cut.at))
             if until > at:
                 yield Piece(buffer[:until], first, start, False)
             start = first + next_start
@@ -116,7 +116,9 @@ def _n_leading(mask: np.ndarray) -> int:
     return len(mask) if mask.all() else int(mask.argmin())
 
 
-def seam(left: torch.Tensor, right: torch.Tensor, middle: int, blank: int, frame_s: float) -> int:
+def find_seam(
+    left: torch.Tensor, right: torch.Tensor, middle: int, blank: int, frame_s: float
+) -> int:
     """The frame from which on the right piece is believed.
 
     ``left`` and ``right`` (T', V) are the log posteriors of the two pieces over the frames that

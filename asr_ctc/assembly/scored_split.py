@@ -1,30 +1,47 @@
 """The split that a trained model is applied to, by default of its training corpus."""
 
 import contextlib
+from collections.abc import Iterable
 
 import numpy as np
 from torch.utils.data import DataLoader
 
+from asr_ctc.acoustic.encoders.published import PublishedModel
+from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.corpus import Corpus, find_corpus
+from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
+from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.layouts import refuse_missing_columns
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
-from asr_ctc.loading.selection import between_or_refuse, prepare_split
+from asr_ctc.loading.selection import between_or_refuse
 from asr_ctc.recognition.recognizer import Recognizer
 
 CLIPS_AT_A_TIME = 16
 
 
-def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[Corpus, int]:
+def split_to_read(
+    file: ModelFile | PublishedModel, config: Config, split: str
+) -> tuple[Corpus, int]:
     """Returns (the clips of a split within the duration bounds, the number of its rows).
 
-    Unless a flag or a --config file names another corpus, the split is of the model's training
-    corpus, if it exists on this machine. UserError as in ``find_corpus`` and ``prepare_split``.
+    The split is that of ``find_split``. UserError as there, and when no clip is within the bounds.
     """
-    where, trained_on = config.corpus, recognizer.file.origin.get("corpus", {})
+    return clips_to_read(find_split(file, config, split), config)
+
+
+def find_split(
+    file: ModelFile | PublishedModel, config: Config, split: str, columns: Iterable[str] = ()
+) -> Corpus:
+    """A split as its table lists it, before any clip is opened; ``columns`` are looked for too.
+
+    Unless a flag or a --config file names another corpus, the split is of the model's training
+    corpus, if it exists on this machine. UserError as in ``find_corpus`` and ``load_split``.
+    """
+    where, trained_on = config.corpus, file.origin.get("corpus", {})
     lang, layout = where.lang, where.corpus
     if not config.has("lang"):
         lang = trained_on.get("lang", lang)
@@ -35,16 +52,17 @@ def split_to_read(recognizer: Recognizer, config: Config, split: str) -> tuple[C
         with contextlib.suppress(UserError):  # absent: the newest version is used
             folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
-    everything = prepare_split(
-        folder,
-        split,
-        n_threads=config.runtime.nthreads,
-        keep_broken=True,
-        layout=layout,
-        index_dir=index.folder(where.index_dir),
-    )
+    corpus = load_split(folder, split, layout, index.folder(where.index_dir))
+    refuse_missing_columns(layout, folder, split, columns)
+    return corpus
+
+
+def clips_to_read(corpus: Corpus, config: Config) -> tuple[Corpus, int]:
+    """As ``split_to_read``, of a split that is found."""
+    where = config.corpus
+    everything = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
     corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
-    return corpus, len(everything) + len(everything.left_out)
+    return corpus, len(everything) + len(everything.excluded)
 
 
 def make_scoring_loader(

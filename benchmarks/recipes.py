@@ -1,0 +1,271 @@
+"""Trains a recipe, scores it on the test split once, and writes down what it reached.
+
+    python benchmarks/recipes.py digits                  # a recipe of benchmarks/recipes.yaml
+    python benchmarks/recipes.py french french-batch16   # several, one after another
+    python benchmarks/recipes.py --write                 # the tables of docs/experiments.md
+
+Each recipe is trained by the command line, with each of its seeds; the checkpoint is chosen on dev.
+An experiment (``of: RECIPE``) is a recipe with other ``flags``; it is not scored on test, so that
+nothing is chosen there. What was interrupted goes on where it stood when the same command is given
+again; what is finished is not done again. Times are wall clock, of the whole ``train`` command:
+give the machine nothing else to do. Corpora lie in $ASR_CTC_CORPORA (default: ../shared/corpora).
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import yaml
+
+from asr_ctc.base.files import write_atomically
+from benchmarks.machine import CORPORA, REPOSITORY, processor_name
+
+LIST = REPOSITORY / "benchmarks/recipes.yaml"
+PAGE = REPOSITORY / "docs/experiments.md"
+BEGIN, END = "<!-- measured: {} -->", "<!-- end of measured -->"
+LEVELS_DB = (-20, 10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is trained, on which corpus, within which time."""
+
+    name: str
+    config: str
+    corpus: str  # version/lang below the corpora
+    budget_min: float
+    seeds: tuple[int, ...] = (1,)
+    flags: str = ""
+    of: str = ""  # the recipe that this is an experiment with
+
+    @property
+    def is_experiment(self) -> bool:
+        return bool(self.of)
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What a recipe came to with one seed; rates are fractions."""
+
+    name: str
+    seed: int
+    minutes: float = 0.0  # wall clock of `train`
+    ended: bool = False
+    test: dict = field(default_factory=dict)  # {greedy, lm, -20 dB, +10 dB: {wer, cer}}
+    machine: str = ""
+    day: str = ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {LIST.name}")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "logs/recipes")
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the recipe's own")
+    parser.add_argument("--write", action="store_true", help=f"write the tables of {PAGE.name}")
+    options = parser.parse_args()
+    recipes = read_list()
+    unknown = [name for name in options.names if name not in recipes]
+    if unknown:
+        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
+    for name in options.names:
+        for seed in options.seeds or recipes[name].seeds:
+            result = run(recipes[name], seed, options.folder)
+            print(json.dumps(asdict(result)), flush=True)
+    if options.write:
+        write_tables(recipes, options.folder)
+    return 0
+
+
+def read_list(path: Path = LIST) -> dict[str, Recipe]:
+    """{name: recipe}; an experiment has what its recipe has, but for what it says itself."""
+    recipes: dict[str, Recipe] = {}
+    for name, values in yaml.safe_load(path.read_text(encoding="utf-8")).items():
+        base = asdict(recipes[values["of"]]) if "of" in values else {}
+        merged = {**base, **values, "name": name}
+        merged["seeds"] = tuple(merged.get("seeds", (1,)))
+        recipes[name] = Recipe(**merged)
+    return recipes
+
+
+# --- Runs ----------------------------------------------------------------------------------------
+
+
+def run(recipe: Recipe, seed: int, folder: Path) -> Result:
+    """Trains, and scores on test unless it is an experiment; goes on with what was interrupted."""
+    run_folder = folder / f"{recipe.name}-{seed}"
+    result = read_result(folder, recipe.name, seed)
+    if not result.ended:
+        train(recipe, seed, run_folder, result)
+    if not recipe.is_experiment and not result.test:
+        result.test = score(recipe, run_folder)
+        write_result(folder, result)
+    return result
+
+
+def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
+    version, lang = recipe.corpus.split("/")
+    words = ["train", "--config", recipe.config, "--datasetroot", CORPORA]
+    words += ["--datasetversion", version, "--lang", lang, *recipe.flags.split()]
+    words += ["--seed", str(seed), "--baselogdir", str(run_folder.parent)]
+    words += ["--logname", run_folder.name]
+    if (run_folder / "last.pt").exists():
+        words = ["train", "--resume_from", str(run_folder)]
+    result.machine, result.day = processor_name(), f"{date.today()}"
+    started_s = time.perf_counter()
+    try:
+        asr_ctc(*words)
+        result.ended = True
+    finally:
+        result.minutes += (time.perf_counter() - started_s) / 60
+        write_result(run_folder.parent, result)
+
+
+def score(recipe: Recipe, run_folder: Path) -> dict:
+    """Error rates of the test split: greedy, with the transcripts' language model, other levels."""
+    version, lang = recipe.corpus.split("/")
+    corpus = ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
+    model, lm = run_folder / "best_model.pt", run_folder / "train.arpa"
+    rates = {"greedy": test(model, corpus)}
+    asr_ctc("lm", *corpus, "--modelpath", str(model), "--out", str(lm))
+    asr_ctc("lm", *corpus, "--tune", "--lm", str(lm), "--modelpath", str(model))
+    rates["lm"] = test(model, [*corpus, "--beamsearch"])
+    for level_db in LEVELS_DB:
+        rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)
+    return rates
+
+
+def test(model: Path, flags: list[str]) -> dict[str, float]:
+    report = model.parent / "test.json"
+    asr_ctc("test", "--split", "test", "--modelpath", str(model), *flags, "--json", str(report))
+    content = json.loads(report.read_text(encoding="utf-8"))
+    return {name: content[name]["rate"] for name in ("wer", "cer")}
+
+
+def score_at_level(model: Path, corpus: Path, level_db: float) -> dict[str, float]:
+    """Error rates of the test split, greedy, its samples amplified by ``level_db``."""
+    import torch
+
+    from asr_ctc.audio.augment import parse_augmentation
+    from asr_ctc.loading.dataset import ClipDataset
+    from asr_ctc.loading.loader import make_loader
+    from asr_ctc.loading.sampling import DurationBatchSampler
+    from asr_ctc.loading.selection import prepare_split
+    from asr_ctc.recognition.recognizer import Recognizer
+    from asr_ctc.scoring.evaluation import evaluate
+
+    recognizer = Recognizer.load(model)
+    clips = prepare_split(corpus, "test", keep_broken=True)
+    gain = parse_augmentation([f"gain {level_db} {level_db}"])
+    dataset = ClipDataset(clips, recognizer.charmap, recognizer.processor, augmentation=gain)
+    loader = make_loader(dataset, DurationBatchSampler(clips.durations, 16, shuffle=False), 0)
+    scores = evaluate(recognizer.model, loader, torch.device("cpu")).score()
+    return {"wer": scores.wer, "cer": scores.cer}
+
+
+def asr_ctc(*words: str) -> None:
+    """Runs a command of the command line; its failure ends this program with its exit status."""
+    command = [sys.executable, str(REPOSITORY / "main_ctc.py"), *words]
+    print("$", " ".join(["python", "main_ctc.py", *words]), file=sys.stderr, flush=True)
+    status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
+    if status:
+        raise SystemExit(status)
+
+
+# --- What was measured ---------------------------------------------------------------------------
+
+
+def result_path(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name}-{seed}.json"
+
+
+def read_result(folder: Path, name: str, seed: int) -> Result:
+    path = result_path(folder, name, seed)
+    if not path.exists():
+        return Result(name=name, seed=seed)
+    return Result(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_result(folder: Path, result: Result) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(result), indent=1)
+    write_atomically(result_path(folder, result.name, result.seed), text.encode())
+
+
+def curve(folder: Path, name: str, seed: int) -> list[dict]:
+    """The metrics of each epoch of a run."""
+    path = folder / f"{name}-{seed}" / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def write_tables(recipes: dict[str, Recipe], folder: Path) -> None:
+    """Replaces the tables in docs/experiments.md between their marks."""
+    text = PAGE.read_text(encoding="utf-8")
+    for kind, table in (
+        ("recipes", recipes_table(recipes, folder)),
+        ("experiments", experiments_table(recipes, folder)),
+    ):
+        begin = BEGIN.format(kind)
+        pattern = re.escape(begin) + ".*?" + re.escape(END)
+        text = re.sub(pattern, lambda _, t=table, b=begin: f"{b}\n{t}\n{END}", text, flags=re.S)
+    write_atomically(PAGE, text.encode())
+
+
+def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
+    """Markdown: what each recipe reached on the test split, a row for each seed."""
+    lines = [
+        "| recipe | seed | `train` | WER, CER greedy | with LM | at -20 dB | at +10 dB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for result in results_of(recipes, folder):
+        if result.test:
+            rates = [
+                "{:.2f}, {:.2f} %".format(*(100 * result.test[kind][r] for r in ("wer", "cer")))
+                for kind in ("greedy", "lm", *(f"{level:+d} dB" for level in LEVELS_DB))
+            ]
+            took = f"{result.minutes:.1f} min"
+            lines.append(f"| {result.name} | {result.seed} | {took} | {' | '.join(rates)} |")
+    return "\n".join(lines)
+
+
+def experiments_table(recipes: dict[str, Recipe], folder: Path) -> str:
+    """Markdown: dev CER over the epochs of all that was run."""
+    lines = [
+        "| run | seed | flags | minutes | epochs | best dev CER | dev CER after each quarter |",
+        "|---|--:|---|--:|--:|--:|---|",
+    ]
+    for result in results_of(recipes, folder):
+        epochs = curve(folder, result.name, result.seed)
+        if not epochs:
+            continue
+        cers = [100 * epoch["dev_cer"] for epoch in epochs]
+        quarters = [cers[max(0, round(len(cers) * q / 4) - 1)] for q in range(1, 5)]
+        flags = f"`{recipes[result.name].flags}`" if recipes[result.name].flags else ""
+        lines.append(
+            f"| {result.name} | {result.seed} | {flags} | {result.minutes:.1f} | {len(epochs)} "
+            f"| {min(cers):.2f} % | {', '.join(f'{cer:.1f}' for cer in quarters)} % |"
+        )
+    return "\n".join(lines)
+
+
+def results_of(recipes: dict[str, Recipe], folder: Path) -> list[Result]:
+    """All results in the folder, in the order of the list."""
+    found = []
+    for name in recipes:
+        for path in sorted(folder.glob(f"{name}-*.json")):
+            seed = path.stem.removeprefix(f"{name}-")
+            if seed.isdigit():
+                found.append(read_result(folder, name, int(seed)))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""The harness of the recipes: what it runs, and what it makes of it."""
+
+import json
+
+import pytest
+
+from benchmarks import recipes
+from benchmarks.recipes import Recipe, Result
+
+DIGITS = Recipe(name="digits", config="configs/digits.yaml", corpus="digits-1.0/en", budget_min=10)
+
+
+@pytest.fixture
+def commands(monkeypatch, tmp_path):
+    """The commands that are run, in place of running them; `train` is interrupted once."""
+    run = []
+
+    def asr_ctc(*words):
+        run.append(words)
+        folder = tmp_path / "digits-1"
+        if words[0] == "train":
+            folder.mkdir(exist_ok=True)
+            (folder / "last.pt").touch()
+            if "--resume_from" not in words:
+                raise SystemExit(130)
+        if "--json" in words:
+            report = {"wer": {"rate": 0.01}, "cer": {"rate": 0.002}}
+            (folder / "test.json").write_text(json.dumps(report))
+
+    monkeypatch.setattr(recipes, "asr_ctc", asr_ctc)
+    monkeypatch.setattr(recipes, "score_at_level", lambda *_: {"wer": 0.02, "cer": 0.003})
+    return run
+
+
+def test_a_recipe_that_was_interrupted_goes_on_and_is_scored_once(commands, tmp_path):
+    with pytest.raises(SystemExit):
+        recipes.run(DIGITS, 1, tmp_path)
+    result = recipes.run(DIGITS, 1, tmp_path)
+    assert result.ended and recipes.run(DIGITS, 1, tmp_path) == result
+    names = [words[0] for words in commands]
+    assert names == ["train", "train", "test", "lm", "lm", "test"]
+    assert commands[1] == ("train", "--resume_from", str(tmp_path / "digits-1"))
+    assert [word for word in commands if "--beamsearch" in word] == commands[5:]
+    assert result.test == {
+        "greedy": {"wer": 0.01, "cer": 0.002},
+        "lm": {"wer": 0.01, "cer": 0.002},
+        "-20 dB": {"wer": 0.02, "cer": 0.003},
+        "+10 dB": {"wer": 0.02, "cer": 0.003},
+    }
+
+
+def test_an_experiment_has_its_flags_and_never_sees_the_test_split(commands, tmp_path):
+    values = {**vars(DIGITS), "name": "digits", "of": "digits", "flags": "--base_lr 2e-3"}
+    with pytest.raises(SystemExit):
+        recipes.run(Recipe(**values), 1, tmp_path)
+    result = recipes.run(Recipe(**values), 1, tmp_path)
+    assert [words[0] for words in commands] == ["train", "train"] and not result.test
+    flags = commands[0]
+    assert flags[flags.index("--base_lr") + 1] == "2e-3"
+    assert flags[flags.index("--seed") + 1] == "1"
+
+
+def test_the_list_of_recipes_names_files_that_exist():
+    listed = recipes.read_list()
+    assert {"digits", "french"} <= listed.keys()
+    for recipe in listed.values():
+        assert (recipes.REPOSITORY / recipe.config).exists()
+        assert recipe.of in listed or not recipe.of
+
+
+def test_an_experiment_inherits_from_its_recipe(tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text(
+        "a: {config: a.yaml, corpus: v/l, budget_min: 5, seeds: [1, 2]}\n"
+        "b: {of: a, seeds: [3], flags: --ema 0.99}\n"
+    )
+    assert recipes.read_list(path)["b"] == Recipe(
+        name="b",
+        config="a.yaml",
+        corpus="v/l",
+        budget_min=5,
+        seeds=(3,),
+        flags="--ema 0.99",
+        of="a",
+    )
+
+
+def test_the_tables(tmp_path, monkeypatch):
+    rates = {"wer": 0.0125, "cer": 0.004}
+    scored = {kind: rates for kind in ("greedy", "lm", "-20 dB", "+10 dB")}
+    for seed, test in (1, scored), (2, {}):
+        result = Result(name="digits", seed=seed, minutes=9.96, ended=True, test=test)
+        recipes.write_result(tmp_path, result)
+        (tmp_path / f"digits-{seed}").mkdir()
+        lines = [
+            json.dumps({"epoch": i, "dev_cer": cer}) for i, cer in enumerate([0.5, 0.2, 0.1, 0.2])
+        ]
+        (tmp_path / f"digits-{seed}" / "metrics.jsonl").write_text("\n".join(lines))
+    page = tmp_path / "page.md"
+    page.write_text(
+        "before\n<!-- measured: recipes -->\nold\n<!-- end of measured -->\nbetween\n"
+        "<!-- measured: experiments -->\n<!-- end of measured -->\nafter\n"
+    )
+    monkeypatch.setattr(recipes, "PAGE", page)
+    recipes.write_tables({"digits": DIGITS}, tmp_path)
+    lines = page.read_text().splitlines()
+    assert "old" not in lines
+    assert (lines[0], lines[-1]) == ("before", "after") and "between" in lines
+    cell = "1.25, 0.40 %"
+    assert f"| digits | 1 | 10.0 min | {cell} | {cell} | {cell} | {cell} |" in lines
+    assert "| digits | 2 |  | 10.0 | 4 | 10.00 % | 50.0, 20.0, 10.0, 20.0 % |" in lines

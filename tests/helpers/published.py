@@ -49,7 +49,14 @@ SMALL_BUNDLE = dict(
 )
 
 
-def make_folder(folder: Path, kind: str = "wav2vec2 base", *, head: bool = True, **changes):
+def make_folder(
+    folder: Path,
+    kind: str = "wav2vec2 base",
+    *,
+    head: bool = True,
+    is_shaken: bool = True,
+    **changes,
+):
     """Saves a model with random weights as transformers does; returns (model, feature extractor).
 
     With a head it has the labels of VOCAB; its tokens are unlikely, as in models that were trained.
@@ -66,7 +73,8 @@ def make_folder(folder: Path, kind: str = "wav2vec2 base", *, head: bool = True,
     )
     torch.manual_seed(0)
     model = getattr(transformers, f"{name}{'ForCTC' if head else 'Model'}")(config).eval()
-    shake(model)
+    if is_shaken:
+        shake(model)
     if head:
         with torch.no_grad():
             model.lm_head.bias[[VOCAB[token] for token in ("[UNK]", "<s>", "</s>")]] = -100.0

@@ -107,6 +107,7 @@ def test_a_small_random_encoder_overfits_eight_french_clips(tmp_path):
     make_folder(
         tmp_path,
         head=False,
+        is_shaken=False,  # as it is initialised for training
         hidden_size=96,
         intermediate_size=192,
         conv_dim=(48,) * 7,

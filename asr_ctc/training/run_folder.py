@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,8 @@ def make_run_folder(config: Config) -> Path:
                 log.info("%s: its run ended before its first save and begins again", base / name)
             return base / name
         stem = f"{config.corpus.lang}_{shape.cell_type}_{shape.nlayers_rnn}x{shape.nhidden_rnn}"
+        if shape.encoder:
+            stem = f"{stem}_{re.sub(r'[^A-Za-z0-9.-]+', '-', Path(shape.encoder).name)}"
         for number in range(10**6):
             with contextlib.suppress(FileExistsError):
                 folder = base / f"{stem}_{number}"

@@ -202,3 +202,9 @@ def test_a_resumed_run_finds_its_frames_though_the_layers_above_have_moved(home)
     done = call("train --resume_from", folder, "--num_epochs 3", cwd=home)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(\d+) kept already", done.stderr) == ["6", "24"]
+
+
+def test_the_folder_of_a_run_names_its_encoder(home):
+    done = call(COMMON, "--num_epochs 1", cwd=home)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (home / "logs").iterdir()] == ["fr_GRU_1x8_tiny_0"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 class Published(NamedTuple):
     """A model by the name that --encoder or --pretrained takes.
 
-    ``size_m`` is its millions of parameters. All read 16 kHz.
+    ``size_m`` is its millions of parameters, of Whisper those of its encoder. All read 16 kHz.
     """
 
     name: str
@@ -65,7 +65,13 @@ BUNDLES = (
 )
 
 # Of the Hugging Face hub, from the cards of the models: the ones most often started from.
+WHISPER = "680,000 h, transcribed"
 HUB = (
+    Published("openai/whisper-tiny", "99 languages", 8, APACHE, WHISPER),
+    Published("openai/whisper-base", "99 languages", 21, APACHE, WHISPER),
+    Published("openai/whisper-small", "99 languages", 88, APACHE, WHISPER),
+    Published("openai/whisper-medium", "99 languages", 307, APACHE, WHISPER),
+    Published("openai/whisper-large-v2", "99 languages", 637, APACHE, WHISPER),
     Published(
         "facebook/wav2vec2-xls-r-300m", "128 languages", 315, APACHE, "436,000 h, unlabelled"
     ),
@@ -78,3 +84,8 @@ HUB = (
     ),
     _fine_tuned("facebook/wav2vec2-base-960h", "English", 94, "as ASR_BASE_960H", APACHE),
 )
+
+
+def license_of(name: str) -> str:
+    """The licence of a model by the name that is listed here."""
+    return next(model.licence for model in (*BUNDLES, *HUB) if model.name == name)

@@ -1,6 +1,5 @@
 """Reads a pretrained encoder from a folder of the Hugging Face form, or by its published name."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -9,8 +8,10 @@ from typing import Any
 
 import torch
 
+from asr_ctc.acoustic.encoders.catalogue import license_of
+from asr_ctc.acoustic.encoders.huggingface import read_json
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
-from asr_ctc.acoustic.encoders.published import open_encoder
+from asr_ctc.acoustic.encoders.published import find_path, open_encoder
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
 from asr_ctc.acoustic.encoders.whisper import WhisperSettings
 from asr_ctc.base.errors import UserError
@@ -42,11 +43,18 @@ def read_encoder(
     ``padded`` as in ``WhisperSettings``, the others as in ``open_encoder``. UserError for what is
     missing, of another kind or damaged.
     """
-    folder = Path(name)
-    config = _read_json(folder / CONFIG) if folder.is_dir() else {}
-    kind = config.get("model_type")
-    if kind != "whisper":
-        return _read_published(name, weights, language)
+    try:
+        folder = find_path(name, language)
+        config = read_json(folder / CONFIG) if folder and folder.is_dir() else None
+    except UserError as error:
+        raise UserError(f"--encoder: {error}") from None
+    if folder is None or config is None or config.get("model_type") != "whisper":
+        if padded:
+            raise UserError(f"--encoder_padded is for Whisper, which {name} is not; omit it")
+        return _read_published(name, folder, weights, language)
+    for flag, value in (("encoder_weights", weights), ("adapter", language)):
+        if value is not None:
+            raise UserError(f"--{flag} {value}: Whisper brings its own weights; omit it")
     try:
         settings = whisper_settings(config, padded)
     except (ValueError, KeyError) as error:
@@ -57,22 +65,28 @@ def read_encoder(
     return Pretrained(
         settings=settings,
         state_dict={name: tensor.float() for name, tensor in tensors.items()},
-        source={"folder": folder.resolve().name, "license": read_license(folder)},
+        source={"folder": _name(name), "license": read_license(folder)},
     )
 
 
-def _read_published(name: str, weights: str | None, language: str | None) -> Pretrained:
+def _read_published(
+    name: str, folder: Path | None, weights: str | None, language: str | None
+) -> Pretrained:
     try:
         encoder, assumed = open_encoder(name, weights=weights, language=language)
     except UserError as error:
         raise UserError(f"--encoder: {error}") from None
     if assumed:
         log.warning("--encoder %s: %s", name, assumed)
-    source = {"folder": Path(name).name, "kind": str(encoder.settings)}
+    source = {"folder": _name(name), "kind": str(encoder.settings)}
     source |= {"adapter": language} if language else {}
-    if Path(name).is_dir():
-        source["license"] = read_license(Path(name))
+    source["license"] = read_license(folder) if folder else license_of(name)
     return Pretrained(settings=encoder.settings, state_dict=encoder.state_dict(), source=source)
+
+
+def _name(name: str) -> str:
+    """Of a folder its own name alone, of what is published all of it."""
+    return Path(name).resolve().name if Path(name).is_dir() else name
 
 
 def read_license(folder: Path) -> str:
@@ -98,18 +112,6 @@ def whisper_settings(config: dict[str, Any], padded: bool = False) -> WhisperSet
         n_positions=config["max_source_positions"],
         padded=padded,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not JSON ({str(error).partition(chr(10))[0]:.100})") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: holds a {type(config).__name__}; needed a table")
-    return config
 
 
 def _check_tensors(tensors: dict[str, torch.Tensor], settings: EncoderSettings, path: Path) -> None:

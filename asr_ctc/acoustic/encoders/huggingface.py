@@ -44,7 +44,21 @@ KINDS = {
 }
 NORMALIZE_EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 INSTALL = "pip install 'asr-ctc[pretrained]'"
-WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
+PICKLED = "pytorch_model.bin"
+WEIGHTS = "model.safetensors", "model.safetensors.index.json", PICKLED
+# What is read of a model of the hub. Its README.md states the licence.
+FETCHED = (
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.json",
+    "README.md",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+)
 # Beyond these a config is damaged, or made to harm: building its model would take for ever.
 COUNTS_OF_LAYERS = "num_hidden_layers", "num_adapter_layers", "num_conv_pos_embeddings"
 MOST_LAYERS, MOST_SIZE = 1_000, 1_000_000
@@ -100,14 +114,17 @@ class Folder:
 def read_folder(path: str | Path) -> Folder:
     """Reads the JSON files of a folder; UserError when it is no speech encoder that is known."""
     path = Path(path)
-    if not path.is_dir():
-        raise UserError(f"no folder {path}")
+    refuse_file(path)
     config = read_json(path / "config.json")
     if config is None:
         raise UserError(f"{path}: no config.json: a folder of the Hugging Face kind has one")
     kind = config.get("model_type")
+    if kind == "whisper":
+        raise UserError(
+            f"{path}: Whisper has no CTC head: it is to be fine-tuned (`train --encoder {path}`)"
+        )
     if kind not in KINDS:
-        known = ", ".join(sorted(KINDS))
+        known = ", ".join(sorted([*KINDS, "whisper"]))
         raise UserError(f"{path}: config.json is of a model_type {kind!r}; known are {known}")
     if not any((path / name).exists() for name in WEIGHTS):
         raise UserError(f"{path}: no weights: put model.safetensors beside its config.json")
@@ -120,6 +137,18 @@ def read_folder(path: str | Path) -> Folder:
             "put it beside config.json"
         )
     return Folder(path, config, features or {})
+
+
+def refuse_file(path: Path) -> None:
+    """UserError where there is no folder, or a file."""
+    if path.suffix == ".pt" and path.is_file():
+        raise UserError(
+            f"{path} is a model file: `test --modelpath` and `train --resume_from` take it"
+        )
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file: name the folder that holds config.json and the weights")
+    if not path.is_dir():
+        raise UserError(f"no folder {path}")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -137,29 +166,58 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def fetch(name: str) -> Path:
+def fetch(name: str, language: str | None = None) -> Path:
     """The folder of a name of the Hugging Face hub, from its cache or fetched into it, with a bar.
 
-    UserError when it cannot be fetched.
+    Only what is read is fetched: of an MMS model with adapters for a thousand languages that of
+    ``language``; pickled weights where there are no others. UserError when it cannot be fetched.
     """
     import_transformers()
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    patterns = ["*.json", "*.safetensors", "vocab.txt"]
+    files = [*FETCHED, *([adapter_file(language)] if language else [])]
     with contextlib.suppress(Exception):
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+        cached = Path(snapshot_download(name, allow_patterns=files, local_files_only=True))
+        if _is_complete(cached, language):
+            return cached
     try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, allow_patterns=files))
+        if not _has_weights(folder):
+            folder = Path(snapshot_download(name, allow_patterns=[*files, PICKLED]))
+        return folder
     except HFValidationError:
         raise UserError(f"{name}: neither a folder nor a name of the Hugging Face hub") from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{name}: there is no such folder, and no such model on the Hugging Face hub that "
+            "may be read without a login (`hf auth login`)"
+        ) from None
     except Exception as error:  # of the network, of the hub, of the disk
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"{name}: cannot be fetched from the Hugging Face hub ({reason}): put config.json, "
-            "model.safetensors and preprocessor_config.json (and vocab.json, to transcribe) into "
-            "a folder, and name the folder"
+            f"{name}: there is no such folder, and it cannot be fetched from the Hugging Face hub "
+            f"({reason}): where there is a network run `hf download {name} --local-dir FOLDER`, "
+            "and name that folder"
         ) from None
+
+
+def _is_complete(folder: Path, language: str | None) -> bool:
+    """Whether a fetch that was interrupted left nothing out."""
+    has_adapter = language is None or (folder / adapter_file(language)).exists()
+    return (folder / "config.json").exists() and _has_weights(folder) and has_adapter
+
+
+def _has_weights(folder: Path) -> bool:
+    whole, index, pickled = (folder / name for name in WEIGHTS)
+    shards = set(((read_json(index) or {}).get("weight_map") or {}).values())
+    is_sharded = bool(shards) and all((folder / shard).exists() for shard in shards)
+    return whole.exists() or is_sharded or pickled.exists()
+
+
+def adapter_file(language: str) -> str:
+    """The name of the file with an MMS model's adapter for a language."""
+    return f"adapter.{language}.safetensors"
 
 
 @contextlib.contextmanager
@@ -492,9 +550,7 @@ def _language_of(folder: Folder, known: list[str], language: str | None) -> str:
             f"{', '.join(present[:3]) or known[0]}"
         )
     if language in known:
-        raise UserError(
-            f"{folder.path}: no adapter.{language}.safetensors: put it beside config.json"
-        )
+        raise UserError(f"{folder.path}: no {adapter_file(language)}: put it beside config.json")
     similar = difflib.get_close_matches(language, known, n=3, cutoff=0.3) or known[:3]
     raise UserError(
         f"--adapter {language}: {folder.path} has no such language; similar: {', '.join(similar)}"

@@ -89,6 +89,8 @@ def test_an_unknown_name_offers_similar_ones():
         open_encoder("WAV2VEC2_BAES")
     with pytest.raises(UserError, match="similar: HUBERT_BASE"):
         open_encoder("hubert_base")
+    with pytest.raises(UserError, match="whisper-base: .*similar: openai/whisper-base"):
+        open_encoder("whisper-base")
     with pytest.raises(UserError, match="`pretrained list` shows the names"):
         open_encoder("qqqq")
 

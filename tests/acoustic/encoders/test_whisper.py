@@ -198,18 +198,26 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
         read_encoder(str(tmp_path / "none"))
     folder = make_whisper_folder(tmp_path / "a")
     (folder / "config.json").write_text("[1]")
-    with pytest.raises(UserError, match="config.json: holds a list; needed a table"):
+    with pytest.raises(UserError, match="config.json: holds a list; needed an object"):
         read_encoder(str(folder))
     (folder / "config.json").write_text("{")
     with pytest.raises(UserError, match="config.json: not JSON"):
         read_encoder(str(folder))
     (folder / "config.json").unlink()
-    with pytest.raises(UserError, match="config.json: cannot be read .No such file"):
+    with pytest.raises(UserError, match="no config.json: a folder"):
         read_encoder(str(folder))
     folder = make_whisper_folder(tmp_path / "b")
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="model.safetensors: cannot be read .No such file"):
         read_encoder(str(folder))
+
+
+def test_flags_of_other_encoders_are_refused(tmp_path):
+    folder = str(make_whisper_folder(tmp_path))
+    with pytest.raises(UserError, match="--adapter fra: Whisper brings its own weights; omit it"):
+        read_encoder(folder, language="fra")
+    with pytest.raises(UserError, match="--encoder_weights x.pt: Whisper brings its own weights"):
+        read_encoder(folder, weights="x.pt")
 
 
 def test_damaged_weights_are_refused(tmp_path):

@@ -76,11 +76,31 @@ class Blueprint(NamedTuple):
     pretrained: Pretrained | None = None
 
 
+# Settings that only models with a pretrained encoder use, and that only convolutions use.
+OF_ENCODERS = (
+    "encoder_layer", "encoder_padded", "frame_stack", "projection", "mask_time", "mask_feature",
+    "encoder_weights", "adapter", "lr_encoder", "train_feature_extractor", "freeze_encoder_steps",
+    "layer_drop", "gradient_checkpointing",
+)  # fmt: skip
+OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn"
+
+
+def _refuse_unused(config: Config) -> None:
+    """UserError for typed flags that the kind of model does not use."""
+    has_encoder = config.model.encoder is not None
+    unused = [n for n in (OF_CONVOLUTIONS if has_encoder else OF_ENCODERS) if n in config.typed]
+    if unused and has_encoder:
+        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
+    if unused:
+        raise UserError(f"--{unused[0]}: is for models with an --encoder; omit it, or name one")
+
+
 def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = None) -> Blueprint:
     """Of the model that ``file`` holds, else of a new one; UserError for impossible settings."""
     if file is not None:
         architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
         return Blueprint(architecture, file.features)
+    _refuse_unused(config)
     options = config.model
     if options.encoder is None:
         if options.nlayers_rnn < 1:
@@ -130,6 +150,8 @@ def make_model(
                 layer_drop=config.training.layer_drop,
                 checkpointing=config.training.gradient_checkpointing,
             )
+        else:
+            _refuse_fine_tuning(config)
         if blueprint.pretrained:
             model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
@@ -144,6 +166,16 @@ def make_model(
         )
     model.load_state_dict(weights, strict=charmap == file.charmap)
     return model
+
+
+def _refuse_fine_tuning(config: Config) -> None:
+    """UserError for what only encoders of samples, such as wav2vec 2.0, can do."""
+    for name in ("layer_drop", "gradient_checkpointing", "train_feature_extractor"):
+        if getattr(config.training, name):
+            raise UserError(
+                f"{name}: is for encoders of samples, which Whisper's is not; omit it, "
+                "in the --config file too"
+            )
 
 
 def make_features(config: Config) -> FeatureSettings:

@@ -11,6 +11,7 @@ import torch
 from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
 from asr_ctc.acoustic.encoders.huggingface import KINDS, FolderEncoder, import_transformers, quiet
 from asr_ctc.acoustic.encoders.torchaudio_bundles import BundleEncoder
+from asr_ctc.acoustic.encoders.whisper import WhisperSettings
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
 from asr_ctc.text.charmap import CharMap
@@ -83,6 +84,11 @@ def refuse_other_heads(architecture: Any) -> None:
     """UserError unless the head is a linear layer on the frames of an encoder's last layer."""
     if not isinstance(architecture, EncoderArchitecture):
         raise UserError("--format huggingface: the model has no pretrained encoder")
+    if isinstance(architecture.encoder, WhisperSettings):
+        raise UserError(
+            "--format huggingface: transformers has no CTC model with Whisper's encoder: fine-tune "
+            "one that reads samples, such as WAV2VEC2_XLSR_300M"
+        )
     needed = {"projection": 0, "frame_stack": 1, "nlayers_rnn": 0}
     differing = [n for n, value in needed.items() if getattr(architecture, n) != value]
     if differing or architecture.layers != (architecture.encoder.n_layers,):

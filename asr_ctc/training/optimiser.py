@@ -74,8 +74,9 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
         parts.append(FEATURE_EXTRACTOR)
     top, last = model.architecture.layers[-1], training.last_layers
     if training.freeze_encoder:
-        if last:
-            raise UserError("--freeze_encoder contradicts --last_layers, which trains some of it")
+        for name in ("last_layers", "train_feature_extractor", "freeze_encoder_steps"):
+            if getattr(training, name):
+                raise UserError(f"--freeze_encoder contradicts --{name}, which trains some of it")
         return [*parts, "encoder"]
     if last and last > top:
         raise UserError(f"--last_layers {last}: {top} layers of the encoder are used")

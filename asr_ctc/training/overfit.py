@@ -148,7 +148,10 @@ def diagnose(steps: list[Step | Skipped], decoded: list[list[Hypothesis]]) -> st
     losses = [step.loss for step in steps if isinstance(step, Step)]
     first, last = losses[0], losses[-1]
     if len(steps) < DEBUG_CHECK_EVERY:
-        return "So few steps tell nothing: give more (--debug_steps)."
+        return (
+            "So few steps tell nothing: give more (--debug_steps, or with --debug --num_epochs, "
+            "which then counts steps)."
+        )
     if last > 0.9 * first:
         return f"The loss did not fall ({first:.3f} to {last:.3f}): lower or raise --base_lr."
     if all(not hyps[0].labels for hyps in decoded):

@@ -15,6 +15,7 @@ from asr_ctc.export.huggingface_folder import export_folder, vocabulary
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.command import call
 from tests.helpers.published import clips, make_bundle, make_folder
+from tests.helpers.whisper_folder import make_whisper_folder
 
 transformers = pytest.importorskip("transformers")
 CHARMAP = CharMap.from_symbols("❌ abcdé'")
@@ -78,6 +79,9 @@ def test_what_transformers_has_no_class_for_is_refused(tmp_path):
     make_folder(tmp_path / "source")
     with pytest.raises(UserError, match="has more .projection.: train with --projection"):
         export_folder(fine_tuned(tmp_path / "source", projection=8), tmp_path / "folder")
+    whisper = make_whisper_folder(tmp_path / "whisper")
+    with pytest.raises(UserError, match="no CTC model with Whisper's encoder: fine-tune one that"):
+        export_folder(fine_tuned(whisper, projection=8), tmp_path / "folder")
     file = fine_tuned(tmp_path / "source")
     lower = replace(file, architecture=replace(file.architecture, layers=(1,)))
     with pytest.raises(UserError, match="this model has more .other layers."):

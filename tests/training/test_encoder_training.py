@@ -177,7 +177,13 @@ BAD_FLAGS = {
     "--encoder_copies 2 --cache_dir cache": "they need --cache_dir, and --freeze_encoder",
     "--freeze_encoder --cache_dir cache --train_augment": "add --encoder_copies",
     "--freeze_encoder --cache_dir cache --cache_gb 0": "too little room for the frames",
-    "--encoder nowhere": "--encoder nowhere: no such folder",
+    "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published",
+    "--freeze_encoder --freeze_encoder_steps 5": "contradicts --freeze_encoder_steps",
+    "--freeze_encoder --train_feature_extractor": "train_feature_extractor: is for encoders of",
+    "--layer_drop 0.1": "layer_drop: is for encoders of samples, which Whisper's is not",
+    "--gradient_checkpointing": "gradient_checkpointing: is for encoders of samples",
+    "--adapter fra": "--adapter fra: Whisper brings its own weights; omit it",
+    "--nmels 40": "--nmels: a model with an --encoder does not use it; omit it",
 }
 
 
@@ -188,9 +194,11 @@ def test_flags_that_cannot_be_are_refused(home, flags):
 
 
 def test_flags_of_an_encoder_need_one(home):
-    without = COMMON.replace("--encoder tiny", "")
+    without = COMMON.replace("--encoder tiny", "").replace("--projection 8", "")
     for flags, message in {
         "--freeze_encoder": "--freeze_encoder and --last_layers are for models with an --encoder",
+        "--mask_time 0.1": "--mask_time: is for models with an --encoder; omit it, or name one",
+        "--adapter fra": "--adapter: is for models with an --encoder",
         "--nlayers_rnn 0": "--nlayers_rnn 0: only a model with an --encoder goes without",
     }.items():
         done = call(without, flags, cwd=home)

@@ -43,7 +43,7 @@ KINDS = {
     "wav2vec2-bert": "Wav2Vec2Bert",
 }
 NORMALIZE_EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
-INSTALL = "pip install 'asr-ctc[pretrained]'"
+INSTALL = "pip install '.[pretrained]' in the folder of asr_ctc"
 PICKLED = "pytorch_model.bin"
 WEIGHTS = "model.safetensors", "model.safetensors.index.json", PICKLED
 # What is read of a model of the hub. Its README.md states the licence.
@@ -111,9 +111,12 @@ class Folder:
         return any(str(name).endswith("ForCTC") for name in self.config.get("architectures") or ())
 
 
-def read_folder(path: str | Path) -> Folder:
-    """Reads the JSON files of a folder; UserError when it is no speech encoder that is known."""
-    path = Path(path)
+def read_folder(path: Path, name: str | None = None) -> Folder:
+    """Reads the JSON files of a folder; UserError when it is no speech encoder that is known.
+
+    ``name`` is what the user calls it, where that is not its path.
+    """
+    name = name or str(path)
     refuse_file(path)
     config = read_json(path / "config.json")
     if config is None:
@@ -121,11 +124,11 @@ def read_folder(path: str | Path) -> Folder:
     kind = config.get("model_type")
     if kind == "whisper":
         raise UserError(
-            f"{path}: Whisper has no CTC head: it is to be fine-tuned (`train --encoder {path}`)"
+            f"{name}: Whisper has no CTC head: it is to be fine-tuned (`train --encoder {name}`)"
         )
     if kind not in KINDS:
         known = ", ".join(sorted([*KINDS, "whisper"]))
-        raise UserError(f"{path}: config.json is of a model_type {kind!r}; known are {known}")
+        raise UserError(f"{name}: config.json is of a model_type {kind!r}; known are {known}")
     if not any((path / name).exists() for name in WEIGHTS):
         raise UserError(f"{path}: no weights: put model.safetensors beside its config.json")
     features = read_json(path / "preprocessor_config.json")

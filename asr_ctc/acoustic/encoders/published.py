@@ -111,7 +111,7 @@ def open_encoder(
 def find_folder(name: str, language: str | None = None) -> huggingface.Folder | None:
     """What the folder of ``find_path`` says; None for a bundle."""
     path = find_path(name, language)
-    return None if path is None else huggingface.read_folder(path)
+    return None if path is None else huggingface.read_folder(path, name)
 
 
 def find_path(name: str, language: str | None = None) -> Path | None:

@@ -41,7 +41,7 @@ def bundles() -> dict[str, Wav2Vec2Bundle]:
     except (ImportError, OSError) as error:  # OSError: built for another torch
         raise UserError(
             "the bundles of torchaudio need torchaudio, which cannot be imported "
-            f"({str(error).splitlines()[0]}): pip install 'asr-ctc[pretrained]'"
+            f"({str(error).splitlines()[0]}): pip install '.[pretrained]' in the folder of asr_ctc"
         ) from None
     everything = ((name, getattr(pipelines, name)) for name in dir(pipelines) if name.isupper())
     return {

@@ -8,6 +8,7 @@ import torch
 
 from asr_ctc.acoustic.encoders import huggingface
 from asr_ctc.acoustic.encoders.folder import read_encoder
+from asr_ctc.acoustic.encoders.published import open_pretrained
 from asr_ctc.base.errors import UserError
 from tests.helpers.hub import hub_of
 from tests.helpers.published import VOCAB, make_folder
@@ -91,6 +92,11 @@ def test_pickled_weights_are_fetched_where_there_are_no_others(served):
     assert source["folder"] == "me/pickled"
     assert source["license"] == "apache-2.0"
     assert served.count("pytorch_model.bin") == 1
+
+
+def test_a_whisper_of_the_hub_is_refused_by_its_name_where_a_head_is_needed(served):
+    with pytest.raises(UserError, match="^me/whisper: Whisper has no CTC.* --encoder me/whisper"):
+        open_pretrained("me/whisper")
 
 
 def test_a_name_that_the_hub_does_not_have(served):

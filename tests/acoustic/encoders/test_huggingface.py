@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.encoders import huggingface
+from asr_ctc.acoustic.encoders.folder import read_encoder
 from asr_ctc.acoustic.encoders.huggingface import (
     FolderEncoder,
     FolderSettings,
@@ -327,6 +328,12 @@ def test_a_folder_without_a_head_is_to_be_fine_tuned(tmp_path):
         open_pretrained(str(tmp_path))
 
 
+def test_padding_to_30_s_is_for_whisper_alone(tmp_path):
+    make_folder(tmp_path)
+    with pytest.raises(UserError, match="--encoder_padded is for Whisper, which .* is not"):
+        read_encoder(str(tmp_path), padded=True)
+
+
 def test_what_is_no_folder_of_a_model_is_said(tmp_path):
     (tmp_path / "best_model.pt").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"is a model file: `test --modelpath` and `train --resume"):
@@ -344,7 +351,7 @@ def test_what_is_no_folder_of_a_model_is_said(tmp_path):
 def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch):
     make_folder(tmp_path)
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match=r"need transformers.*pip install 'asr-ctc\[pretrained\]'"):
+    with pytest.raises(UserError, match=r"need transformers.*pip install '.\[pretrained\]'"):
         open_pretrained(str(tmp_path))
 
 

@@ -28,7 +28,7 @@ from asr_ctc.acoustic.encoders.speech_transformer import (
     SpeechTransformer,
     standardize,
 )
-from asr_ctc.acoustic.encoders.weight_files import read_state_dict, refuse_difference
+from asr_ctc.acoustic.encoders.weight_files import read_state_dict, refuse_difference, refuse_shapes
 from asr_ctc.audio.kaldi_mel import KaldiMelFeatures
 from asr_ctc.audio.samples import SampleFeatures
 from asr_ctc.base.errors import UserError
@@ -269,6 +269,7 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
                 use_safetensors=not is_pickled,
                 weights_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # refused below, with their names
                 dtype=torch.float32,
             )
             if language is not None:
@@ -276,8 +277,14 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
         except UserError:
             raise
         except Exception as error:  # as many kinds as there are wrong contents
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(f"{folder.path}: cannot be loaded: {reason}") from None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            hint = (
+                "; its weights are damaged or truncated, fetch them again"
+                if type(error).__name__ == "SafetensorError"
+                else ""
+            )
+            raise UserError(f"{folder.path}: cannot be loaded: {reason:.200}{hint}") from None
+    refuse_shapes(str(folder.path), report["mismatched_keys"])
     missing = [name for name in report["missing_keys"] if "masked_spec_embed" not in name]
     unknown = [
         name
@@ -535,7 +542,10 @@ def read_labels(
         elif label not in silent:
             raise UserError(f"{file}: {label!r} is class {number}; the head has {n_classes}")
     if vocab.get(pad, n_classes) >= n_classes:
-        raise UserError(f"{file}: no class for {pad}, the blank of CTC")
+        raise UserError(
+            f"{file}: no class for {pad}, the blank of CTC; where tokenizer_config.json names "
+            "another pad_token, put it beside vocab.json"
+        )
     try:
         return LabelMap.from_labels(labels, vocab[pad], separator, silent)
     except ValueError as error:

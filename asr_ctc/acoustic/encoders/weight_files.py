@@ -45,14 +45,20 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> 
     """Loads weights into ``model``; UserError, which names the tensors, if they are of another."""
     needed = model.state_dict()
     shapes = [
-        f"{name} is {tuple(tensor.shape)}, needed {tuple(needed[name].shape)}"
+        (name, tensor.shape, needed[name].shape)
         for name, tensor in state.items()
         if name in needed and needed[name].shape != tensor.shape
     ]
-    if shapes:
-        raise UserError(f"{source}: weights of another architecture: {shorten(shapes)}")
+    refuse_shapes(source, shapes)
     found = model.load_state_dict(state, strict=False)
     refuse_difference(source, found.missing_keys, found.unexpected_keys)
+
+
+def refuse_shapes(source: str, shapes: Iterable[tuple[str, Iterable[int], Iterable[int]]]) -> None:
+    """UserError if there are tensors, each (its name, its shape, the needed one)."""
+    texts = [f"{name} is {tuple(found)}, needed {tuple(needed)}" for name, found, needed in shapes]
+    if texts:
+        raise UserError(f"{source}: weights of another architecture: {shorten(sorted(texts))}")
 
 
 def refuse_difference(source: str, missing: Iterable[str], unknown: Iterable[str]) -> None:

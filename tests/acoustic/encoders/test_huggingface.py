@@ -328,6 +328,22 @@ def test_a_folder_without_a_head_is_to_be_fine_tuned(tmp_path):
         open_pretrained(str(tmp_path))
 
 
+def test_weights_of_other_sizes_and_truncated_ones_are_named(tmp_path):
+    make_folder(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "intermediate_size": 72}))
+    with pytest.raises(UserError, match=r"architecture: .*dense.bias is \(\d+,\), needed \(72"):
+        open_pretrained(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "hidden_size": "abc"}))
+    with pytest.raises(UserError, match="field 'hidden_size': [^\n]+"):
+        open_pretrained(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match="damaged or truncated, fetch them again"):
+        open_encoder(str(tmp_path))
+
+
 def test_padding_to_30_s_is_for_whisper_alone(tmp_path):
     make_folder(tmp_path)
     with pytest.raises(UserError, match="--encoder_padded is for Whisper, which .* is not"):

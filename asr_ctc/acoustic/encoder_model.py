@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
+from asr_ctc.acoustic.encoders.speech_transformer import SpeechTransformer
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
 
@@ -23,8 +24,9 @@ class EncoderArchitecture:
 
     encoder: its settings. layers: those of its layers that are read, in increasing order; of
     several a weighted sum is learned. frame_stack: frames that are joined to one. projection: units
-    of the linear layer after that. nlayers_rnn, which may be 0, nhidden_rnn, cell_type, rnn_norm
-    and vocab_size are those of ``Architecture``. ValueError for impossible sizes.
+    of the linear layer after that; 0: there is none, and no normalisation before it. nlayers_rnn,
+    which may be 0, nhidden_rnn, cell_type, rnn_norm and vocab_size are those of ``Architecture``.
+    ValueError for impossible sizes.
     """
 
     encoder: EncoderSettings
@@ -39,7 +41,7 @@ class EncoderArchitecture:
 
     def __post_init__(self) -> None:
         for name, least in (
-            *(("frame_stack", 1), ("projection", 1), ("nlayers_rnn", 0)),
+            *(("frame_stack", 1), ("projection", 0), ("nlayers_rnn", 0)),
             *(("nhidden_rnn", 1), ("vocab_size", 1)),
         ):
             size = getattr(self, name)
@@ -63,7 +65,7 @@ class EncoderArchitecture:
             f"{self.encoder}, of which layer {layers} is read"
             if len(self.layers) == 1
             else f"{self.encoder}, weighted sum of layers {layers}",
-            f"{self.frame_stack} frames joined, linear {self.projection}",
+            f"{self.frame_stack} frames joined, linear {self.projection or self.vocab_size}",
         ]
         if self.nlayers_rnn:
             norm = " with layer normalisation" if self.rnn_norm else ""
@@ -99,10 +101,13 @@ class EncoderModel(nn.Module):
         self.encoder = encoder_of(architecture.encoder)
         n_layers, size = len(architecture.layers), self.encoder.size
         self.layer_weights = nn.Parameter(torch.zeros(n_layers)) if n_layers > 1 else None
-        self.norm = nn.LayerNorm(architecture.frame_stack * size)
-        self.projection = nn.Linear(architecture.frame_stack * size, architecture.projection)
+        self.norm = self.projection = None
+        if architecture.projection:
+            self.norm = nn.LayerNorm(architecture.frame_stack * size)
+            self.projection = nn.Linear(architecture.frame_stack * size, architecture.projection)
         self.dropout = nn.Dropout(dropout)
-        n_hidden, n_outputs = architecture.nhidden_rnn, architecture.projection
+        n_hidden = architecture.nhidden_rnn
+        n_outputs = architecture.projection or architecture.frame_stack * size
         self.rnn = None
         self.rnn_norms = nn.ModuleList()
         if architecture.nlayers_rnn:
@@ -145,7 +150,9 @@ class EncoderModel(nn.Module):
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
     def _masked(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.training:
+        # Encoders of samples mask below their positions, as they were trained.
+        is_masked = self.input_layers is None and isinstance(self.encoder, SpeechTransformer)
+        if not self.training or is_masked:
             return x
         x = mask_spans(x, self.mask_time, MASKED_FRAMES, axis=1)
         return mask_spans(x, self.mask_feature, MASKED_NUMBERS, axis=2)
@@ -161,7 +168,9 @@ class EncoderModel(nn.Module):
         x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % n_stacked))
         x = x.unflatten(1, (-1, n_stacked)).flatten(2).transpose(0, 1)
         n_frames = -(-n_frames // n_stacked)
-        x = self.dropout(nn.functional.gelu(self.projection(self.norm(x))))
+        if self.norm is not None and self.projection is not None:
+            x = nn.functional.gelu(self.projection(self.norm(x)))
+        x = self.dropout(x)
         if self.rnn is None:
             return x, n_frames
         norms = [*self.rnn_norms]

@@ -111,6 +111,8 @@ def load_model(path) -> ModelFile:
             return _parse(content)
         if any(isinstance(key, str) and key.startswith("charlin.") for key in content):
             return _parse_bare(content)
+    except UserError as error:  # a package is missing that its encoder needs
+        raise UserError(f"{path}: {error}") from None
     except Exception as error:  # there are as many kinds as there are wrong contents
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, KeyError):

@@ -19,6 +19,7 @@ from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.lm.stored import StoredModel
 
 if TYPE_CHECKING:
+    from asr_ctc.acoustic.encoders.published import PublishedModel
     from asr_ctc.acoustic.model_file import ModelFile
     from asr_ctc.recognition.recognizer import Recognizer
 
@@ -69,16 +70,26 @@ def parse_hotword(text: str) -> tuple[str, float]:
     raise UserError(f"--hotwords: WORD:WEIGHT is needed, such as marseille:5, found {text!r}")
 
 
-def read_model(config: Config) -> "tuple[Path, ModelFile]":
-    """The model file of --modelpath, or the newest one."""
+def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
+    """The published model of --pretrained, the model file of --modelpath, or the newest one."""
+    from asr_ctc.acoustic.encoders.published import open_pretrained
     from asr_ctc.acoustic.model_file import load_model, newest_model
 
+    published, typed = config.published, config.typed
+    if published.pretrained is not None:
+        if "modelpath" in typed:
+            raise UserError("--pretrained names the model; omit --modelpath")
+        return Path(published.pretrained), open_pretrained(
+            published.pretrained, weights=published.encoder_weights, language=published.adapter
+        )
+    if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
+        raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
     return path, load_model(path)
 
 
-def make_recognizer(config: Config, path: Path, file: "ModelFile") -> "Recognizer":
-    """The recogniser of a model file; says which it is, and what it makes of the flags."""
+def make_recognizer(config: Config, path: Path, file: "ModelFile | PublishedModel") -> "Recognizer":
+    """The recogniser of a model; says which it is, and what it makes of the flags."""
     from asr_ctc.acoustic import compute
     from asr_ctc.recognition.recognizer import Recognizer
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
 from asr_ctc.acoustic.encoders.folder import Pretrained, read_encoder
+from asr_ctc.acoustic.encoders.span_masks import SpanMasks
+from asr_ctc.acoustic.encoders.speech_transformer import FineTuning, SpeechTransformer
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyArchitecture, AnyModel, features_of, new_model
 from asr_ctc.audio.augment import Augmentation
@@ -89,7 +91,12 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
-    pretrained = read_encoder(options.encoder, padded=options.encoder_padded)
+    pretrained = read_encoder(
+        options.encoder,
+        padded=options.encoder_padded,
+        weights=config.published.encoder_weights,
+        language=config.published.adapter,
+    )
     sizes = settings_for(EncoderArchitecture, options)
     n_layers = pretrained.settings.n_layers
     layers = tuple(sorted(set(options.encoder_layer))) or (n_layers,)
@@ -117,6 +124,12 @@ def make_model(
     model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
     if isinstance(model, EncoderModel):
         model.mask_time, model.mask_feature = options.mask_time, options.mask_feature
+        if isinstance(model.encoder, SpeechTransformer):
+            model.encoder.fine_tuning = FineTuning(
+                masks=SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature),
+                layer_drop=config.training.layer_drop,
+                checkpointing=config.training.gradient_checkpointing,
+            )
         if blueprint.pretrained:
             model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
@@ -155,6 +168,8 @@ def make_caches(
     corpus_config = config.corpus
     if corpus_config.cache_dir is None:
         return [None] * len(corpora)
+    if not features.frame_size:
+        return [None] * len(corpora)  # samples: as long to read as the files
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 from torch.utils.data import DataLoader
 
+from asr_ctc.acoustic.encoders.published import PublishedModel
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
@@ -22,7 +23,9 @@ from asr_ctc.recognition.recognizer import Recognizer
 CLIPS_AT_A_TIME = 16
 
 
-def split_to_read(file: ModelFile, config: Config, split: str) -> tuple[Corpus, int]:
+def split_to_read(
+    file: ModelFile | PublishedModel, config: Config, split: str
+) -> tuple[Corpus, int]:
     """Returns (the clips of a split within the duration bounds, the number of its rows).
 
     The split is that of ``find_split``. UserError as there, and when no clip is within the bounds.
@@ -30,7 +33,9 @@ def split_to_read(file: ModelFile, config: Config, split: str) -> tuple[Corpus, 
     return clips_to_read(find_split(file, config, split), config)
 
 
-def find_split(file: ModelFile, config: Config, split: str, columns: Iterable[str] = ()) -> Corpus:
+def find_split(
+    file: ModelFile | PublishedModel, config: Config, split: str, columns: Iterable[str] = ()
+) -> Corpus:
     """A split as its table lists it, before any clip is opened; ``columns`` are looked for too.
 
     Unless a flag or a --config file names another corpus, the split is of the model's training

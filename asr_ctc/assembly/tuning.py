@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.model_file import newest_model, save_model
+from asr_ctc.acoustic.model_file import ModelFile, newest_model, save_model
 from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
@@ -107,6 +107,7 @@ def tune_language_model(config: Config) -> Tuning:
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+    assert isinstance(recognizer.file, ModelFile)  # it was read from ``path``
     save_model(path, recognizer.file)
     grids = {
         name: np.array(

@@ -7,6 +7,8 @@ pyav.py          the formats of phones and browsers, through the optional packag
 mixdown.py       several channels to one
 measures.py      level of speech and bandwidth
 log_mel.py       samples to log-mel (T, F)
+samples.py       the samples themselves as features
+kaldi_mel.py     Kaldi's mels (T, F), in pairs
 spec_augment.py  masks and time warping of training spectrograms (SpecAugment)
 augment.py       augmentation of training waveforms
 """

@@ -1,10 +1,14 @@
 """The kinds of features that a model file can name."""
 
 from asr_ctc.audio.features import Features
+from asr_ctc.audio.kaldi_mel import KaldiMelFeatures
 from asr_ctc.audio.log_mel import FeatureSettings
+from asr_ctc.audio.samples import SampleFeatures
 from asr_ctc.audio.whisper_mel import WhisperFeatures
 
-KINDS: dict[str, type[Features]] = {kind.kind: kind for kind in (FeatureSettings, WhisperFeatures)}
+KINDS: dict[str, type[Features]] = {
+    kind.kind: kind for kind in (FeatureSettings, WhisperFeatures, SampleFeatures, KaldiMelFeatures)
+}
 
 
 def features_from_dict(values: dict) -> Features:

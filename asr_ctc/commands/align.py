@@ -6,12 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.commands.arguments import (
+    EVERY_CLIP,
+    FIND_CORPUS,
+    OF_MODEL_FILE,
+    refuse_flags,
+    refuse_model_formats,
+)
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import several
 
 if TYPE_CHECKING:
+    from asr_ctc.acoustic.encoders.published import PublishedModel
     from asr_ctc.acoustic.model_file import ModelFile
 
 
@@ -20,6 +27,7 @@ def run_align(config: Config, words: list[str], command: list[str]) -> int:
     if config.input.audiofile:
         names = "split", "min_duration", "max_duration"
         refuse_flags(config, names, "have no effect with --audiofile")
+    refuse_model_formats(config)
     from asr_ctc.assembly.decoder import make_recognizer, read_model
     from asr_ctc.base.progress import bar
     from asr_ctc.recognition.recordings import TranscriptWriter, text_beside
@@ -61,7 +69,9 @@ def texts_of_recordings(config: Config) -> list[tuple[Path, str | None]]:
     return [(path, " ".join(text) if text else None) for path in recordings]
 
 
-def texts_of_split(file: "ModelFile", config: Config) -> list[tuple[Path, str | None]]:
+def texts_of_split(
+    file: "ModelFile | PublishedModel", config: Config
+) -> list[tuple[Path, str | None]]:
     """Returns (audio file, its transcript) of each clip of --split."""
     from asr_ctc.assembly.scored_split import split_to_read
 
@@ -73,8 +83,12 @@ COMMAND = Command(
     name="align",
     summary="align a known text with its audio: start and end of every word",
     run=run_align,
-    common=("audiofile", "text", "split", "modelpath", "format", "out"),
-    further=(*FIND_CORPUS, "min_duration", "max_duration", "baselogdir", "device", "nthreads"),
+    common=("audiofile", "text", "split", "modelpath", "pretrained", "format", "out"),
+    further=(
+        *FIND_CORPUS,
+        *("min_duration", "max_duration", "encoder_weights", "adapter"),
+        *("baselogdir", "device", "nthreads"),
+    ),
     ignored=OF_MODEL_FILE,
     defaults=EVERY_CLIP,
     examples=(

@@ -15,6 +15,12 @@ OF_MODEL_FILE = "features", "model", "charset", "case_folding", "charset_min_cou
 SINGULAR = {"need": "needs", "have": "has"}
 
 
+def refuse_model_formats(config: Config) -> None:
+    """UserError for a --format of models where one of transcripts is needed."""
+    if config.output.format == "huggingface":
+        raise UserError("--format huggingface: a form of models, for `export`")
+
+
 def refuse_flags(config: Config, names: Iterable[str], says: str) -> None:
     """UserError if one of the flags was typed: "--html and --csv have no effect with --audiofile".
 

@@ -6,11 +6,23 @@ from pathlib import Path
 from asr_ctc.base.console import configure_logging, separate_standard_error
 from asr_ctc.base.errors import LIMITS, UserError, exhausted
 from asr_ctc.base.printable import one_line, with_safe_streams
-from asr_ctc.commands import align, check, compare, info, lm, runs, split, test, train
+from asr_ctc.commands import (
+    align,
+    check,
+    compare,
+    export,
+    info,
+    lm,
+    pretrained,
+    runs,
+    split,
+    test,
+    train,
+)
 from asr_ctc.config.flags import Command, make_completion_parser, parse
 from asr_ctc.config.load import make_config, read_yaml
 
-MODULES = train, test, align, compare, info, runs, check, split, lm
+MODULES = train, test, align, compare, info, runs, check, split, lm, pretrained, export
 COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
 # What the system says of a library for which there is no room.
 NOT_MAPPED = "failed to map segment", "cannot allocate memory", "cannot map"

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.printable import one_line
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.commands.arguments import (
+    EVERY_CLIP,
+    FIND_CORPUS,
+    OF_MODEL_FILE,
+    refuse_flags,
+    refuse_model_formats,
+)
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
@@ -35,6 +41,7 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
         refuse_flags(config, ("json",), "have no effect with --audiofile, but --format json")
     else:
         refuse_flags(config, OF_RECORDINGS, "need --audiofile")
+    refuse_model_formats(config)
     from asr_ctc.commands.score import run_score
 
     return transcribe_files(config) if config.input.audiofile else run_score(config)
@@ -125,10 +132,21 @@ COMMAND = Command(
     name="test",
     summary="transcribe recordings (--audiofile), or score a split of a corpus (--split)",
     run=run_test,
-    common=("audiofile", "split", "modelpath", "beamsearch", "beamwidth", "lm", "format", "by"),
+    common=(
+        "audiofile",
+        "split",
+        "modelpath",
+        "pretrained",
+        "beamsearch",
+        "beamwidth",
+        "lm",
+        "format",
+        "by",
+    ),
     further=(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "out", "json", "csv", "html", "hypotheses"),
+        *("encoder_weights", "adapter"),
         *("decoding", "scoring", "baselogdir", "device", "nthreads"),
     ),
     ignored=OF_MODEL_FILE,
@@ -137,6 +155,7 @@ COMMAND = Command(
     examples=(
         "test --audiofile clip.mp3 --beamsearch",
         "test --audiofile recordings --format srt --out subtitles",
+        "test --pretrained WAV2VEC2_ASR_BASE_960H --audiofile clip.mp3 --beamsearch",
         "test --split test --by gender age --html scores.html",
     ),
 )

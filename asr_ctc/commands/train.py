@@ -47,6 +47,7 @@ COMMAND = Command(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "charset", "case_folding", "charset_min_count"),
         *("exclude", "cache_dir", "cache_gb"),
+        *("encoder_weights", "adapter"),
         *("features", "model", "training", "logs", "runtime"),
     ),
     examples=(

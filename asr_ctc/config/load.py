@@ -26,6 +26,7 @@ from asr_ctc.config.settings import (
     LogsConfig,
     ModelConfig,
     OutputConfig,
+    PublishedConfig,
     RuntimeConfig,
     ScoringConfig,
     SplitConfig,
@@ -63,6 +64,7 @@ class Config:
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     logs: LogsConfig = field(default_factory=LogsConfig)
     input: InputConfig = field(default_factory=InputConfig)

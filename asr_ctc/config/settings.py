@@ -182,9 +182,10 @@ class ModelConfig:
 
     encoder: str | None = setting(
         None,
-        "pretrained encoder in place of the convolutions: a folder of the Hugging Face form "
-        "(config.json, model.safetensors) that holds a Whisper (default: convolutions)",
-        value="FOLDER",
+        "pretrained encoder in place of the convolutions: a name of `pretrained list`, a folder "
+        "of the Hugging Face form (config.json, model.safetensors), Whisper's included, or a name "
+        "of its hub (default: convolutions)",
+        value="NAME|FOLDER",
     )
     encoder_layer: list[int] = setting(
         [],
@@ -196,7 +197,9 @@ class ModelConfig:
         False, "pad clips to the encoder's 30 s, as in its own training (default: their own length)"
     )
     frame_stack: int = setting(2, "frames of the encoder that are joined to one", at_least=1)
-    projection: int = setting(512, "units of the linear layer on the encoder's frames", at_least=1)
+    projection: int = setting(
+        512, "units of the linear layer on the encoder's frames; 0 for none", at_least=0
+    )
     mask_time: float = setting(
         0.0,
         "share of the encoder's frames to mask in training, in spans of 10 frames",
@@ -221,6 +224,26 @@ class ModelConfig:
     )
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
+
+
+@dataclass(frozen=True)
+class PublishedConfig:
+    """published models, and the weights of their encoders"""
+
+    pretrained: str | None = setting(
+        None,
+        "published model that transcribes as it is, in place of --modelpath: a name of "
+        "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        value="NAME|FOLDER",
+    )
+    encoder_weights: str | None = setting(
+        None,
+        "state dict of a bundle of torchaudio (default: fetched by its name, once)",
+        value="FILE",
+    )
+    adapter: str | None = setting(
+        None, "language whose adapter an MMS model uses, such as fra", value="LANG"
+    )
 
 
 @dataclass(frozen=True)
@@ -265,6 +288,22 @@ class TrainingConfig:
         "frozen ones are run once (default: train it whole)",
         at_least=1,
     )
+    train_feature_extractor: bool = setting(
+        False,
+        "train the convolutions of an encoder of samples too, which fine-tuning leaves frozen",
+    )
+    freeze_encoder_steps: int = setting(
+        0, "optimiser steps for which the encoder is frozen at first", at_least=0
+    )
+    layer_drop: float = setting(
+        0.0,
+        "probability of skipping a layer of an encoder of samples in training",
+        at_least=0,
+        below=1,
+    )
+    gradient_checkpointing: bool = setting(
+        False, "compute the layers of an encoder of samples twice, to need less memory"
+    )
     encoder_copies: int = setting(
         1,
         "with --cache_dir and frozen layers, copies of each training clip, each changed anew by "
@@ -276,8 +315,9 @@ class TrainingConfig:
         None,
         "lower the learning rate: step (what --scheduler alone means) halves it every "
         "--scheduler_step epochs; plateau halves it after that many epochs without improvement; "
-        "cosine falls to 0; onecycle rises, then falls to 0 (default: off)",
-        choices=("step", "plateau", "cosine", "onecycle"),
+        "cosine falls to 0; onecycle rises, then falls to 0; tristage rises, holds, falls to 0, "
+        "as pretrained encoders are fine-tuned (default: off)",
+        choices=("step", "plateau", "cosine", "onecycle", "tristage"),
         bare="step",
     )
     scheduler_step: int = setting(
@@ -289,7 +329,7 @@ class TrainingConfig:
     warmup_steps: int = setting(
         0,
         "optimiser steps over which the learning rate first rises from 0; with --scheduler "
-        "onecycle, those before its peak (there 0 means 30 % of all)",
+        "onecycle or tristage, those before its peak (there 0 means 30 % or 10 % of all)",
         at_least=0,
     )
     weight_decay: float = setting(
@@ -486,9 +526,10 @@ class OutputConfig:
         "format of the transcripts (default: a table of hypotheses)",
         help_of={
             "align": "format of the aligned transcripts (default: json, or jsonl if several are "
-            "printed)"
+            "printed)",
+            "export": "form of the model; huggingface is the only one",
         },
-        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid"),
+        choices=("text", "json", "jsonl", "tsv", "ctm", "srt", "vtt", "textgrid", "huggingface"),
     )
     json: bool = setting(False, "print JSON, for scripts, in place of tables")
     csv: str | None = setting(

@@ -143,7 +143,7 @@ def spell_text(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
     for number, (word, letters) in enumerate((word, letters) for word, letters in spelt if letters):
         labels += map(charmap.label, space if number else "")
         start = len(labels)
-        labels += map(charmap.label, letters)
+        labels += map(charmap.label, charmap.split(letters))
         if any(map(_is_sounding, letters)):
             words.append(Word(word, range(start, len(labels))))
     return labels + ([] if charmap.eos is None else [charmap.eos]), words
@@ -189,9 +189,9 @@ def time_words(path: Path, words: Sequence[Word], charmap: CharMap, clock: Frame
     )
 
 
-def _is_sounding(character: str) -> bool:
+def _is_sounding(symbol: str) -> bool:
     """True for letters, digits, marks and symbols; False for punctuation and spaces."""
-    return unicodedata.category(character)[0] not in "PZC"
+    return any(unicodedata.category(character)[0] not in "PZC" for character in symbol)
 
 
 def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int], list[Word]]:

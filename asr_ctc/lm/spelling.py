@@ -23,7 +23,7 @@ def separators(charmap: CharMap) -> np.ndarray:
 
 
 def _separates(character: str, charmap: CharMap) -> bool:
-    return separates_words(character) and character != charmap.apostrophe
+    return len(character) == 1 and separates_words(character) and character != charmap.apostrophe
 
 
 def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
@@ -43,7 +43,7 @@ def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
 
 
 def _is_spelt(word: str, charmap: CharMap) -> bool:
-    return all(map(charmap.knows, word)) and word not in SPECIAL_WORDS
+    return all(map(charmap.knows, charmap.split(word))) and word not in SPECIAL_WORDS
 
 
 class Trie(NamedTuple):
@@ -63,7 +63,7 @@ def labels_of(word: str, charmap: CharMap) -> list[int] | None:
     word = charmap.with_one_apostrophe(word)
     if words_of(word, charmap) != [word]:
         return None
-    return [charmap.char2idx[character] for character in word]
+    return [charmap.char2idx[symbol] for symbol in charmap.split(word)]
 
 
 def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:

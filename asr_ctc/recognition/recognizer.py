@@ -17,6 +17,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence
 
 from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.encoders.published import PublishedModel
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.audio import decode as audio
@@ -45,7 +46,7 @@ class Recognizer:
     language model was read last, and nothing of its host (signals, environment, random states).
     """
 
-    def __init__(self, file: ModelFile, device: str = "auto"):
+    def __init__(self, file: ModelFile | PublishedModel, device: str = "auto"):
         self.file = file
         self.device = compute.pick_device(device)
         self.charmap, self.processor = file.charmap, file.build_processor()

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_losses
-from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.greedy import greedy_decode
@@ -95,7 +95,7 @@ def dataset_of(loader: DataLoader) -> ClipDataset:
 
 @torch.inference_mode()
 def evaluate(
-    model: AnyModel,
+    model: nn.Module,
     loader: DataLoader,
     device: torch.device,
     precision: str = "fp32",

@@ -79,7 +79,7 @@ class CharMap:
     def __post_init__(self) -> None:
         symbols = tuple(self.symbols)
         object.__setattr__(self, "symbols", symbols)
-        if any(not isinstance(s, str) or len(s) != 1 or "\ud800" <= s < "\ue000" for s in symbols):
+        if not all(map(self.is_symbol, symbols)):
             raise ValueError("every symbol must be one character")
         if not symbols or symbols[0] != BLANK:
             raise ValueError(
@@ -115,7 +115,11 @@ class CharMap:
         )
 
     def __reduce__(self) -> tuple:  # mapping proxies cannot be pickled, and are derived
-        return CharMap.from_dict, (self.to_dict(),)
+        return type(self).from_dict, (self.to_dict(),)
+
+    @staticmethod
+    def is_symbol(value: object) -> bool:
+        return isinstance(value, str) and len(value) == 1 and not "\ud800" <= value < "\ue000"
 
     @classmethod
     def from_symbols(cls, symbols: Iterable[str], lowercase: bool = True) -> "CharMap":
@@ -179,7 +183,7 @@ class CharMap:
 
         ValueError for a character without a class if the map has no unknown class.
         """
-        labels = [self.label(character) for character in self.normalise(text)]
+        labels = [self.label(symbol) for symbol in self.split(self.normalise(text))]
         start = [] if self.sos is None else [self.sos]
         return start + labels + ([] if self.eos is None else [self.eos])
 
@@ -200,7 +204,7 @@ class CharMap:
 
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a transcript that this map has no class for."""
-        return [c for c in self.normalise(text) if not self.knows(c)]
+        return [symbol for symbol in self.split(self.normalise(text)) if not self.knows(symbol)]
 
     def to_dict(self) -> dict:
         """The fields that define the map, as plain values."""
@@ -263,6 +267,10 @@ class CharMap:
         if self.case_folding != "german" or not german:
             return fold_latin(text)
         return re.sub(f"[^{german}]+", lambda others: fold_latin(others[0]), text)
+
+    def split(self, text: str) -> list[str]:
+        """The symbols that spell a normalised text, one for each of its characters."""
+        return list(text)
 
     def with_one_apostrophe(self, text: str) -> str:
         """``text`` with the map's apostrophe in place of similar characters without a class."""

@@ -112,7 +112,8 @@ def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> 
         return
     if epoch == 1:
         spectrogram = WaveformProcessor(run.features).clip(samples)
-        writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
+        if spectrogram.dim() == 2:  # samples have no picture
+            writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
         writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
     run.model.eval()
     with torch.inference_mode():

@@ -35,7 +35,7 @@ from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.epoch_log import METRICS, N_SHOWN, log_end_of_run, log_epoch
 from asr_ctc.training.interruption import Interruption
-from asr_ctc.training.optimiser import make_optimizer, train_mode
+from asr_ctc.training.optimiser import make_optimizer, train_mode, without_encoder
 from asr_ctc.training.result import BestEpoch, RunResult
 from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
 from asr_ctc.training.run_folder import (
@@ -285,7 +285,11 @@ def train_epoch(
                 saver.interrupt_together()
                 seed_step(run.seed, state, world)
                 is_first = state.epoch == 1 and state.n_batches == 0
-                with report_activations(run, group) if is_first else contextlib.nullcontext():
+                is_held = state.schedule.step < training.freeze_encoder_steps
+                with (
+                    without_encoder(run.model, is_held),
+                    report_activations(run, group) if is_first else contextlib.nullcontext(),
+                ):
                     step = train_step(
                         model,
                         group,

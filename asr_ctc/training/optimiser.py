@@ -1,11 +1,13 @@
 """The optimiser over the parts of a model, some of which may be frozen."""
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import nn
 
 from asr_ctc.acoustic.encoder_model import EncoderModel
+from asr_ctc.acoustic.encoders.speech_transformer import FEATURE_EXTRACTOR
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import TrainingConfig
 
@@ -67,6 +69,9 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
         return parts
     if "cnn" in parts:
         raise UserError("--freeze cnn: a model with an encoder has no such part: --freeze_encoder")
+    of_encoder = list(model.encoder.parts())
+    if FEATURE_EXTRACTOR in of_encoder and not training.train_feature_extractor:
+        parts.append(FEATURE_EXTRACTOR)
     top, last = model.architecture.layers[-1], training.last_layers
     if training.freeze_encoder:
         if last:
@@ -74,9 +79,23 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
         return [*parts, "encoder"]
     if last and last > top:
         raise UserError(f"--last_layers {last}: {top} layers of the encoder are used")
-    of_encoder = list(model.encoder.parts())
-    n_frozen = top + 1 - last if last else 0
-    return parts + of_encoder[:n_frozen] + of_encoder[top + 1 :]  # those above give nothing
+    n_used = of_encoder.index("front") + 1 + top
+    n_frozen = n_used - last if last else 0
+    return parts + of_encoder[:n_frozen] + of_encoder[n_used:]  # those above give nothing
+
+
+@contextlib.contextmanager
+def without_encoder(model: nn.Module, is_held: bool) -> Iterator[None]:
+    """While ``is_held`` the encoder gets no gradient either, and its weights stay as they are."""
+    held = list(model.encoder.parameters()) if is_held and isinstance(model, EncoderModel) else []
+    held = [parameter for parameter in held if parameter.requires_grad]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
 
 
 def train_mode(model: nn.Module, frozen: Collection[str]) -> None:

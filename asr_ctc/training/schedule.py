@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 ONECYCLE_RISE = 0.3  # share of all steps, where no --warmup_steps are given
 ONECYCLE_START = 1 / 25  # of the peak
+TRISTAGE_RISE, TRISTAGE_HOLD = 0.1, 0.4  # shares of all steps
 
 
 class Schedule:
@@ -94,7 +95,9 @@ def rate(
     1 to 0 (Loshchilov & Hutter 2017, "SGDR", without restarts). Without one of them: 1. These rise
     linearly at first, over ``warmup_steps``. onecycle: from 1/25 up to 1 over ``warmup_steps``,
     else 30 % of all steps, then down to 0, both along a cosine (Smith & Topin 2019,
-    "Super-convergence", without its cycle of the momentum).
+    "Super-convergence", without its cycle of the momentum). tristage: from 0 up to 1 over
+    ``warmup_steps``, else 10 % of all steps, constant for 40 %, then down to 0, both linearly
+    (Baevski et al. 2020, "wav2vec 2.0", section 4.3).
     """
     kind, warmup = training.scheduler, training.warmup_steps
     n_steps = training.num_epochs * steps_per_epoch
@@ -103,6 +106,12 @@ def rate(
         if step < rise:
             return _cosine(ONECYCLE_START, 1.0, step / rise)
         return _cosine(1.0, 0.0, (step - rise) / max(1, n_steps - rise))
+    if kind == "tristage":
+        rise = warmup or round(TRISTAGE_RISE * n_steps)
+        fall = rise + round(TRISTAGE_HOLD * n_steps)
+        if step < rise:
+            return (step + 1) / rise
+        return min(1.0, max(0.0, (n_steps - step) / max(1, n_steps - fall)))
     share = 1.0
     if kind == "step":
         share = 0.5 ** (epoch // training.scheduler_step)

@@ -134,6 +134,11 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     blueprint = make_blueprint(config, charmap, start.file)
     model = make_model(config, charmap, start.file, blueprint)
     frozen = frozen_parts(model, config.training)
+    if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
+        raise UserError(
+            "--freeze_encoder_steps and --layer_drop need a single process: under torchrun every "
+            "weight must get its gradient in every step"
+        )
     freeze(model, frozen)
     round_frozen(model)
     model.to(device)

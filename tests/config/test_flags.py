@@ -232,7 +232,7 @@ def test_removed_flags_are_refused_by_name(words, message):
         ("train --beamwidth 5", "--beamwidth is a flag of test and lm; `train` does not have it"),
         (
             "train --no-json",
-            "--no-json is a flag of test, compare and runs; `train` does not have it",
+            "--no-json is a flag of test, compare, runs and pretrained; `train` does not have it",
         ),
         ("test --no-scheduler", "--no-scheduler is a flag of train; `test` does not have it"),
     ],

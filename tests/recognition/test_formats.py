@@ -269,4 +269,5 @@ def test_silence_makes_empty_files():
 
 
 def test_the_flag_offers_every_format():
-    assert settings()["format"][1].metadata["choices"] == tuple(FORMATS)
+    of_models = ("huggingface",)
+    assert settings()["format"][1].metadata["choices"] == (*FORMATS, *of_models)

@@ -144,6 +144,14 @@ COS = [0.5 * (1 + math.cos(math.pi * i / 8)) for i in range(9)]  # 1 to 0 in eig
             [0.04, 0.04 + 0.96 * (1 - math.sqrt(0.5)) / 2, 0.52,
              0.04 + 0.96 * (1 + math.sqrt(0.5)) / 2, *COS],
         ),
+        (
+            dict(num_epochs=5, scheduler="tristage"),
+            [1, 1, 1, 1, 1, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5, 0],
+        ),
+        (
+            dict(num_epochs=5, scheduler="tristage", warmup_steps=2),
+            [0.5, 1, 1, 1, 1, 1, 1, 3 / 4, 2 / 4, 1 / 4, 0],
+        ),
     ],
 )  # fmt: skip
 def test_rates_by_hand(settings, wanted):
@@ -180,7 +188,7 @@ def test_a_warm_up_longer_than_the_training_is_told(caplog):
     assert "--warmup_steps 8: the training has 4 steps" in caplog.text
 
 
-KINDS = [None, "step", "plateau", "cosine", "onecycle"]
+KINDS = [None, "step", "plateau", "cosine", "onecycle", "tristage"]
 
 
 def schedule_of(kind, **settings):

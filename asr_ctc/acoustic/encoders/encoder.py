@@ -67,6 +67,8 @@ class Encoder(nn.Module):
     def parts(self) -> dict[str, list[nn.Module]]:
         """What can be frozen or given a learning rate of its own: 'front', then 'layer 1', ...
 
+        Encoders of samples have a 'feature extractor' before them.
+
         Every parameter is in exactly one of them; those above the last layer are in that layer's.
         """
         raise NotImplementedError

@@ -1,6 +1,7 @@
-"""Reads a pretrained encoder from a folder of the Hugging Face form."""
+"""Reads a pretrained encoder from a folder of the Hugging Face form, or by its published name."""
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 import torch
 
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
+from asr_ctc.acoustic.encoders.published import open_encoder
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
 from asr_ctc.acoustic.encoders.whisper import WhisperSettings
 from asr_ctc.base.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 MOST_CARD_CHARACTERS = 10_000
@@ -26,18 +30,23 @@ class Pretrained:
     source: dict[str, str]
 
 
-def read_encoder(name: str, *, padded: bool = False) -> Pretrained:
-    """The encoder in a folder; of a whole model, what is not the encoder is ignored.
+def read_encoder(
+    name: str,
+    *,
+    padded: bool = False,
+    weights: str | None = None,
+    language: str | None = None,
+) -> Pretrained:
+    """The encoder in a folder, or of that published name; what is not the encoder is ignored.
 
-    ``padded`` as in ``WhisperSettings``. UserError for what is missing, of another kind or damaged.
+    ``padded`` as in ``WhisperSettings``, the others as in ``open_encoder``. UserError for what is
+    missing, of another kind or damaged.
     """
     folder = Path(name)
-    if not folder.is_dir():
-        raise UserError(f"--encoder {name}: no such folder; it needs {CONFIG} and {WEIGHTS}")
-    config = _read_json(folder / CONFIG)
+    config = _read_json(folder / CONFIG) if folder.is_dir() else {}
     kind = config.get("model_type")
     if kind != "whisper":
-        raise UserError(f"--encoder {name}: {CONFIG} says model_type {kind!r:.40}; needed whisper")
+        return _read_published(name, weights, language)
     try:
         settings = whisper_settings(config, padded)
     except (ValueError, KeyError) as error:
@@ -50,6 +59,20 @@ def read_encoder(name: str, *, padded: bool = False) -> Pretrained:
         state_dict={name: tensor.float() for name, tensor in tensors.items()},
         source={"folder": folder.resolve().name, "license": read_license(folder)},
     )
+
+
+def _read_published(name: str, weights: str | None, language: str | None) -> Pretrained:
+    try:
+        encoder, assumed = open_encoder(name, weights=weights, language=language)
+    except UserError as error:
+        raise UserError(f"--encoder: {error}") from None
+    if assumed:
+        log.warning("--encoder %s: %s", name, assumed)
+    source = {"folder": Path(name).name, "kind": str(encoder.settings)}
+    source |= {"adapter": language} if language else {}
+    if Path(name).is_dir():
+        source["license"] = read_license(Path(name))
+    return Pretrained(settings=encoder.settings, state_dict=encoder.state_dict(), source=source)
 
 
 def read_license(folder: Path) -> str:

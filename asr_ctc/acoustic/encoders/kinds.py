@@ -3,10 +3,16 @@
 from dataclasses import asdict
 
 from asr_ctc.acoustic.encoders.encoder import Encoder
+from asr_ctc.acoustic.encoders.huggingface import FolderEncoder, FolderSettings
+from asr_ctc.acoustic.encoders.torchaudio_bundles import BundleEncoder, BundleSettings
 from asr_ctc.acoustic.encoders.whisper import WhisperEncoder, WhisperSettings
 
-EncoderSettings = WhisperSettings  # of any kind
-KINDS: dict[str, tuple[type, type[Encoder]]] = {"whisper": (WhisperSettings, WhisperEncoder)}
+EncoderSettings = WhisperSettings | BundleSettings | FolderSettings
+KINDS: dict[str, tuple[type, type[Encoder]]] = {
+    "whisper": (WhisperSettings, WhisperEncoder),
+    "torchaudio": (BundleSettings, BundleEncoder),
+    "huggingface": (FolderSettings, FolderEncoder),
+}
 
 
 def encoder_of(settings: EncoderSettings) -> Encoder:

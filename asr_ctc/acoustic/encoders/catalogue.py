@@ -1,0 +1,80 @@
+"""The published models that are known by name: what each is for, and under which licence."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Published(NamedTuple):
+    """A model by the name that --encoder or --pretrained takes.
+
+    ``size_m`` is its millions of parameters. All read 16 kHz.
+    """
+
+    name: str
+    language: str
+    size_m: int
+    licence: str
+    purpose: str
+    transcribes: bool = False
+
+
+MIT, NON_COMMERCIAL, APACHE = "MIT", "CC BY-NC 4.0", "Apache 2.0"
+LIBRISPEECH = "fine-tuned on LibriSpeech"
+RATE_HZ = 16_000
+
+
+def _fine_tuned(
+    name: str, language: str, size_m: int, purpose: str, licence: str = MIT
+) -> Published:
+    return Published(name, language, size_m, licence, purpose, transcribes=True)
+
+
+# Of torchaudio.pipelines, from its documentation; the sizes are those of its models.
+BUNDLES = (
+    Published("WAV2VEC2_BASE", "English", 94, MIT, "960 h of LibriSpeech, unlabelled"),
+    Published("WAV2VEC2_LARGE", "English", 315, MIT, "960 h of LibriSpeech, unlabelled"),
+    Published("WAV2VEC2_LARGE_LV60K", "English", 315, MIT, "60,000 h of Libri-Light, unlabelled"),
+    Published("WAV2VEC2_XLSR53", "53 languages", 315, MIT, "56,000 h; for other languages"),
+    Published("WAV2VEC2_XLSR_300M", "128 languages", 315, MIT, "436,000 h; for other languages"),
+    Published("WAV2VEC2_XLSR_1B", "128 languages", 963, MIT, "as XLSR_300M, with more memory"),
+    Published("WAV2VEC2_XLSR_2B", "128 languages", 2159, MIT, "as XLSR_1B, with more memory"),
+    Published("HUBERT_BASE", "English", 94, MIT, "960 h of LibriSpeech, unlabelled"),
+    Published("HUBERT_LARGE", "English", 315, MIT, "60,000 h of Libri-Light, unlabelled"),
+    Published("HUBERT_XLARGE", "English", 963, MIT, "60,000 h of Libri-Light, unlabelled"),
+    Published("WAVLM_BASE", "English", 94, MIT, "960 h of LibriSpeech, unlabelled"),
+    Published("WAVLM_BASE_PLUS", "English", 94, MIT, "94,000 h; robust to noise and overlap"),
+    Published("WAVLM_LARGE", "English", 316, MIT, "94,000 h; robust to noise and overlap"),
+    _fine_tuned("WAV2VEC2_ASR_BASE_10M", "English", 94, "BASE, 10 min of Libri-Light"),
+    _fine_tuned("WAV2VEC2_ASR_BASE_100H", "English", 94, f"BASE, {LIBRISPEECH}, 100 h"),
+    _fine_tuned("WAV2VEC2_ASR_BASE_960H", "English", 94, f"BASE, {LIBRISPEECH}, 960 h"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_10M", "English", 315, "LARGE, 10 min of Libri-Light"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_100H", "English", 315, f"LARGE, {LIBRISPEECH}, 100 h"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_960H", "English", 315, f"LARGE, {LIBRISPEECH}, 960 h"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_LV60K_10M", "English", 315, "LV60K, 10 min of Libri-Light"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_LV60K_100H", "English", 315, f"LV60K, {LIBRISPEECH}, 100 h"),
+    _fine_tuned("WAV2VEC2_ASR_LARGE_LV60K_960H", "English", 315, f"LV60K, {LIBRISPEECH}, 960 h"),
+    _fine_tuned("HUBERT_ASR_LARGE", "English", 316, f"{LIBRISPEECH}, 960 h"),
+    _fine_tuned("HUBERT_ASR_XLARGE", "English", 963, f"{LIBRISPEECH}, 960 h"),
+    _fine_tuned("VOXPOPULI_ASR_BASE_10K_DE", "German", 94, "parliament, 282 h", NON_COMMERCIAL),
+    _fine_tuned("VOXPOPULI_ASR_BASE_10K_EN", "English", 94, "parliament, 543 h", NON_COMMERCIAL),
+    _fine_tuned("VOXPOPULI_ASR_BASE_10K_ES", "Spanish", 94, "parliament, 166 h", NON_COMMERCIAL),
+    _fine_tuned("VOXPOPULI_ASR_BASE_10K_FR", "French", 94, "parliament, 211 h", NON_COMMERCIAL),
+    _fine_tuned("VOXPOPULI_ASR_BASE_10K_IT", "Italian", 94, "parliament, 91 h", NON_COMMERCIAL),
+    _fine_tuned("MMS_FA", "1,130 languages", 315, "aligns romanised text", NON_COMMERCIAL),
+)
+
+# Of the Hugging Face hub, from the cards of the models: the ones most often started from.
+HUB = (
+    Published(
+        "facebook/wav2vec2-xls-r-300m", "128 languages", 315, APACHE, "436,000 h, unlabelled"
+    ),
+    Published("facebook/mms-300m", "1,406 languages", 315, NON_COMMERCIAL, "500,000 h, unlabelled"),
+    Published("facebook/data2vec-audio-base", "English", 93, APACHE, "960 h, unlabelled"),
+    Published("facebook/w2v-bert-2.0", "143 languages", 580, MIT, "4.5 million h; reads mels"),
+    Published("microsoft/wavlm-base-plus", "English", 94, MIT, "as WAVLM_BASE_PLUS"),
+    _fine_tuned(
+        "facebook/mms-1b-all", "1,162 languages", 965, "with --adapter fra", NON_COMMERCIAL
+    ),
+    _fine_tuned("facebook/wav2vec2-base-960h", "English", 94, "as ASR_BASE_960H", APACHE),
+)

@@ -177,7 +177,11 @@ BAD_FLAGS = {
     "--encoder_copies 2 --cache_dir cache": "they need --cache_dir, and --freeze_encoder",
     "--freeze_encoder --cache_dir cache --train_augment": "add --encoder_copies",
     "--freeze_encoder --cache_dir cache --cache_gb 0": "too little room for the frames",
-    "--encoder nowhere": "--encoder nowhere: no such folder",
+    "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published model",
+    "--layer_drop 0.1": "for encoders of samples, which Whisper's encoder",
+    "--gradient_checkpointing": "for encoders of samples, which Whisper's encoder",
+    "--train_feature_extractor": "--train_feature_extractor: this encoder has none",
+    "--encoder_weights x.pt": "--encoder_weights and --adapter are not for a Whisper",
 }
 
 
@@ -188,9 +192,11 @@ def test_flags_that_cannot_be_are_refused(home, flags):
 
 
 def test_flags_of_an_encoder_need_one(home):
-    without = COMMON.replace("--encoder tiny", "")
+    without = COMMON.replace("--encoder tiny", "").replace("--projection 8", "")
     for flags, message in {
-        "--freeze_encoder": "--freeze_encoder and --last_layers are for models with an --encoder",
+        "--freeze_encoder --mask_time 0.1": "--mask_time, --freeze_encoder: for a model with an",
+        "--encoder_copies 2": "--encoder_copies: for a model with an --encoder",
+        "--adapter fra --lr_encoder 0.5": "--adapter, --lr_encoder: for a model with an --encoder",
         "--nlayers_rnn 0": "--nlayers_rnn 0: only a model with an --encoder goes without",
     }.items():
         done = call(without, flags, cwd=home)

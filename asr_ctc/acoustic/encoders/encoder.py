@@ -1,6 +1,7 @@
 """The seam of the encoders: from the input of clips to frames, layer by layer."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -8,6 +9,20 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import Size
+from asr_ctc.acoustic.encoders.span_masks import SpanMasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """What changes an encoder of samples only while it is trained.
+
+    masks: spans of frames and channels. layer_drop: the probability of skipping a layer.
+    checkpointing: compute the layers twice, to keep the memory of one of them only.
+    """
+
+    masks: SpanMasks = field(default_factory=SpanMasks)
+    layer_drop: float = 0.0
+    checkpointing: bool = False
 
 
 class Encoder(nn.Module):
@@ -19,7 +34,7 @@ class Encoder(nn.Module):
     settings: a frozen dataclass of plain values from which ``type(self)(settings)`` builds the same
     tensors; the model file stores it. features: the kind of input, one of audio/; it has ``rate``
     (Hz), ``hop`` (samples per input step) and ``n_frames``. size: D. min_input: input steps of the
-    shortest clip that gives a frame.
+    shortest clip that gives a frame. fine_tuning: None for an encoder that has none of its own.
     """
 
     settings: Any
@@ -27,6 +42,7 @@ class Encoder(nn.Module):
     size: int
     n_layers: int
     min_input: int
+    fine_tuning: FineTuning | None = None
 
     @property
     def sees_clip_alone(self) -> bool:

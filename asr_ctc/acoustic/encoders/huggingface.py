@@ -338,6 +338,10 @@ class FolderEncoder(SpeechTransformer):
         self.size, self.n_layers = config.hidden_size, len(model.encoder.layers)
         self.is_wavlm, self.reads_mels = folder.kind == "wavlm", folder.kind == "wav2vec2-bert"
         self.adapter = getattr(model, "adapter", None)
+        if (fill := getattr(model, "masked_spec_embed", None)) is not None:
+            # No weight: without masks it would get no gradient, which torchrun's processes need.
+            del model.masked_spec_embed
+            model.register_buffer("masked_spec_embed", fill.detach())
         self.normalize = bool(folder.features.get("do_normalize", True))
         rate = folder.features.get("sampling_rate", 16_000)
         if self.reads_mels:

@@ -112,7 +112,7 @@ def test_output_frames_are_centred_between_the_frames_they_join():
 def test_masks_are_of_training_alone():
     model = make_model()
     (seen,) = outputs(model, clips(200))
-    model.masks = SpanMasks(time_share=0.5, channel_share=0.5)
+    model.masks = SpanMasks(time_share=0.5)
     assert torch.equal(seen, outputs(model, clips(200))[0])
     torch.manual_seed(1)
     (masked,) = outputs(model.train(), clips(200))

@@ -9,10 +9,17 @@ from typing import Any
 import torch
 
 from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
-from asr_ctc.acoustic.encoders.huggingface import KINDS, FolderEncoder, import_transformers, quiet
+from asr_ctc.acoustic.encoders.huggingface import (
+    Folder,
+    FolderEncoder,
+    build,
+    import_transformers,
+    quiet,
+)
 from asr_ctc.acoustic.encoders.torchaudio_bundles import BundleEncoder
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import why_no_folder
 from asr_ctc.text.charmap import CharMap
 
 PAD, UNKNOWN, SEPARATOR = "[PAD]", "[UNK]", "|"
@@ -26,8 +33,12 @@ def export_folder(file: ModelFile, folder: Path) -> list[str]:
     """
     transformers, notes = import_transformers(), []
     refuse_other_heads(file.architecture)
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: is not empty; name a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(f"{folder}: is not empty; name a new folder")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({why_no_folder(folder, error)})") from None
     model = file.build_model()
     assert isinstance(model, EncoderModel)
     encoder = model.encoder
@@ -38,7 +49,10 @@ def export_folder(file: ModelFile, folder: Path) -> list[str]:
         )
         state = encoder.model.state_dict()
     elif isinstance(encoder, BundleEncoder) and not encoder.is_wavlm:
-        config, features = config_of(encoder), {"do_normalize": encoder.normalize}
+        config = config_of(encoder)
+        # As published: models of the group-norm kind are not told where padding begins.
+        is_told = config["feat_extract_norm"] == "layer"
+        features = {"do_normalize": encoder.normalize, "return_attention_mask": is_told}
         state = state_of(encoder)
         if encoder.normalize:
             notes.append(
@@ -48,14 +62,10 @@ def export_folder(file: ModelFile, folder: Path) -> list[str]:
     else:
         raise UserError(f"{encoder.settings}: transformers has no CTC model with this encoder")
     vocab = vocabulary(file.charmap)
-    name = KINDS[config["model_type"]]
-    own = {"architectures": [f"{name}ForCTC"], "vocab_size": len(vocab), "pad_token_id": 0}
-    made = getattr(transformers, f"{name}ForCTC")(
-        getattr(transformers, f"{name}Config").from_dict({**config, **own})
-    )
+    own = {"vocab_size": len(vocab), "pad_token_id": 0}
+    made = build(Folder(folder, {**config, **own}, features), head=True)
     getattr(made, made.base_model_prefix).load_state_dict(state)
     made.lm_head.load_state_dict(model.charlin[0].state_dict())
-    folder.mkdir(parents=True, exist_ok=True)
     with quiet(transformers):
         made.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False, indent=1), "utf-8")

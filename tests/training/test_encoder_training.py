@@ -113,9 +113,28 @@ def test_epochs_draw_among_the_copies():
 def test_frames_that_vanish_during_a_run_are_missed(home, monkeypatch):
     from asr_ctc.loading.feature_cache import FeatureCache
 
-    monkeypatch.setattr(FeatureCache, "put", lambda *arguments: None)
+    monkeypatch.setattr(FeatureCache, "put", lambda *arguments: True)
     stderr = refusal(home, "--freeze_encoder --cache_dir cache")
     assert "a clip's frames are missing from --cache_dir" in stderr and "Traceback" not in stderr
+
+
+def test_frames_without_room_are_missed_before_the_first_epoch(home, monkeypatch):
+    from asr_ctc.loading import feature_cache
+
+    monkeypatch.setattr(feature_cache, "SPARE_FRAMES", -20)  # of 20 ms
+    stderr = refusal(home, "--freeze_encoder --cache_dir cache")
+    assert "its frames cannot be kept in " in stderr and "Traceback" not in stderr
+    assert "epoch 1" not in stderr
+
+
+def test_a_copy_that_cannot_be_made_is_named(home, monkeypatch):
+    from asr_ctc.audio.augment import Speed
+
+    monkeypatch.setattr(Speed, "__call__", lambda step, samples, *others: samples[:100])
+    (home / "fast.yaml").write_text("augment: [speed 1.1]")
+    flags = "--freeze_encoder --cache_dir cache --encoder_copies 2 --config fast.yaml"
+    stderr = refusal(home, flags)
+    assert "--augment: copy 1 of " in stderr and "shorter than one window" in stderr, stderr
 
 
 def test_the_model_file_alone_transcribes_aligns_and_scores(home, toy_root):

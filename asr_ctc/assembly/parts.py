@@ -206,7 +206,8 @@ def make_caches(
     if corpus_config.cache_dir is None:
         return [None] * len(corpora)
     if not features.frame_size:
-        return [None] * len(corpora)  # samples: as long to read as the files
+        log.info("--cache_dir: nothing is cached: samples take as long to read as the recordings")
+        return [None] * len(corpora)
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
@@ -222,7 +223,7 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     if isinstance(file.features, FeatureSettings):
         features = settings_for(type(config.features), file.features)
     model = settings_for(type(config.model), file.architecture)
-    model["encoder"] = None  # if there is one, it is in the file
+    model.pop("encoder", None)
     if isinstance(file.architecture, EncoderArchitecture):
         model["encoder_layer"] = list(file.architecture.layers)
     problems = [
@@ -231,6 +232,8 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
         for name, value in values.items()
         if name in config.typed and getattr(section, name) != value
     ]
+    of_encoder = {"encoder", "encoder_padded", "encoder_weights", "adapter"} & config.typed
+    problems += [f"--{name} (its encoder is in the file)" for name in sorted(of_encoder)]
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
@@ -239,4 +242,4 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
-    return config.replace(**features, **model)
+    return config.replace(**features, **model, encoder=None, encoder_weights=None, adapter=None)

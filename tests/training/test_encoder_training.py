@@ -229,6 +229,20 @@ def test_a_resumed_run_finds_its_frames_though_the_layers_above_have_moved(home)
     assert re.findall(r"(\d+) kept already", done.stderr) == ["6", "24"]
 
 
+def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
+    file = train(home, "--num_epochs 1 --freeze_encoder") / "best_model.pt"
+    (home / "tiny").rename(home / "elsewhere")
+    start = f"train --resume_from {file} --num_epochs 1 --min_duration 0.5 --nthreads 0"
+    for flags in ("--encoder elsewhere", "--encoder_padded", "--adapter fra"):
+        done = call(start, flags, cwd=home)
+        name = flags.split()[0]
+        assert done.returncode == 2 and f"{name} (its encoder is in the file)" in done.stderr
+    done = call(start, "--freeze_encoder --logname next", cwd=home)
+    assert done.returncode == 0, done.stderr
+    before, after = encoder_weights(file), encoder_weights(home / "logs/next/best_model.pt")
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
 def test_the_folder_of_a_run_names_its_encoder(home):
     done = call(COMMON, "--num_epochs 1", cwd=home)
     assert done.returncode == 0, done.stderr

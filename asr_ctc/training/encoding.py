@@ -92,7 +92,7 @@ def encode_splits(
         plain = WaveformProcessor(train.processor.settings)
         unreadable: set[str] = set()
         for corpus, copy, cache in zip(corpora, (0, *range(n_copies)), kept, strict=True):
-            heard = ClipDataset(
+            clips = ClipDataset(
                 corpus,
                 train.charmap,
                 train.processor if copy else plain,
@@ -101,7 +101,7 @@ def encode_splits(
             )
             excluded = encode_missing(
                 model,
-                heard,
+                clips,
                 cache,
                 copy=copy,
                 layers=layers,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -10,6 +10,19 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
+from asr_ctc.base.errors import UserError
+
+
+class HuggingFaceForm(NamedTuple):
+    """An encoder as transformers has it: config.json, preprocessor_config.json and the tensors.
+
+    ``note`` says in what their frames differ, if they do.
+    """
+
+    config: dict[str, Any]
+    features: dict[str, Any]
+    state_dict: dict[str, torch.Tensor]
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +102,10 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    def to_huggingface(self) -> HuggingFaceForm:
+        """As transformers loads it; UserError where it has no CTC model with such an encoder."""
+        raise UserError(f"{self.settings}: transformers has no CTC model with this encoder")
+
     def forward(
         self, inputs: PackedSequence, layers: Sequence[int] | None = None
     ) -> PackedSequence:
@@ -108,11 +125,11 @@ class Encoder(nn.Module):
     ) -> torch.Tensor:
         """Padded frames (B, T', L · D) of ``layers`` from those of layer ``first``, (B, T', D)."""
         layers = [self.n_layers] if layers is None else layers
-        kept = [x] if first in layers else []
+        outputs = [x] if first in layers else []
         if layers[-1] > first:
             for layer, output in enumerate(self.climb(x, n_frames, first), first + 1):
                 if layer in layers:
-                    kept.append(output)
+                    outputs.append(output)
                 if layer == layers[-1]:
                     break
-        return torch.cat(kept, dim=2) if len(kept) > 1 else kept[0]
+        return torch.cat(outputs, dim=2) if len(outputs) > 1 else outputs[0]

@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside, keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
+from asr_ctc.acoustic.encoders.encoder import HuggingFaceForm
 from asr_ctc.acoustic.encoders.speech_transformer import (
     FEATURE_EXTRACTOR,
     Layer,
@@ -332,7 +333,9 @@ class FolderEncoder(SpeechTransformer):
     def __init__(self, settings: FolderSettings, model: Any = None) -> None:
         super().__init__()
         self.settings = settings
-        folder = Folder(Path(), json.loads(settings.config), json.loads(settings.features))
+        folder = Folder(
+            Path("its encoder"), json.loads(settings.config), json.loads(settings.features)
+        )
         self.model = model = model or build(folder, head=False)
         config = model.config
         self.size, self.n_layers = config.hidden_size, len(model.encoder.layers)
@@ -467,6 +470,10 @@ class FolderEncoder(SpeechTransformer):
             "front": front,
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
+
+    def to_huggingface(self) -> HuggingFaceForm:
+        config, features = json.loads(self.settings.config), json.loads(self.settings.features)
+        return HuggingFaceForm(config, features, self.model.state_dict())
 
 
 def _output_of(layer: nn.Module, options: dict[str, Any], x: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,9 +120,8 @@ def locate(name: str, language: str | None = None) -> Path | None:
 
     UserError, with similar names, for what is none of the three.
     """
-    path = Path(name)
-    if path.exists():
-        return path
+    if os.path.exists(name):  # unlike that of Path, false for a name that no file can have
+        return Path(name)
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         return huggingface.fetch(name, language)
     if "/" in name or name.startswith((".", "~")):

@@ -508,7 +508,9 @@ def test_nothing_is_fetched_for_a_folder(tmp_path, monkeypatch):
     assert open_pretrained(str(tmp_path)).charmap.vocab_size == len(VOCAB) - 3
 
 
-@pytest.mark.parametrize("name", ["./absent", "/absent/folder", "~/absent/x", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["./absent", "/absent/folder", "~/absent/x", "a/b/c", "./" + "x" * 5000]
+)
 def test_absent_folders_are_not_looked_for_in_the_hub(name, monkeypatch):
     monkeypatch.setattr(huggingface, "fetch", None)
     with pytest.raises(UserError, match="no folder"):

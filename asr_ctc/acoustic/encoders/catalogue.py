@@ -78,3 +78,8 @@ HUB = (
     ),
     _fine_tuned("facebook/wav2vec2-base-960h", "English", 94, "as ASR_BASE_960H", APACHE),
 )
+
+
+def license_of(name: str) -> str:
+    """The licence of a published model."""
+    return next(model.licence for model in (*BUNDLES, *HUB) if model.name == name)

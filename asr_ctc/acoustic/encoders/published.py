@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def open_pretrained(
     ``weights`` is the file of a bundle's weights, ``language`` the adapter of an MMS model.
     UserError when there is no such model, it cannot be fetched or read, or has no CTC head.
     """
-    folder = find_folder(name)
+    folder = find_folder(name, language)
     if folder is None:
         return _open_bundle(name, weights, language)
     if weights is not None:
@@ -97,7 +98,7 @@ def open_encoder(
 
     The second is what was assumed, empty where nothing was.
     """
-    folder = find_folder(name)
+    folder = find_folder(name, language)
     if folder is None:
         _refuse_adapter(name, language)
         return torchaudio_bundles.load_bundle(name, weights)[0], ""
@@ -108,16 +109,21 @@ def open_encoder(
     return encoder, assumed_of(folder)
 
 
-def find_folder(name: str) -> huggingface.Folder | None:
-    """The model folder of a name, fetched where it is one of the hub; None for a bundle.
+def find_folder(name: str, language: str | None = None) -> huggingface.Folder | None:
+    """What is in the folder of ``locate``, None for a bundle; UserError also as ``read_folder``."""
+    path = locate(name, language)
+    return None if path is None else huggingface.read_folder(path)
+
+
+def locate(name: str, language: str | None = None) -> Path | None:
+    """The folder of a name, fetched where it is one of the hub; None for a bundle.
 
     UserError, with similar names, for what is none of the three.
     """
-    path = Path(name)
-    if path.exists():
-        return huggingface.read_folder(path)
+    if os.path.exists(name):  # unlike that of Path, false for a name that no file can have
+        return Path(name)
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
-        return huggingface.read_folder(huggingface.fetch(name))
+        return huggingface.fetch(name, language)
     if "/" in name or name.startswith((".", "~")):
         raise UserError(f"no folder {name}")
     known = [published.name for published in (*BUNDLES, *HUB)]

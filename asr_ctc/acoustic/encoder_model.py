@@ -11,11 +11,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
-from asr_ctc.acoustic.encoders.speech_transformer import SpeechTransformer
+from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
-
-MASKED_FRAMES, MASKED_NUMBERS = 10, 64  # in a span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +77,10 @@ class EncoderModel(nn.Module):
     """Features of the encoder's kind to logits over V classes, blank first.
 
     ``dropout`` is the probability after the projection and after each recurrent layer; l1 and l2
-    are the weights in ``penalty()``, of the head alone. ``mask_time`` and ``mask_feature`` are the
-    shares of frames, and of their numbers, that training masks, see ``mask_spans``: of the input of
-    the first layer that is computed. ``input_layers``: None, or the layers whose outputs the model
-    is given in place of features, as a cache keeps them: either the architecture's ``layers``,
-    joined, or one that is not above them.
+    are the weights in ``penalty()``, of the head alone. ``masks`` are those of training, on the
+    input of the first layer that is computed, unless the encoder has its own. ``input_layers``:
+    None, or the layers whose outputs the model is given in place of features, as a cache keeps
+    them: either the architecture's ``layers``, joined, or one that is not above them.
     """
 
     def __init__(
@@ -97,7 +94,7 @@ class EncoderModel(nn.Module):
         super().__init__()
         self.architecture, self.l1, self.l2 = architecture, l1, l2
         self.input_layers: tuple[int, ...] | None = None
-        self.mask_time = self.mask_feature = 0.0
+        self.masks = SpanMasks()
         self.encoder = encoder_of(architecture.encoder)
         n_layers, size = len(architecture.layers), self.encoder.size
         self.layer_weights = nn.Parameter(torch.zeros(n_layers)) if n_layers > 1 else None
@@ -140,22 +137,19 @@ class EncoderModel(nn.Module):
         if self.input_layers is None:
             x = self.encoder.front(padded, n_inputs)
             n_frames = self.encoder.output_lengths(n_inputs)
-            x = self.encoder.frames_above(self._masked(x), n_frames, layers=layers)
+            # Encoders of samples mask below their positions, as they were trained.
+            x = x if self.encoder.fine_tuning else self._masked(x, n_frames)
+            x = self.encoder.frames_above(x, n_frames, layers=layers)
         elif self.input_layers == layers:
-            x, n_frames = self._masked(padded), n_inputs
+            x, n_frames = self._masked(padded, n_inputs), n_inputs
         else:
-            (first,), x, n_frames = self.input_layers, self._masked(padded), n_inputs
+            (first,), x, n_frames = self.input_layers, self._masked(padded, n_inputs), n_inputs
             x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
         hidden, n_frames = self._head(x[:, : int(n_frames.max())], n_frames)
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
-    def _masked(self, x: torch.Tensor) -> torch.Tensor:
-        # Encoders of samples mask below their positions, as they were trained.
-        is_masked = self.input_layers is None and isinstance(self.encoder, SpeechTransformer)
-        if not self.training or is_masked:
-            return x
-        x = mask_spans(x, self.mask_time, MASKED_FRAMES, axis=1)
-        return mask_spans(x, self.mask_feature, MASKED_NUMBERS, axis=2)
+    def _masked(self, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
+        return self.masks(x, n_frames) if self.training else x
 
     def _head(self, x: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames (B, T, L · D) to hidden units (T', B, H), and their lengths (B,)."""
@@ -189,18 +183,3 @@ class EncoderModel(nn.Module):
             if "weight" in name and p.dim() > 1 and not name.startswith("encoder.")
         ]
         return penalty_of(weights, l1=self.l1, l2=self.l2)
-
-
-def mask_spans(x: torch.Tensor, share: float, length: int, axis: int) -> torch.Tensor:
-    """x (B, T, D) with spans of ``length`` along ``axis``, 1 or 2, set to zero.
-
-    They cover about ``share`` of it; overlapping ones less. Each clip has spans of its own. As
-    wav2vec 2.0 is fine-tuned: Baevski et al. 2020.
-    """
-    if share == 0:
-        return x
-    starts = torch.rand(x.shape[0], x.shape[axis], device=x.device) < share / length
-    covered = nn.functional.max_pool1d(
-        nn.functional.pad(starts.float(), (length - 1, 0))[:, None], length, stride=1
-    )[:, 0]
-    return x.masked_fill(covered.bool().unsqueeze(3 - axis), 0.0)

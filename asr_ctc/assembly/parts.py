@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
+from asr_ctc.acoustic.encoders.encoder import FineTuning
 from asr_ctc.acoustic.encoders.folder import Pretrained, read_encoder
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
-from asr_ctc.acoustic.encoders.speech_transformer import FineTuning, SpeechTransformer
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyArchitecture, AnyModel, features_of, new_model
 from asr_ctc.audio.augment import Augmentation
@@ -68,6 +68,22 @@ def settings_for(part: type, section: object) -> dict[str, Any]:
     return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
 
 
+OF_ENCODERS = {
+    "model": (
+        *("encoder_layer", "encoder_padded", "frame_stack", "projection"),
+        *("mask_time", "mask_feature"),
+    ),
+    "published": ("encoder_weights", "adapter"),
+    "training": (
+        *("freeze_encoder", "last_layers", "freeze_encoder_steps", "train_feature_extractor"),
+        *("lr_encoder", "layer_drop", "gradient_checkpointing", "encoder_copies"),
+    ),
+}
+
+
+OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn"
+
+
 class Blueprint(NamedTuple):
     """What determines a model and what it hears, and the encoder's weights if they are new."""
 
@@ -76,33 +92,16 @@ class Blueprint(NamedTuple):
     pretrained: Pretrained | None = None
 
 
-# Settings that only models with a pretrained encoder use, and that only convolutions use.
-OF_ENCODERS = (
-    "encoder_layer", "encoder_padded", "frame_stack", "projection", "mask_time", "mask_feature",
-    "encoder_weights", "adapter", "lr_encoder", "train_feature_extractor", "freeze_encoder_steps",
-    "layer_drop", "gradient_checkpointing",
-)  # fmt: skip
-OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn"
-
-
-def _refuse_unused(config: Config) -> None:
-    """UserError for typed flags that the kind of model does not use."""
-    has_encoder = config.model.encoder is not None
-    unused = [n for n in (OF_CONVOLUTIONS if has_encoder else OF_ENCODERS) if n in config.typed]
-    if unused and has_encoder:
-        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
-    if unused:
-        raise UserError(f"--{unused[0]}: is for models with an --encoder; omit it, or name one")
-
-
 def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = None) -> Blueprint:
     """Of the model that ``file`` holds, else of a new one; UserError for impossible settings."""
+    options = config.model
     if file is not None:
         architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
+        if not isinstance(architecture, EncoderArchitecture):
+            refuse_settings_of_encoders(config)
         return Blueprint(architecture, file.features)
-    _refuse_unused(config)
-    options = config.model
     if options.encoder is None:
+        refuse_settings_of_encoders(config)
         if options.nlayers_rnn < 1:
             raise UserError("--nlayers_rnn 0: only a model with an --encoder goes without")
         architecture = Architecture(
@@ -111,6 +110,8 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
+    if unused := [name for name in OF_CONVOLUTIONS if name in config.typed]:
+        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
     pretrained = read_encoder(
         options.encoder,
         padded=options.encoder_padded,
@@ -129,6 +130,21 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
     return Blueprint(architecture, features_of(architecture), pretrained)
 
 
+def refuse_settings_of_encoders(config: Config) -> None:
+    """UserError if a setting of a pretrained encoder is not as it is by default."""
+    default = Config()
+    names = [
+        name
+        for section, names in OF_ENCODERS.items()
+        for name in names
+        if getattr(getattr(config, section), name) != getattr(getattr(default, section), name)
+    ]
+    if names:
+        raise UserError(
+            f"--{', --'.join(names)}: for a model with an --encoder, which this has not"
+        )
+
+
 def make_model(
     config: Config,
     charmap: CharMap,
@@ -143,15 +159,19 @@ def make_model(
     blueprint = blueprint or make_blueprint(config, charmap, file)
     model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
     if isinstance(model, EncoderModel):
-        model.mask_time, model.mask_feature = options.mask_time, options.mask_feature
-        if isinstance(model.encoder, SpeechTransformer):
+        masks = SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature)
+        layer_drop = config.training.layer_drop
+        checkpointing = config.training.gradient_checkpointing
+        model.masks = masks
+        if model.encoder.fine_tuning:
             model.encoder.fine_tuning = FineTuning(
-                masks=SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature),
-                layer_drop=config.training.layer_drop,
-                checkpointing=config.training.gradient_checkpointing,
+                masks=masks, layer_drop=layer_drop, checkpointing=checkpointing
             )
-        else:
-            _refuse_fine_tuning(config)
+        elif layer_drop or checkpointing:
+            raise UserError(
+                "--layer_drop and --gradient_checkpointing are for encoders of samples, which "
+                f"{model.encoder.settings} is not; omit them"
+            )
         if blueprint.pretrained:
             model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
@@ -166,16 +186,6 @@ def make_model(
         )
     model.load_state_dict(weights, strict=charmap == file.charmap)
     return model
-
-
-def _refuse_fine_tuning(config: Config) -> None:
-    """UserError for what only encoders of samples, such as wav2vec 2.0, can do."""
-    for name in ("layer_drop", "gradient_checkpointing", "train_feature_extractor"):
-        if getattr(config.training, name):
-            raise UserError(
-                f"{name}: is for encoders of samples, which Whisper's is not; omit it, "
-                "in the --config file too"
-            )
 
 
 def make_features(config: Config) -> FeatureSettings:
@@ -201,7 +211,8 @@ def make_caches(
     if corpus_config.cache_dir is None:
         return [None] * len(corpora)
     if not features.frame_size:
-        return [None] * len(corpora)  # samples: as long to read as the files
+        log.info("--cache_dir: nothing is cached: samples take as long to read as the recordings")
+        return [None] * len(corpora)
     if augmentation is not None:
         log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
         return [None] * len(corpora)
@@ -217,7 +228,7 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     if isinstance(file.features, FeatureSettings):
         features = settings_for(type(config.features), file.features)
     model = settings_for(type(config.model), file.architecture)
-    model["encoder"] = None  # if there is one, it is in the file
+    model.pop("encoder", None)
     if isinstance(file.architecture, EncoderArchitecture):
         model["encoder_layer"] = list(file.architecture.layers)
     problems = [
@@ -226,6 +237,8 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
         for name, value in values.items()
         if name in config.typed and getattr(section, name) != value
     ]
+    of_encoder = {"encoder", "encoder_padded", "encoder_weights", "adapter"} & config.typed
+    problems += [f"--{name} (its encoder is in the file)" for name in sorted(of_encoder)]
     if problems:
         raise UserError(
             f"--resume_from {config.training.resume_from} brings its own sizes, "
@@ -234,4 +247,4 @@ def with_sizes_of(file: ModelFile, config: Config) -> Config:
     log.info("starting from the weights of %s", config.training.resume_from)
     if file.assumed:
         log.info(file.assumed)
-    return config.replace(**features, **model)
+    return config.replace(**features, **model, encoder=None, encoder_weights=None, adapter=None)

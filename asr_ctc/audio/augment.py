@@ -212,8 +212,8 @@ class Augmentation:
     @property
     def stretch(self) -> float:
         """How many times as long as it was a waveform is at most."""
-        factors = [min(step.factors) for _, step in self.steps if isinstance(step, Speed)]
-        return max(1.0, 1.0 / math.prod(factors))
+        slowest = [min(1.0, *step.factors) for _, step in self.steps if isinstance(step, Speed)]
+        return 1.0 / math.prod(slowest)
 
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         """Other samples (S',) float32; S' differs from S when the speed does."""

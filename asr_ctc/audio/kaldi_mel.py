@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from asr_ctc.audio.features import Features, Lengths
+from asr_ctc.audio.log_mel import triangles
 
 WINDOW, HOP, N_FFT = 400, 160, 512  # samples: 25 ms every 10 ms at 16 kHz
 FULL_SCALE = 2**15  # of samples of 16 bits
@@ -29,9 +30,7 @@ def kaldi_filters(n_mels: int, rate: int) -> torch.Tensor:
     lowest, highest = mel(torch.tensor([LOWEST_HZ, rate // 2], dtype=torch.float64)).tolist()
     corners = torch.linspace(lowest, highest, n_mels + 2, dtype=torch.float64)
     bins = mel(torch.arange(N_FFT // 2 + 1, dtype=torch.float64) * (rate / N_FFT))
-    above, widths = corners - bins[:, None], corners.diff()
-    rising, falling = -above[:, :-2] / widths[:-1], above[:, 2:] / widths[1:]
-    return torch.minimum(rising, falling).clamp(min=0.0)
+    return triangles(corners, bins)
 
 
 def kaldi_mel(waveform: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:

@@ -35,16 +35,21 @@ def mel_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
     """
     highest_mel = MEL_STEP * math.log10(1.0 + float(rate // 2) / MEL_HZ)
     corners_mel = torch.linspace(0.0, highest_mel, n_mels + 2)
-    return triangles(MEL_HZ * (10.0 ** (corners_mel / MEL_STEP) - 1.0), n_fft, rate)
+    corners_hz = MEL_HZ * (10.0 ** (corners_mel / MEL_STEP) - 1.0)
+    return triangles(corners_hz, bins_hz(n_fft, rate))
 
 
-def triangles(corners_hz: torch.Tensor, n_fft: int, rate: int) -> torch.Tensor:
-    """Filters (n_fft // 2 + 1, F) of a power spectrum, from F + 2 corners: see ``mel_filters``."""
-    bins_hz = torch.linspace(0, rate // 2, n_fft // 2 + 1)
-    widths_hz = corners_hz.diff()
-    above_hz = corners_hz - bins_hz[:, None]  # (bins, corners)
-    rising = -above_hz[:, :-2] / widths_hz[:-1]
-    falling = above_hz[:, 2:] / widths_hz[1:]
+def bins_hz(n_fft: int, rate: int) -> torch.Tensor:
+    """The frequencies (n_fft // 2 + 1,) of a power spectrum."""
+    return torch.linspace(0, rate // 2, n_fft // 2 + 1)
+
+
+def triangles(corners: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
+    """Filters (bins, F) from F + 2 corners, straight on the scale of both: see ``mel_filters``."""
+    widths = corners.diff()
+    above = corners - bins[:, None]  # (bins, corners)
+    rising = -above[:, :-2] / widths[:-1]
+    falling = above[:, 2:] / widths[1:]
     return torch.minimum(rising, falling).clamp(min=0.0)
 
 

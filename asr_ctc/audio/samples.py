@@ -7,6 +7,8 @@ import torch
 
 from asr_ctc.audio.features import Features, Lengths
 
+MOST_HZ, MOST_SAMPLES = 192_000, 1 << 20  # beyond these a model file is damaged, or made to harm
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleFeatures(Features):
@@ -23,10 +25,10 @@ class SampleFeatures(Features):
     min_samples: int = 400  # type: ignore[misc]
 
     def __post_init__(self) -> None:
-        for name in ("rate", "min_samples"):
+        for name, most in ("rate", MOST_HZ), ("min_samples", MOST_SAMPLES):
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, found {value!r}")
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} must be a whole number in 1..{most}, found {value!r}")
 
     def n_frames(self, n_samples: Lengths) -> Lengths:
         return n_samples

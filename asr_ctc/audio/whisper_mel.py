@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from asr_ctc.audio.features import Features, Lengths
-from asr_ctc.audio.log_mel import POWER_FLOOR, power_spectra, triangles
+from asr_ctc.audio.log_mel import POWER_FLOOR, bins_hz, power_spectra, triangles
 
 N_FFT = 400  # samples of a window, 25 ms
 
@@ -29,7 +29,7 @@ def slaney_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
     above = LINEAR_HZ * torch.exp(LOG_STEP * (mels - linear_mels))
     corners_hz = torch.where(mels < linear_mels, LINEAR_STEP_HZ * mels, above)
     areas = 2.0 / (corners_hz[2:] - corners_hz[:-2])
-    return (triangles(corners_hz, n_fft, rate) * areas).float()
+    return (triangles(corners_hz, bins_hz(n_fft, rate)) * areas).float()
 
 
 def whisper_mel(

@@ -16,10 +16,9 @@ def run_export(config: Config, words: list[str], command: list[str]) -> int:
     from asr_ctc.export.huggingface_folder import export_folder
 
     path = config.input.modelpath or newest_model(config.logs.baselogdir)
-    print(f"model {one_line(str(path))}", file=sys.stderr)
-    notes = export_folder(load_model(path), Path(words[0]))
-    print(f"written to {one_line(words[0])}", file=sys.stderr)
-    for note in notes:
+    note = export_folder(load_model(path), Path(words[0]))
+    print(f"{one_line(str(path))} written to {one_line(words[0])}", file=sys.stderr)
+    if note:
         print(f"note: {note}", file=sys.stderr)
     return 0
 

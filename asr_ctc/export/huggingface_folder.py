@@ -6,57 +6,44 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from asr_ctc.acoustic.encoder_model import EncoderArchitecture, EncoderModel
-from asr_ctc.acoustic.encoders.huggingface import KINDS, FolderEncoder, import_transformers, quiet
-from asr_ctc.acoustic.encoders.torchaudio_bundles import BundleEncoder
+from asr_ctc.acoustic.encoders.huggingface import (
+    Folder,
+    build,
+    import_transformers,
+    quiet,
+)
 from asr_ctc.acoustic.encoders.whisper import WhisperSettings
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import why_no_folder
 from asr_ctc.text.charmap import CharMap
 
 PAD, UNKNOWN, SEPARATOR = "[PAD]", "[UNK]", "|"
 
 
-def export_folder(file: ModelFile, folder: Path) -> list[str]:
-    """Writes config, weights, vocabulary and feature settings; what a person should know of it.
+def export_folder(file: ModelFile, folder: Path) -> str:
+    """Writes config, weights, vocabulary and feature settings; returns what a person should know.
 
     UserError for a model that transformers has no class for: with another encoder, or with more
     than a linear layer on it.
     """
-    transformers, notes = import_transformers(), []
+    transformers = import_transformers()
     refuse_other_heads(file.architecture)
-    if folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder}: is not empty; name a new folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UserError(f"{folder}: is not empty; name a new folder")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({why_no_folder(folder, error)})") from None
     model = file.build_model()
     assert isinstance(model, EncoderModel)
-    encoder = model.encoder
-    if isinstance(encoder, FolderEncoder):
-        config, features = (
-            json.loads(encoder.settings.config),
-            json.loads(encoder.settings.features),
-        )
-        state = encoder.model.state_dict()
-    elif isinstance(encoder, BundleEncoder) and not encoder.is_wavlm:
-        config, features = config_of(encoder), {"do_normalize": encoder.normalize}
-        state = state_of(encoder)
-        if encoder.normalize:
-            notes.append(
-                "torchaudio adds 1e-5 to the variance of a clip, transformers 1e-7: logits of "
-                "quiet clips differ a little"
-            )
-    else:
-        raise UserError(f"{encoder.settings}: transformers has no CTC model with this encoder")
+    config, features, state, note = model.encoder.to_huggingface()
     vocab = vocabulary(file.charmap)
-    name = KINDS[config["model_type"]]
-    own = {"architectures": [f"{name}ForCTC"], "vocab_size": len(vocab), "pad_token_id": 0}
-    made = getattr(transformers, f"{name}ForCTC")(
-        getattr(transformers, f"{name}Config").from_dict({**config, **own})
-    )
+    own = {"vocab_size": len(vocab), "pad_token_id": 0}
+    made = build(Folder(folder, {**config, **own}, features), head=True)
     getattr(made, made.base_model_prefix).load_state_dict(state)
     made.lm_head.load_state_dict(model.charlin[0].state_dict())
-    folder.mkdir(parents=True, exist_ok=True)
     with quiet(transformers):
         made.save_pretrained(folder)
     (folder / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False, indent=1), "utf-8")
@@ -77,7 +64,7 @@ def export_folder(file: ModelFile, folder: Path) -> list[str]:
         processor = transformers.Wav2Vec2Processor(extractor, tokenizer)
     processor.save_pretrained(folder)
     extractor.save_pretrained(folder)  # where versions before 5 look for it
-    return notes
+    return note
 
 
 def refuse_other_heads(architecture: Any) -> None:
@@ -108,40 +95,3 @@ def vocabulary(charmap: CharMap) -> dict[str, int]:
     if len(vocab) < len(charmap.symbols):
         raise UserError(f"the character map has {SEPARATOR}, which is the space of transformers")
     return vocab
-
-
-def config_of(encoder: BundleEncoder) -> dict[str, Any]:
-    """The config.json of a bundle's wav2vec 2.0, or HuBERT, which is computed alike."""
-    sizes = encoder.sizes
-    is_pre_norm = sizes["encoder_layer_norm_first"]
-    dims, kernels, strides = zip(*sizes["extractor_conv_layer_config"], strict=True)
-    return {
-        "model_type": "wav2vec2",
-        "hidden_size": sizes["encoder_embed_dim"],
-        "num_hidden_layers": sizes["encoder_num_layers"],
-        "num_attention_heads": sizes["encoder_num_heads"],
-        "intermediate_size": sizes["encoder_ff_interm_features"],
-        "num_conv_pos_embeddings": sizes["encoder_pos_conv_kernel"],
-        "num_conv_pos_embedding_groups": sizes["encoder_pos_conv_groups"],
-        "conv_dim": list(dims),
-        "conv_kernel": list(kernels),
-        "conv_stride": list(strides),
-        "conv_bias": sizes["extractor_conv_bias"],
-        "feat_extract_norm": sizes["extractor_mode"].removesuffix("_norm"),
-        "do_stable_layer_norm": is_pre_norm,
-        "mask_time_prob": 0.0,
-        "mask_feature_prob": 0.0,
-    }
-
-
-def state_of(encoder: BundleEncoder) -> dict[str, torch.Tensor]:
-    """The tensors of a bundle's encoder by their names in transformers."""
-    prefixes = {
-        "encoder.feature_projection.": "feature_projection.",
-        "encoder.transformer.": "encoder.",
-    }
-    state = {}
-    for name, tensor in encoder.state_dict().items():
-        old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
-        state[prefixes.get(old, "") + name.removeprefix(old)] = tensor
-    return state

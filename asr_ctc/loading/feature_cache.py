@@ -160,10 +160,13 @@ class FeatureCache:
         stamp = _stamp(file)
         return stamp is not None and self._read(row, stamp) is not None
 
-    def put(self, row: int, file: Path, features: torch.Tensor, n_samples: int) -> None:
-        """Keeps the features (T, F) of a row, of S samples."""
-        if stamp := _stamp(file):
-            self._write(row, stamp, _halves(features, self.settings), n_samples)
+    def put(self, row: int, file: Path, features: torch.Tensor, n_samples: int) -> bool:
+        """Keeps the features (T, F) of a row, of S samples; False when there is no room for them.
+
+        Those of a file that has vanished are not kept, nor needed.
+        """
+        stamp = _stamp(file)
+        return stamp is None or self._write(row, stamp, _halves(features, self.settings), n_samples)
 
     # ------------------------------------------------------------------------ reading, writing
 
@@ -200,8 +203,11 @@ class FeatureCache:
         halves = torch.from_numpy(data.view(np.float16)).view(-1, self.settings.frame_size)
         return halves, n_samples
 
-    def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> None:
-        """Keeps a clip's features: first they, then the record that vouches for them."""
+    def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> bool:
+        """Keeps a clip's features: first they, then the record that vouches for them.
+
+        False, with a warning, when there is no room for them.
+        """
         data = halves.contiguous().numpy().view(np.uint8).reshape(-1)
         if len(data) > self._starts[row + 1] - self._starts[row]:
             if self._overlong.set_once():
@@ -211,7 +217,7 @@ class FeatureCache:
                     self.corpus.paths[row],
                     n_samples / self.settings.rate - float(self.corpus.duration_s[row]),
                 )
-            return
+            return False
         record = RECORD.pack(n_samples, *stamp, _checksum(n_samples, stamp, data))
         number, offset = divmod(int(self._starts[row]), SHARD_BYTES)
         try:
@@ -224,6 +230,8 @@ class FeatureCache:
                     self.folder,
                     error.strerror or error,
                 )
+            return False
+        return True
 
     def _n_bytes(self, n_samples: int) -> int:
         return self.settings.n_frames(n_samples) * self._frame_bytes

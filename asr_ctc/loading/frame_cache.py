@@ -17,6 +17,7 @@ from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.audio.features import Features, Lengths
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
+from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.loading.dataset import ClipDataset, mix_seeds
 from asr_ctc.loading.feature_cache import FeatureCache
 from asr_ctc.loading.loader import make_loader
@@ -99,16 +100,18 @@ def encode_missing(
     device: torch.device,
     precision: str,
     n_threads: int,
-) -> None:
+) -> list[ExcludedClip]:
     """Fills the cache of a split with what the encoder makes of each clip of ``dataset``.
 
-    ``copy`` seeds its changes in place of an epoch. A clip that cannot be read has no frames. Clips
-    are encoded in batches of like durations, with a bar.
+    ``copy`` seeds its changes in place of an epoch. Clips are encoded in batches of like durations,
+    with a bar. Returns those that cannot be used, which have no frames. UserError when there is no
+    room for the frames of one: without them no epoch would end.
     """
     corpus = dataset.corpus
     missing = [row for row in range(len(corpus)) if not cache.has(*_place(dataset, row))]
+    excluded: list[ExcludedClip] = []
     if not missing:
-        return
+        return excluded
     sampler = DurationBatchSampler(corpus.durations[missing], batch_seconds=BATCH_S, shuffle=False)
     draws = [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
     rows_of: dict[str, list[int]] = {}
@@ -119,6 +122,7 @@ def encode_missing(
     title = f"encoding {corpus.name}, copy {copy}" if copy else f"encoding {corpus.name}"
     with torch.inference_mode():
         for batch in bar(loader, title, "batch"):
+            excluded += batch.excluded
             if batch.spectrograms is None:
                 continue
             with compute.autocast(device, precision):
@@ -128,7 +132,13 @@ def encode_missing(
             for clip_id, duration_s, of_clip, n in clips:
                 n_samples = round(duration_s * dataset.processor.rate)
                 for row in rows_of[clip_id]:
-                    cache.put(*_place(dataset, row), of_clip[: int(n)], n_samples)
+                    if not cache.put(*_place(dataset, row), of_clip[: int(n)], n_samples):
+                        raise UserError(
+                            f"{clip_id}: its frames cannot be kept in {cache.folder}: free some of "
+                            "the disk, exclude the clip if it is longer than its corpus says, or "
+                            "train without a cache"
+                        )
+    return excluded
 
 
 def _place(dataset: ClipDataset, row: int) -> tuple[int, Path]:

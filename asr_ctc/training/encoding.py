@@ -90,17 +90,18 @@ def encode_splits(
                 "encoder (above): raise --cache_gb, free some of the disk, or omit --cache_dir"
             )
         plain = WaveformProcessor(train.processor.settings)
+        unreadable: set[str] = set()
         for corpus, copy, cache in zip(corpora, (0, *range(n_copies)), kept, strict=True):
-            heard = ClipDataset(
+            clips = ClipDataset(
                 corpus,
                 train.charmap,
                 train.processor if copy else plain,
                 seed=seed,
                 augmentation=augmentation if copy else None,
             )
-            encode_missing(
+            excluded = encode_missing(
                 model,
-                heard,
+                clips,
                 cache,
                 copy=copy,
                 layers=layers,
@@ -108,6 +109,13 @@ def encode_splits(
                 precision=precision,
                 n_threads=config.runtime.nthreads,
             )
+            if copy == 0:
+                unreadable |= {item.clip for item in excluded}
+            elif changed := [item for item in excluded if item.clip not in unreadable]:
+                raise UserError(
+                    f"--augment: copy {copy} of {changed[0].clip} cannot be used: "
+                    f"{changed[0].reason}; change --augment, or --exclude the clip"
+                )
     model.input_layers = layers
     train_frames = ClipDataset(
         train.corpus,

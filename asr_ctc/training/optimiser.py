@@ -64,14 +64,14 @@ def frozen_parts(model: nn.Module, training: TrainingConfig) -> list[str]:
     """What ``freeze`` is to freeze; UserError where that is no part of this model."""
     parts = list(training.freeze)
     if not isinstance(model, EncoderModel):
-        if training.freeze_encoder or training.last_layers:
-            raise UserError("--freeze_encoder and --last_layers are for models with an --encoder")
         return parts
     if "cnn" in parts:
         raise UserError("--freeze cnn: a model with an encoder has no such part: --freeze_encoder")
     of_encoder = list(model.encoder.parts())
-    if FEATURE_EXTRACTOR in of_encoder and not training.train_feature_extractor:
-        parts.append(FEATURE_EXTRACTOR)
+    if not training.train_feature_extractor:
+        parts += [FEATURE_EXTRACTOR] if FEATURE_EXTRACTOR in of_encoder else []
+    elif FEATURE_EXTRACTOR not in of_encoder:
+        raise UserError("--train_feature_extractor: this encoder has none; omit it")
     top, last = model.architecture.layers[-1], training.last_layers
     if training.freeze_encoder:
         for name in ("last_layers", "train_feature_extractor", "freeze_encoder_steps"):

@@ -116,6 +116,7 @@ def without_regularisation(config: Config) -> Config:
         dropout=0.0,
         mask_time=0.0,
         mask_feature=0.0,
+        layer_drop=0.0,
         encoder_copies=1,
         l1=0.0,
         l2=0.0,

@@ -154,7 +154,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         is_cached=not layers,
         world=world,
     )
-    heard = train_set
+    of_features = train_set
     if isinstance(model, EncoderModel) and layers:
         train_set, dev_set = encode_splits(
             config,
@@ -175,7 +175,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         dev=dev_set,
         model=model,
         features=blueprint.features,
-        origin=find_origin(start, config, command, heard, world, blueprint),
+        origin=find_origin(start, config, command, of_features, world, blueprint),
         frozen=frozen,
     )
     if start.config.runtime.seed is None:

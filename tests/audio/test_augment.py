@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.augment import (
     Augmentation,
+    Gain,
+    Speed,
     add_noise,
     change_level,
     change_speed,
@@ -87,6 +89,16 @@ def sounds(tmp_path):
 @given(st.integers(640, 40_000), st.sampled_from([0.5, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5, 2.0]))
 def test_speed_changes_the_duration_to_within_a_sample(n_samples, factor):
     assert abs(len(change_speed(noise(n_samples), factor)) - n_samples / factor) <= 1
+
+
+def test_the_stretch_is_that_of_the_slowest_clip():
+    def stretch(*steps) -> float:
+        return Augmentation(tuple(steps)).stretch
+
+    assert stretch() == stretch((1.0, Gain(0.0, 6.0))) == stretch((1.0, Speed((1.1, 1.2)))) == 1.0
+    assert stretch((1.0, Speed((0.8, 1.1)))) == pytest.approx(1 / 0.8)
+    # A clip may escape the faster step.
+    assert stretch((1.0, Speed((0.8,))), (0.5, Speed((1.25,)))) == pytest.approx(1 / 0.8)
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])

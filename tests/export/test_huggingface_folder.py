@@ -58,9 +58,10 @@ def file(request, tmp_path, monkeypatch):
 def test_transformers_loads_the_folder_with_equal_logits(file, tmp_path):
     save_model(tmp_path / "model.pt", file)
     file = load_model(tmp_path / "model.pt")
-    assert export_folder(file, tmp_path / "folder") == []
+    assert export_folder(file, tmp_path / "folder") == ""
     model = transformers.AutoModelForCTC.from_pretrained(tmp_path / "folder").eval()
     processor = transformers.AutoProcessor.from_pretrained(tmp_path / "folder")
+    assert model.config.architectures == [type(model).__name__]
     (waveform,) = clips(9201)
     inputs = processor(waveform.numpy(), sampling_rate=16_000, return_tensors="pt")
     features = file.build_processor().clip(waveform)
@@ -91,6 +92,18 @@ def test_what_transformers_has_no_class_for_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not empty"):
         export_folder(file, tmp_path / "folder")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["mine.txt"]
+    with pytest.raises(UserError, match=r"mine\.txt is a file where a folder is needed"):
+        export_folder(file, tmp_path / "folder" / "mine.txt")
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("WAV2VEC2_BASE", False), ("WAV2VEC2_XLSR53", True)])
+def test_batches_are_padded_as_published(name, is_told, tmp_path, monkeypatch):
+    make_bundle(monkeypatch, tmp_path, name)
+    export_folder(fine_tuned(name), tmp_path / "folder")
+    processor = transformers.AutoProcessor.from_pretrained(tmp_path / "folder")
+    waveforms = [clip.numpy() for clip in clips(8000, 4000)]
+    batch = processor(waveforms, sampling_rate=16_000, padding=True, return_tensors="pt")
+    assert ("attention_mask" in batch) == is_told
 
 
 def test_the_vocabulary_of_the_classic_map():

@@ -113,9 +113,28 @@ def test_epochs_draw_among_the_copies():
 def test_frames_that_vanish_during_a_run_are_missed(home, monkeypatch):
     from asr_ctc.loading.feature_cache import FeatureCache
 
-    monkeypatch.setattr(FeatureCache, "put", lambda *arguments: None)
+    monkeypatch.setattr(FeatureCache, "put", lambda *arguments: True)
     stderr = refusal(home, "--freeze_encoder --cache_dir cache")
     assert "a clip's frames are missing from --cache_dir" in stderr and "Traceback" not in stderr
+
+
+def test_frames_without_room_are_missed_before_the_first_epoch(home, monkeypatch):
+    from asr_ctc.loading import feature_cache
+
+    monkeypatch.setattr(feature_cache, "SPARE_FRAMES", -20)  # of 20 ms
+    stderr = refusal(home, "--freeze_encoder --cache_dir cache")
+    assert "its frames cannot be kept in " in stderr and "Traceback" not in stderr
+    assert "epoch 1" not in stderr
+
+
+def test_a_copy_that_cannot_be_made_is_named(home, monkeypatch):
+    from asr_ctc.audio.augment import Speed
+
+    monkeypatch.setattr(Speed, "__call__", lambda step, samples, *others: samples[:100])
+    (home / "fast.yaml").write_text("augment: [speed 1.1]")
+    flags = "--freeze_encoder --cache_dir cache --encoder_copies 2 --config fast.yaml"
+    stderr = refusal(home, flags)
+    assert "--augment: copy 1 of " in stderr and "shorter than one window" in stderr, stderr
 
 
 def test_the_model_file_alone_transcribes_aligns_and_scores(home, toy_root):
@@ -177,13 +196,13 @@ BAD_FLAGS = {
     "--encoder_copies 2 --cache_dir cache": "they need --cache_dir, and --freeze_encoder",
     "--freeze_encoder --cache_dir cache --train_augment": "add --encoder_copies",
     "--freeze_encoder --cache_dir cache --cache_gb 0": "too little room for the frames",
-    "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published",
     "--freeze_encoder --freeze_encoder_steps 5": "contradicts --freeze_encoder_steps",
-    "--freeze_encoder --train_feature_extractor": "train_feature_extractor: is for encoders of",
-    "--layer_drop 0.1": "layer_drop: is for encoders of samples, which Whisper's is not",
-    "--gradient_checkpointing": "gradient_checkpointing: is for encoders of samples",
-    "--adapter fra": "--adapter fra: Whisper brings its own weights; omit it",
     "--nmels 40": "--nmels: a model with an --encoder does not use it; omit it",
+    "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published model",
+    "--layer_drop 0.1": "for encoders of samples, which Whisper's encoder",
+    "--gradient_checkpointing": "for encoders of samples, which Whisper's encoder",
+    "--train_feature_extractor": "--train_feature_extractor: this encoder has none",
+    "--encoder_weights x.pt": "--encoder_weights and --adapter are not for a Whisper",
 }
 
 
@@ -196,9 +215,9 @@ def test_flags_that_cannot_be_are_refused(home, flags):
 def test_flags_of_an_encoder_need_one(home):
     without = COMMON.replace("--encoder tiny", "").replace("--projection 8", "")
     for flags, message in {
-        "--freeze_encoder": "--freeze_encoder and --last_layers are for models with an --encoder",
-        "--mask_time 0.1": "--mask_time: is for models with an --encoder; omit it, or name one",
-        "--adapter fra": "--adapter: is for models with an --encoder",
+        "--freeze_encoder --mask_time 0.1": "--mask_time, --freeze_encoder: for a model with an",
+        "--encoder_copies 2": "--encoder_copies: for a model with an --encoder",
+        "--adapter fra --lr_encoder 0.5": "--adapter, --lr_encoder: for a model with an --encoder",
         "--nlayers_rnn 0": "--nlayers_rnn 0: only a model with an --encoder goes without",
     }.items():
         done = call(without, flags, cwd=home)
@@ -210,6 +229,20 @@ def test_a_resumed_run_finds_its_frames_though_the_layers_above_have_moved(home)
     done = call("train --resume_from", folder, "--num_epochs 3", cwd=home)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"(\d+) kept already", done.stderr) == ["6", "24"]
+
+
+def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
+    file = train(home, "--num_epochs 1 --freeze_encoder") / "best_model.pt"
+    (home / "tiny").rename(home / "elsewhere")
+    start = f"train --resume_from {file} --num_epochs 1 --min_duration 0.5 --nthreads 0"
+    for flags in ("--encoder elsewhere", "--encoder_padded", "--adapter fra"):
+        done = call(start, flags, cwd=home)
+        name = flags.split()[0]
+        assert done.returncode == 2 and f"{name} (its encoder is in the file)" in done.stderr
+    done = call(start, "--freeze_encoder --logname next", cwd=home)
+    assert done.returncode == 0, done.stderr
+    before, after = encoder_weights(file), encoder_weights(home / "logs/next/best_model.pt")
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
 def test_the_folder_of_a_run_names_its_encoder(home):

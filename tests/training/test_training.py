@@ -17,12 +17,12 @@ from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.compute import make_scaler
 from asr_ctc.acoustic.loss import ctc_losses, ctc_objective
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.audio import log_mel
 from asr_ctc.audio.log_mel import FeatureSettings
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
 from asr_ctc.corpus.corpus import ExcludedClip
-from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.dataset import ClipDataset
@@ -279,8 +279,11 @@ def test_the_model_file_says_where_it_is_from(first, toy_root):
     about = file.origin["corpus"]
     assert (about["version"], about["lang"], about["clips"]) == ("toy-1.0", "fr", len(corpus))
     assert about["train_tsv_sha256"] == corpus.fingerprint
-    assert file.features == FeatureSettings(rate=16_000, win_length=0.04, win_step=0.01, nmels=20)
-    plain = ClipDataset(corpus, CharMap(), WaveformProcessor())
+    features = FeatureSettings(
+        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm="mean"
+    )
+    assert file.features == features
+    plain = ClipDataset(corpus, CharMap(), log_mel.WaveformProcessor(features))
     assert file.normalization == pytest.approx(measure_normalization(plain), rel=1e-9)
     assert file.charmap == CharMap()
 
@@ -510,7 +513,7 @@ def test_the_flags_reach_the_parts(few_root):
     assert (
         made.model_file({}).features
         == processor.settings
-        == FeatureSettings(rate=16_000, win_length=0.05, win_step=0.01, nmels=13)
+        == FeatureSettings(rate=16_000, win_length=0.05, win_step=0.01, nmels=13, clip_norm="mean")
     )
     assert processor.spec_augment == SpecAugment(n_time_masks=3, max_freq_share=0.5)
     assert made.dev.processor.spec_augment is None
@@ -665,7 +668,7 @@ def test_one_step_is_not_enough(few_root, tmp_path, caplog):
     result = overfit(few_root, tmp_path / "logs", debug_steps=1)
     assert (result.passed, result.n_steps) == (False, 1)
     assert "FAILED: 0 of 6 clips decoded perfectly after 1 step. " in caplog.text
-    assert re.search(r"after 1 steps\. \w.*--debug_steps", caplog.text)
+    assert re.search(r"after 1 step\. \w.*--debug_steps", caplog.text)
 
 
 @pytest.mark.parametrize("base_lr", [1e-9, 1e3])

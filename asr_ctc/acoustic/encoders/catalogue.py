@@ -87,5 +87,5 @@ HUB = (
 
 
 def license_of(name: str) -> str:
-    """The licence of a model by the name that is listed here."""
+    """The licence of a published model."""
     return next(model.licence for model in (*BUNDLES, *HUB) if model.name == name)

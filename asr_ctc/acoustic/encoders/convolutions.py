@@ -23,6 +23,8 @@ class Convolution(NamedTuple):
         kernel, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding
         if isinstance(padding, str) or layer.dilation[0] != 1:
             raise ValueError(f"a convolution with padding {padding}, dilation {layer.dilation}")
+        if stride < 1:
+            raise ValueError(f"a convolution with a stride of {stride}")
         return cls(kernel, stride, padding[0])
 
 

@@ -1,13 +1,41 @@
 """The seam of the encoders: from the input of clips to frames, layer by layer."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import Size
+from asr_ctc.acoustic.encoders.span_masks import SpanMasks
+from asr_ctc.base.errors import UserError
+
+
+class HuggingFaceForm(NamedTuple):
+    """An encoder as transformers has it: config.json, preprocessor_config.json and the tensors.
+
+    ``note`` says in what their frames differ, if they do.
+    """
+
+    config: dict[str, Any]
+    features: dict[str, Any]
+    state_dict: dict[str, torch.Tensor]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """What changes an encoder of samples only while it is trained.
+
+    masks: spans of frames and channels. layer_drop: the probability of skipping a layer.
+    checkpointing: compute the layers twice, to keep the memory of one of them only.
+    """
+
+    masks: SpanMasks = field(default_factory=SpanMasks)
+    layer_drop: float = 0.0
+    checkpointing: bool = False
 
 
 class Encoder(nn.Module):
@@ -19,7 +47,7 @@ class Encoder(nn.Module):
     settings: a frozen dataclass of plain values from which ``type(self)(settings)`` builds the same
     tensors; the model file stores it. features: the kind of input, one of audio/; it has ``rate``
     (Hz), ``hop`` (samples per input step) and ``n_frames``. size: D. min_input: input steps of the
-    shortest clip that gives a frame.
+    shortest clip that gives a frame. fine_tuning: None for an encoder that has none of its own.
     """
 
     settings: Any
@@ -27,6 +55,7 @@ class Encoder(nn.Module):
     size: int
     n_layers: int
     min_input: int
+    fine_tuning: FineTuning | None = None
 
     @property
     def sees_clip_alone(self) -> bool:
@@ -73,6 +102,10 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    def to_huggingface(self) -> HuggingFaceForm:
+        """As transformers loads it; UserError where it has no CTC model with such an encoder."""
+        raise UserError(f"{self.settings}: transformers has no CTC model with this encoder")
+
     def forward(
         self, inputs: PackedSequence, layers: Sequence[int] | None = None
     ) -> PackedSequence:
@@ -92,11 +125,11 @@ class Encoder(nn.Module):
     ) -> torch.Tensor:
         """Padded frames (B, T', L · D) of ``layers`` from those of layer ``first``, (B, T', D)."""
         layers = [self.n_layers] if layers is None else layers
-        kept = [x] if first in layers else []
+        outputs = [x] if first in layers else []
         if layers[-1] > first:
             for layer, output in enumerate(self.climb(x, n_frames, first), first + 1):
                 if layer in layers:
-                    kept.append(output)
+                    outputs.append(output)
                 if layer == layers[-1]:
                     break
-        return torch.cat(kept, dim=2) if len(kept) > 1 else kept[0]
+        return torch.cat(outputs, dim=2) if len(outputs) > 1 else outputs[0]

@@ -11,8 +11,9 @@ import torch
 from asr_ctc.acoustic.encoders.catalogue import license_of
 from asr_ctc.acoustic.encoders.huggingface import read_json
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
-from asr_ctc.acoustic.encoders.published import find_path, open_encoder
+from asr_ctc.acoustic.encoders.published import locate, open_encoder
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
+from asr_ctc.acoustic.encoders.weight_files import load_into
 from asr_ctc.acoustic.encoders.whisper import WhisperSettings
 from asr_ctc.base.errors import UserError
 
@@ -41,52 +42,47 @@ def read_encoder(
     """The encoder in a folder, or of that published name; what is not the encoder is ignored.
 
     ``padded`` as in ``WhisperSettings``, the others as in ``open_encoder``. UserError for what is
-    missing, of another kind or damaged.
+    missing, of another kind or damaged, and for what has no effect on such an encoder.
     """
     try:
-        folder = find_path(name, language)
-        config = read_json(folder / CONFIG) if folder and folder.is_dir() else None
-    except UserError as error:
-        raise UserError(f"--encoder: {error}") from None
-    if folder is None or config is None or config.get("model_type") != "whisper":
+        folder = locate(name, language)
+        config = (folder and read_json(folder / CONFIG)) or {}
+        if folder is not None and config.get("model_type") == "whisper":
+            if weights is not None or language is not None:
+                raise UserError(f"{name}: --encoder_weights and --adapter are not for a Whisper")
+            settings, state = _read_whisper(folder, config, padded)
+            return Pretrained(settings=settings, state_dict=state, source=_source(name, folder))
         if padded:
-            raise UserError(f"--encoder_padded is for Whisper, which {name} is not; omit it")
-        return _read_published(name, folder, weights, language)
-    for flag, value in (("encoder_weights", weights), ("adapter", language)):
-        if value is not None:
-            raise UserError(f"--{flag} {value}: Whisper brings its own weights; omit it")
-    try:
-        settings = whisper_settings(config, padded)
-    except (ValueError, KeyError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise UserError(f"--encoder {name}: {CONFIG}: {what}") from None
-    tensors = read_safetensors(folder / WEIGHTS, ("model.encoder.", "encoder."))
-    _check_tensors(tensors, settings, folder / WEIGHTS)
-    return Pretrained(
-        settings=settings,
-        state_dict={name: tensor.float() for name, tensor in tensors.items()},
-        source={"folder": _name(name), "license": read_license(folder)},
-    )
-
-
-def _read_published(
-    name: str, folder: Path | None, weights: str | None, language: str | None
-) -> Pretrained:
-    try:
+            raise UserError(f"{name}: --encoder_padded is for a Whisper")
         encoder, assumed = open_encoder(name, weights=weights, language=language)
     except UserError as error:
         raise UserError(f"--encoder: {error}") from None
     if assumed:
         log.warning("--encoder %s: %s", name, assumed)
-    source = {"folder": _name(name), "kind": str(encoder.settings)}
+    source = _source(name, folder) | {"kind": str(encoder.settings)}
     source |= {"adapter": language} if language else {}
-    source["license"] = read_license(folder) if folder else license_of(name)
     return Pretrained(settings=encoder.settings, state_dict=encoder.state_dict(), source=source)
 
 
-def _name(name: str) -> str:
-    """Of a folder its own name alone, of what is published all of it."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+def _source(name: str, folder: Path | None) -> dict[str, str]:
+    licence = license_of(name) if folder is None else read_license(folder)
+    return {"folder": Path(name).resolve().name, "license": licence}
+
+
+def _read_whisper(
+    folder: Path, config: dict[str, Any], padded: bool
+) -> tuple[WhisperSettings, dict[str, torch.Tensor]]:
+    try:
+        settings = whisper_settings(config, padded)
+    except (ValueError, KeyError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise UserError(f"{folder / CONFIG}: {what}") from None
+    tensors = read_safetensors(folder / WEIGHTS, ("model.encoder.", "encoder."))
+    with torch.device("meta"):  # sizes that the tensors do not have could ask for any memory
+        encoder = encoder_of(settings)
+    state = {name: tensor.float() for name, tensor in tensors.items()}
+    load_into(encoder, state, str(folder / WEIGHTS), assign=True)
+    return settings, encoder.state_dict()
 
 
 def read_license(folder: Path) -> str:
@@ -112,22 +108,3 @@ def whisper_settings(config: dict[str, Any], padded: bool = False) -> WhisperSet
         n_positions=config["max_source_positions"],
         padded=padded,
     )
-
-
-def _check_tensors(tensors: dict[str, torch.Tensor], settings: EncoderSettings, path: Path) -> None:
-    """UserError unless they are finite and those of the settings, in name and shape."""
-    with torch.device("meta"):
-        needed = {name: t.shape for name, t in encoder_of(settings).state_dict().items()}
-    found = {name: t.shape for name, t in tensors.items()}
-    differing = [n for n in sorted(needed.keys() | found.keys()) if needed.get(n) != found.get(n)]
-    if differing:
-        listed = ", ".join(
-            f"{n} ({_shape(found.get(n))}, needed {_shape(needed.get(n))})" for n in differing[:3]
-        )
-        raise UserError(f"{path}: {len(differing)} tensors are not those of {CONFIG}: {listed}")
-    if broken := [name for name, t in tensors.items() if not bool(t.float().isfinite().all())]:
-        raise UserError(f"{path}: {broken[0]} holds numbers that are not finite")
-
-
-def _shape(shape: torch.Size | None) -> str:
-    return "none" if shape is None else "×".join(map(str, shape)) or "a number"

@@ -22,13 +22,19 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside, keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
+from asr_ctc.acoustic.encoders.encoder import HuggingFaceForm
 from asr_ctc.acoustic.encoders.speech_transformer import (
     FEATURE_EXTRACTOR,
     Layer,
     SpeechTransformer,
     standardize,
 )
-from asr_ctc.acoustic.encoders.weight_files import read_state_dict, refuse_difference, refuse_shapes
+from asr_ctc.acoustic.encoders.weight_files import (
+    read_state_dict,
+    refuse_difference,
+    refuse_infinite,
+    refuse_shapes,
+)
 from asr_ctc.audio.kaldi_mel import KaldiMelFeatures
 from asr_ctc.audio.samples import SampleFeatures
 from asr_ctc.base.errors import UserError
@@ -44,24 +50,15 @@ KINDS = {
 }
 NORMALIZE_EPS = 1e-7  # of transformers' Wav2Vec2FeatureExtractor
 INSTALL = "pip install '.[pretrained]' in the folder of asr_ctc"
-PICKLED = "pytorch_model.bin"
-WEIGHTS = "model.safetensors", "model.safetensors.index.json", PICKLED
-# What is read of a model of the hub. Its README.md states the licence.
-FETCHED = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "README.md",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-)
+WEIGHTS = "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"
 # Beyond these a config is damaged, or made to harm: building its model would take for ever.
-COUNTS_OF_LAYERS = "num_hidden_layers", "num_adapter_layers", "num_conv_pos_embeddings"
-MOST_LAYERS, MOST_SIZE = 1_000, 1_000_000
+MOST_SIZE, MOST_IN_LIST = 1_000_000, 100
+MOST = {
+    "num_hidden_layers": 1_000,
+    "num_adapter_layers": 1_000,
+    "num_conv_pos_embeddings": 1_000,
+    "max_source_positions": 10_000,
+}
 OTHER_TOKENS = {
     "bos_token": "<s>",
     "eos_token": "</s>",
@@ -102,22 +99,26 @@ class Folder:
         return self.config["model_type"]
 
     @property
-    def rate(self) -> int:
-        return int(self.features.get("sampling_rate", 16_000))
-
-    @property
     def has_head(self) -> bool:
         """Whether it has a CTC head, as its config says."""
-        return any(str(name).endswith("ForCTC") for name in self.config.get("architectures") or ())
+        names = self.config.get("architectures")
+        return isinstance(names, list) and any(str(name).endswith("ForCTC") for name in names)
 
 
-def read_folder(path: Path, name: str | None = None) -> Folder:
+def read_folder(path: str | Path, name: str | None = None) -> Folder:
     """Reads the JSON files of a folder; UserError when it is no speech encoder that is known.
 
     ``name`` is what the user calls it, where that is not its path.
     """
-    name = name or str(path)
-    refuse_file(path)
+    path, name = Path(path), name or str(path)
+    if path.suffix == ".pt" and path.is_file():
+        raise UserError(
+            f"{path} is a model file: `test --modelpath` and `train --resume_from` take it"
+        )
+    if path.is_file():
+        raise UserError(f"{path} is a file: name the folder that holds config.json and the weights")
+    if not path.is_dir():
+        raise UserError(f"no folder {path}")
     config = read_json(path / "config.json")
     if config is None:
         raise UserError(f"{path}: no config.json: a folder of the Hugging Face kind has one")
@@ -126,10 +127,10 @@ def read_folder(path: Path, name: str | None = None) -> Folder:
         raise UserError(
             f"{name}: Whisper has no CTC head: it is to be fine-tuned (`train --encoder {name}`)"
         )
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         known = ", ".join(sorted([*KINDS, "whisper"]))
         raise UserError(f"{name}: config.json is of a model_type {kind!r}; known are {known}")
-    if not any((path / name).exists() for name in WEIGHTS):
+    if not has_weights(path):
         raise UserError(f"{path}: no weights: put model.safetensors beside its config.json")
     features = read_json(path / "preprocessor_config.json")
     if features is None:  # transformers 5 writes it into one file with the tokenizer's
@@ -139,19 +140,18 @@ def read_folder(path: Path, name: str | None = None) -> Folder:
             f"{path}: no preprocessor_config.json, which says what mels the model reads: "
             "put it beside config.json"
         )
+    if not isinstance(features, dict | None):
+        raise UserError(f"{path}: its feature_extractor is a {type(features).__name__}")
     return Folder(path, config, features or {})
 
 
-def refuse_file(path: Path) -> None:
-    """UserError where there is no folder, or a file."""
-    if path.suffix == ".pt" and path.is_file():
-        raise UserError(
-            f"{path} is a model file: `test --modelpath` and `train --resume_from` take it"
-        )
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file: name the folder that holds config.json and the weights")
-    if not path.is_dir():
-        raise UserError(f"no folder {path}")
+def has_weights(path: Path) -> bool:
+    """Whether a folder has its weights, all shards of them where there are several."""
+    whole, index, pickled = (path / name for name in WEIGHTS)
+    places = (read_json(index) or {}).get("weight_map")
+    shards = set(places.values()) if isinstance(places, dict) else set()
+    is_sharded = bool(shards) and all((path / str(shard)).exists() for shard in shards)
+    return whole.exists() or is_sharded or pickled.exists()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -172,22 +172,26 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def fetch(name: str, language: str | None = None) -> Path:
     """The folder of a name of the Hugging Face hub, from its cache or fetched into it, with a bar.
 
-    Only what is read is fetched: of an MMS model with adapters for a thousand languages that of
-    ``language``; pickled weights where there are no others. UserError when it cannot be fetched.
+    Of an MMS model the adapter of ``language`` alone is fetched, of a thousand. Pickled weights are
+    fetched only where there are no others. UserError when it cannot be fetched.
     """
     import_transformers()
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    files = [*FETCHED, *([adapter_file(language)] if language else [])]
+    adapter = f"adapter.{language}.safetensors"
+    wanted = ["*.json", "README.md", "model.safetensors", "model-*.safetensors"]
+    wanted += [adapter] if language else []
     with contextlib.suppress(Exception):
-        cached = Path(snapshot_download(name, allow_patterns=files, local_files_only=True))
-        if _is_complete(cached, language):
-            return cached
+        folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        # Another program, or a pass that was interrupted, may have fetched a part of it.
+        is_whole = (folder / "config.json").exists() and has_weights(folder)
+        if is_whole and (language is None or (folder / adapter).exists()):
+            return folder
     try:
-        folder = Path(snapshot_download(name, allow_patterns=files))
-        if not _has_weights(folder):
-            folder = Path(snapshot_download(name, allow_patterns=[*files, PICKLED]))
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        if not has_weights(folder):
+            folder = Path(snapshot_download(name, allow_patterns=[*wanted, WEIGHTS[-1]]))
         return folder
     except HFValidationError:
         raise UserError(f"{name}: neither a folder nor a name of the Hugging Face hub") from None
@@ -197,30 +201,17 @@ def fetch(name: str, language: str | None = None) -> Path:
             "may be read without a login (`hf auth login`)"
         ) from None
     except Exception as error:  # of the network, of the hub, of the disk
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{name}: there is no such folder, and it cannot be fetched from the Hugging Face hub "
-            f"({reason}): where there is a network run `hf download {name} --local-dir FOLDER`, "
-            "and name that folder"
+            f"({_reason(error)}): where there is a network run `hf download {name} --local-dir "
+            "FOLDER`, and name that folder"
         ) from None
 
 
-def _is_complete(folder: Path, language: str | None) -> bool:
-    """Whether a fetch that was interrupted left nothing out."""
-    has_adapter = language is None or (folder / adapter_file(language)).exists()
-    return (folder / "config.json").exists() and _has_weights(folder) and has_adapter
-
-
-def _has_weights(folder: Path) -> bool:
-    whole, index, pickled = (folder / name for name in WEIGHTS)
-    shards = set(((read_json(index) or {}).get("weight_map") or {}).values())
-    is_sharded = bool(shards) and all((folder / shard).exists() for shard in shards)
-    return whole.exists() or is_sharded or pickled.exists()
-
-
-def adapter_file(language: str) -> str:
-    """The name of the file with an MMS model's adapter for a language."""
-    return f"adapter.{language}.safetensors"
+def _reason(error: Exception) -> str:
+    reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
+    is_damaged = type(error).__name__ == "SafetensorError"
+    return reason + "; its weights are damaged or truncated, fetch them again" * is_damaged
 
 
 @contextlib.contextmanager
@@ -238,16 +229,32 @@ def quiet(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def config_of(folder: Folder) -> Any:
+    """What transformers makes of config.json; UserError where it makes nothing of it.
+
+    It reads only what its class knows: other settings can name code (kernels of attention,
+    quantizers), which transformers would fetch and run.
+    """
+    made = getattr(import_transformers(), f"{KINDS[folder.kind]}Config")
+    known = made().to_dict().keys() - {"attn_implementation", "_attn_implementation"}
+    try:
+        return made.from_dict({key: folder.config[key] for key in folder.config.keys() & known})
+    except Exception as error:  # as many kinds as there are wrong contents
+        raise UserError(f"{folder.path}: config.json: {_reason(error)}") from None
+
+
+def class_of(folder: Folder, head: bool) -> Any:
+    """The class of transformers with a CTC head, or without one."""
+    return getattr(import_transformers(), f"{KINDS[folder.kind]}{'ForCTC' if head else 'Model'}")
+
+
 def build(folder: Folder, head: bool) -> Any:
     """The model of a folder with random weights: with its CTC head, or without one."""
-    transformers = import_transformers()
-    name = KINDS[folder.kind]
+    config = config_of(folder)
     try:
-        config = getattr(transformers, f"{name}Config").from_dict(folder.config)
-        return getattr(transformers, f"{name}{'ForCTC' if head else 'Model'}")(config)
+        return class_of(folder, head)(config)
     except (TypeError, ValueError, AttributeError, KeyError, RuntimeError, ZeroDivisionError) as e:
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-        raise UserError(f"{folder.path}: config.json makes no model: {reason}") from None
+        raise UserError(f"{folder.path}: config.json makes no model: {_reason(e)}") from None
 
 
 def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
@@ -257,14 +264,15 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
     weights are of another architecture.
     """
     transformers = import_transformers()
-    made = getattr(transformers, f"{KINDS[folder.kind]}{'ForCTC' if head else 'Model'}")
     is_pickled = not any((folder.path / name).exists() for name in WEIGHTS[:2])
     if is_pickled:
         read_state_dict(folder.path / WEIGHTS[2])  # refuses pickled code with a line of its own
+    _refuse_larger_than_weights(folder, head)
     with quiet(transformers):
         try:
-            model, report = made.from_pretrained(
+            model, report = class_of(folder, head).from_pretrained(
                 folder.path,
+                config=config_of(folder),
                 local_files_only=True,
                 use_safetensors=not is_pickled,
                 weights_only=True,
@@ -277,13 +285,7 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
         except UserError:
             raise
         except Exception as error:  # as many kinds as there are wrong contents
-            reason = " ".join(str(error).split()) or type(error).__name__
-            hint = (
-                "; its weights are damaged or truncated, fetch them again"
-                if type(error).__name__ == "SafetensorError"
-                else ""
-            )
-            raise UserError(f"{folder.path}: cannot be loaded: {reason:.200}{hint}") from None
+            raise UserError(f"{folder.path}: cannot be loaded: {_reason(error)}") from None
     refuse_shapes(str(folder.path), report["mismatched_keys"])
     missing = [name for name in report["missing_keys"] if "masked_spec_embed" not in name]
     unknown = [
@@ -292,7 +294,24 @@ def load(folder: Folder, *, head: bool, language: str | None = None) -> Any:
         if not name.startswith(OF_PRETRAINING) and ".masked_spec_embed" not in name
     ]
     refuse_difference(str(folder.path), missing, unknown)
+    refuse_infinite(str(folder.path), model.state_dict())
     return model.eval()
+
+
+def _refuse_larger_than_weights(folder: Folder, head: bool) -> None:
+    """UserError for a config.json whose model has more numbers than the files have bytes.
+
+    transformers gives what is missing in the files random values, in any amount of memory.
+    """
+    with torch.device("meta"):
+        n_needed = sum(parameter.numel() for parameter in build(folder, head).parameters())
+    files = (f for pattern in ("*.safetensors", WEIGHTS[2]) for f in folder.path.glob(pattern))
+    n_bytes = sum(file.stat().st_size for file in files)
+    if n_needed > n_bytes:
+        raise UserError(
+            f"{folder.path}: config.json is of a model of {n_needed:,} numbers; its weights are "
+            f"{n_bytes:,} bytes"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,12 +331,17 @@ class FolderSettings:
                 raise ValueError(f"{name} must be an object in JSON, found {value!r:.60}")
         config = json.loads(self.config)
         for name, value in config.items():
-            size = len(value) if isinstance(value, list | dict) else value
-            most = MOST_LAYERS if name in COUNTS_OF_LAYERS else MOST_SIZE
-            if isinstance(size, int) and size > most:
-                raise ValueError(f"{name} of config.json is {size}, at most {most} are possible")
-        if type(config.get("num_hidden_layers")) is not int:
-            raise ValueError("config.json has no num_hidden_layers")
+            most = MOST.get(name, MOST_SIZE)
+            sizes = value if isinstance(value, list) else [value]
+            if len(sizes) > MOST_IN_LIST:
+                raise ValueError(f"{name} of config.json has {len(sizes)} items")
+            if too_large := [size for size in sizes if isinstance(size, int) and size > most]:
+                raise ValueError(
+                    f"{name} of config.json is {too_large[0]}, at most {most} are possible"
+                )
+        n_layers = config.get("num_hidden_layers")
+        if type(n_layers) is not int or n_layers < 1:
+            raise ValueError("config.json has no num_hidden_layers of at least 1")
 
     def __str__(self) -> str:
         config = json.loads(self.config)
@@ -337,26 +361,31 @@ class FolderEncoder(SpeechTransformer):
     def __init__(self, settings: FolderSettings, model: Any = None) -> None:
         super().__init__()
         self.settings = settings
-        folder = Folder(Path(), json.loads(settings.config), json.loads(settings.features))
+        folder = Folder(
+            Path("its encoder"), json.loads(settings.config), json.loads(settings.features)
+        )
         self.model = model = model or build(folder, head=False)
         config = model.config
         self.size, self.n_layers = config.hidden_size, len(model.encoder.layers)
         self.is_wavlm, self.reads_mels = folder.kind == "wavlm", folder.kind == "wav2vec2-bert"
         self.adapter = getattr(model, "adapter", None)
+        if (fill := getattr(model, "masked_spec_embed", None)) is not None:
+            # No weight: without masks it would get no gradient, which torchrun's processes need.
+            del model.masked_spec_embed
+            model.register_buffer("masked_spec_embed", fill.detach())
         self.normalize = bool(folder.features.get("do_normalize", True))
+        rate = folder.features.get("sampling_rate", 16_000)
         if self.reads_mels:
             self.convolutions = Convolutions(())
             self.features = KaldiMelFeatures(
-                rate=folder.rate,
+                rate=rate,
                 nmels=folder.features.get("num_mel_bins", 80),
                 stride=folder.features.get("stride", 2),
             )
         else:
             layers = [layer.conv for layer in model.feature_extractor.conv_layers]
             self.convolutions = Convolutions.of(layers)
-            self.features = SampleFeatures(
-                rate=folder.rate, min_samples=self.convolutions.min_inputs
-            )
+            self.features = SampleFeatures(rate=rate, min_samples=self.convolutions.min_inputs)
         self.subsampling = Convolutions(())
         if self.adapter is not None:
             self.size = config.output_hidden_size
@@ -470,6 +499,10 @@ class FolderEncoder(SpeechTransformer):
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
 
+    def to_huggingface(self) -> HuggingFaceForm:
+        config, features = json.loads(self.settings.config), json.loads(self.settings.features)
+        return HuggingFaceForm(config, features, self.model.state_dict())
+
 
 def _output_of(layer: nn.Module, options: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
     return _first(layer(x, **options))
@@ -491,15 +524,20 @@ def load_folder(
         vocab = read_json(folder.path / "vocab.json") or {}
         _language_of(folder, list(vocab) or adapters(folder), language)
     has_adapters = folder.has_head and folder.config.get("adapter_attn_dim") is not None
-    model = load(folder, head=head or has_adapters, language=language)
-    linear = model.lm_head if head else None
-    if head or has_adapters:
-        model = getattr(model, model.base_model_prefix)
     config = folder.config
-    if not head and getattr(model, "adapter", None) is not None:
-        model.adapter, config = None, {**config, "add_adapter": False}
-    settings = FolderSettings(config=json.dumps(config), features=json.dumps(folder.features))
-    return FolderEncoder(settings, model).eval(), linear
+    if not head and config.get("add_adapter"):
+        config = {**config, "add_adapter": False}
+    try:
+        settings = FolderSettings(config=json.dumps(config), features=json.dumps(folder.features))
+        model = load(folder, head=head or has_adapters, language=language)
+        linear = model.lm_head if head else None
+        if head or has_adapters:
+            model = getattr(model, model.base_model_prefix)
+        if not head and getattr(model, "adapter", None) is not None:
+            model.adapter = None
+        return FolderEncoder(settings, model).eval(), linear
+    except (ValueError, TypeError) as error:  # sizes that no model has
+        raise UserError(f"{folder.path}: {_reason(error)}") from None
 
 
 def adapters(folder: Folder) -> list[str]:
@@ -528,8 +566,9 @@ def read_labels(
     settings |= read_json(folder.path / "tokenizer_config.json") or {}
 
     def token(name: str, default: str) -> str:
-        value = settings.get(name, default)
-        return str(value.get("content", default)) if isinstance(value, dict) else str(value)
+        value = settings.get(name)
+        value = value.get("content") if isinstance(value, dict) else value
+        return default if value is None else str(value)
 
     pad, separator = token("pad_token", "<pad>"), token("word_delimiter_token", "|")
     silent = {token(*pair) for pair in OTHER_TOKENS.items()}
@@ -563,7 +602,9 @@ def _language_of(folder: Folder, known: list[str], language: str | None) -> str:
             f"{', '.join(present[:3]) or known[0]}"
         )
     if language in known:
-        raise UserError(f"{folder.path}: no {adapter_file(language)}: put it beside config.json")
+        raise UserError(
+            f"{folder.path}: no adapter.{language}.safetensors: put it beside config.json"
+        )
     similar = difflib.get_close_matches(language, known, n=3, cutoff=0.3) or known[:3]
     raise UserError(
         f"--adapter {language}: {folder.path} has no such language; similar: {', '.join(similar)}"

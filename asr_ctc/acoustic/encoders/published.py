@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,20 +110,18 @@ def open_encoder(
 
 
 def find_folder(name: str, language: str | None = None) -> huggingface.Folder | None:
-    """What the folder of ``find_path`` says; None for a bundle."""
-    path = find_path(name, language)
+    """What is in the folder of ``locate``, None for a bundle; UserError also as ``read_folder``."""
+    path = locate(name, language)
     return None if path is None else huggingface.read_folder(path, name)
 
 
-def find_path(name: str, language: str | None = None) -> Path | None:
-    """The path of a name, fetched where it is one of the hub; None for a bundle.
+def locate(name: str, language: str | None = None) -> Path | None:
+    """The folder of a name, fetched where it is one of the hub; None for a bundle.
 
-    ``language`` as in ``open_pretrained``. UserError, with similar names, for what is none of the
-    three.
+    UserError, with similar names, for what is none of the three.
     """
-    path = Path(name)
-    if path.exists():
-        return path
+    if os.path.exists(name):  # unlike that of Path, false for a name that no file can have
+        return Path(name)
     if name.count("/") == 1 and not name.startswith(("/", ".", "~")):
         return huggingface.fetch(name, language)
     if "/" in name or name.startswith((".", "~")):

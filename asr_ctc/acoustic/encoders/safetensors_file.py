@@ -24,7 +24,8 @@ MOST_HEADER_BYTES = 100_000_000
 def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, torch.Tensor]:
     """The tensors whose names begin with one of ``prefixes``, which is removed from the name.
 
-    UserError for a file that is missing, truncated or of another format.
+    UserError for a file that is missing, truncated or of another format, and for tensors that share
+    bytes: a small file could fill any memory.
     """
     try:
         with open(path, "rb") as file:
@@ -33,7 +34,7 @@ def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str,
             if n_bytes < 8 or n_header > min(n_bytes - 8, MOST_HEADER_BYTES):
                 raise ValueError("its header is longer than the file")
             header = json.loads(file.read(n_header))
-            tensors = {}
+            tensors, n_left = {}, n_bytes - 8 - n_header
             for name, about in header.items():
                 prefix = next((p for p in prefixes if name.startswith(p)), None)
                 if name == "__metadata__" or prefix is None:
@@ -44,13 +45,19 @@ def read_safetensors(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str,
                     raise ValueError(f"{name} has impossible sizes")
                 if end - begin != math.prod(shape) * dtype.itemsize or 8 + n_header + end > n_bytes:
                     raise ValueError(f"{name} is truncated")
+                n_left -= end - begin
+                if n_left < 0:
+                    raise ValueError(f"{name} shares bytes with others")
                 file.seek(8 + n_header + begin)
                 data = bytearray(file.read(end - begin))
                 tensor = torch.frombuffer(data, dtype=dtype) if data else torch.zeros(0).to(dtype)
                 tensors[name.removeprefix(prefix)] = tensor.view(shape)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError),
+        *(RuntimeError, OverflowError),  # a shape that no tensor has; too deep
+    ) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a safetensors file, or damaged: {reason:.200}") from None
     return tensors

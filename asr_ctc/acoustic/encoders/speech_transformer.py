@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -17,24 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
-from asr_ctc.acoustic.encoders.encoder import Encoder
-from asr_ctc.acoustic.encoders.span_masks import SpanMasks
+from asr_ctc.acoustic.encoders.encoder import Encoder, FineTuning
 
 FEATURE_EXTRACTOR = "feature extractor"  # the part that stays frozen in published fine-tuning
 Layer = Callable[[torch.Tensor], torch.Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FineTuning:
-    """What changes such an encoder only while it is trained.
-
-    masks: spans of frames and channels. layer_drop: the probability of skipping a layer.
-    checkpointing: compute the layers twice, to keep the memory of one of them only.
-    """
-
-    masks: SpanMasks = field(default_factory=SpanMasks)
-    layer_drop: float = 0.0
-    checkpointing: bool = False
 
 
 class SpeechTransformer(Encoder):
@@ -44,7 +29,7 @@ class SpeechTransformer(Encoder):
     """
 
     convolutions: Convolutions
-    fine_tuning = FineTuning()
+    fine_tuning: FineTuning = FineTuning()
 
     @property
     def min_input(self) -> int:  # type: ignore[override]

@@ -14,6 +14,7 @@ from torch import nn
 
 from asr_ctc.acoustic.encoders.clip_edges import keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
+from asr_ctc.acoustic.encoders.encoder import HuggingFaceForm
 from asr_ctc.acoustic.encoders.speech_transformer import (
     FEATURE_EXTRACTOR,
     Layer,
@@ -199,6 +200,19 @@ class BundleEncoder(SpeechTransformer):
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
 
+    def to_huggingface(self) -> HuggingFaceForm:
+        if self.is_wavlm:
+            return super().to_huggingface()
+        config = config_of(self)
+        # As published: models of the group-norm kind are not told where padding begins.
+        is_told = config["feat_extract_norm"] == "layer"
+        features = {"do_normalize": self.normalize, "return_attention_mask": is_told}
+        note = (
+            "torchaudio adds 1e-5 to the variance of a clip, transformers 1e-7: logits of quiet "
+            "clips differ a little"
+        )
+        return HuggingFaceForm(config, features, state_of(self), note if self.normalize else "")
+
 
 def load_bundle(
     name: str, file: str | Path | None = None
@@ -211,3 +225,40 @@ def load_bundle(
     model = build_model(name)
     load_into(model, state, str(file or name))
     return BundleEncoder(BundleSettings(name=name), model).eval(), model.aux
+
+
+def config_of(encoder: BundleEncoder) -> dict[str, Any]:
+    """The config.json of a bundle's wav2vec 2.0, or HuBERT, which is computed alike."""
+    sizes = encoder.sizes
+    is_pre_norm = sizes["encoder_layer_norm_first"]
+    dims, kernels, strides = zip(*sizes["extractor_conv_layer_config"], strict=True)
+    return {
+        "model_type": "wav2vec2",
+        "hidden_size": sizes["encoder_embed_dim"],
+        "num_hidden_layers": sizes["encoder_num_layers"],
+        "num_attention_heads": sizes["encoder_num_heads"],
+        "intermediate_size": sizes["encoder_ff_interm_features"],
+        "num_conv_pos_embeddings": sizes["encoder_pos_conv_kernel"],
+        "num_conv_pos_embedding_groups": sizes["encoder_pos_conv_groups"],
+        "conv_dim": list(dims),
+        "conv_kernel": list(kernels),
+        "conv_stride": list(strides),
+        "conv_bias": sizes["extractor_conv_bias"],
+        "feat_extract_norm": sizes["extractor_mode"].removesuffix("_norm"),
+        "do_stable_layer_norm": is_pre_norm,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+    }
+
+
+def state_of(encoder: BundleEncoder) -> dict[str, torch.Tensor]:
+    """The tensors of a bundle's encoder by their names in transformers."""
+    prefixes = {
+        "encoder.feature_projection.": "feature_projection.",
+        "encoder.transformer.": "encoder.",
+    }
+    state = {}
+    for name, tensor in encoder.state_dict().items():
+        old = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        state[prefixes.get(old, "") + name.removeprefix(old)] = tensor
+    return state

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
+from asr_ctc.acoustic.plain_content import check_archive
 from asr_ctc.base.errors import UserError
 
 SHOWN = 3  # names of tensors in a message
@@ -23,6 +24,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return read_safetensors(path)
+        check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise UserError(
@@ -41,8 +43,14 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return dict(state)
 
 
-def load_into(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Loads weights into ``model``; UserError, which names the tensors, if they are of another."""
+def load_into(
+    model: nn.Module, state: Mapping[str, torch.Tensor], source: str, *, assign: bool = False
+) -> None:
+    """Loads weights into ``model``; UserError, which names the tensors, if they are of another.
+
+    With ``assign`` they replace its parameters, which need no memory before.
+    """
+    refuse_infinite(source, state)
     needed = model.state_dict()
     shapes = [
         (name, tensor.shape, needed[name].shape)
@@ -50,7 +58,7 @@ def load_into(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> 
         if name in needed and needed[name].shape != tensor.shape
     ]
     refuse_shapes(source, shapes)
-    found = model.load_state_dict(state, strict=False)
+    found = model.load_state_dict(state, strict=False, assign=assign)
     refuse_difference(source, found.missing_keys, found.unexpected_keys)
 
 
@@ -67,6 +75,13 @@ def refuse_difference(source: str, missing: Iterable[str], unknown: Iterable[str
     parts = [f"{what} {shorten(names)}" for what, names in named.items() if names]
     if parts:
         raise UserError(f"{source}: weights of another architecture: {'; '.join(parts)}")
+
+
+def refuse_infinite(source: str, state: Mapping[str, torch.Tensor]) -> None:
+    """UserError if there are numbers that are not finite."""
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UserError(f"{source}: {name} holds numbers that are not finite")
 
 
 def shorten(names: list[str]) -> str:

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
+from asr_ctc.acoustic.encoders.encoder import FineTuning
 from asr_ctc.acoustic.encoders.huggingface import load_folder, read_folder
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
-from asr_ctc.acoustic.encoders.speech_transformer import FineTuning
 from asr_ctc.acoustic.encoders.torchaudio_bundles import load_bundle
 from tests.helpers.published import BUNDLES, FOLDERS, clips, make_bundle, make_folder
 
@@ -100,6 +100,20 @@ def test_every_layer_can_be_skipped_alone(encoder):
             )
         )
     assert patterns == {(True, True), (True, False), (False, True), (False, False)}
+
+
+def test_parts_hold_every_parameter_once(encoder):
+    of_parts = [
+        p for part in encoder.parts().values() for module in part for p in module.parameters()
+    ]
+    assert sorted(map(id, of_parts)) == sorted(map(id, encoder.parameters()))
+
+
+def test_every_parameter_has_a_gradient_with_masks_and_without(encoder):
+    """Processes of torchrun wait for all of them."""
+    for masks in (SpanMasks(), SpanMasks(time_share=0.5, channel_share=0.5)):
+        encoder.fine_tuning = FineTuning(masks=masks)
+        assert [name for name, found in gradients(encoder).items() if found is None] == []
 
 
 def test_frozen_parts_keep_every_bit(encoder):

@@ -28,7 +28,6 @@ def served(tmp_path, monkeypatch):
         models[name] = folder = tmp_path / "hub" / name
         folder.mkdir(parents=True)
         (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
-        (folder / "training.json").write_text("{}")
     make_whisper_folder(models["me/whisper"])
     model, _ = make_folder(models["me/mms"], "mms")
     adapter = {name: w.data.contiguous() for name, w in model._get_adapters().items()}
@@ -57,7 +56,7 @@ def test_a_whisper_of_the_hub_is_the_folder_that_it_serves(served, tmp_path):
     folder = read_encoder(str(tmp_path / "hub" / "me" / "whisper"))
     assert pretrained.settings == folder.settings
     assert all(torch.equal(t, folder.state_dict[n]) for n, t in pretrained.state_dict.items())
-    assert pretrained.source == {"folder": "me/whisper", "license": "mit"}
+    assert pretrained.source == {"folder": "whisper", "license": "mit"}
     files = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
     assert sorted(served) == files
 
@@ -89,7 +88,7 @@ def test_of_the_adapters_only_that_of_the_language_is_fetched(served):
 
 def test_pickled_weights_are_fetched_where_there_are_no_others(served):
     source = read_encoder("me/pickled").source
-    assert source["folder"] == "me/pickled"
+    assert source["folder"] == "pickled"
     assert source["license"] == "apache-2.0"
     assert served.count("pytorch_model.bin") == 1
 

@@ -1,7 +1,10 @@
 """Folders of the Hugging Face kind: the same numbers as transformers', and every bad folder."""
 
 import json
+import math
+import shutil
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -16,8 +19,10 @@ from asr_ctc.acoustic.encoders.huggingface import (
     read_folder,
 )
 from asr_ctc.acoustic.encoders.published import open_encoder, open_pretrained
+from asr_ctc.acoustic.encoders.weight_files import read_state_dict
 from asr_ctc.base.errors import UserError
 from tests.helpers.published import FOLDERS, LETTERS, VOCAB, clips, make_folder
+from tests.helpers.whisper_folder import make_whisper_folder
 
 transformers = pytest.importorskip("transformers")
 # Even numbers of mel frames: see test_an_odd_mel_frame_is_no_frame.
@@ -344,12 +349,6 @@ def test_weights_of_other_sizes_and_truncated_ones_are_named(tmp_path):
         open_encoder(str(tmp_path))
 
 
-def test_padding_to_30_s_is_for_whisper_alone(tmp_path):
-    make_folder(tmp_path)
-    with pytest.raises(UserError, match="--encoder_padded is for Whisper, which .* is not"):
-        read_encoder(str(tmp_path), padded=True)
-
-
 def test_what_is_no_folder_of_a_model_is_said(tmp_path):
     (tmp_path / "best_model.pt").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"is a model file: `test --modelpath` and `train --resume"):
@@ -371,6 +370,154 @@ def test_without_transformers_it_says_what_to_install(tmp_path, monkeypatch):
         open_pretrained(str(tmp_path))
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A hub with one name, and an empty cache: a function that puts files on the hub."""
+    from fnmatch import fnmatch
+
+    module = pytest.importorskip("huggingface_hub")
+    served, cache = tmp_path / "served", tmp_path / "cache"
+    served.mkdir()
+
+    def download(name, *, allow_patterns, local_files_only=False):
+        if local_files_only and not cache.exists():
+            raise OSError("not in the cache")
+        cache.mkdir(exist_ok=True)
+        for file in served.iterdir() if not local_files_only else ():
+            if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
+                shutil.copy(file, cache)
+        return str(cache)
+
+    monkeypatch.setattr(module, "snapshot_download", download)
+    return served, cache
+
+
+def test_one_adapter_of_a_thousand_is_fetched(hub):
+    served, cache = hub
+    make_folder(served, "mms")
+    for language in ("fra", "deu"):
+        (served / f"adapter.{language}.safetensors").write_bytes(b"")
+        (served / f"adapter.{language}.bin").write_bytes(b"")
+    huggingface.fetch("some/mms", "fra")
+    assert {f.name for f in cache.glob("adapter.*")} == {"adapter.fra.safetensors"}
+    huggingface.fetch("some/mms", "deu")  # what is there lacks it
+    assert (cache / "adapter.deu.safetensors").exists()
+
+
+def test_pickled_weights_are_fetched_where_there_are_no_others(hub):
+    served, cache = hub
+    model, _ = make_folder(served)
+    torch.save(model.state_dict(), served / "pytorch_model.bin")
+    open_encoder("some/model")
+    assert not (cache / "pytorch_model.bin").exists()
+    shutil.rmtree(cache)
+    (served / "model.safetensors").unlink()
+    encoder, _ = open_encoder("some/model")
+    assert torch.equal(
+        encoder.state_dict()["model.encoder.layer_norm.bias"],
+        model.state_dict()["wav2vec2.encoder.layer_norm.bias"],
+    )
+
+
+def test_a_folder_of_which_a_part_was_fetched_is_fetched_whole(hub):
+    served, cache = hub
+    make_folder(served)
+    cache.mkdir()
+    shutil.copy(served / "config.json", cache)
+    open_encoder("some/model")
+
+
+def test_a_whisper_of_the_hub(hub):
+    served, _ = hub
+    make_whisper_folder(served)
+    pretrained = read_encoder("some/tiny")
+    assert pretrained.source == {"folder": "tiny", "license": "mit"}
+    assert pretrained.settings.n_layers == 3
+
+
+def test_code_that_a_configuration_names_is_not_looked_for(tmp_path):
+    """transformers fetches a kernel of attention that is named so, and runs it."""
+    make_folder(tmp_path)
+    named = {"attn_implementation": "some/kernel", "quantization_config": {"quant_method": "gptq"}}
+    for changes in (named, {"_attn_implementation": "some/kernel"}):
+        change(tmp_path, **changes)
+        encoder = open_pretrained(str(tmp_path)).model.encoder
+        assert encoder.model.config._attn_implementation == "sdpa"
+        FolderEncoder(encoder.settings)
+
+
+def test_a_small_folder_takes_little_memory(tmp_path):
+    make_folder(tmp_path)
+    from safetensors.torch import save_file
+
+    save_file({}, tmp_path / "model.safetensors", {"format": "pt"})
+    change(tmp_path, intermediate_size=900_000, num_hidden_layers=900)
+    with pytest.raises(UserError, match=r"a model of .* numbers; its weights are \d+ bytes"):
+        open_encoder(str(tmp_path))
+
+
+def test_a_small_pickle_takes_little_memory(tmp_path):
+    path = tmp_path / "weights.bin"
+    torch.save({"a": torch.zeros(10**6)}, path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "b.bin", "w") as packed:
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member), zipfile.ZIP_DEFLATED)
+    with pytest.raises(UserError, match="not a file of weights, or damaged"):
+        read_state_dict(tmp_path / "b.bin")
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_weights_that_are_not_finite(value, tmp_path):
+    model, _ = make_folder(tmp_path)
+    with torch.no_grad():
+        model.lm_head.bias[3] = value
+    model.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=r"lm_head\.bias holds numbers that are not finite"):
+        open_pretrained(str(tmp_path))
+
+
+def change(folder, file="config.json", **values):
+    path = folder / file
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": ["wav2vec2"]}, r"model_type \['wav2vec2'\]"),
+        ({"architectures": 5}, "has no CTC head"),
+        ({"num_hidden_layers": 0}, "no num_hidden_layers of at least 1"),
+        ({"num_hidden_layers": 5000}, "at most 1000 are possible"),
+        ({"conv_stride": [0] * 7}, "a stride of 0"),
+        ({"conv_kernel": [10**9] * 7}, "conv_kernel of config.json is 1000000000"),
+        ({"conv_dim": [16] * 3000}, "conv_dim of config.json has 3000 items"),
+        ({"hidden_act": "no"}, "config.json makes no model: 'no'"),
+        ({"hidden_size": "32"}, "config.json: Validation error"),
+    ],
+)
+def test_bad_configurations(values, message, tmp_path):
+    make_folder(tmp_path)
+    change(tmp_path, **values)
+    with pytest.raises(UserError, match=message):
+        open_pretrained(str(tmp_path))
+
+
+@pytest.mark.parametrize("rate", ["abc", -1, 10**12, [16000], 16000.5])
+def test_bad_rates(rate, tmp_path):
+    make_folder(tmp_path)
+    change(tmp_path, "preprocessor_config.json", sampling_rate=rate)
+    with pytest.raises(UserError, match="rate must be a whole number in 1..192000"):
+        open_pretrained(str(tmp_path))
+
+
+def test_features_that_are_no_object(tmp_path):
+    make_folder(tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
+    (tmp_path / "processor_config.json").write_text('{"feature_extractor": [1]}')
+    with pytest.raises(UserError, match="its feature_extractor is a list"):
+        open_pretrained(str(tmp_path))
+
+
 def test_nothing_is_fetched_for_a_folder(tmp_path, monkeypatch):
     import socket
 
@@ -380,7 +527,9 @@ def test_nothing_is_fetched_for_a_folder(tmp_path, monkeypatch):
     assert open_pretrained(str(tmp_path)).charmap.vocab_size == len(VOCAB) - 3
 
 
-@pytest.mark.parametrize("name", ["./absent", "/absent/folder", "~/absent/x", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["./absent", "/absent/folder", "~/absent/x", "a/b/c", "./" + "x" * 5000]
+)
 def test_absent_folders_are_not_looked_for_in_the_hub(name, monkeypatch):
     monkeypatch.setattr(huggingface, "fetch", None)
     with pytest.raises(UserError, match="no folder"):

@@ -169,7 +169,7 @@ def damage(folder, change) -> None:
 
 
 BAD_CONFIGS = {
-    "wav2vec2": (lambda c: c.update(model_type="wav2vec2"), "weights of another architecture"),
+    "wav2vec2": (lambda c: c.update(model_type="wav2vec2"), "no num_hidden_layers"),
     "no kind": (lambda c: c.pop("model_type"), "model_type None; known are"),
     "no size": (lambda c: c.pop("d_model"), "'d_model' is missing"),
     "text": (lambda c: c.update(d_model="16"), "size must be a whole number in 1..65536"),
@@ -179,7 +179,7 @@ BAD_CONFIGS = {
     "relu": (lambda c: c.update(activation_function="relu"), "only Whisper's own activation"),
     "layers": (
         lambda c: c.update(encoder_layers=4),
-        "tensors are not those of config.json: layers.3.fc1.bias .none, needed 24.",
+        "another architecture: missing layers.3.fc1.bias, layers.3.fc1.weight, ",
     ),
 }
 
@@ -204,20 +204,12 @@ def test_missing_and_damaged_files_are_refused(tmp_path):
     with pytest.raises(UserError, match="config.json: not JSON"):
         read_encoder(str(folder))
     (folder / "config.json").unlink()
-    with pytest.raises(UserError, match="no config.json: a folder"):
+    with pytest.raises(UserError, match="no config.json"):
         read_encoder(str(folder))
     folder = make_whisper_folder(tmp_path / "b")
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match="model.safetensors: cannot be read .No such file"):
         read_encoder(str(folder))
-
-
-def test_flags_of_other_encoders_are_refused(tmp_path):
-    folder = str(make_whisper_folder(tmp_path))
-    with pytest.raises(UserError, match="--adapter fra: Whisper brings its own weights; omit it"):
-        read_encoder(folder, language="fra")
-    with pytest.raises(UserError, match="--encoder_weights x.pt: Whisper brings its own weights"):
-        read_encoder(folder, weights="x.pt")
 
 
 def test_damaged_weights_are_refused(tmp_path):
@@ -244,6 +236,8 @@ def test_damaged_weights_are_refused(tmp_path):
         with_header(lambda about: about.update(shape=[-1, -16])): "impossible sizes",
         with_header(lambda about: about.update(shape=[10**9])): "is truncated",
         with_header(lambda about: about.pop("shape")): "'shape'",
+        with_header(lambda about: about.update(shape=[0, 2**80], data_offsets=[0, 0])): "damaged",
+        with_header(lambda about: about.update(shape=[2**9], data_offsets=[0, 2**10])): "shares",
     }
     for content, message in contents.items():
         path.write_bytes(content)

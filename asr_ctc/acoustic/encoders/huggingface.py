@@ -203,13 +203,14 @@ def fetch(name: str, language: str | None = None) -> Path:
     except Exception as error:  # of the network, of the hub, of the disk
         raise UserError(
             f"{name}: there is no such folder, and it cannot be fetched from the Hugging Face hub "
-            f"({_reason(error)}): where there is a network run `hf download {name} --local-dir "
+            f"({_reason(error, 1)}): where there is a network run `hf download {name} --local-dir "
             "FOLDER`, and name that folder"
         ) from None
 
 
-def _reason(error: Exception) -> str:
-    reason = f"{' '.join(str(error).split()) or type(error).__name__:.200}"
+def _reason(error: Exception, n_lines: int | None = None) -> str:
+    words = " ".join(str(error).splitlines()[:n_lines]).split()
+    reason = f"{' '.join(words) or type(error).__name__:.200}"
     is_damaged = type(error).__name__ == "SafetensorError"
     return reason + "; its weights are damaged or truncated, fetch them again" * is_damaged
 

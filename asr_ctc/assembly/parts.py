@@ -102,8 +102,6 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         return Blueprint(architecture, file.features)
     if options.encoder is None:
         refuse_settings_of_encoders(config)
-        if options.nlayers_rnn < 1:
-            raise UserError("--nlayers_rnn 0: only a model with an --encoder goes without")
         architecture = Architecture(
             n_mels=config.features.nmels,
             vocab_size=charmap.vocab_size,

@@ -346,6 +346,9 @@ def _contradictions(config: Config) -> list[str]:
         problems.append("--silent_dbfs is greater than --near_silent_dbfs")
     if config.features.win_step > config.features.win_length:
         problems.append("--win_step is greater than --win_length: samples would be skipped")
+    starts_anew = not config.model.encoder and not config.training.resume_from
+    if config.model.nlayers_rnn < 1 and starts_anew:
+        problems.append("--nlayers_rnn 0: only a model with an --encoder goes without")
     return problems
 
 

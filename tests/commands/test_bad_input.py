@@ -66,7 +66,7 @@ def assert_refused(finished, *said: str) -> None:
         ("train --nmels -3", "--nmels must be at least 1, found -3"),
         ("train --nmels 0", "--nmels must be at least 1, found 0"),
         ("train --nhidden_rnn -1", "--nhidden_rnn must be at least 1"),
-        ("train --nlayers_rnn 0", "--nlayers_rnn must be at least 1"),
+        ("train --nlayers_rnn 0", "--nlayers_rnn 0: only a model with an --encoder goes without"),
         ("train --batch_size -128", "--batch_size must be at least 1, found -128"),
         ("train --batch_size 1.5", "--batch_size: expected a whole number, found '1.5'"),
         ("train --num_epochs 0", "--num_epochs must be at least 1"),

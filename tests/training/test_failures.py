@@ -100,7 +100,7 @@ def test_every_way_to_say_that_memory_is_out_skips_the_step(words, caplog):
 
     model.charlin.register_forward_hook(fail)
     assert step_of(model, make_batch([1])) == Skipped(Reason.OUT_OF_MEMORY)
-    assert "step skipped: out of memory on a batch of 1 clips" in caplog.text
+    assert "step skipped: out of memory on a batch of 1 clip," in caplog.text
 
 
 @pytest.mark.parametrize(

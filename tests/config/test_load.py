@@ -293,6 +293,7 @@ def test_every_bound_is_checked(name):
         flags = {"max_duration": 1e3, "win_length": 1.0, "near_silent_dbfs": 0.0, name: value}
         flags |= {"win_step": 0.001} if name == "win_length" else {}
         flags |= {"min_duration": 0.0} if name == "max_duration" else {}
+        flags |= {"encoder": "whisper-base"} if name == "nlayers_rnn" else {}
         assert value_of(make_config({}, flags), name) == value
     for value in bad:
         with pytest.raises(UserError, match=f"--{name} must be .*, found"):

@@ -6,6 +6,7 @@ encoders/        the encoders
 model_kinds.py   both kinds of models, by their sizes
 architecture.py  the sizes that rebuild a model of the first kind
 penalty.py       penalties of large weights
+clip_mask.py     the frames inside the clips of a padded batch
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 log_posteriors.py  the log posteriors of a batch
 loss.py          the CTC loss of each clip

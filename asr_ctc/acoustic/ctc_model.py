@@ -15,8 +15,9 @@ from asr_ctc.acoustic.architecture import (
     Architecture,
     Size,
 )
+from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.penalty import penalty_of
-from asr_ctc.acoustic.recurrent import run_packed, run_padded
+from asr_ctc.acoustic.recurrent import run_layers
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -116,11 +117,7 @@ class CTCModel(nn.Module):
         features, n_frames = self._convolve(padded.unsqueeze(1), n_frames)
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
-        if frames.is_cuda:
-            packed = pack_padded_sequence(frames, n_frames, enforce_sorted=False)
-            hidden = pad_packed_sequence(run_packed(self.rnn, packed, [*self.rnn_norms]))[0]
-        else:
-            hidden = run_padded(self.rnn, frames, n_frames, [*self.rnn_norms])
+        hidden = run_layers(self.rnn, frames, n_frames, [*self.rnn_norms])
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
     def _convolve(
@@ -148,11 +145,10 @@ class CTCModel(nn.Module):
 
         Biases and normalisation layers are not penalised. Zero factors cost nothing.
         """
-        weights = [p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1]
+        weights = (p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1)
         return penalty_of(weights, l1=self.l1, l2=self.l2)
 
 
 def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Mask (B, 1, T, 1) of x's type: one inside each clip of x (B, C, T, F), zero past its end."""
-    time = torch.arange(x.shape[2], device=x.device)
-    return (time < n_frames.to(x.device)[:, None]).to(x.dtype)[:, None, :, None]
+    return inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]

@@ -10,10 +10,11 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size
+from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.penalty import penalty_of
-from asr_ctc.acoustic.recurrent import run_packed, run_padded
+from asr_ctc.acoustic.recurrent import run_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +157,8 @@ class EncoderModel(nn.Module):
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(0)
             x = torch.einsum("btld,l->btd", x.unflatten(2, (len(shares), -1)), shares)
-        inside = torch.arange(x.shape[1], device=x.device) < n_frames.to(x.device)[:, None]
-        x = x.masked_fill(~inside[..., None], 0.0)  # a stack may reach past a clip's end
+        is_sound = inside(n_frames, x.shape[1], x.device)
+        x = x.masked_fill(~is_sound[..., None], 0.0)  # a stack may reach past a clip's end
         n_stacked = self.architecture.frame_stack
         x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % n_stacked))
         x = x.unflatten(1, (-1, n_stacked)).flatten(2).transpose(0, 1)
@@ -167,19 +168,13 @@ class EncoderModel(nn.Module):
         x = self.dropout(x)
         if self.rnn is None:
             return x, n_frames
-        norms = [*self.rnn_norms]
-        if x.is_cuda:
-            packed = pack_padded_sequence(x, n_frames, enforce_sorted=False)
-            hidden = pad_packed_sequence(run_packed(self.rnn, packed, norms))[0]
-        else:
-            hidden = run_padded(self.rnn, x, n_frames, norms)
-        return self.dropout(hidden), n_frames
+        return self.dropout(run_layers(self.rnn, x, n_frames, [*self.rnn_norms])), n_frames
 
     def penalty(self) -> torch.Tensor | float:
         """l1 · Σ|w| + l2 · Σw² over the weights of the head's linear and recurrent layers."""
-        weights = [
+        weights = (
             p
             for name, p in self.named_parameters()
             if "weight" in name and p.dim() > 1 and not name.startswith("encoder.")
-        ]
+        )
         return penalty_of(weights, l1=self.l1, l2=self.l2)

@@ -2,7 +2,6 @@
 
 import math
 import pickle
-import warnings
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +18,7 @@ from asr_ctc.acoustic.model_kinds import (
     features_of,
     new_model,
 )
-from asr_ctc.acoustic.plain_content import check_archive, check_content
+from asr_ctc.acoustic.plain_content import check_content, load_archive
 from asr_ctc.audio.feature_kinds import features_from_dict
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
@@ -128,10 +127,7 @@ def _read_plain(path: Path) -> dict:
             best = path / "best_model.pt"
             example = best if best.is_file() else best.name
             raise UserError(f"{path} is a folder; a model file is needed, such as {example}")
-        check_archive(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they are about pickles that are refused anyway
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_archive(path)
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error):
             raise UserError(

@@ -11,13 +11,23 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 # Numbers in a matrix from which packing it for oneDNN gains more than the one call per direction
 # (in place of one for both) costs.
 PACKED_FROM = 256 * 1024
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+def run_layers(
+    rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor, norms: Sequence[nn.Module] = ()
+) -> torch.Tensor:
+    """As ``run_padded``, in the way that is fast on the device: on a GPU packed, by cuDNN."""
+    if not x.is_cuda:
+        return run_padded(rnn, x, n_frames, norms)
+    packed = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+    return pad_packed_sequence(run_packed(rnn, packed, norms))[0]
 
 
 def run_packed(

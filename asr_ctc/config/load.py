@@ -193,8 +193,13 @@ def shortened(raw) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """ " (did you mean ...?)" with the nearest of the known words; empty if none is near."""
-    near = difflib.get_close_matches(word[:100], list(known), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    near = nearest(word, known)
+    return f" (did you mean {near}?)" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The nearest of the known words; None if none is near."""
+    return next(iter(difflib.get_close_matches(word[:100], list(known), n=1)), None)
 
 
 def recipes() -> dict[str, Path]:

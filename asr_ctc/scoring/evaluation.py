@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
+from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_losses
 from asr_ctc.base.progress import bar
@@ -121,7 +122,7 @@ def evaluate(
             loss if has_labels else math.nan
             for loss, has_labels in zip(losses, batch.has_labels, strict=True)
         ]
-        is_inside = torch.arange(logp.shape[1]) < n_frames[:, None]
+        is_inside = inside(n_frames, logp.shape[1])
         evaluation.n_frames += int(n_frames.sum())
         evaluation.n_blank_frames += int(((logp.argmax(2) == 0).cpu() & is_inside).sum())
         decoded = decode(logp, n_frames, dataset.charmap)

@@ -4,7 +4,6 @@
 the place in the epoch. A model file without that part starts a new run from its weights.
 """
 
-import difflib
 import json
 import logging
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import UNFINISHED, write_atomically
-from asr_ctc.config.load import Config, default_of, make_config, parse_yaml, settings
+from asr_ctc.config.load import Config, default_of, make_config, nearest, parse_yaml, settings
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
@@ -85,8 +84,8 @@ def _no_such_start(where: str, base: Path) -> str:
     """What to say of a name that is neither a run nor a model file; runs lie below ``base``."""
     runs = sorted({str(path.parent) for path in base.glob(f"**/{LAST}")})
     by_name = {Path(run).name: run for run in runs}  # closer than with the folder that holds it
-    near = difflib.get_close_matches(Path(where).name[:100], by_name, n=1)
-    hint = f" (did you mean {by_name[near[0]]}?)" if near else ""
+    near = nearest(Path(where).name, by_name)
+    hint = f" (did you mean {by_name[near]}?)" if near else ""
     return (
         f"--resume_from {where}: there is no run and no model file of that name{hint}; "
         f"`main_ctc.py runs` lists the runs below {base} (--baselogdir)"

@@ -16,6 +16,8 @@ from contextvars import ContextVar
 import torch
 from torch import nn
 
+from asr_ctc.acoustic.clip_mask import inside
+
 # The lengths (B,) of the clips by the number of frames that the batch has at that layer. A context
 # variable, since several threads may run one model.
 _LENGTHS: ContextVar[dict[int, torch.Tensor] | None] = ContextVar("lengths", default=None)
@@ -54,18 +56,13 @@ class ClipGroupNorm(nn.GroupNorm):
         return normed
 
 
-def inside(lengths: torch.Tensor, n_frames: int) -> torch.Tensor:
-    """Mask (B, T), true for the frames inside each clip."""
-    return torch.arange(n_frames, device=lengths.device) < lengths[:, None]
-
-
 def _zero_padding(layer: nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor] | None:
     """What a convolution reads in place of the padded (B, C, T): zeros past the ends of clips."""
     (x,) = inputs
     lengths = lengths_at(x.shape[2])
     if lengths is None:
         return None
-    return (x * inside(lengths.to(x.device), x.shape[2])[:, None].to(x.dtype),)
+    return (x * inside(lengths, x.shape[2], x.device)[:, None].to(x.dtype),)
 
 
 def keep_clips_apart(model: nn.Module) -> None:

@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import Size
-from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside, keep_clips_apart
+from asr_ctc.acoustic.clip_mask import inside
+from asr_ctc.acoustic.encoders.clip_edges import clips_of, keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.encoder import HuggingFaceForm
 from asr_ctc.acoustic.encoders.speech_transformer import (

@@ -149,10 +149,8 @@ def _open_bundle(name: str, weights: str | None, language: str | None) -> Publis
     _refuse_adapter(name, language)
     labels = torchaudio_bundles.labels_of(torchaudio_bundles.find_bundle(name))
     if labels is None:
-        fine_tuned = ", ".join(p.name for p in BUNDLES if p.transcribes)
-        similar = difflib.get_close_matches(
-            name.replace("_", "_ASR_", 1), fine_tuned.split(", "), 1
-        )
+        fine_tuned = [p.name for p in BUNDLES if p.transcribes]
+        similar = difflib.get_close_matches(name.replace("_", "_ASR_", 1), fine_tuned, 1)
         raise UserError(
             f"{name}: has no CTC head: it is to be fine-tuned (`train --encoder {name}`); "
             f"one that transcribes is {(similar or ['WAV2VEC2_ASR_BASE_960H'])[0]}"

@@ -14,7 +14,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from asr_ctc.acoustic.architecture import Size
-from asr_ctc.acoustic.encoders.clip_edges import clips_of, inside
+from asr_ctc.acoustic.clip_mask import inside
+from asr_ctc.acoustic.encoders.clip_edges import clips_of
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.encoder import Encoder, FineTuning
 

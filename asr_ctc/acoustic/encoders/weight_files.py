@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
-from asr_ctc.acoustic.plain_content import check_archive
+from asr_ctc.acoustic.plain_content import load_archive
 from asr_ctc.base.errors import UserError
 
 SHOWN = 3  # names of tensors in a message
@@ -24,8 +24,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         if path.suffix == ".safetensors":
             return read_safetensors(path)
-        check_archive(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_archive(path)
     except pickle.UnpicklingError:
         raise UserError(
             f"{path}: holds pickled code, or is damaged; nothing in it was run"

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import gelu, pad, scaled_dot_product_attention
 
 from asr_ctc.acoustic.architecture import Size
+from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.encoders.encoder import Encoder
 from asr_ctc.audio.log_mel import POWER_FLOOR
 from asr_ctc.audio.whisper_mel import RANGE, WhisperFeatures
@@ -127,7 +128,7 @@ class WhisperEncoder(Encoder):
             x = gelu(self.conv2(gelu(self.conv1(x)))).transpose(1, 2)
         else:
             x = gelu(self.conv1(padded.transpose(1, 2)))
-            x = x * _inside(n_inputs, x.shape[2], x)[:, None]
+            x = x * inside(n_inputs, x.shape[2], x.device)[:, None].to(x.dtype)
             x = gelu(self.conv2(x)).transpose(1, 2)
         places = torch.arange(x.shape[1], device=x.device) % self.settings.n_positions
         return x + self.embed_positions(places)
@@ -136,10 +137,10 @@ class WhisperEncoder(Encoder):
         """Clips (B, T, F) lengthened to whole windows by what silence has in their spectrogram."""
         window = 2 * self.settings.n_positions
         padded = pad(padded, (0, 0, 0, -padded.shape[1] % window))
-        inside = _inside(n_inputs, padded.shape[1], padded)[..., None] > 0
-        maxima = padded.masked_fill(~inside, -torch.inf).amax((1, 2), keepdim=True)
+        is_sound = inside(n_inputs, padded.shape[1], padded.device)[..., None]
+        maxima = padded.masked_fill(~is_sound, -torch.inf).amax((1, 2), keepdim=True)
         silence = (math.log10(POWER_FLOOR) + 4) / 4
-        return torch.where(inside, padded, (maxima - RANGE / 4).clamp(min=silence))
+        return torch.where(is_sound, padded, (maxima - RANGE / 4).clamp(min=silence))
 
     def climb(
         self, x: torch.Tensor, n_frames: torch.Tensor, first: int = 0
@@ -154,7 +155,7 @@ class WhisperEncoder(Encoder):
         n_steps, window = x.shape[1], self.settings.n_positions
         mask = None
         if not self.settings.padded and bool((n_frames < n_steps).any()):
-            mask = (_inside(n_frames, n_steps, x) > 0)[:, None, None]
+            mask = inside(n_frames, n_steps, x.device)[:, None, None]
         if n_steps > window:
             numbers = torch.arange(n_steps, device=x.device) // window
             of_window = (numbers == numbers[:, None])[None, None]
@@ -168,9 +169,3 @@ class WhisperEncoder(Encoder):
             "front": [self.conv1, self.conv2, self.embed_positions],
             **{f"layer {number}": modules for number, modules in enumerate(layers, 1)},
         }
-
-
-def _inside(lengths: torch.Tensor, n_steps: int, like: torch.Tensor) -> torch.Tensor:
-    """(B, n_steps) of the type of ``like``: one inside each clip, zero past its end."""
-    steps = torch.arange(n_steps, device=like.device)
-    return (steps < lengths.to(like.device)[:, None]).to(like.dtype)

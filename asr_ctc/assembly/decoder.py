@@ -85,7 +85,13 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
-    return path, load_model(path)
+    file = load_model(path)
+    if "units" in typed:
+        try:
+            file = file.with_units(config.classes.units)
+        except ValueError as error:
+            raise UserError(f"--units {config.classes.units}: {path}: {error}") from None
+    return path, file
 
 
 def make_recognizer(config: Config, path: Path, file: "ModelFile | PublishedModel") -> "Recognizer":
@@ -109,8 +115,8 @@ def note_ignored(config: Config) -> None:
         for name, (section, _, _) in settings().items()
         if name in config.typed and section in ("features", "model")
     ]
-    of_charset = "charset", "case_folding", "charset_min_count"
-    ignored += [f"--{name}" for name in of_charset if name in config.typed]
+    of_units = "charset", "case_folding", "charset_min_count"
+    ignored += [f"--{name}" for name in of_units if name in config.typed]
     if ignored:
         are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
         print(

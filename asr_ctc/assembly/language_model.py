@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from asr_ctc.acoustic.model_file import load_model
-from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.assembly.units import make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
@@ -22,10 +22,13 @@ from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
-from asr_ctc.lm.ngrams import UNK, LanguageModel
+from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexicon
+from asr_ctc.lm.ngrams import EOS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ipa import phonemes_of
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
 
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
@@ -59,6 +62,14 @@ class Built:
     model: LanguageModel
     dev: Perplexity
     sources: list[Source] = field(default_factory=list)
+    unit: str = "word"
+    lexicon: Lexicon | None = None
+    unpronounced: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files written."""
+        return [self.path, lexicon_beside(self.path)] if self.lexicon else [self.path]
 
 
 def build_language_model(config: Config) -> Built:
@@ -83,14 +94,11 @@ def build_language_model(config: Config) -> Built:
     if config.input.modelpath:
         charmap = load_model(config.input.modelpath).charmap
     else:
-        charmap = make_charmap(
-            corpus_config.charset,
-            train,
-            corpus_config.charset_min_count,
-            corpus_config.case_folding,
-        )
+        charmap = make_units(config, train).main
 
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
+    if settings.lexicon_from and settings.level == "char":
+        raise UserError("--lexicon_from: the language model needs words: omit --level char")
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
@@ -102,9 +110,41 @@ def build_language_model(config: Config) -> Built:
     )
     if not sum(source.n_words for source in sources):
         raise UserError("no words to learn from: every sentence is empty or excluded")
+    lexicon, unpronounced = None, []
+    if settings.lexicon_from:
+        lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
+        write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    return Built(path, model, dev, sources)
+    unit = charmap.noun if settings.level == "char" else "word"
+    return Built(path, model, dev, sources, unit, lexicon, unpronounced)
+
+
+def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:
+    """(how the words of a language model sound, those of which that is not known).
+
+    ``source`` is espeak or a file. UserError for units that are not phonemes with word boundaries,
+    and where no word can be pronounced.
+    """
+    words = model.words[EOS + 1 :]
+    if not isinstance(units, Phonemes):
+        raise UserError(
+            "--lexicon_from: for a model of phonemes: --modelpath MODEL, or --units phoneme"
+        )
+    if source == "espeak":
+        readings = zip(words, units.read(words), strict=True)
+        pairs = ((word, tuple(phonemes_of(ipa.replace(" ", "")))) for word, ipa in readings)
+        lexicon = Lexicon(tuple((word, phonemes) for word, phonemes in pairs if phonemes))
+    else:
+        lexicon = read_lexicon(Path(source))
+    lexicon, _ = lexicon.of_words(words)
+    spelt = {word for word, _ in lexicon.spellings(units)}
+    if not spelt:
+        raise UserError(
+            f"--lexicon_from {source}: no word of the language model is there in phonemes of the "
+            f"model: {' '.join(units.symbols[2:]):.200}"
+        )
+    return lexicon, [word for word in words if word not in spelt]
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
@@ -118,7 +158,7 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
 
 
 def perplexity(
-    model: LanguageModel, sentences: Iterable[str], charmap: CharMap, level: str
+    model: LanguageModel, sentences: Iterable[str], charmap: Units, level: str
 ) -> Perplexity:
     """The perplexity of sentences under a model of words or characters (``level``)."""
     total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0

@@ -26,6 +26,7 @@ from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,17 @@ class Blueprint(NamedTuple):
     pretrained: Pretrained | None = None
 
 
-def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = None) -> Blueprint:
-    """Of the model that ``file`` holds, else of a new one; UserError for impossible settings."""
+def make_blueprint(
+    config: Config, charmap: Units, file: ModelFile | None = None, aux: Units | None = None
+) -> Blueprint:
+    """Of the model that ``file`` holds, else of a new one; UserError for impossible settings.
+
+    ``aux`` are the units of a second output layer.
+    """
     options = config.model
+    heads = _heads(config, charmap, file, aux)
     if file is not None:
-        architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
+        architecture = replace(file.architecture, **heads)
         if not isinstance(architecture, EncoderArchitecture):
             refuse_settings_of_encoders(config)
         return Blueprint(architecture, file.features)
@@ -104,7 +111,7 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         refuse_settings_of_encoders(config)
         architecture = Architecture(
             n_mels=config.features.nmels,
-            vocab_size=charmap.vocab_size,
+            **heads,
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
@@ -123,9 +130,29 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         raise UserError(f"--encoder_layer {layers[-1]}: the encoder has {n_layers} layers")
     architecture = EncoderArchitecture(
         **{**sizes, "encoder": pretrained.settings, "layers": layers},
-        vocab_size=charmap.vocab_size,
+        **heads,
     )
     return Blueprint(architecture, features_of(architecture), pretrained)
+
+
+def _heads(
+    config: Config, charmap: Units, file: ModelFile | None, aux: Units | None
+) -> dict[str, int]:
+    """Sizes and place of the output layers; UserError for a layer that is not there."""
+    layer = config.classes.aux_layer or 0
+    if file is not None and file.aux_units is not None and not config.has("aux_layer"):
+        layer = file.architecture.aux_layer
+    n_layers = (file.architecture if file else config.model).nlayers_rnn
+    if aux is None and "aux_layer" in config.typed:
+        raise UserError("--aux_layer: needs --units char+phoneme; omit it")
+    if layer > n_layers:
+        raise UserError(f"--aux_layer {layer}: there are {n_layers} recurrent layers")
+    n_aux = aux.vocab_size if aux else 0
+    return {
+        "vocab_size": charmap.vocab_size,
+        "aux_vocab_size": n_aux,
+        "aux_layer": layer if aux else 0,
+    }
 
 
 def refuse_settings_of_encoders(config: Config) -> None:
@@ -145,16 +172,17 @@ def refuse_settings_of_encoders(config: Config) -> None:
 
 def make_model(
     config: Config,
-    charmap: CharMap,
+    charmap: Units,
     file: ModelFile | None = None,
     blueprint: Blueprint | None = None,
+    aux: Units | None = None,
 ) -> AnyModel:
     """Makes a new model, or one with the weights of ``file``.
 
-    With another character map than the file's the output layer is new.
+    With other units than the file's the output layer is new.
     """
     options = config.model
-    blueprint = blueprint or make_blueprint(config, charmap, file)
+    blueprint = blueprint or make_blueprint(config, charmap, file, aux)
     model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
     if isinstance(model, EncoderModel):
         masks = SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature)
@@ -178,11 +206,14 @@ def make_model(
     if charmap != file.charmap:
         weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
         log.info(
-            "another character map than the file's, %d classes for its %d: the output layer is new",
+            "other units than the file's, %d classes for its %d: the output layer is new",
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
-    model.load_state_dict(weights, strict=charmap == file.charmap)
+    if aux != file.aux_units:
+        weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
+    is_same = charmap == file.charmap and aux == file.aux_units
+    model.load_state_dict(weights, strict=is_same)
     return model
 
 

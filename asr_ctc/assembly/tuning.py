@@ -2,7 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,14 @@ from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.lm.lexicon import lexicon_beside, read_lexicon
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.lm.spelling import level_of, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -69,9 +70,14 @@ def tune_language_model(config: Config) -> Tuning:
     compute.use_processor()
     recognizer = Recognizer.load(path, config.runtime.device)
     model = read_language_model(decoding.lm)
-    fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
+    units = recognizer.charmap
+    # Refuses a model that does not fit, before any work.
+    prepared = Beam(lm=decoding.lm, width=decoding.beamwidth, n_best=1).prepared(units)
+    lexicon = read_lexicon(lexicon_beside(decoding.lm)) if prepared.reader else None
     evaluation, posteriors = dev_posteriors(recognizer, config)
-    references = [clip.reference for clip in evaluation.clips]
+    in_letters = lexicon is not None
+    phonemes = evaluation.phonemes and not in_letters
+    references = [clip.transcript if in_letters else clip.reference for clip in evaluation.clips]
     case_folding = recognizer.charmap.case_folding
     greedy = evaluation.score()
     if greedy.n_clips == 0:
@@ -80,20 +86,28 @@ def tune_language_model(config: Config) -> Tuning:
     def rates_with(unk_logp: float, lm_weight: float, word_bonus: float) -> ErrorRates:
         fusion = fuse(
             model,
-            recognizer.charmap,
+            units,
             lm_weight=lm_weight,
             word_bonus=word_bonus,
             unk_logp=unk_logp,
+            pronunciations=lexicon,
         )
-        beam = Beam(width=decoding.beamwidth, n_best=1, fusion=fusion)
+        reader = replace(prepared.reader, fusion=fusion) if prepared.reader else None
+        beam = replace(prepared, fusion=fusion, reader=reader)
 
         def decode(logp: np.ndarray) -> str:
             return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
 
         hypotheses = list(threads.map(decode, posteriors))
-        return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
+        return error_rates(
+            references,
+            hypotheses,
+            case_folding=case_folding,
+            phonemes=phonemes,
+            n_resamples=0,
+        )
 
-    of_words = model.level == "word"
+    of_words = level_of(model, units) == "word"
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -106,7 +120,7 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
-    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
     assert isinstance(recognizer.file, ModelFile)  # it was read from ``path``
     save_model(path, recognizer.file)
     grids = {
@@ -125,7 +139,7 @@ def tune_language_model(config: Config) -> Tuning:
         greedy=greedy,
         best=results[best],
         **weights,
-        note=unspelt_note(model, recognizer.charmap),
+        note=unspelt_note(model, units, lexicon),
     )
 
 
@@ -137,7 +151,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     posteriors: list[np.ndarray] = []
 
     def keep_and_decode(
-        logp: torch.Tensor, lengths: torch.Tensor, charmap: CharMap
+        logp: torch.Tensor, lengths: torch.Tensor, charmap: Units
     ) -> list[list[Hypothesis]]:
         logp = logp.cpu()
         posteriors.extend(

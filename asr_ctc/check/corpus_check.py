@@ -7,6 +7,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
 from asr_ctc.assembly.parts import make_blueprint, make_charmap
+from asr_ctc.assembly.units import ModelUnits, make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -18,8 +19,12 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, between, corpus_name, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
+from asr_ctc.text.word_pieces import WordPieces
 
 SPLITS = ("train", "dev", "test")
 
@@ -39,12 +44,15 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     # What is no model is refused before the long work.
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
-    charmap = _make_charmap(config, corpora.get("train"))
+    units = _make_units(config, corpora.get("train"))
+    charmap = units.main
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
     }
-    blueprint = make_blueprint(config, charmap)
+    for each in units:
+        speak_for(each, [corpus for split, corpus in corpora.items() if split != "train"])
+    blueprint = make_blueprint(config, charmap, aux=units.aux)
     features, output_lengths = blueprint.features, output_lengths_of(blueprint.architecture)
     faults, limits = find_faults(
         splits,
@@ -60,7 +68,9 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         splits,
         name=name,
         absent=absent,
-        charmap=charmap,
+        charmap=_letters(charmap, corpora.get("train")),
+        n_classes=charmap.vocab_size,
+        phonemes=next((u for u in units if isinstance(u, Phonemes)), None),
         faults=faults,
         limits=limits,
         suspects=_suspects(model_file, splits, config) if model_file else None,
@@ -104,13 +114,20 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     return corpora, absent
 
 
-def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
-    """The map that `train` would use with these settings."""
+def _make_units(config: Config, train: Corpus | None) -> ModelUnits:
+    """The units that `train` would use with these settings."""
     settings = config.corpus
     if train is not None:
         within = between(train, settings.min_duration, settings.max_duration)
         train = within if len(within) else train
-    return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
+    return make_units(config, train)
+
+
+def _letters(units: Units, train: Corpus | None) -> CharMap:
+    """The characters of units, or those of the transcripts."""
+    if isinstance(units, CharMap):
+        return units
+    return units.letters if isinstance(units, WordPieces) else make_charmap("auto", train, 1)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:

@@ -29,9 +29,9 @@ import numpy as np
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, ScannedSplit
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 from asr_ctc.text.normalise import normalise_text
+from asr_ctc.text.units import Units
 
 LEAST_VARIATION_DB = 6.0
 MOST_CLIPPED_SHARE = 0.001
@@ -125,7 +125,7 @@ Faults = dict[tuple[str, int], Fault]
 
 def find_faults(
     splits: Splits,
-    charmap: CharMap,
+    charmap: Units,
     *,
     min_samples: int,
     output_frames: Callable[[int], int],
@@ -177,7 +177,7 @@ def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[st
 
 
 def _cannot_be_learnt(
-    split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable[[int], int]
+    split: ScannedSplit, row: int, charmap: Units, output_frames: Callable[[int], int]
 ) -> tuple[str, str] | None:
     sentence = split.sentences[row]
     if not sentence.strip():

@@ -28,6 +28,7 @@ def as_page(report: CheckReport) -> str:
             _suspects(report),
             _overlaps(report),
             _characters(report),
+            _phonemes(report),
         ]
     )
     return document(f"check of {report.corpus}", body)
@@ -251,6 +252,20 @@ def _characters(report: CheckReport) -> str:
             f"composed form (NFC){mixed}. Training composes them.</p>"
         )
     return section("Characters", *parts)
+
+
+def _phonemes(report: CheckReport) -> str:
+    use = report.phonemes
+    if use is None:
+        return ""
+    chips = _chips([(phoneme, n, phoneme in use.rare) for phoneme, n in use.counts.items()])
+    parts = [f"<h3>{len(use.counts)}, as espeak reads {escape(use.language)}</h3>", chips]
+    if use.rare:
+        n = report.settings.charset_min_count
+        parts.append(f"<p>Marked: seen fewer than {n} times in train, without a class.</p>")
+    if use.unseen:
+        parts.append(f"<p>In dev or test only: {escape('  '.join(use.unseen))}</p>")
+    return section("Phonemes", *parts)
 
 
 def _chips(entries: list[tuple[str, int, bool]]) -> str:

@@ -13,12 +13,14 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.report import Report
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Splits, rates
+from asr_ctc.check.phonemes import PhonemeUse, phoneme_use
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.check.suspects import Suspects
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.display.terminal import several
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
 LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips this much longer than the rest cost too much
@@ -152,12 +154,14 @@ class CheckReport(Report):
     suggestions: Suggestions
     verdict: Verdict
     suspects: Suspects | None  # None without a model
+    phonemes: PhonemeUse | None = None  # None for units without phonemes
 
     def to_dict(self) -> dict:
-        """Like ``Report.to_dict``, without the key ``suspects`` if there is no model."""
+        """Like ``Report.to_dict``, without the keys ``suspects`` and ``phonemes`` if None."""
         content = super().to_dict()
-        if self.suspects is None:
-            del content["suspects"]
+        for name in ("suspects", "phonemes"):
+            if content[name] is None:
+                del content[name]
         return content
 
 
@@ -181,6 +185,8 @@ def make_report(
     name: str,
     absent: dict[str, str],
     charmap: CharMap,
+    n_classes: int,
+    phonemes: Phonemes | None,
     faults: list[Fault],
     limits: RateLimits,
     suspects: Suspects | None,
@@ -188,14 +194,15 @@ def make_report(
 ) -> CheckReport:
     """The report on the corpus ``name``.
 
-    ``absent`` maps each unreadable split to the reason; ``exclude`` is the path of the list of
-    clips to exclude, for the suggested command.
+    ``charmap`` are the characters of the units, of which there are ``n_classes``; ``phonemes`` the
+    units that are phonemes. ``absent`` maps each unreadable split to the reason; ``exclude`` is the
+    path of the list of clips to exclude, for the suggested command.
     """
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
     usable = {split: _usable(split, scanned, faults) for split, scanned in splits.items()}
     repeated, shared_sentences = texts.repeated_sentences(sentences)
-    settings = _settings(config, charmap, limits)
+    settings = _settings(config, n_classes, limits)
     summaries = {
         split: _summary(scanned, usable[split], _n_broken(split, scanned, faults), settings)
         for split, scanned in splits.items()
@@ -223,14 +230,15 @@ def make_report(
         suggestions=_suggestions(config, durations, alphabet, exclude if lists_clips else None),
         verdict=Verdict(not problems, problems),
         suspects=suspects,
+        phonemes=phonemes and phoneme_use(sentences, phonemes, config.corpus.charset_min_count),
     )
 
 
-def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> CheckSettings:
+def _settings(config: Config, n_classes: int, limits: RateLimits) -> CheckSettings:
     return CheckSettings(
         charset=config.corpus.charset,
         charset_min_count=config.corpus.charset_min_count,
-        classes=charmap.vocab_size,
+        classes=n_classes,
         min_duration=config.corpus.min_duration,
         max_duration=config.corpus.max_duration,
         silent_dbfs=config.check.silent_dbfs,

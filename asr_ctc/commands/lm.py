@@ -1,16 +1,19 @@
 """`lm`: estimates a language model from transcripts and texts; --tune finds its weights."""
 
+from asr_ctc.base.printable import visible_text
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import several
 
+N_NAMED = 8
 OF_TUNING = (
     *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
     *("baselogdir", "device", "nthreads"),
 )
 OF_CHARSET = "charset", "case_folding", "charset_min_count"
-OF_ESTIMATION = "text", "out", "order", "level", "prune", *OF_CHARSET
+OF_UNITS = "units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"
+OF_ESTIMATION = "text", "out", "order", "level", "prune", "lexicon_from", *OF_CHARSET
 
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
@@ -19,7 +22,7 @@ def run_lm(config: Config, words: list[str], command: list[str]) -> int:
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:
-        refuse_flags(config, OF_CHARSET, "have no effect with --modelpath")
+        refuse_flags(config, (*OF_CHARSET, *OF_UNITS), "have no effect with --modelpath")
     return estimate(config)
 
 
@@ -27,7 +30,7 @@ def estimate(config: Config) -> int:
     from asr_ctc.assembly.language_model import build_language_model
 
     built = build_language_model(config)
-    unit = "character" if config.lm.level == "char" else "word"
+    unit = built.unit
     for source in built.sources:
         excluded = (
             f"; {source.n_excluded:,} more in dev or test excluded" if source.n_excluded else ""
@@ -43,7 +46,15 @@ def estimate(config: Config) -> int:
         f"perplexity of dev {dev.value:.1f} over its known {unit}s; {share:.1f} % of its "
         f"{several(dev.n_words, unit)} {'is' if dev.n_words == 1 else 'are'} unknown"
     )
-    print(f"written: {built.path}")
+    if built.lexicon is not None:
+        n_words = len({word for word, _ in built.lexicon.pairs})
+        print(f"lexicon: {several(n_words, 'word')}, {several(len(built.lexicon.pairs), 'pair')}")
+        if built.unpronounced:
+            print(
+                f"{several(len(built.unpronounced), 'word')} without a pronunciation, not used: "
+                + ", ".join(map(visible_text, built.unpronounced[:N_NAMED]))
+            )
+    print(f"written: {', '.join(map(str, built.paths))}")
     return 0
 
 
@@ -78,7 +89,7 @@ COMMAND = Command(
     summary="estimate an n-gram language model; with --tune, find its weights",
     run=run_lm,
     common=("datasetroot", "lang", "text", "order", "out", "tune", "lm", "modelpath"),
-    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_TUNING),
+    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_UNITS, *OF_TUNING),
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"

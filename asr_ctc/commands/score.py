@@ -48,6 +48,7 @@ def run_score(config: Config) -> int:
         n_rows=n_rows,
         decode=decoder.decode,
         decoding=decoder.name(stored),
+        in_letters=decoder.reader is not None,
         columns=columns,
         **distinctions_of(config.scoring),
     )

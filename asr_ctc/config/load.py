@@ -31,6 +31,7 @@ from asr_ctc.config.settings import (
     ScoringConfig,
     SplitConfig,
     TrainingConfig,
+    UnitsConfig,
 )
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Config:
     """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    classes: UnitsConfig = field(default_factory=UnitsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)

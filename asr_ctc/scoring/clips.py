@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,7 @@ import numpy as np
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.scoring.evaluation import Evaluation
+from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import (
     COUNTS,
     RATES,
@@ -40,7 +40,8 @@ class ScoredClip:
     """A line of the hypotheses file: texts before normalisation, ``logp`` natural.
 
     ``duration_s`` is 0 for a clip that cannot be opened. ``case_folding`` is how the decoding model
-    folds case (see CharMap), and how both texts are scored; None if unknown.
+    folds case (see CharMap), and how both texts are scored; None if unknown. With ``phonemes`` both
+    texts are IPA.
     """
 
     id: str
@@ -50,29 +51,32 @@ class ScoredClip:
     duration_s: float | None = None
     speaker: str = ""
     case_folding: str | None = None
+    phonemes: bool = False
 
 
 def in_corpus_order(
     evaluation: Evaluation, corpus: Corpus, case_folding: str | None = None
 ) -> list[ScoredClip]:
     """The best hypothesis of each clip; clip i is that of row i of the corpus."""
-    hypotheses: dict[tuple[str, str], list[Hypothesis]] = {}
+    decoded: dict[tuple[str, str], list[Decoded]] = {}
     for clip in evaluation.clips:  # a clip may have several rows, each with its sentence
-        hypotheses.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
+        decoded.setdefault((clip.id, clip.transcript), []).append(clip)
     clips = []
     for i in range(len(corpus)):
-        best = hypotheses[corpus.path(i), corpus.sentence(i)].pop()
+        clip = decoded[corpus.path(i), corpus.sentence(i)].pop()
+        best = clip.hypotheses[0]
         speaker = corpus.speakers[corpus.rows[i]]
         logp = best.logp if math.isfinite(best.logp) else None
         clips.append(
             ScoredClip(
                 corpus.path(i),
-                corpus.sentence(i),
+                clip.reference,
                 best.text,
                 None if logp is None else round(logp, 4),
                 round(corpus.duration(i), 3),
                 speaker,
                 case_folding,
+                evaluation.phonemes,
             )
         )
     return clips
@@ -102,7 +106,8 @@ def count_errors(clips: Sequence[ScoredClip], **distinctions: Unpack[Distinction
     hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
     aligned: list[list[Pairs]] = []  # by words, by characters
     scored = [i for i, reference in enumerate(references) if reference]
-    for align in (align_words, align_characters):
+    of_symbols = partial(align_characters, phonemes=distinctions.get("phonemes", False))
+    for align in (align_words, of_symbols):
         alignments = align([references[i] for i in scored], [hypotheses[i] for i in scored])
         pairs_of = dict(zip(scored, alignments, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
@@ -130,14 +135,15 @@ def as_jsonl(clips: Iterable[ScoredClip]) -> str:
     """One line per clip; ``read_hypotheses`` reads it back."""
     contents = (asdict(clip) for clip in clips)
     return "".join(
-        json.dumps(_without_unknown_folding(content), ensure_ascii=False) + "\n"
-        for content in contents
+        json.dumps(_without_defaults(content), ensure_ascii=False) + "\n" for content in contents
     )
 
 
-def _without_unknown_folding(content: dict[str, Any]) -> dict[str, Any]:
+def _without_defaults(content: dict[str, Any]) -> dict[str, Any]:
     if content["case_folding"] is None:
         del content["case_folding"]
+    if not content["phonemes"]:
+        del content["phonemes"]
     return content
 
 
@@ -157,6 +163,7 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
                 content["reference"],
                 content["hypothesis"],
                 case_folding=content.get("case_folding"),
+                phonemes=content.get("phonemes", False) is True,
             )
             "".join((clip.id, clip.reference, clip.hypothesis)).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -176,18 +183,23 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
     return clips
 
 
+SCORING = "case_folding", "phonemes"  # of a clip: how it is scored
+
+
 def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     """One row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    fields = [f.name for f in dataclass_fields(ScoredClip) if f.name != "case_folding"]
+    fields = [f.name for f in dataclass_fields(ScoredClip) if f.name not in SCORING]
     fields = fields if errors.clips else []
     further = {name: values for name, values in columns.items() if name not in fields}
     edits = ("substitutions", "deletions", "insertions")
+    is_ipa = any(clip.phonemes for clip in errors.clips)
+    symbol, rate = ("phoneme", "per") if is_ipa else ("character", "cer")
     table.writerow(
         [*fields]
         + ["words", *(f"word_{edit}" for edit in edits), "wer"]
-        + ["characters", *(f"character_{edit}" for edit in edits), "cer"]
+        + [f"{symbol}s", *(f"{symbol}_{edit}" for edit in edits), rate]
         + list(further)
     )
     for i, clip in enumerate(errors.clips):

@@ -51,6 +51,7 @@ class Comparison(Report):
     cer: PairedRate
     verdict: str
     case_folding: str  # with which both were scored
+    units: str  # characters, or phonemes: then cer is of these
 
 
 def compare(
@@ -65,6 +66,12 @@ def compare(
     the clips have different case foldings.
     """
     distinctions["case_folding"] = _common_case_folding(names, a, b)
+    if len({clip.phonemes for clip in (*a, *b)}) > 1:
+        raise UserError(
+            f"{names[0]} and {names[1]}: one is in letters, the other in phonemes: score both in "
+            "the same units"
+        )
+    distinctions["phonemes"] = any(clip.phonemes for clip in a)
     of_a, of_b = _by_key(a), _by_key(b)
     both = [key for key in of_a if key in of_b]
     if not both:
@@ -90,6 +97,7 @@ def compare(
         cer=cer,
         verdict=_verdict(wer),
         case_folding=distinctions["case_folding"],
+        units="phonemes" if distinctions["phonemes"] else "characters",
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from asr_ctc.base.report import Report
 from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
+from asr_ctc.text.ipa import normalise_ipa, phonemes_of
 from asr_ctc.text.normalise import normalise_text
 
 # Columns of the counts of clips (N, 6), and the two that make each rate: errors over their number.
@@ -33,6 +34,7 @@ class Distinctions(TypedDict, total=False):
     accents: bool
     punctuation: bool
     case_folding: str
+    phonemes: bool
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,17 @@ def error_rates(
     accents: bool = False,
     punctuation: bool = False,
     case_folding: str = "default",
+    phonemes: bool = False,
     n_resamples: int = bootstrap.N_RESAMPLES,
 ) -> ErrorRates:
     """Word, character and sentence error rates of ``hypotheses``, one for each of ``references``.
 
     Both are normalised alike (see ``normalise_text``). Differences in case, accents or punctuation
     count as errors only with ``case``, ``accents`` or ``punctuation``; ``case_folding`` is how case
-    is folded. Errors are summed over all clips before they are divided, so a long clip weighs more
-    than a short one. Alignments are jiwer's. The intervals are of ``n_resamples`` resamples of the
-    clips; 0 skips them, which is faster.
+    is folded. With ``phonemes`` the texts are IPA, compared as they are: the words are theirs, and
+    in place of characters stand phonemes, without the spaces. Errors are summed over all clips
+    before they are divided, so a long clip weighs more than a short one. Alignments are jiwer's.
+    The intervals are of ``n_resamples`` resamples of the clips; 0 skips them, which is faster.
 
     Raises ValueError if the two differ in length, or if one is a text instead of a list of texts.
     """
@@ -107,13 +111,20 @@ def error_rates(
             f"{several(len(hypotheses), 'hypothesis', 'hypotheses')}; needed equally many"
         )
     distinctions = Distinctions(
-        case=case, accents=accents, punctuation=punctuation, case_folding=case_folding
+        case=case,
+        accents=accents,
+        punctuation=punctuation,
+        case_folding=case_folding,
+        phonemes=phonemes,
     )
     references = normalised(references, **distinctions)
     hypotheses = normalised(hypotheses, **distinctions)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
     words = _count_operations(jiwer.process_words, pairs)
-    chars = _count_operations(jiwer.process_characters, pairs)
+    if phonemes:
+        chars = _count_operations(jiwer.process_words, [(_apart(r), _apart(h)) for r, h in pairs])
+    else:
+        chars = _count_operations(jiwer.process_characters, pairs)
     wrong = np.array([ref != hyp for ref, hyp in pairs], dtype=np.int64)
     counts = np.stack(
         [
@@ -156,8 +167,11 @@ def normalised(
     accents: bool = False,
     punctuation: bool = False,
     case_folding: str = "default",
+    phonemes: bool = False,
 ) -> list[str]:
-    """The texts as they are scored, by ``normalise_text``."""
+    """The texts as they are scored, by ``normalise_text``, or as IPA."""
+    if phonemes:
+        return list(map(normalise_ipa, texts))
     return [
         normalise_text(
             text,
@@ -168,6 +182,11 @@ def normalised(
         )
         for text in texts
     ]
+
+
+def _apart(ipa: str) -> str:
+    """A text of IPA with a space between two phonemes."""
+    return " ".join(phonemes_of(ipa))
 
 
 def rate_of(total: np.ndarray, name: str) -> float:
@@ -214,8 +233,12 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pa
     return _aligned(jiwer.process_words, references, hypotheses)
 
 
-def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
-    """The same for characters (code points, spaces included)."""
+def align_characters(
+    references: Sequence[str], hypotheses: Sequence[str], *, phonemes: bool = False
+) -> list[Pairs]:
+    """The same for characters (code points, spaces included), or for phonemes of IPA."""
+    if phonemes:
+        return align_words([*map(_apart, references)], [*map(_apart, hypotheses)])
     return _aligned(jiwer.process_characters, references, hypotheses)
 
 

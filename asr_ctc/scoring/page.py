@@ -14,6 +14,7 @@ from asr_ctc.scoring.report import (
     Slice,
     SplitReport,
 )
+from asr_ctc.text.units import Rates
 
 STYLE = """
 .rates td { font-size:15px }
@@ -30,10 +31,11 @@ def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{escape(report.corpus)}</h1>", _rates(report)]
     if report.clips:
-        body += [_slices(name, rows) for name, rows in report.slices.items()]
-        body.append(_confusions(report.confusions))
+        names = report.rate_names
+        body += [_slices(name, rows, names) for name, rows in report.slices.items()]
+        body.append(_confusions(report.confusions, names))
         body += [
-            _examples(title, getattr(report.examples, kind))
+            _examples(title, getattr(report.examples, kind), names)
             for kind, title in EXAMPLE_TITLES.items()
         ]
     return document(f"scores of {report.corpus}", "".join(body), STYLE)
@@ -50,20 +52,24 @@ def _rates(report: SplitReport) -> str:
         summary += f" Scored with {' and '.join(report.distinctions)}."
     if not report.clips:
         return section("Scores", f"<p>{escape(summary)}</p><p>There is nothing to score.</p>")
+    names = report.rate_names
     rows = [
-        row("WER", [*_interval(report.wer), *_edits(report.words)]),
-        row("CER", [*_interval(report.cer), *_edits(report.characters)]),
+        row(names.of_words, [*_interval(report.wer), *_edits(report.words)]),
+        row(names.of_symbols, [*_interval(report.cer), *_edits(report.characters)]),
         row("SER", [*_interval(report.ser), f"{report.clips:,}", "", "", ""]),
     ]
     strict = report.strict
     notes = [
         f"95 % intervals from {report.resamples:,} bootstrap resamples of the clips.",
-        f"With case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-        f"CER {100 * strict.cer:.2f} %.",
     ]
+    if report.units != "phonemes":
+        notes.append(
+            f"With case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
+            f"CER {100 * strict.cer:.2f} %."
+        )
     if report.real_time_factor is not None:
         notes.append(f"Real-time factor {report.real_time_factor:.3f}.")
-    head = ["rate", "95 % interval", "words, characters, sentences"]
+    head = ["rate", "95 % interval", f"words, {names.symbols}, sentences"]
     return section(
         "Scores",
         f"<p>{escape(summary)}</p>",
@@ -84,14 +90,15 @@ def _interval(rate: Rate) -> list[str]:
     return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
-def _slices(name: str, slices: list[Slice]) -> str:
+def _slices(name: str, slices: list[Slice], names: Rates) -> str:
     highest = max([part.wer.high or part.wer.rate for part in slices]) or 1.0
     rows = []
     for part in slices:
         cells = [f"{part.clips:,}", f"{part.words:,}"]
         cells += [*_interval(part.wer), _interval_plot(part.wer, highest), *_interval(part.cer)]
         rows.append(row(escape(part.value or "(empty)"), cells))
-    head = ["clips", "words", "WER", "95 % interval", "", "CER", "95 % interval"]
+    head = ["clips", "words", names.of_words, "95 % interval", ""]
+    head += [names.of_symbols, "95 % interval"]
     return section(f"By {name}", table(escape(name), head, rows))
 
 
@@ -105,7 +112,7 @@ def _interval_plot(rate: Rate, highest: float) -> str:
     )
 
 
-def _confusions(confusions: Confusions) -> str:
+def _confusions(confusions: Confusions, names: Rates) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
@@ -114,17 +121,17 @@ def _confusions(confusions: Confusions) -> str:
             for *pair, n in rows
         )
         parts.append(f'<h3>{kind.capitalize()}</h3><div class="chips">{chips or "none"}</div>')
-    return section("Characters, most frequent errors first", *parts)
+    return section(f"{names.symbols.capitalize()}, most frequent errors first", *parts)
 
 
-def _examples(title: str, clips: list[Example]) -> str:
+def _examples(title: str, clips: list[Example], names: Rates) -> str:
     if not clips:
         return ""
     parts = []
     for clip in clips:
         parts.append(
-            f"<h3><code>{escape(clip.id)}</code> WER {100 * clip.wer:.0f} %, "
-            f"CER {100 * clip.cer:.0f} %</h3>"
+            f"<h3><code>{escape(clip.id)}</code> {names.of_words} {100 * clip.wer:.0f} %, "
+            f"{names.of_symbols} {100 * clip.cer:.0f} %</h3>"
         )
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'

@@ -11,6 +11,8 @@ from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, operations
 from asr_ctc.scoring.metrics import RATES, Pairs, Rate, rate_of, rates_of
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Rates
 
 DURATION_EDGES_S = (2, 4, 6, 8, 10, 15, 30)
 UNREADABLE = "not readable"
@@ -34,6 +36,7 @@ class SplitDecoding:
     # those of case, accents and punctuation that count as errors
     distinctions: list[str] = field(metadata={"json": "kept"})
     case_folding: str  # of the model's character map, used for scoring
+    units: str  # characters, or phonemes: then cer and characters are of these
     seconds: float  # decoding time
     real_time_factor: float | None  # decoding time / duration of the audio; None without audio
 
@@ -111,6 +114,11 @@ class SplitReport(Report, SplitDecoding):
     slices: dict[str, list[Slice]]  # by column
     confusions: Confusions
     examples: Examples
+
+    @property
+    def rate_names(self) -> Rates:
+        """What the rates are called: a model of phonemes has a PER."""
+        return Phonemes.rates if self.units == "phonemes" else Rates()
 
 
 def make_report(

@@ -44,20 +44,26 @@ def score_split(
     n_rows: int,
     decode: Decode,
     decoding: str,
+    in_letters: bool = False,
     columns: dict[str, list[str]],
     **distinctions: Unpack[Distinctions],
 ) -> SplitScores:
     """Decodes the clips of ``loader`` and scores them, with a bar.
 
     ``n_rows`` is the number of clips in the whole split; ``decode`` turns posteriors into
-    hypotheses and ``decoding`` is its name; ``columns`` are those of ``columns_of``;
-    ``distinctions`` are case, accents and punctuation of ``metrics.error_rates``. UserError if more
-    than half of the clips cannot be read.
+    hypotheses, those of phonemes ``in_letters`` too, and ``decoding`` is its name; ``columns`` are
+    those of ``columns_of``; ``distinctions`` are case, accents and punctuation of
+    ``metrics.error_rates``. UserError if more than half of the clips cannot be read.
     """
     corpus = dataset_of(loader).corpus
     started_s = time.perf_counter()
     evaluation = evaluate(
-        recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
+        recognizer.model,
+        loader,
+        recognizer.device,
+        decode=decode,
+        progress="scoring",
+        in_letters=in_letters,
     )
     seconds = time.perf_counter() - started_s
     refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
@@ -65,8 +71,11 @@ def score_split(
     case_folding = recognizer.charmap.case_folding
     clips = in_corpus_order(evaluation, corpus, case_folding)
     distinctions["case_folding"] = case_folding
+    distinctions["phonemes"] = evaluation.phonemes
     errors = count_errors(clips, **distinctions)
-    strict = count_errors(clips, case=True, accents=True, punctuation=True)
+    strict = count_errors(
+        clips, case=True, accents=True, punctuation=True, phonemes=evaluation.phonemes
+    )
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     split_decoding = SplitDecoding(
         corpus=corpus.name,
@@ -77,6 +86,7 @@ def score_split(
         device=str(recognizer.device),
         unreadable=len(evaluation.excluded),
         case_folding=case_folding,
+        units="phonemes" if evaluation.phonemes else "characters",
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,

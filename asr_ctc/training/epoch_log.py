@@ -48,14 +48,17 @@ def log_epoch(
     """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
     epoch = metrics["epoch"]
     log.info(
-        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
+        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev %s %.2f %%  dev %s %.2f %%%s  lr %.2g  "
         "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s%s",
         epoch,
         run.config.training.num_epochs,
         metrics["train_loss"],
         metrics["dev_loss"],
+        run.charmap.rates.of_symbols,
         100 * metrics["dev_cer"],
+        run.charmap.rates.of_words,
         100 * metrics["dev_wer"],
+        f"  dev PER {100 * metrics['dev_aux_per']:.2f} %" if "dev_aux_per" in metrics else "",
         metrics["lr"],
         metrics["grad_norm"],
         metrics["audio_s_per_s"],

@@ -7,24 +7,25 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import torch
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.encoder_model import EncoderModel
-from asr_ctc.acoustic.loss import ctc_objective
+from asr_ctc.acoustic.loss import ctc_objective, two_headed_objective
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.assembly.parts import (
     Blueprint,
     make_blueprint,
     make_caches,
-    make_charmap,
     make_model,
     make_spec_augment,
     with_sizes_of,
 )
+from asr_ctc.assembly.units import OF_UNITS, ModelUnits, make_units
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -35,11 +36,13 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
 from asr_ctc.training.optimiser import freeze, frozen_parts
@@ -57,7 +60,7 @@ class Run:
     world: World
     device: torch.device
     precision: str
-    charmap: CharMap
+    charmap: Units
     train: ClipDataset
     dev: ClipDataset
     model: AnyModel
@@ -105,6 +108,7 @@ class Run:
             features=self.features,
             normalization=self.normalization,
             charmap=self.charmap,
+            aux_units=self.train.aux_units,
             scores=scores,
             origin=self.origin,
         )
@@ -129,10 +133,13 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
     train, dev = load_splits(config, world)
-    charmap = choose_charmap(start, config, train)
+    units = choose_units(start, config, train)
+    for each in units:
+        speak_for(each, [dev])
+    charmap = units.main
     torch.manual_seed(config.runtime.seed)
-    blueprint = make_blueprint(config, charmap, start.file)
-    model = make_model(config, charmap, start.file, blueprint)
+    blueprint = make_blueprint(config, charmap, start.file, units.aux)
+    model = make_model(config, charmap, start.file, blueprint, units.aux)
     frozen = frozen_parts(model, config.training)
     if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
         raise UserError(
@@ -153,6 +160,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         normalization=start.file.normalization if start.file else None,
         is_cached=not layers,
         world=world,
+        aux_units=units.aux,
     )
     of_features = train_set
     if isinstance(model, EncoderModel) and layers:
@@ -177,6 +185,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         features=blueprint.features,
         origin=find_origin(start, config, command, of_features, world, blueprint),
         frozen=frozen,
+        objective=make_objective(config, units),
     )
     if start.config.runtime.seed is None:
         log.info("seed drawn: %d", run.seed)
@@ -235,20 +244,27 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     return train, dev
 
 
-def choose_charmap(start: Start, config: Config, train: Corpus) -> CharMap:
-    """The model file's character map, unless a new run asks for another one."""
-    corpus_config = config.corpus
-    if start.file and (start.folder or "charset" not in config.given):
-        return start.file.charmap
-    return make_charmap(
-        corpus_config.charset, train, corpus_config.charset_min_count, corpus_config.case_folding
-    )
+def choose_units(start: Start, config: Config, train: Corpus) -> ModelUnits:
+    """The model file's units, unless a new run asks for others."""
+    if start.file and (start.folder or config.given.isdisjoint(OF_UNITS)):
+        units = ModelUnits(start.file.charmap, start.file.aux_units)
+        for each in units:
+            speak_for(each, [train])
+        return units
+    return make_units(config, train)
+
+
+def make_objective(config: Config, units: ModelUnits) -> Objective:
+    """The loss to minimise: of one output layer, or the weighted sum of two."""
+    if units.aux is None:
+        return ctc_objective
+    return partial(two_headed_objective, aux_weight=config.classes.aux_weight)
 
 
 def make_datasets(
     config: Config,
     corpora: tuple[Corpus, Corpus],
-    charmap: CharMap,
+    charmap: Units,
     *,
     features: Features,
     output_lengths: Callable,
@@ -256,6 +272,7 @@ def make_datasets(
     normalization: tuple[float, float] | None = None,
     is_cached: bool = True,
     world: World = ALONE,
+    aux_units: Units | None = None,
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training set without what CTC cannot learn, and the dev set; from audio or the caches.
 
@@ -264,7 +281,8 @@ def make_datasets(
     """
     train, dev = corpora
     seed, n_threads = seed_of(config), config.runtime.nthreads
-    train = exclude_unlearnable(train, charmap, features=features, output_lengths=output_lengths)
+    for units in filter(None, (charmap, aux_units)):
+        train = exclude_unlearnable(train, units, features=features, output_lengths=output_lengths)
     train_cache = dev_cache = None
     if is_cached:
         train_cache, dev_cache = make_caches(config, (train, dev), features, augmentation)
@@ -285,8 +303,9 @@ def make_datasets(
         output_lengths=output_lengths,
         augmentation=augmentation,
         cache=train_cache,
+        aux_units=aux_units,
     )
-    return train_set, ClipDataset(dev, charmap, plain, cache=dev_cache)
+    return train_set, ClipDataset(dev, charmap, plain, cache=dev_cache, aux_units=aux_units)
 
 
 def report_setup(run: Run) -> None:
@@ -370,9 +389,13 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
-    counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
-    unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
-    return {
+    facts = {
         "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),
-        "unknown_share": unknown / max(1, sum(counts.values())),
+        "unknown_share": 0.0,  # word pieces and phonemes are made from the same transcripts
     }
+    units = run.charmap
+    if isinstance(units, CharMap):
+        counts = transcripts.character_counts(run.train_corpus, units.case_folding)
+        unknown = sum(n for character, n in counts.items() if units.unknown_characters(character))
+        facts["unknown_share"] = unknown / max(1, sum(counts.values()))
+    return facts

@@ -53,7 +53,7 @@ def test_ties_join_the_letters_of_a_phoneme(letters, tied):
         ("fr-fr", "un bon vin blanc", "œ̃ bɔ̃ vɛ̃ blɑ̃"),
         ("fr-fr", "Bonjour, madame !", "bɔ̃ʒuʁ madam"),
         ("fr-fr", "les amis", "lez ami"),
-        ("fr-fr", "les copains", "le kɔpɛ̃"),
+        ("fr-fr", "les copains", "le kopɛ̃"),
         ("fr-fr", "grand homme", "ɡʁɑ̃t ɔm"),
         ("en-us", "church judge", "t͡ʃɜːt͡ʃ d͡ʒʌd͡ʒ"),
         ("en-us", "HE SAID", "hiː sɛd"),
@@ -121,7 +121,7 @@ def test_a_language_model_has_words_in_letters_or_phonemes():
     units = of_french("bonjour madame l'été")
     assert words_of("Bonjour, L'ÉTÉ !", units) == ["bonjour", "l'été"]
     assert words_of("bonjour madame", units, "char") == [*"b ɔ̃ ʒ u ʁ ▁ m a d a m".split()]
-    assert words_of("tchin", units, "char")[0] == "<unk>"
+    assert words_of("vin", units, "char") == ["<unk>", "<unk>"]
     assert units.text(labels_of("madame", units)) == "madam"
     assert labels_of("tchin", units) is None
 

@@ -85,13 +85,17 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
-    file = load_model(path)
-    if "units" in typed:
-        try:
-            file = file.with_units(config.classes.units)
-        except ValueError as error:
-            raise UserError(f"--units {config.classes.units}: {path}: {error}") from None
-    return path, file
+    return path, in_units_of(config, path, load_model(path))
+
+
+def in_units_of(config: Config, path: Path, file: "ModelFile") -> "ModelFile":
+    """A model that has two kinds of units, in those that --units names; UserError if it has not."""
+    if "units" not in config.typed:
+        return file
+    try:
+        return file.with_units(config.classes.units)
+    except ValueError as error:
+        raise UserError(f"--units {config.classes.units}: {path}: {error}") from None
 
 
 def make_recognizer(config: Config, path: Path, file: "ModelFile | PublishedModel") -> "Recognizer":

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.assembly.decoder import in_units_of
 from asr_ctc.assembly.units import make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
@@ -19,6 +20,7 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
@@ -92,10 +94,13 @@ def build_language_model(config: Config) -> Built:
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
     if config.input.modelpath:
-        charmap = load_model(config.input.modelpath).charmap
+        model_path = Path(config.input.modelpath)
+        charmap = in_units_of(config, model_path, load_model(model_path)).charmap
     else:
         charmap = make_units(config, train).main
 
+    if settings.level == "char":
+        speak_for(charmap, (train, held_out[0]))
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
     if settings.lexicon_from and settings.level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")

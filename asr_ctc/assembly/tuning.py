@@ -26,7 +26,7 @@ from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
-from asr_ctc.text.units import Units
+from asr_ctc.text.units import Rates, Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -38,9 +38,9 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 class Tuning:
     """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
-    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of characters
-    CER alone; each (weights, bonuses), with the best ``unk_logp``. ``path`` is the model file that
-    now holds the language model and its weights.
+    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of units
+    CER alone (PER of phonemes); each (weights, bonuses), with the best ``unk_logp``. ``path`` is
+    the model file that now holds the language model and its weights.
     """
 
     path: Path
@@ -48,6 +48,8 @@ class Tuning:
     error_rates: dict[str, np.ndarray]
     greedy: ErrorRates
     best: ErrorRates
+    greedy_names: Rates  # what the rates of the greedy hypotheses are called
+    names: Rates  # and all others
     lm_weight: float
     word_bonus: float
     unk_logp: float
@@ -123,14 +125,16 @@ def tune_language_model(config: Config) -> Tuning:
     recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
     assert isinstance(recognizer.file, ModelFile)  # it was read from ``path``
     save_model(path, recognizer.file)
+    names = Rates() if in_letters else units.rates
     grids = {
         name: np.array(
             [
-                [getattr(results[unk_logp, weight, bonus], name.lower()) for bonus in WORD_BONUSES]
+                [getattr(results[unk_logp, weight, bonus], rate) for bonus in WORD_BONUSES]
                 for weight in LM_WEIGHTS
             ]
         )
-        for name in (("WER", "CER") if of_words else ("CER",))
+        for name, rate in ((names.of_words, "wer"), (names.of_symbols, "cer"))
+        if of_words or rate == "cer"
     }
     return Tuning(
         path=path,
@@ -138,6 +142,8 @@ def tune_language_model(config: Config) -> Tuning:
         error_rates=grids,
         greedy=greedy,
         best=results[best],
+        greedy_names=units.rates,
+        names=names,
         **weights,
         note=unspelt_note(model, units, lexicon),
     )

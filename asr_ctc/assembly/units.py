@@ -53,6 +53,8 @@ def _refuse_unused(config: Config, kind: str) -> None:
         "phoneme_language": "phoneme" in kind,
         "phoneme_stress": "phoneme" in kind,
         "word_boundaries": "phoneme" in kind,
+        "aux_weight": kind == "char+phoneme",
+        "aux_layer": kind == "char+phoneme",
         "charset": kind != "phoneme",
     }
     if unused := [name for name, is_used in uses.items() if name in config.typed and not is_used]:

@@ -135,7 +135,9 @@ def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) 
     compute.use_processor()
     recognizer = Recognizer(file, config.runtime.device)
     return Suspects(
-        str(config.input.modelpath), find_suspects(recognizer, splits, config.runtime.nthreads)
+        str(config.input.modelpath),
+        find_suspects(recognizer, splits, config.runtime.nthreads),
+        recognizer.charmap.rates.of_symbols,
     )
 
 

@@ -166,7 +166,8 @@ def _suspects(report: CheckReport) -> str:
     model = f"<code>{escape(report.suspects.model)}</code>"
     parts = [
         f'<p class="soft">Transcripts that the model {model} doubts most, the worst first: how '
-        "much likelier its own hypothesis is, per character (natural logarithm), and the CER.</p>"
+        "much likelier its own hypothesis is, per character (natural logarithm), and the "
+        f"{report.suspects.rate}.</p>"
     ]
     for name, suspects in report.suspects.splits.items():
         rows = "".join(
@@ -176,7 +177,8 @@ def _suspects(report: CheckReport) -> str:
             f'<span class="soft">{escape(suspect.heard)}</span></td></tr>'
             for suspect in suspects.clips[:N_SUSPECTS_LISTED]
         )
-        head = '<th>likelier by</th><th>CER</th><th class="l">transcript, heard</th>'
+        rate = report.suspects.rate
+        head = f'<th>likelier by</th><th>{rate}</th><th class="l">transcript, heard</th>'
         parts.append(
             f"<details><summary><b>{escape(name)}</b> "
             f'<span class="soft">{len(suspects.clips):,} of {suspects.n_ranked:,} clips</span>'

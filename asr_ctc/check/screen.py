@@ -92,7 +92,7 @@ def _suspects(report: CheckReport) -> list[str]:
         )
         for suspect in suspects.clips[:N_EXAMPLES]:
             lines += [
-                f"    {suspect.clip}  CER {suspect.cer:.0%}, {suspect.gap_text}",
+                f"    {suspect.clip}  {report.suspects.rate} {suspect.cer:.0%}, {suspect.gap_text}",
                 f"      says  {shortened(suspect.sentence, WIDTH)}",
                 f"      heard {shortened(suspect.heard, WIDTH)}",
             ]

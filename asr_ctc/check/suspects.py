@@ -55,6 +55,7 @@ class Suspects:
 
     model: str
     splits: dict[str, SplitSuspects]
+    rate: str = "CER"  # what ``cer`` is called: a model of phonemes has a PER
 
 
 def find_suspects(

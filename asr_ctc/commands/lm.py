@@ -22,7 +22,8 @@ def run_lm(config: Config, words: list[str], command: list[str]) -> int:
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:
-        refuse_flags(config, (*OF_CHARSET, *OF_UNITS), "have no effect with --modelpath")
+        of_new_units = (*OF_CHARSET, *(name for name in OF_UNITS if name != "units"))
+        refuse_flags(config, of_new_units, "have no effect with --modelpath")
     return estimate(config)
 
 
@@ -65,9 +66,11 @@ def tune(config: Config) -> int:
     if tuning.note:
         print(tuning.note)
     greedy, best = tuning.greedy, tuning.best
+    greedy_names, names = tuning.greedy_names, tuning.names
     print(
-        f"{several(tuning.n_clips, 'clip')} of dev, greedy: WER {100 * greedy.wer:.2f} %, "
-        f"CER {100 * greedy.cer:.2f} %"
+        f"{several(tuning.n_clips, 'clip')} of dev, greedy: "
+        f"{greedy_names.of_words} {100 * greedy.wer:.2f} %, "
+        f"{greedy_names.of_symbols} {100 * greedy.cer:.2f} %"
     )
     for name, error_rates in tuning.error_rates.items():
         print(f"{name} in % with --unk_logp {tuning.unk_logp:g}:")
@@ -75,8 +78,8 @@ def tune(config: Config) -> int:
         for weight, row in zip(LM_WEIGHTS, error_rates, strict=True):
             print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
-        f"lowest {' + '.join(tuning.error_rates)}: WER {100 * best.wer:.2f} %, "
-        f"CER {100 * best.cer:.2f} % with "
+        f"lowest {' + '.join(tuning.error_rates)}: {names.of_words} {100 * best.wer:.2f} %, "
+        f"{names.of_symbols} {100 * best.cer:.2f} % with "
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )

@@ -183,7 +183,9 @@ def as_table(runs: list[RunSummary]) -> str:
         best = ["-"] * 4
         if run.best:
             epoch, cer, wer, loss = (run.best[name] for name in METRICS)
-            best = [str(epoch), f"{100 * cer:.2f}", f"{100 * wer:.2f}", f"{loss:.4f}"]
+            of_phonemes = run.settings.get("units") == "phoneme"
+            cer_text = f"{100 * cer:.2f}" + (" PER" if of_phonemes else "")
+            best = [str(epoch), cer_text, f"{100 * wer:.2f}", f"{loss:.4f}"]
         epochs = f"{run.epochs}/{run.num_epochs or '?'}"
         name = run.name
         if len(name) > width:

@@ -72,8 +72,8 @@ def visible_text(text: str) -> str:
 
 
 def visible_form(character: str) -> str:
-    """A character, or another unit, in visible form: itself, 'space', or its code point, with its name if it is
-    invisible."""
+    """A character, or another unit, in visible form: itself, 'space', or its code point, with its
+    name if it is invisible."""
     if character == " ":
         return "space"
     if len(character) > 1:  # a phoneme, or a word piece

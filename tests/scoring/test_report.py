@@ -62,6 +62,7 @@ def full_report(errors, columns=None):
         unreadable=1,
         distinctions=["case"],
         case_folding="default",
+        units="characters",
         seconds=3.6,
         real_time_factor=0.1,
     )

@@ -26,20 +26,22 @@ from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.writing import PLAIN, Writing
 
 log = logging.getLogger(__name__)
 
 
 def make_charmap(
-    name: str, train: Corpus | None, min_count: int, case_folding: str = "default"
+    name: str | None, train: Corpus | None, min_count: int, writing: Writing = PLAIN
 ) -> CharMap:
     """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
 
     Without a train split 'auto' is the default map.
     """
+    name = name or "default"
     if name == "auto" and train is not None:
-        counts = transcripts.character_counts(train, case_folding)
-        charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
+        counts = transcripts.character_counts(train, writing)
+        charmap, rare = CharMap.from_counts(counts, min_count, writing)
         log.info(
             "character map from %s: %d classes: %s",
             several(len(train), "transcript"),
@@ -52,9 +54,10 @@ def make_charmap(
             log.info("seen fewer than %d times, mapped to the unknown class: %s", min_count, listed)
         return charmap
     if name in ("default", "auto"):
-        return CharMap(case_folding=case_folding)
+        return CharMap(writing=writing)
     try:
-        return CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
+        charmap = CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
+        return charmap if charmap.writing.name else replace(charmap, writing=writing)
     except OSError as error:
         raise UserError(
             f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"

@@ -7,6 +7,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
 from asr_ctc.assembly.parts import make_blueprint, make_charmap
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -39,7 +40,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     # What is no model is refused before the long work.
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
-    charmap = _make_charmap(config, corpora.get("train"))
+    config, charmap = _make_charmap(config, corpora.get("train"))
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
@@ -104,13 +105,16 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     return corpora, absent
 
 
-def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
-    """The map that `train` would use with these settings."""
+def _make_charmap(config: Config, train: Corpus | None) -> tuple[Config, CharMap]:
+    """The map that `train` would use with these settings, and its --charset in them."""
     settings = config.corpus
     if train is not None:
         within = between(train, settings.min_duration, settings.max_duration)
         train = within if len(within) else train
-    return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
+    writing = find_writing(config, train)
+    config = with_charset(config, writing)
+    charset, min_count = config.corpus.charset, settings.charset_min_count
+    return config, make_charmap(charset, train, min_count, writing)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:

@@ -1,5 +1,6 @@
 """Text in columns of a terminal."""
 
+import math
 import unicodedata
 from collections.abc import Iterable
 
@@ -29,6 +30,11 @@ def width_of(text: str) -> int:
 def several(n: int, what: str, plural: str = "") -> str:
     """A number and what it counts: 1 clip, 2 clips, 1,000 batches."""
     return f"{n:,} {what if n == 1 else plural or what + 's'}"
+
+
+def rates_text(wer: float, cer: float) -> str:
+    """'WER 12.50 %, CER 3.10 %' of two fractions; without the WER where there is none."""
+    return f"{'' if math.isnan(wer) else f'WER {100 * wer:.2f} %, '}CER {100 * cer:.2f} %"
 
 
 def spelled(text: str) -> str:

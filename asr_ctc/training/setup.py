@@ -25,6 +25,7 @@ from asr_ctc.assembly.parts import (
     make_spec_augment,
     with_sizes_of,
 )
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -40,6 +41,7 @@ from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.writing import Writing
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
 from asr_ctc.training.optimiser import freeze, frozen_parts
@@ -129,7 +131,11 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
     train, dev = load_splits(config, world)
-    charmap = choose_charmap(start, config, train)
+    writing = find_writing(config, train)
+    if not start.file:
+        config = with_charset(config, writing)
+    charmap = choose_charmap(start, config, train, writing)
+    refuse_best_by_wer(config, charmap)
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file)
     model = make_model(config, charmap, start.file, blueprint)
@@ -235,14 +241,21 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     return train, dev
 
 
-def choose_charmap(start: Start, config: Config, train: Corpus) -> CharMap:
+def choose_charmap(start: Start, config: Config, train: Corpus, writing: Writing) -> CharMap:
     """The model file's character map, unless a new run asks for another one."""
     corpus_config = config.corpus
     if start.file and (start.folder or "charset" not in config.given):
+        if "profile" in config.typed and not start.folder:
+            raise UserError("--profile: the model file has a writing profile; omit it")
         return start.file.charmap
-    return make_charmap(
-        corpus_config.charset, train, corpus_config.charset_min_count, corpus_config.case_folding
-    )
+    return make_charmap(corpus_config.charset, train, corpus_config.charset_min_count, writing)
+
+
+def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:
+    if config.training.best_by == "wer" and not charmap.writing.spaces:
+        raise UserError(
+            "--best_by wer: this writing has no spaces between words, and no WER; --best_by cer"
+        )
 
 
 def make_datasets(
@@ -370,7 +383,7 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
-    counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
+    counts = transcripts.character_counts(run.train_corpus, run.charmap.writing)
     unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
     return {
         "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),

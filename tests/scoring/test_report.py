@@ -62,6 +62,8 @@ def full_report(errors, columns=None):
         unreadable=1,
         distinctions=["case"],
         case_folding="default",
+        scored_by="with case, without accents and punctuation",
+        has_words=True,
         seconds=3.6,
         real_time_factor=0.1,
     )

@@ -1,5 +1,7 @@
 """`lm`: estimates a language model from transcripts and texts; --tune finds its weights."""
 
+import sys
+
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
@@ -27,7 +29,7 @@ def estimate(config: Config) -> int:
     from asr_ctc.assembly.language_model import build_language_model
 
     built = build_language_model(config)
-    print(f"words are spelt by {built.speller}")
+    print(f"note: words are spelt by {built.speller}", file=sys.stderr)
     unit = "character" if config.lm.level == "char" else "word"
     for source in built.sources:
         excluded = (

@@ -130,7 +130,7 @@ class Writing:
         for _ in range(MOST_PASSES):
             before = text
             text = _nfc(without_invisible(text, keep, self.invisible))
-            if not (self.compatible or self.alternatives or self.look_alikes):
+            if not self._has_forms:
                 return text
             if self.compatible:
                 text = _COMPATIBLE.sub(lambda run: unicodedata.normalize("NFKC", run[0]), text)
@@ -142,11 +142,16 @@ class Writing:
         return text
 
     def lower(self, text: str, keep: str = "") -> str:
-        """``standard`` text in lower case."""
+        """``standard`` text in lower case. Idempotent."""
         text = self.standard(text, keep)
         if self.case_folding == "turkish":
             text = text.replace("I", "ı").replace("İ", "i")
-        return _nfc(text.lower())
+        text = _nfc(text.lower())
+        return self.standard(text, keep) if self._has_forms else text
+
+    @property
+    def _has_forms(self) -> bool:
+        return bool(self.compatible or self.alternatives or self.look_alikes)
 
     def without_optional(self, text: str) -> str:
         """NFC text as it is where all that is ``optional`` is omitted."""

@@ -11,6 +11,7 @@ from asr_ctc.commands import main as cli
 from asr_ctc.scoring.clips import ScoredClip, as_jsonl, read_hypotheses
 from asr_ctc.scoring.compare import PairedRate, compare
 from asr_ctc.scoring.screen import comparison_as_text
+from asr_ctc.text.writing import Writing
 
 NAMES = ("a.jsonl", "b.jsonl")
 

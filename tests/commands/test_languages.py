@@ -284,9 +284,8 @@ def test_every_command_in_every_language(tmp_path, code):
     assert has_words == (code not in ("th", "zh-CN", "ja"))
     assert math.isnan(file.scores["dev_wer"]) == (not has_words)
     assert ("dev WER" in trained.stderr) == has_words
-    told = done(
-        f"lm {corpus.replace('--nthreads 0', '')} --order 2 --out m.arpa {'' if has_words else '--level char'}"
-    ).stderr
+    level, plain = "" if has_words else "--level char", corpus.replace("--nthreads 0", "")
+    told = done(f"lm {plain} --order 2 --out m.arpa {level}").stderr
     assert "logs/m/best_model.pt" in told
     greedy = done(f"test --split test {corpus} --json")
     report = json.loads(greedy.stdout)

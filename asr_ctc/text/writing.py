@@ -211,10 +211,11 @@ def _check_forms(name: str, forms: object) -> None:
     ):
         raise ValueError(f"{name} must be a table of a form and the form it stands for")
     longest = LONGEST_FORM if name == "alternatives" else 1
-    for form, letter in with_capitals(forms).items():
+    every = with_capitals(forms)
+    for form, letter in forms.items():
         if not 1 <= len(form) <= longest:
             raise ValueError(f"{name}: {form!r} must be one character")
-        if any(other in letter for other in with_capitals(forms)):
+        if any(other in letter for other in every):
             raise ValueError(f"{name}: {form!r} stands for {letter!r}, which stands for another")
 
 

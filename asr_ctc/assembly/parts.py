@@ -178,14 +178,15 @@ def make_model(
     if file is None:
         return model
     weights = file.state_dict
-    if charmap != file.charmap:
+    has_same_classes = replace(charmap, writing=file.charmap.writing) == file.charmap
+    if not has_same_classes:
         weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
         log.info(
             "another character map than the file's, %d classes for its %d: the output layer is new",
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
-    model.load_state_dict(weights, strict=charmap == file.charmap)
+    model.load_state_dict(weights, strict=has_same_classes)
     return model
 
 

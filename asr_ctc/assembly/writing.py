@@ -69,18 +69,19 @@ def with_charset(config: Config, writing: Writing) -> Config:
     English, and 'auto' for others. Says which was taken and why."""
     if config.corpus.charset is not None:
         return config
-    language = PUBLISHED.get(writing_language(writing))
-    if language:
+    is_known = _language_is_known(config) and not writing.name.endswith(" script")
+    if language := PUBLISHED.get(writing_language(writing)):
+        why = f"the language is {language}" if is_known else "no letter is foreign to French"
         log.info(
-            "character map: the published one, because the language is %s: accents are folded (é "
-            "is written e), ! ? ; are a full stop, - and : a space; --charset auto keeps them",
-            language if _language_is_known(config) else "none that has other letters",
+            "character map: the published one, because %s: é is written e, capitals are small "
+            "letters, ! ? ; a full stop, - and : a space; --charset auto keeps accents and signs",
+            why,
         )
         return config.replace(charset="default")
     log.info(
         "character map: auto, from the training transcripts, because the published one is for "
         "French and English, and this is %s",
-        f"--lang {config.corpus.lang}" if _language_is_known(config) else writing.name,
+        f"--lang {config.corpus.lang}" if is_known else writing.name,
     )
     return config.replace(charset="auto")
 

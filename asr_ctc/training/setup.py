@@ -41,7 +41,6 @@ from asr_ctc.loading.normalization import measure_normalization
 from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.writing import Writing
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
 from asr_ctc.training.optimiser import freeze, frozen_parts
@@ -131,10 +130,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
     train, dev = load_splits(config, world)
-    writing = find_writing(config, train)
-    if not start.file:
-        config = with_charset(config, writing)
-    charmap = choose_charmap(start, config, train, writing)
+    config, charmap = choose_charmap(start, config, train)
     refuse_best_by_wer(config, charmap)
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file)
@@ -241,14 +237,20 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     return train, dev
 
 
-def choose_charmap(start: Start, config: Config, train: Corpus, writing: Writing) -> CharMap:
-    """The model file's character map, unless a new run asks for another one."""
-    corpus_config = config.corpus
-    if start.file and (start.folder or "charset" not in config.given):
-        if "profile" in config.typed and not start.folder:
-            raise UserError("--profile: the model file has a writing profile; omit it")
-        return start.file.charmap
-    return make_charmap(corpus_config.charset, train, corpus_config.charset_min_count, writing)
+def choose_charmap(start: Start, config: Config, train: Corpus) -> tuple[Config, CharMap]:
+    """The model file's character map, unless a new run asks for another one; the settings with the
+    --charset that was taken."""
+    if start.file and (start.folder or config.corpus.charset is None):
+        if config.corpus.profile and not start.folder:
+            raise UserError(
+                "--profile: the model file brings its writing profile; omit it, or make another "
+                "character map with --charset"
+            )
+        return config, start.file.charmap
+    writing = find_writing(config, train)
+    config = with_charset(config, writing)
+    min_count = config.corpus.charset_min_count
+    return config, make_charmap(config.corpus.charset, train, min_count, writing)
 
 
 def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:

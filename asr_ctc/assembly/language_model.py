@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from asr_ctc.lm.ngrams import SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
 from asr_ctc.text.charmap import CharMap
+
+log = logging.getLogger(__name__)
 
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
@@ -85,6 +88,11 @@ def build_language_model(config: Config) -> Built:
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
     charmap, speller = _charmap(config, train)
+    if settings.level == "word" and not charmap.writing.spaces:
+        log.warning(
+            "this writing has no spaces between words: a model of words learns whole sentences; "
+            "--level char suits it"
+        )
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]

@@ -223,6 +223,6 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
             (errors.characters[i], RATES["cer"]),
         ):
             n_errors, n = errors.counts[i, wrong], errors.counts[i, total]
-            row += [n, *operations(pairs), round(n_errors / n, 6) if n else ""]
+            row += [n, *operations(pairs if n else []), round(n_errors / n, 6) if n else ""]
         table.writerow(row + [values[i] for values in further.values()])
     return file.getvalue()

@@ -130,9 +130,8 @@ def _charmap(config: Config, train: Corpus) -> tuple[CharMap, str]:
                 return file.charmap, f"the character map of {newest}"
     writing = find_writing(config, train)
     config = with_charset(config, writing)
-    charset = config.corpus.charset
-    charmap = make_charmap(charset, train, settings.charset_min_count, writing)
-    return charmap, f"the character map of --charset {charset}"
+    charmap = make_charmap(config.corpus, train, writing)
+    return charmap, f"the character map of --charset {config.corpus.charset}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:

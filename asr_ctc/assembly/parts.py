@@ -21,6 +21,7 @@ from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.display.terminal import several
@@ -31,14 +32,13 @@ from asr_ctc.text.writing import PLAIN, Writing
 log = logging.getLogger(__name__)
 
 
-def make_charmap(
-    name: str | None, train: Corpus | None, min_count: int, writing: Writing = PLAIN
-) -> CharMap:
+def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing = PLAIN) -> CharMap:
     """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
 
-    Without a train split 'auto' is the default map.
+    Without a train split 'auto' is the default map. A file's own writing profile stays, unless a
+    setting names another.
     """
-    name = name or "default"
+    name, min_count = settings.charset or "default", settings.charset_min_count
     if name == "auto" and train is not None:
         counts = transcripts.character_counts(train, writing)
         charmap, rare = CharMap.from_counts(counts, min_count, writing)
@@ -57,7 +57,8 @@ def make_charmap(
         return CharMap(writing=writing)
     try:
         charmap = CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
-        return charmap if charmap.writing.name else replace(charmap, writing=writing)
+        is_named = charmap.writing.name and not (settings.profile or settings.case_folding)
+        return charmap if is_named else replace(charmap, writing=writing)
     except OSError as error:
         raise UserError(
             f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"

@@ -113,8 +113,7 @@ def _make_charmap(config: Config, train: Corpus | None) -> tuple[Config, CharMap
         train = within if len(within) else train
     writing = find_writing(config, train)
     config = with_charset(config, writing)
-    charset, min_count = config.corpus.charset, settings.charset_min_count
-    return config, make_charmap(charset, train, min_count, writing)
+    return config, make_charmap(config.corpus, train, writing)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:

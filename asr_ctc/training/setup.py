@@ -249,8 +249,7 @@ def choose_charmap(start: Start, config: Config, train: Corpus) -> tuple[Config,
         return config, start.file.charmap
     writing = find_writing(config, train)
     config = with_charset(config, writing)
-    min_count = config.corpus.charset_min_count
-    return config, make_charmap(config.corpus.charset, train, min_count, writing)
+    return config, make_charmap(config.corpus, train, writing)
 
 
 def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:

@@ -58,7 +58,8 @@ def chosen(config, train):
     """(the --charset of settings without one, the character map)."""
     writing = find_writing(config, train)
     config = with_charset(config, writing)
-    return config.corpus.charset, make_charmap(config.corpus.charset, train, 1, writing)
+    config = config.replace(charset_min_count=1)
+    return config.corpus.charset, make_charmap(config.corpus, train, writing)
 
 
 @pytest.mark.parametrize("code", CODES)
@@ -121,6 +122,19 @@ def test_a_profile_extends_and_overrules(train_split, tmp_path):
     french = train_split(transcripts("fr"), lang="fr", profile=str(file))
     file.write_text("optional: {ï: i}\n", encoding="utf-8")
     assert with_charset(french[0], find_writing(*french)).corpus.charset == "default"
+
+
+def test_a_map_in_a_file_keeps_its_profile_unless_another_is_asked_for(train_split, tmp_path):
+    file = tmp_path / "map.json"
+    file.write_text(CharMap(writing=LANGUAGES["tr"]).to_json(), encoding="utf-8")
+    given = {"charset": str(file), "lang": "fr"}
+    _, charmap = chosen(*train_split(transcripts("fr"), **given))
+    assert charmap.writing == LANGUAGES["tr"]
+    _, charmap = chosen(*train_split(transcripts("fr"), **given, case_folding="german"))
+    assert (charmap.writing.name, charmap.case_folding) == ("fr", "german")
+    file.write_text(CharMap().to_json(), encoding="utf-8")
+    _, charmap = chosen(*train_split(transcripts("fr"), **given))
+    assert charmap.writing == LANGUAGES["fr"]
 
 
 @pytest.mark.parametrize(

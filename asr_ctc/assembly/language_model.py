@@ -1,6 +1,8 @@
 """Estimates a language model from the training transcripts and any text: for `lm`."""
 
+import contextlib
 import gzip
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,9 +12,9 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.acoustic.model_file import load_model, newest_model
 from asr_ctc.assembly.decoder import in_units_of
-from asr_ctc.assembly.units import make_units
+from asr_ctc.assembly.units import OF_UNITS, make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
@@ -21,16 +23,19 @@ from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.corpus.spoken import speak_for
+from asr_ctc.display.terminal import several
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexicon
-from asr_ctc.lm.ngrams import EOS, UNK, LanguageModel
+from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
+
+log = logging.getLogger(__name__)
 
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
@@ -63,6 +68,7 @@ class Built:
     path: Path
     model: LanguageModel
     dev: Perplexity
+    speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
     unit: str = "word"
     lexicon: Lexicon | None = None
@@ -93,12 +99,12 @@ def build_language_model(config: Config) -> Built:
     train, *held_out = (
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
-    if config.input.modelpath:
-        model_path = Path(config.input.modelpath)
-        charmap = in_units_of(config, model_path, load_model(model_path)).charmap
-    else:
-        charmap = make_units(config, train).main
-
+    charmap, speller = _units(config, train)
+    if settings.level == "word" and not charmap.writing.spaces:
+        log.warning(
+            "this writing has no spaces between words: a model of words learns whole sentences; "
+            "--level char suits it"
+        )
     if settings.level == "char":
         speak_for(charmap, (train, held_out[0]))
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
@@ -113,8 +119,14 @@ def build_language_model(config: Config) -> Built:
         list(numbering.ids),
         prune,
     )
-    if not sum(source.n_words for source in sources):
+    n_words = sum(source.n_words for source in sources)
+    if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
+    if not set(numbering.ids) - {*SPECIAL_WORDS, SPACE}:
+        raise UserError(
+            f"{speller} can spell none of the {several(n_words, 'word')}: name a model of this "
+            "language with --modelpath, or take --charset auto"
+        )
     lexicon, unpronounced = None, []
     if settings.lexicon_from:
         lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
@@ -122,7 +134,7 @@ def build_language_model(config: Config) -> Built:
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
     unit = charmap.noun if settings.level == "char" else "word"
-    return Built(path, model, dev, sources, unit, lexicon, unpronounced)
+    return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
 
 
 def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:
@@ -150,6 +162,23 @@ def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexic
             f"model: {' '.join(units.symbols[2:]):.200}"
         )
     return lexicon, [word for word in words if word not in spelt]
+
+
+def _units(config: Config, train: Corpus) -> tuple[Units, str]:
+    """The units that spell the words, and what they are: those of --modelpath, those which the
+    settings name, those of the newest model of the language, or those that training would make."""
+    settings, path = config.corpus, config.input.modelpath
+    if path:
+        units = in_units_of(config, Path(path), load_model(path)).charmap
+        return units, f"the {units.described} of {path}"
+    if not any(map(config.has, OF_UNITS)):
+        with contextlib.suppress(UserError):
+            newest = newest_model(config.logs.baselogdir)
+            file = load_model(newest)
+            if file.origin.get("corpus", {}).get("lang") == settings.lang:
+                return file.charmap, f"the {file.charmap.described} of {newest}"
+    config, (units, _) = make_units(config, train)
+    return units, f"the {units.described} of --charset {config.corpus.charset}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:

@@ -21,11 +21,12 @@ from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.lexicon import lexicon_beside, read_lexicon
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import level_of, unspelt_note
+from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
+from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Rates, Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -53,7 +54,7 @@ class Tuning:
     lm_weight: float
     word_bonus: float
     unk_logp: float
-    note: str  # see ``unspelt_note``
+    notes: list[str]  # see ``unspelt_note`` and ``missing_accents_note``
 
 
 def tune_language_model(config: Config) -> Tuning:
@@ -61,7 +62,8 @@ def tune_language_model(config: Config) -> Tuning:
 
     The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
     characters. The best weights have the lowest sum of WER and CER: WER alone is often lowest where
-    words that are hard to recognise are dropped. With a model of characters the CER alone counts.
+    words that are hard to recognise are dropped. With a model of characters the CER alone counts,
+    and where the language writes no spaces between words.
     The clips pass through the acoustic model once. UserError without --lm, without a transcript in
     dev, and as in the functions called.
     """
@@ -78,9 +80,9 @@ def tune_language_model(config: Config) -> Tuning:
     lexicon = read_lexicon(lexicon_beside(decoding.lm)) if prepared.reader else None
     evaluation, posteriors = dev_posteriors(recognizer, config)
     in_letters = lexicon is not None
-    phonemes = evaluation.phonemes and not in_letters
     references = [clip.transcript if in_letters else clip.reference for clip in evaluation.clips]
-    case_folding = recognizer.charmap.case_folding
+    distinctions = distinctions_of(units, in_letters=in_letters)
+    has_words = units.writing.spaces
     greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
@@ -101,15 +103,10 @@ def tune_language_model(config: Config) -> Tuning:
             return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
 
         hypotheses = list(threads.map(decode, posteriors))
-        return error_rates(
-            references,
-            hypotheses,
-            case_folding=case_folding,
-            phonemes=phonemes,
-            n_resamples=0,
-        )
+        return error_rates(references, hypotheses, n_resamples=0, **distinctions)
 
     of_words = level_of(model, units) == "word"
+    by_wer = of_words and has_words
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -117,7 +114,7 @@ def tune_language_model(config: Config) -> Tuning:
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point
-        error = results[point].cer + (results[point].wer if of_words else 0)
+        error = results[point].cer + (results[point].wer if by_wer else 0)
         return error, abs(word_bonus), lm_weight
 
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
@@ -134,7 +131,7 @@ def tune_language_model(config: Config) -> Tuning:
             ]
         )
         for name, rate in ((names.of_words, "wer"), (names.of_symbols, "cer"))
-        if of_words or rate == "cer"
+        if by_wer or rate == "cer"
     }
     return Tuning(
         path=path,
@@ -145,7 +142,11 @@ def tune_language_model(config: Config) -> Tuning:
         greedy_names=units.rates,
         names=names,
         **weights,
-        note=unspelt_note(model, units, lexicon),
+        notes=[
+            note
+            for note in (unspelt_note(model, units, lexicon), missing_accents_note(model, units))
+            if note
+        ],
     )
 
 

@@ -1,12 +1,15 @@
 """Makes the units of a model from the settings: what its classes are."""
 
 import logging
+from dataclasses import fields
 from typing import NamedTuple
 
 from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_text
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import UnitsConfig
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.spoken import speak_corpus
 from asr_ctc.display.terminal import several
@@ -15,13 +18,23 @@ from asr_ctc.text.espeak import language_of
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 from asr_ctc.text.word_pieces import WordPieces
+from asr_ctc.text.writing import Writing
 
 log = logging.getLogger(__name__)
 
 OF_UNITS = (
-    *("charset", "case_folding", "charset_min_count"),
+    *("charset", "profile", "case_folding", "charset_min_count"),
     *("units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"),
 )
+
+
+def asks_for_units(config: Config) -> bool:
+    """Whether a flag or a file asks for other units than those of a model file."""
+    names = [f.name for f in fields(UnitsConfig) if not f.name.startswith("aux_")]
+    return config.corpus.charset is not None or any(
+        name in config.typed or getattr(config.classes, name) != getattr(UnitsConfig(), name)
+        for name in names
+    )
 
 
 class ModelUnits(NamedTuple):
@@ -31,20 +44,22 @@ class ModelUnits(NamedTuple):
     aux: Units | None = None
 
 
-def make_units(config: Config, train: Corpus | None) -> ModelUnits:
-    """What ``--units`` names, learned from a training split.
+def make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:
+    """What ``--units`` names, learned from a training split; the settings with the --charset taken.
 
     UserError for settings that contradict each other, for missing packages and languages, and where
     the split has too little text.
     """
     kind = config.classes.units
     _refuse_unused(config, kind)
+    writing = find_writing(config, train)
     if kind == "phoneme":
-        return ModelUnits(_make_phonemes(config, train))
-    letters = _make_letters(config, train)
+        return config, ModelUnits(_make_phonemes(config, train, writing))
+    config = with_charset(config, writing)
+    letters = make_charmap(config.corpus, train, writing)
     if kind == "char+phoneme":
-        return ModelUnits(letters, _make_phonemes(config, train))
-    return ModelUnits(_make_pieces(config, train, letters) if kind == "bpe" else letters)
+        return config, ModelUnits(letters, _make_phonemes(config, train, writing))
+    return config, ModelUnits(_make_pieces(config, train, letters) if kind == "bpe" else letters)
 
 
 def _refuse_unused(config: Config, kind: str) -> None:
@@ -59,11 +74,6 @@ def _refuse_unused(config: Config, kind: str) -> None:
     }
     if unused := [name for name, is_used in uses.items() if name in config.typed and not is_used]:
         raise UserError(f"--{', --'.join(unused)}: not used by --units {kind}; omit it")
-
-
-def _make_letters(config: Config, train: Corpus | None) -> CharMap:
-    corpus = config.corpus
-    return make_charmap(corpus.charset, train, corpus.charset_min_count, corpus.case_folding)
 
 
 def _make_pieces(config: Config, train: Corpus | None, letters: CharMap) -> WordPieces:
@@ -83,7 +93,7 @@ def _make_pieces(config: Config, train: Corpus | None, letters: CharMap) -> Word
     return units
 
 
-def _make_phonemes(config: Config, train: Corpus | None) -> Phonemes:
+def _make_phonemes(config: Config, train: Corpus | None, writing: Writing) -> Phonemes:
     if train is None:
         raise UserError(f"--units {config.classes.units} needs a training split to learn from")
     settings, corpus = config.classes, config.corpus
@@ -95,7 +105,7 @@ def _make_phonemes(config: Config, train: Corpus | None) -> Phonemes:
         stress=settings.phoneme_stress,
         boundaries=settings.word_boundaries,
         min_count=corpus.charset_min_count,
-        case_folding=corpus.case_folding,
+        texts=writing,
     )
     units.remember(spoken)
     log.info(

@@ -44,7 +44,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     # What is no model is refused before the long work.
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
-    units = _make_units(config, corpora.get("train"))
+    config, units = _make_units(config, corpora.get("train"))
     charmap = units.main
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
@@ -68,7 +68,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         splits,
         name=name,
         absent=absent,
-        charmap=_letters(charmap, corpora.get("train")),
+        charmap=_letters(charmap, config, corpora.get("train")),
         n_classes=charmap.vocab_size,
         phonemes=next((u for u in units if isinstance(u, Phonemes)), None),
         faults=faults,
@@ -114,20 +114,25 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     return corpora, absent
 
 
-def _make_units(config: Config, train: Corpus | None) -> ModelUnits:
-    """The units that `train` would use with these settings."""
+def _make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:
+    """The units that `train` would use with these settings, and its --charset in them."""
     settings = config.corpus
     if train is not None:
         within = between(train, settings.min_duration, settings.max_duration)
         train = within if len(within) else train
-    return make_units(config, train)
+    config, units = make_units(config, train)
+    if config.corpus.charset is None:  # for phonemes none was taken, and all characters are kept
+        config = config.replace(charset="auto")
+    return config, units
 
 
-def _letters(units: Units, train: Corpus | None) -> CharMap:
+def _letters(units: Units, config: Config, train: Corpus | None) -> CharMap:
     """The characters of units, or those of the transcripts."""
     if isinstance(units, CharMap):
         return units
-    return units.letters if isinstance(units, WordPieces) else make_charmap("auto", train, 1)
+    if isinstance(units, WordPieces):
+        return units.letters
+    return make_charmap(config.corpus, train, units.words_writing)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:

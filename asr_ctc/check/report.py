@@ -236,7 +236,7 @@ def make_report(
 
 def _settings(config: Config, n_classes: int, limits: RateLimits) -> CheckSettings:
     return CheckSettings(
-        charset=config.corpus.charset,
+        charset=config.corpus.charset or "default",
         charset_min_count=config.corpus.charset_min_count,
         classes=n_classes,
         min_duration=config.corpus.min_duration,
@@ -342,7 +342,7 @@ def _suggestions(
 ) -> Suggestions:
     """Makes suggestions from the ``durations`` (N,) of the usable clips of train, in seconds."""
     lost_share = alphabet.n_lost / max(1, alphabet.n_characters)
-    charset = "auto" if lost_share > MOST_LOST_SHARE else config.corpus.charset
+    charset = "auto" if lost_share > MOST_LOST_SHARE else config.corpus.charset or "default"
     low = high = batch_size = clips_within = hours_within = None
     if len(durations):
         long, longest = np.percentile(durations, LONG_PERCENTILE), durations.max()
@@ -352,8 +352,11 @@ def _suggestions(
         batch_size = suggested_batch_size(len(within), high)
         clips_within, hours_within = len(within), float(within.sum()) / 3600
     flags = {"min_duration": low, "max_duration": high, "batch_size": batch_size}
-    if charset != CorpusConfig().charset:
+    units = config.classes.units
+    if units != "phoneme" and (config.has("charset") or charset != config.corpus.charset):
         flags = {"charset": charset, **flags}
+    if units != "char":
+        flags = {"units": units, **flags}
     return Suggestions(
         charset=charset,
         min_duration=low,
@@ -374,7 +377,7 @@ def suggested_batch_size(n_clips: int, longest_s: float) -> int:
 def _train_command(config: Config, suggested: dict) -> str:
     """The `train` command of this corpus with the suggested flags that are not None."""
     defaults = CorpusConfig()
-    source = ("corpus", "datasetroot", "datasetversion", "case_folding")
+    source = ("corpus", "datasetroot", "datasetversion", "profile", "case_folding")
     flags = {name: getattr(config.corpus, name) for name in source}
     flags = {name: value for name, value in flags.items() if value != getattr(defaults, name)}
     if config.corpus.corpus == "commonvoice":

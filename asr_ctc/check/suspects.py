@@ -15,7 +15,7 @@ from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.ctc_labels import infeasible
-from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Units
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
@@ -114,9 +114,8 @@ def judge(
 def suspect_of(clip: str, sentence: str, logp: torch.Tensor, units: Units) -> Suspect | None:
     """The Suspect of log posteriors (T', V); None if the transcript has no word."""
     ((heard,),) = greedy_decode(logp[None], [len(logp)], units)
-    phonemes = isinstance(units, Phonemes)
     reference = units.reference(sentence)
-    cer = error_rates([reference], [heard.text], phonemes=phonemes, n_resamples=0).cer
+    cer = error_rates([reference], [heard.text], n_resamples=0, **distinctions_of(units)).cer
     if math.isnan(cer):
         return None
     labels = units.encode(sentence)

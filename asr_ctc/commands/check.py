@@ -26,7 +26,7 @@ COMMAND = Command(
     further=(
         *FIND_CORPUS,
         *("units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"),
-        *("case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
+        *("profile", "case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
         *("check", "device", "nthreads"),
     ),
     details="Writes report.html, report.json and exclude.txt, for `train --exclude`.\n"

@@ -1,5 +1,7 @@
 """`info`: describes a model file."""
 
+import math
+
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.flags import Command
@@ -12,6 +14,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
     if words and config.typed & {"modelpath", "baselogdir"}:
         raise UserError(f"info {words[0]}: names the file; omit --modelpath and --baselogdir")
     from asr_ctc.acoustic.model_file import load_model, newest_model
+    from asr_ctc.base.printable import visible_text
 
     path = words[0] if words else config.input.modelpath or newest_model(config.logs.baselogdir)
     file = load_model(path)
@@ -27,6 +30,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
             else "none",
         ),
         *(_units(units) for units in (file.charmap, file.aux_units) if units is not None),
+        ("writing", visible_text(str(file.charmap.writing))),
     ]
     if file.language_model:
         rows.append(("language model", str(file.language_model)))
@@ -59,6 +63,8 @@ def _flat(value: object) -> str:
 def _score(name: str, value: object) -> str:
     if isinstance(value, float):
         is_rate = name.endswith(("cer", "wer", "per"))
+        if is_rate and math.isnan(value):  # of a writing without spaces between words
+            return f"{name} none"
         return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"
     return f"{name} {value}"
 

@@ -6,24 +6,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
+from asr_ctc.assembly.writing import extend_writing
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import OutputConfig, ScoringConfig
+from asr_ctc.config.settings import OutputConfig
 
 if TYPE_CHECKING:
-    from asr_ctc.scoring.metrics import Distinctions
     from asr_ctc.scoring.split_scores import SplitScores
+    from asr_ctc.text.normalise import Distinctions
+    from asr_ctc.text.writing import Writing
 
 
-def distinctions_of(settings: ScoringConfig) -> "Distinctions":
-    """The settings as arguments of ``metrics.error_rates``."""
-    return {
-        "case": settings.case,
-        "accents": settings.accents,
-        "punctuation": settings.punctuation,
-    }
+def distinctions_of(config: Config, writing: "Writing") -> "Distinctions":
+    """The settings as arguments of ``metrics.error_rates``, without accents and profile where they
+    follow from the model; ``writing`` is its profile."""
+    scoring = config.scoring
+    distinctions: Distinctions = {"case": scoring.case, "punctuation": scoring.punctuation}
+    if config.has("accents"):
+        distinctions["accents"] = scoring.accents
+    if config.corpus.profile:
+        distinctions["writing"] = extend_writing(config.corpus.profile, writing)
+    return distinctions
 
 
 def run_score(config: Config) -> int:
@@ -39,6 +44,7 @@ def run_score(config: Config) -> int:
     stored = file.language_model
     decoder_settings = make_decoder(config, stored, n_best=1)
     recognizer = make_recognizer(config, path, file)
+    distinctions = distinctions_of(config, recognizer.charmap.writing)
     decoder = recognizer.prepare(decoder_settings)
     corpus, n_rows = clips_to_read(split, config)
     columns = columns_of(corpus, config.scoring.by)
@@ -50,7 +56,7 @@ def run_score(config: Config) -> int:
         decoding=decoder.name(stored),
         in_letters=decoder.reader is not None,
         columns=columns,
-        **distinctions_of(config.scoring),
+        **distinctions,
     )
     paths = write_files(scores, columns, config.output)
     for clip, reason in scores.excluded:

@@ -118,9 +118,8 @@ def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
 
 def spell_text(text: str, units: Units) -> tuple[list[int], list[Word]]:
     """``units.labels_and_words``; UserError for characters without a class."""
-    unknown = {c: None for word in text.split() for c in units.unknown_characters(word)}
-    if unknown:
-        listed = " ".join(map(visible_form, unknown))
+    if lacking := units.unspellable(text):
+        listed = " ".join(map(visible_form, lacking))
         raise UserError(f"the model has no class for these {units.noun}s of the text: {listed}")
     return units.labels_and_words(text)
 

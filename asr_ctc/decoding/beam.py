@@ -24,7 +24,7 @@ from asr_ctc.decoding.reading import Reader
 from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import level_of, unspelt_note
+from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
@@ -96,7 +96,8 @@ class Beam:
     def prepared(self, units: Units, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
 
-        Warns of words that the characters cannot spell. UserError as in ``read_language_model`` and
+        Warns of words that the characters cannot spell, and of letters that the language model
+        lacks. UserError as in ``read_language_model`` and
         ``fuse``; ValueError for a language model or hotwords with a ``device``.
         """
         if self.fusion is not None:
@@ -119,8 +120,10 @@ class Beam:
             pronunciations=lexicon,
             **self.weights(stored),
         )
-        if model is not None and (note := unspelt_note(model, units, lexicon)):
-            log.warning("%s", note)
+        if model is not None:
+            notes = unspelt_note(model, units, lexicon), missing_accents_note(model, units)
+            for note in filter(None, notes):
+                log.warning("%s", note)
         reader = None
         if model is not None and lexicon is not None:
             vocabulary = vocabulary_of(model, units, tuple(words), lexicon)

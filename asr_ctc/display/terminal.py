@@ -1,5 +1,6 @@
 """Text in columns of a terminal."""
 
+import math
 import unicodedata
 from collections.abc import Iterable
 
@@ -29,6 +30,15 @@ def width_of(text: str) -> int:
 def several(n: int, what: str, plural: str = "") -> str:
     """A number and what it counts: 1 clip, 2 clips, 1,000 batches."""
     return f"{n:,} {what if n == 1 else plural or what + 's'}"
+
+
+def rates_text(wer: float, cer: float, names: tuple[str, ...] = ("WER", "CER")) -> str:
+    """'WER 12.50 %, CER 3.10 %' of two fractions; without the WER where there is none.
+
+    ``names`` are what both are called.
+    """
+    of_words = "" if math.isnan(wer) else f"{names[0]} {100 * wer:.2f} %, "
+    return f"{of_words}{names[1]} {100 * cer:.2f} %"
 
 
 def spelled(text: str) -> str:

@@ -1,5 +1,6 @@
 """Where a language model and units meet: what its words are, and how they are spelt."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +9,14 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.display.terminal import several
 from asr_ctc.lm.lexicon import Lexicon
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
-from asr_ctc.text.folding import LIKE_APOSTROPHE
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.folding import LIKE_APOSTROPHE, fold_latin
 from asr_ctc.text.units import Units
+from asr_ctc.text.writing import script_of
 
 NO_WORD = -1
 LARGEST_UNSPELT_SHARE = 0.5
+MOST_LETTERS = 10  # in a note
 
 
 def separators(units: Units) -> np.ndarray:
@@ -98,7 +102,27 @@ def unspelt_note(model: LanguageModel, units: Units, lexicon: Lexicon | None = N
     share = 100 * len(unspelt) / max(1, len(model.words) - EOS - 1)
     if not share:
         return ""
-    return f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
+    note = f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
+    counts = Counter(c for word in unspelt for c in word if script_of(c))
+    known = units.knows if isinstance(units, CharMap) else bool  # others lack no letters
+    lacking = [c for c, _ in counts.most_common() if not known(c)]
+    if lacking:
+        more = " and others" if len(lacking) > MOST_LETTERS else ""
+        note += f"; the model has no {' '.join(lacking[:MOST_LETTERS])}{more}"
+    return note
+
+
+def missing_accents_note(model: LanguageModel, units: Units) -> str:
+    """What a person is told of a language model without any of the model's letters with accents:
+    its text had them folded. Empty otherwise."""
+    accented = {c for c in units.written_letters if fold_latin(c) != c}
+    if not accented or any(accented & set(word) for word in model.words):
+        return ""
+    some = " ".join(sorted(accented)[:MOST_LETTERS])
+    return (
+        f"no word of the language model has a letter with an accent, which the model writes "
+        f"({some}): make one with the same map (`main_ctc.py lm --modelpath MODEL`)"
+    )
 
 
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:

@@ -21,8 +21,8 @@ from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.scoring.metrics import Distinctions, ErrorRates, error_rates
-from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.scoring.metrics import ErrorRates, error_rates
+from asr_ctc.text.normalise import Distinctions, distinctions_of
 from asr_ctc.text.units import Units
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Evaluation:
     excluded: list[ExcludedClip] = field(default_factory=list)
     n_frames: int = 0  # output frames
     n_blank_frames: int = 0  # those whose likeliest class is the blank
-    case_folding: str = "default"  # of the model's character map, used for scoring
-    phonemes: bool = False  # hypotheses and references are IPA
+    # what a model with these units is scored by
+    distinctions: Distinctions = field(default_factory=Distinctions)
     aux: Evaluation | None = None  # in the units of the model's second output layer
 
     @classmethod
@@ -71,8 +71,7 @@ class Evaluation:
             [item for part in parts for item in part.excluded],
             sum(part.n_frames for part in parts),
             sum(part.n_blank_frames for part in parts),
-            parts[0].case_folding if parts else "default",
-            parts[0].phonemes if parts else False,
+            parts[0].distinctions if parts else {},
             cls.joined([part.aux for part in parts if part.aux])
             if parts and parts[0].aux
             else None,
@@ -98,9 +97,7 @@ class Evaluation:
         """Error rates of the best hypotheses, without intervals; see ``metrics.error_rates``."""
         best = [clip.hypotheses[0].text for clip in self.clips]
         references = [clip.reference for clip in self.clips]
-        distinctions.setdefault("case_folding", self.case_folding)
-        distinctions.setdefault("phonemes", self.phonemes)
-        return error_rates(references, best, n_resamples=0, **distinctions)
+        return error_rates(references, best, n_resamples=0, **{**self.distinctions, **distinctions})
 
 
 def dataset_of(loader: DataLoader) -> ClipDataset:
@@ -129,16 +126,15 @@ def evaluate(
     """
     model.eval()
     dataset = dataset_of(loader)
-    units = dataset.charmap
-    phonemes = isinstance(units, Phonemes) and not in_letters
-    evaluation = Evaluation([], case_folding=units.case_folding, phonemes=phonemes)
+    units, aux_units = dataset.charmap, dataset.aux_units
+    distinctions = distinctions_of(units, in_letters=in_letters)
+    evaluation = Evaluation([], distinctions=distinctions)
 
     def reference(sentence: str) -> str:
-        return units.reference(sentence) if phonemes else sentence
+        return units.reference(sentence) if distinctions.get("phonemes") else sentence
 
-    aux_units = dataset.aux_units
     if aux_units is not None:
-        evaluation.aux = Evaluation([], phonemes=isinstance(aux_units, Phonemes))
+        evaluation.aux = Evaluation([], distinctions=distinctions_of(aux_units))
     for batch in bar(loader, progress, "batch"):
         evaluation.excluded += batch.excluded
         if not batch.ids:

@@ -1,5 +1,6 @@
 """The report of a scored split as one HTML page."""
 
+import math
 from html import escape
 
 from asr_ctc.base.printable import visible_form
@@ -31,8 +32,8 @@ def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{escape(report.corpus)}</h1>", _rates(report)]
     if report.clips:
-        names = report.rate_names
-        body += [_slices(name, rows, names) for name, rows in report.slices.items()]
+        names, has_words = report.rate_names, report.has_words
+        body += [_slices(name, rows, names, has_words) for name, rows in report.slices.items()]
         body.append(_confusions(report.confusions, names))
         body += [
             _examples(title, getattr(report.examples, kind), names)
@@ -48,13 +49,13 @@ def _rates(report: SplitReport) -> str:
         f"Unreadable or silent (empty hypotheses): {report.unreadable:,}; "
         f"with an empty transcript (not in the rates): {report.empty_references:,}."
     )
-    if report.distinctions:
-        summary += f" Scored with {' and '.join(report.distinctions)}."
+    summary += f" Scored {report.scored_by}."
     if not report.clips:
         return section("Scores", f"<p>{escape(summary)}</p><p>There is nothing to score.</p>")
     names = report.rate_names
+    of_words = [row(names.of_words, [*_interval(report.wer), *_edits(report.words)])]
     rows = [
-        row(names.of_words, [*_interval(report.wer), *_edits(report.words)]),
+        *(of_words if report.has_words else ()),
         row(names.of_symbols, [*_interval(report.cer), *_edits(report.characters)]),
         row("SER", [*_interval(report.ser), f"{report.clips:,}", "", "", ""]),
     ]
@@ -63,10 +64,10 @@ def _rates(report: SplitReport) -> str:
         f"95 % intervals from {report.resamples:,} bootstrap resamples of the clips.",
     ]
     if report.units != "phonemes":
-        notes.append(
-            f"With case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-            f"CER {100 * strict.cer:.2f} %."
-        )
+        wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
+        notes.append(f"With case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %.")
+    if report.why_no_wer:
+        notes.append(f"{report.why_no_wer[0].upper()}{report.why_no_wer[1:]}.")
     if report.real_time_factor is not None:
         notes.append(f"Real-time factor {report.real_time_factor:.3f}.")
     head = ["rate", "95 % interval", f"words, {names.symbols}, sentences"]
@@ -90,15 +91,20 @@ def _interval(rate: Rate) -> list[str]:
     return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
-def _slices(name: str, slices: list[Slice], names: Rates) -> str:
-    highest = max([part.wer.high or part.wer.rate for part in slices]) or 1.0
+def _slices(name: str, slices: list[Slice], names: Rates, has_words: bool) -> str:
+    drawn = [part.wer if has_words else part.cer for part in slices]
+    highest = max([rate.high or rate.rate for rate in drawn]) or 1.0
     rows = []
-    for part in slices:
-        cells = [f"{part.clips:,}", f"{part.words:,}"]
-        cells += [*_interval(part.wer), _interval_plot(part.wer, highest), *_interval(part.cer)]
+    for part, rate in zip(slices, drawn, strict=True):
+        cells, plot = [f"{part.clips:,}"], _interval_plot(rate, highest)
+        if has_words:
+            cells += [f"{part.words:,}", *_interval(part.wer), plot, *_interval(part.cer)]
+        else:
+            cells += [*_interval(part.cer), plot]
         rows.append(row(escape(part.value or "(empty)"), cells))
-    head = ["clips", "words", names.of_words, "95 % interval", ""]
-    head += [names.of_symbols, "95 % interval"]
+    of_symbols = [names.of_symbols, "95 % interval"]
+    head = ["clips", "words", names.of_words, "95 % interval", "", *of_symbols]
+    head = head if has_words else ["clips", *of_symbols, ""]
     return section(f"By {name}", table(escape(name), head, rows))
 
 
@@ -129,10 +135,9 @@ def _examples(title: str, clips: list[Example], names: Rates) -> str:
         return ""
     parts = []
     for clip in clips:
-        parts.append(
-            f"<h3><code>{escape(clip.id)}</code> {names.of_words} {100 * clip.wer:.0f} %, "
-            f"{names.of_symbols} {100 * clip.cer:.0f} %</h3>"
-        )
+        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
+        rates = f"{wer}{names.of_symbols} {100 * clip.cer:.0f} %"
+        parts.append(f"<h3><code>{escape(clip.id)}</code> {rates}</h3>")
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"

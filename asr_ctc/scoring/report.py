@@ -11,6 +11,7 @@ from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, operations
 from asr_ctc.scoring.metrics import RATES, Pairs, Rate, rate_of, rates_of
+from asr_ctc.text.normalise import Distinctions
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Rates
 
@@ -35,10 +36,16 @@ class SplitDecoding:
     unreadable: int  # clips that are unreadable or silent: their hypothesis is empty
     # those of case, accents and punctuation that count as errors
     distinctions: list[str] = field(metadata={"json": "kept"})
-    case_folding: str  # of the model's character map, used for scoring
+    case_folding: str  # of the writing profile
+    scored_by: str  # what counts as an error, and the writing profile, in words
     units: str  # characters, or phonemes: then cer and characters are of these
+    has_words: bool  # False: there are no spaces between words, and there is no WER
     seconds: float  # decoding time
     real_time_factor: float | None  # decoding time / duration of the audio; None without audio
+
+    @property
+    def why_no_wer(self) -> str:
+        return "" if self.has_words else "no WER: this writing has no spaces between words"
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,17 @@ class SplitReport(Report, SplitDecoding):
     @property
     def rate_names(self) -> Rates:
         """What the rates are called: a model of phonemes has a PER."""
-        return Phonemes.rates if self.units == "phonemes" else Rates()
+        return rates_of_units(self.units)
+
+
+def units_of(distinctions: Distinctions) -> str:
+    """Of what texts are made that are scored so: characters or phonemes."""
+    return "phonemes" if distinctions.get("phonemes") else "characters"
+
+
+def rates_of_units(units: str) -> Rates:
+    """What the rates of ``units_of`` are called."""
+    return Phonemes.rates if units == "phonemes" else Rates()
 
 
 def make_report(
@@ -143,7 +160,7 @@ def make_report(
         wer=rates["wer"],
         cer=rates["cer"],
         ser=rates["ser"],
-        words=_edit_counts(errors.words),
+        words=_edit_counts(errors.words if decoding.has_words else []),
         characters=_edit_counts(errors.characters),
         strict=StrictRates(rate_of(strict_total, "wer"), rate_of(strict_total, "cer")),
         slices={name: slices(errors, name, values) for name, values in columns.items()},
@@ -204,6 +221,8 @@ def confusions(alignments: Sequence[Pairs]) -> Confusions:
 def examples(errors: ClipErrors) -> Examples:
     """The worst, median and best clips by WER, then CER; of equal ones the longer comes first.
 
+    By CER alone, where there are no words.
+
     No clip is in two of the lists: if there are few, the worst take precedence, then the best.
     """
     counts = errors.counts
@@ -211,7 +230,7 @@ def examples(errors: ClipErrors) -> Examples:
     def badness(i: int) -> tuple[float, float, int]:
         word_errors, words, character_errors, characters = counts[i, :4].tolist()
         sign = 1 if character_errors else -1  # of clips without errors the longest is the best
-        return word_errors / words, character_errors / characters, sign * characters
+        return word_errors / max(1, words), character_errors / characters, sign * characters
 
     ranked = sorted(np.flatnonzero(errors.scored).tolist(), key=badness, reverse=True)
     n = min(N_EXAMPLES, max(1, len(ranked) // 3))

@@ -1,11 +1,19 @@
 """Score and comparison reports as text for a terminal."""
 
+import math
+
 from asr_ctc.base.printable import visible_form
 from asr_ctc.display.terminal import padded, several, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
 from asr_ctc.scoring.metrics import Rate
-from asr_ctc.scoring.report import EXAMPLE_TITLES, Confusions, Example, Slice, SplitReport
-from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.scoring.report import (
+    EXAMPLE_TITLES,
+    Confusions,
+    Example,
+    Slice,
+    SplitReport,
+    rates_of_units,
+)
 from asr_ctc.text.units import Rates
 
 WIDTH = 100
@@ -18,7 +26,10 @@ def as_text(report: SplitReport) -> str:
     if report.clips:
         parts += [
             _rates(report),
-            *(_slices(name, rows, report.rate_names) for name, rows in report.slices.items()),
+            *(
+                _slices(name, rows, report.rate_names, report.has_words)
+                for name, rows in report.slices.items()
+            ),
             _confusions(report.confusions, report.rate_names),
             *(
                 _examples(title, getattr(report.examples, kind), report.rate_names)
@@ -44,10 +55,9 @@ def _heading(report: SplitReport) -> list[str]:
         lines.append(
             f"{several(report.empty_references, 'clip')} with an empty transcript: not in the rates"
         )
-    if report.distinctions:
-        lines.append(f"scored with {' and '.join(report.distinctions)}")
-    if report.case_folding != "default":
-        lines.append(f"case folding: {report.case_folding}")
+    lines.append(f"scored {report.scored_by}")
+    if report.why_no_wer:
+        lines.append(report.why_no_wer)
     return lines
 
 
@@ -57,6 +67,8 @@ def _rates(report: SplitReport) -> list[str]:
         (names.of_words, report.wer, "words", report.words),
         (names.of_symbols, report.cer, names.symbols, report.characters),
     ):
+        if math.isnan(rate.rate):
+            continue
         lines.append(
             f"{name} {with_interval(rate)}   {n.total} {unit}: "
             f"{n.substituted} substituted, {n.deleted} deleted, {n.inserted} inserted"
@@ -65,10 +77,8 @@ def _rates(report: SplitReport) -> list[str]:
     lines.append(f"in brackets: 95 % intervals, {report.resamples:,} bootstrap resamples of clips")
     strict = report.strict
     if report.units != "phonemes":
-        lines.append(
-            f"with case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-            f"CER {100 * strict.cer:.2f} %"
-        )
+        wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
+        lines.append(f"with case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %")
     if report.real_time_factor is not None:
         lines.append(
             f"real-time factor {report.real_time_factor:.3f}: "
@@ -85,15 +95,16 @@ def with_interval(rate: Rate) -> str:
     return f"{100 * rate.rate:6.2f} % ({100 * low:6.2f} to{100 * high:7.2f})"
 
 
-def _slices(name: str, rows: list[Slice], names: Rates) -> list[str]:
+def _slices(name: str, rows: list[Slice], names: Rates, has_words: bool) -> list[str]:
     first = rows[:N_SLICES]
     labels = [shortened(row.value or "(empty)") for row in first]
     width = max(map(width_of, [name, *labels]))
-    lines = [f"{padded(name, width)}  clips   words   {names.of_words:27} {names.of_symbols}"]
+    of_words = f"   words   {names.of_words:27}" if has_words else "  "
+    lines = [f"{padded(name, width)}  clips{of_words} {names.of_symbols}"]
     for label, row in zip(labels, first, strict=True):
+        of_words = f" {row.words:7} {with_interval(row.wer)}" if has_words else ""
         lines.append(
-            f"{padded(label, width)} {row.clips:6} {row.words:7} "
-            f"{with_interval(row.wer)} {with_interval(row.cer)}".rstrip()
+            f"{padded(label, width)} {row.clips:6}{of_words} {with_interval(row.cer)}".rstrip()
         )
     if len(rows) > N_SLICES:
         lines.append(f"and {len(rows) - N_SLICES} more (--json and --html have all)")
@@ -112,10 +123,8 @@ def _confusions(confusions: Confusions, names: Rates) -> list[str]:
 def _examples(title: str, clips: list[Example], names: Rates) -> list[str]:
     lines = [title] if clips else []
     for clip in clips:
-        rates = (
-            f"{names.of_words} {100 * clip.wer:.0f} %, {names.of_symbols} {100 * clip.cer:.0f} %"
-        )
-        lines.append(f"  {clip.id}   {rates}")
+        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
+        lines.append(f"  {clip.id}   {wer}{names.of_symbols} {100 * clip.cer:.0f} %")
         lines += [f"    {line}" for line in word_under_word(clip.words, WIDTH - 4)]
     return lines
 
@@ -131,12 +140,15 @@ def comparison_as_text(report: Comparison) -> str:
         clips += f"; {n} with an empty transcript: excluded"
     lines.append(clips)
     lines.append(f"{'':8}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better")
-    names = Phonemes.rates if report.units == "phonemes" else Rates()
+    names = rates_of_units(report.units)
     for name, rate in ((names.of_words, report.wer), (names.of_symbols, report.cer)):
+        if rate is None:
+            continue
         interval = f"{100 * rate.low:+.2f} to {100 * rate.high:+.2f} %"
         lines.append(
             f"{name[:5]:6}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
             f"{100 * rate.difference:+8.2f} %   {interval:20}"
             f"in {100 * rate.p_better:.1f} % of {report.resamples:,} paired resamples"
         )
+    lines.append(f"scored {report.scored_by}")
     return "\n".join([*lines, report.verdict])

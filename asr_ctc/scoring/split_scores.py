@@ -14,8 +14,15 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, refuse_if_mostly_broken
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.clips import ClipErrors, count_errors, in_corpus_order
 from asr_ctc.scoring.evaluation import Decode, dataset_of, evaluate
-from asr_ctc.scoring.metrics import Distinctions
-from asr_ctc.scoring.report import SplitDecoding, SplitReport, duration_bins, make_report
+from asr_ctc.scoring.report import (
+    SplitDecoding,
+    SplitReport,
+    duration_bins,
+    make_report,
+    units_of,
+)
+from asr_ctc.text.normalise import Distinctions, described
+from asr_ctc.text.writing import Writing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -52,8 +59,8 @@ def score_split(
 
     ``n_rows`` is the number of clips in the whole split; ``decode`` turns posteriors into
     hypotheses, those of phonemes ``in_letters`` too, and ``decoding`` is its name; ``columns`` are
-    those of ``columns_of``; ``distinctions`` are case, accents and punctuation of
-    ``metrics.error_rates``. UserError if more than half of the clips cannot be read.
+    those of ``columns_of``; ``distinctions`` are those of ``metrics.error_rates``, without one what
+    the model's units can write. UserError if more than half of the clips cannot be read.
     """
     corpus = dataset_of(loader).corpus
     started_s = time.perf_counter()
@@ -68,13 +75,17 @@ def score_split(
     seconds = time.perf_counter() - started_s
     refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
 
-    case_folding = recognizer.charmap.case_folding
-    clips = in_corpus_order(evaluation, corpus, case_folding)
-    distinctions["case_folding"] = case_folding
-    distinctions["phonemes"] = evaluation.phonemes
+    distinctions = {**evaluation.distinctions, **distinctions}
+    writing, phonemes = distinctions["writing"], distinctions.get("phonemes", False)
+    clips = in_corpus_order(evaluation, corpus, distinctions)
     errors = count_errors(clips, **distinctions)
     strict = count_errors(
-        clips, case=True, accents=True, punctuation=True, phonemes=evaluation.phonemes
+        clips,
+        case=True,
+        accents=True,
+        punctuation=True,
+        writing=Writing(spaces=writing.spaces),
+        phonemes=phonemes,
     )
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     split_decoding = SplitDecoding(
@@ -85,9 +96,11 @@ def score_split(
         decoding=decoding,
         device=str(recognizer.device),
         unreadable=len(evaluation.excluded),
-        case_folding=case_folding,
-        units="phonemes" if evaluation.phonemes else "characters",
+        case_folding=writing.case_folding,
+        units=units_of(distinctions),
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
+        scored_by=described(distinctions),
+        has_words=writing.spaces,
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,
     )

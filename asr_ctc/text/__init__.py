@@ -1,5 +1,7 @@
 """Transcripts as text, as units and as CTC labels.
 
+writing.py      how a language is written: a profile
+languages.py    the profiles of languages, and which one a corpus has
 folding.py      letters without accents, apostrophes, invisible characters
 units.py        what the classes of a model are, whatever their kind
 charmap.py      units that are characters: the character map

@@ -6,7 +6,7 @@ import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import groupby, islice
 from types import MappingProxyType
@@ -20,12 +20,11 @@ from asr_ctc.text.folding import (
     NON_JOINER,
     fold_latin,
     is_invisible,
-    without_invisible,
 )
 from asr_ctc.text.units import SPACE_NAME, UNKNOWN_NAME, Units, Word
 from asr_ctc.text.words import separates_words
+from asr_ctc.text.writing import PLAIN, Writing
 
-CASE_FOLDINGS = ("default", "turkish", "german")
 BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
 SPACE = " "
 DEFAULT_SYMBOLS = tuple(f"{BLANK} {END}',.0123456789{START}{UNKNOWN}abcdefghijklmnopqrstuvwxyz")
@@ -56,13 +55,8 @@ class CharMap(Units):
     ``symbols`` are all classes in order; ``unknown`` is the class of characters without a class of
     their own (None: they are rejected); ``soschar`` and ``eoschar`` are the sentence marks (None:
     no marks); ``fold`` reduces Latin letters and punctuation to those of the default map.
-    ``case_folding`` is how ``lowercase`` treats letters that depend on the language:
-
-    default  Unicode's lower case: I → i, ẞ → ß, and İ → i with a dot of its own
-    turkish  I → ı, İ → i, as in Turkish and Azerbaijani
-    german   as default; in addition ``fold`` keeps ä, ö, ü and ß if the map has them. ß never
-             becomes ss, because Strasse and Straße sound different. The same holds for capitals:
-             STRASSE becomes strasse, and STRAẞE straße
+    ``writing`` is how the language is written: case, alternative forms of letters, and what scoring
+    takes as equal.
 
     ``apostrophe`` replaces all characters that look like an apostrophe, unless they are symbols
     too. It is None in maps of earlier versions, which replace nothing. Invisible characters are
@@ -78,8 +72,8 @@ class CharMap(Units):
     eoschar: str | None = END
     lowercase: bool = True
     fold: bool = True
-    case_folding: str = "default"
     apostrophe: str | None = "'"
+    writing: Writing = PLAIN
     idx2char: tuple[str, ...] = field(init=False, repr=False, compare=False)
     char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
@@ -106,11 +100,8 @@ class CharMap(Units):
                 raise ValueError(
                     f"{name} must be true or false, found {_abbreviated(getattr(self, name))}"
                 )
-        if self.case_folding not in CASE_FOLDINGS:
-            raise ValueError(
-                f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found {_abbreviated(self.case_folding)}"
-            )
+        if not isinstance(self.writing, Writing):
+            raise ValueError(f"writing must be a Writing, found {_abbreviated(self.writing)}")
         if self.apostrophe is not None and self.apostrophe not in tuple(LIKE_APOSTROPHE):
             raise ValueError(
                 f"apostrophe must be one of {' '.join(LIKE_APOSTROPHE)} or none, "
@@ -144,7 +135,7 @@ class CharMap(Units):
 
     @classmethod
     def from_transcripts(
-        cls, sentences: Iterable[str], min_count: int = 1, case_folding: str = "default"
+        cls, sentences: Iterable[str], min_count: int = 1, writing: Writing = PLAIN
     ) -> "tuple[CharMap, dict[str, int]]":
         """(map, {rare character: count}) for the characters of a training split, in any script.
 
@@ -152,12 +143,11 @@ class CharMap(Units):
         that look like an apostrophe replaces the others. Characters seen fewer than ``min_count``
         times become the unknown class, and are returned so that they can be reported.
         """
-        counts = count_characters(sentences, case_folding)
-        return cls.from_counts(counts, min_count, case_folding)
+        return cls.from_counts(count_characters(sentences, writing), min_count, writing)
 
     @classmethod
     def from_counts(
-        cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
+        cls, counts: Mapping[str, int], min_count: int = 1, writing: Writing = PLAIN
     ) -> "tuple[CharMap, dict[str, int]]":
         """As ``from_transcripts``, from the counts that ``count_characters`` returns."""
         counts, apostrophe = Counter(counts), "'"
@@ -166,7 +156,21 @@ class CharMap(Units):
             counts[apostrophe] = sum(counts.pop(form) for form in forms)
         rare = {c: n for c, n in counts.items() if n < min_count or c in (BLANK, UNKNOWN)}
         symbols = (BLANK, UNKNOWN, *sorted(c for c in counts if c not in rare))
-        return cls(symbols, UNKNOWN, None, None, True, False, case_folding, apostrophe), rare
+        charmap = cls(
+            symbols, UNKNOWN, None, None, fold=False, apostrophe=apostrophe, writing=writing
+        )
+        return charmap, rare
+
+    @property
+    def written_letters(self) -> str:
+        return "" if self.fold else "".join(filter(self.knows, self.symbols))
+
+    @property
+    def described(self) -> str:
+        return "character map"
+
+    def has_classes_of(self, other: Units) -> bool:
+        return isinstance(other, CharMap) and replace(self, writing=other.writing) == other
 
     @property
     def listing(self) -> str:
@@ -209,24 +213,47 @@ class CharMap(Units):
         """The characters of a transcript that this map has no class for."""
         return [symbol for symbol in self.split(self.normalise(text)) if not self.knows(symbol)]
 
+    def unspellable(self, text: str) -> list[str]:
+        """Characters without a class in a map without an unknown class, punctuation aside."""
+        if self.unknown is not None:
+            return []
+        unknown = self.unknown_characters("".join(text.split()))
+        return list(dict.fromkeys(c for c in unknown if not self._is_silent(c)))
+
     def labels_and_words(self, text: str) -> tuple[list[int], list[Word]]:
         """The labels of a text, normalised as in training, and the words between its spaces.
 
         Words keep their spelling. Punctuation that stands alone has labels, but is no word.
-        ValueError for characters without a class in a map without an unknown class.
+        Punctuation and optional marks without a class are skipped; other characters without one
+        have the unknown class, as in training. ValueError where there is no unknown class.
         """
         labels = [] if self.sos is None else [self.sos]
         words: list[Word] = []
         space = SPACE if SPACE in self.char2idx else ""  # some scripts have no spaces
-        spelt = ((word, space.join(self.normalise(word).split())) for word in text.split())
-        spelt_words = ((word, letters) for word, letters in spelt if letters)
-        for number, (word, letters) in enumerate(spelt_words):
+        spelt = ((word, self._symbols_to_align(word, space)) for word in text.split())
+        spelt_words = ((word, symbols) for word, symbols in spelt if symbols)
+        for number, (word, symbols) in enumerate(spelt_words):
             labels += map(self.label, space if number else "")
             start = len(labels)
-            labels += map(self.label, self.split(letters))
-            if any(map(is_sounding_character, letters)):
+            labels += map(self.label, symbols)
+            if any(map(is_sounding_character, symbols)):
                 words.append(Word(word, range(start, len(labels))))
         return labels + ([] if self.eos is None else [self.eos]), words
+
+    def _symbols_to_align(self, word: str, space: str) -> list[str]:
+        """The symbols that spell a word, ``space`` between its parts, without what is skipped."""
+        parts = [
+            [s for s in self.split(part) if self.knows(s) or not self._is_silent(s)]
+            for part in self.normalise(word).split()
+        ]
+        symbols: list[str] = []
+        for part in filter(None, parts):
+            symbols += [*(space if symbols else ""), *part]
+        return symbols
+
+    def _is_silent(self, symbol: str) -> bool:
+        """Punctuation, and marks that ordinary writing omits."""
+        return not is_sounding_character(symbol) or not self.writing.without_optional(symbol)
 
     def words_of(self, labels: Sequence[int]) -> list[Word]:
         """The words between the spaces of labels that a model wrote; as in ``labels_and_words``."""
@@ -262,7 +289,7 @@ class CharMap(Units):
 
     def spelling(self, word: str) -> list[int] | None:
         """As the map writes it, whatever the word's apostrophes."""
-        word = self.with_one_apostrophe(word)
+        word = self.with_one_apostrophe(self.writing.replace_alternatives(word))
         if self.vocabulary_of(word) != [word]:
             return None
         return [self.char2idx[symbol] for symbol in self.split(word)]
@@ -282,7 +309,7 @@ class CharMap(Units):
     def to_dict(self) -> dict:
         """The fields that define the map, as plain values."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return {**values, "symbols": list(self.symbols)}
+        return {**values, "symbols": list(self.symbols), "writing": self.writing.to_dict()}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
@@ -300,21 +327,21 @@ class CharMap(Units):
 
     @classmethod
     def from_dict(cls, content: dict) -> "CharMap":
-        # Maps of earlier versions lack these keys.
-        content = {"case_folding": "default", "apostrophe": None, **content}
+        content = {"apostrophe": None, **content}  # which maps of earlier versions lack
+        if "writing" not in content:
+            content["writing"] = {"case_folding": content.pop("case_folding", "default")}
         expected = {f.name for f in fields(cls) if f.init}
         if set(content) != expected:
             wrong = sorted(set(content) ^ expected)
             raise ValueError(f"keys of a character map: unknown or missing {', '.join(wrong)}")
         if not isinstance(content["symbols"], (list, tuple)):
             raise ValueError("symbols must be a list of characters")
-        return cls(**content)
+        return cls(**{**content, "writing": Writing.from_dict(content["writing"])})
 
     def lower(self, text: str) -> str:
-        """NFC text without invisible characters, in lower case unless the map has capitals."""
-        if self.lowercase:
-            return lower_case(text, self.case_folding, self._invisible)
-        return _nfc(without_invisible(text, self._invisible))
+        """``Writing.standard`` text, in lower case unless the map has capitals."""
+        read = self.writing.lower if self.lowercase else self.writing.standard
+        return read(text, self._invisible)
 
     @cached_property
     def _invisible(self) -> str:
@@ -373,20 +400,12 @@ class CharMap(Units):
         return self.char2idx[self.unknown]
 
 
-def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
-    """NFC text in lower case; ``case_folding`` as in CharMap, ``keep`` as in without_invisible."""
-    text = _nfc(without_invisible(text, keep))
-    if case_folding == "turkish":
-        text = text.replace("I", "ı").replace("İ", "i")
-    return _nfc(text.lower())
-
-
-def count_characters(sentences: Iterable[str], case_folding: str = "default") -> Counter[str]:
+def count_characters(sentences: Iterable[str], writing: Writing = PLAIN) -> Counter[str]:
     """Counts the characters of the sentences in lower case; all white space counts as a space."""
     sentences = iter(sentences)
     counts: Counter[str] = Counter()
     while chunk := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        text = lower_case(BETWEEN.join(chunk), case_folding)
+        text = writing.lower(BETWEEN.join(chunk))
         count_of_code = np.bincount(code_points(text))
         for code in np.flatnonzero(count_of_code).tolist():
             counts[" " if chr(code).isspace() else chr(code)] += int(count_of_code[code])
@@ -412,7 +431,3 @@ def is_sounding_character(symbol: str) -> bool:
 def _abbreviated(value: object) -> str:
     """A value of any size, short enough for a message."""
     return reprlib.repr(value)
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

@@ -3,17 +3,18 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from asr_ctc.text.charmap import BLANK, CASE_FOLDINGS, SPACE, UNKNOWN
+from asr_ctc.text.charmap import BLANK, SPACE, UNKNOWN
 from asr_ctc.text.ipa import STRESS, normalise_ipa, phonemes_of
 from asr_ctc.text.normalise import normalise_text
 from asr_ctc.text.units import SPACE_NAME, UNKNOWN_NAME, Rates, Units, Word
+from asr_ctc.text.writing import PLAIN, Writing
 
 
 class Spoken(NamedTuple):
@@ -55,18 +56,20 @@ class Phonemes(Units):
 
     ``language`` is espeak's name for it. ``stress``: its marks are symbols too. A space among the
     symbols is the boundary between two words. Phonemes without a class have that of UNKNOWN, the
-    second. ``spoken`` are texts that need not be read again.
+    second. ``texts`` is how the transcripts are
+    written, ``spoken`` are texts that need not be read again.
     """
 
     kind: ClassVar[str] = "phoneme"
     noun: ClassVar[str] = "phoneme"
     rates: ClassVar[Rates] = Rates("WER (IPA)", "PER", "phonemes")
+    is_ipa: ClassVar[bool] = True
     apostrophe: ClassVar[None] = None
 
     symbols: tuple[str, ...]
     language: str
     stress: bool = False
-    case_folding: str = "default"
+    texts: Writing = PLAIN
     spoken: list[Spoken] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -79,8 +82,8 @@ class Phonemes(Units):
             raise ValueError("phonemes must differ")
         if not isinstance(self.language, str) or not isinstance(self.stress, bool):
             raise ValueError("language must be a name, stress true or false")
-        if self.case_folding not in CASE_FOLDINGS:
-            raise ValueError(f"case_folding must be one of {', '.join(CASE_FOLDINGS)}")
+        if not isinstance(self.texts, Writing):
+            raise ValueError("texts must be a writing profile")
 
     @classmethod
     def from_readings(
@@ -91,7 +94,7 @@ class Phonemes(Units):
         stress: bool = False,
         boundaries: bool = True,
         min_count: int = 1,
-        case_folding: str = "default",
+        texts: Writing = PLAIN,
     ) -> "tuple[Phonemes, dict[str, int]]":
         """(units, {rare phoneme: count}) of the IPA of a training split.
 
@@ -104,8 +107,17 @@ class Phonemes(Units):
         rare = {p: n for p, n in counts.items() if n < min_count or p in (BLANK, UNKNOWN)}
         symbols = sorted(p for p in counts if p not in rare)
         space = [SPACE] if boundaries else []
-        units = cls((BLANK, UNKNOWN, *space, *symbols), language, stress, case_folding)
+        units = cls((BLANK, UNKNOWN, *space, *symbols), language, stress, texts)
         return units, rare
+
+    @property
+    def writing(self) -> Writing:  # type: ignore[override]
+        """That of the texts, but words are apart only with boundaries."""
+        return replace(self.texts, spaces=self.boundaries)
+
+    @property
+    def words_writing(self) -> Writing:
+        return self.texts
 
     @property
     def boundaries(self) -> bool:
@@ -158,7 +170,7 @@ class Phonemes(Units):
 
     def normalise(self, text: str) -> str:
         """In lower case and without punctuation: the words of language models and lexicons."""
-        return normalise_text(text, keep_accents=True, case_folding=self.case_folding)
+        return normalise_text(text, keep_accents=True, writing=self.texts)
 
     def unknown_characters(self, text: str) -> list[str]:
         """Phonemes without a class."""
@@ -230,7 +242,7 @@ class Phonemes(Units):
             "symbols": list(self.symbols),
             "language": self.language,
             "stress": self.stress,
-            "case_folding": self.case_folding,
+            "texts": self.texts.to_dict(),
         }
 
     @classmethod
@@ -241,7 +253,8 @@ class Phonemes(Units):
             isinstance(symbol, str) for symbol in symbols
         ):
             raise ValueError("symbols must be a list of phonemes")
-        return cls(**{**content, "symbols": tuple(map(_as_symbol, symbols))})
+        texts = Writing.from_dict(content["texts"])
+        return cls(**{**content, "symbols": tuple(map(_as_symbol, symbols)), "texts": texts})
 
 
 def _as_symbol(symbol: str) -> str:

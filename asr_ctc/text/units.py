@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from asr_ctc.text.writing import Writing
+
 # In language models of units: the boundary between two words, and units without a class.
 SPACE_NAME, UNKNOWN_NAME = "▁", "<unk>"
 
@@ -27,18 +29,46 @@ class Rates(NamedTuple):
 class Units(ABC):
     """What the V classes of a model are. Class 0 is the CTC blank.
 
-    ``symbols`` (V,) are what the classes write: one code point each, or several. ``case_folding``
-    is that of the texts, see CharMap. A text is what a person writes, and ``written`` what the
+    ``symbols`` (V,) are what the classes write: one code point each, or several. ``writing``
+    is how the texts are written. A text is what a person writes, and ``written`` what the
     units make of it: the letters in lower case, or the phonemes.
     """
 
     kind: ClassVar[str]  # as in --units
     noun: ClassVar[str] = "character"
     rates: ClassVar[Rates] = Rates()
+    is_ipa: ClassVar[bool] = False  # what they write is no writing, but IPA
     is_spelt_by_word: ClassVar[bool] = False  # the words of a text are spelt one by one
     symbols: tuple[str, ...]
-    case_folding: str
+    writing: Writing
     apostrophe: str | None  # the one that stands for all characters like it, if any
+
+    @property
+    def case_folding(self) -> str:
+        return self.writing.case_folding
+
+    @property
+    def words_writing(self) -> Writing:
+        """How the words of a lexicon are written."""
+        return self.writing
+
+    @property
+    def written_letters(self) -> str:
+        """The letters that are written as they are, not folded to others."""
+        return ""
+
+    @property
+    def described(self) -> str:
+        """What they are, in words."""
+        return f"{self.noun}s"
+
+    def has_classes_of(self, other: "Units") -> bool:
+        """Whether labels of both mean the same."""
+        return self == other
+
+    def unspellable(self, text: str) -> list[str]:
+        """What keeps a text from having labels."""
+        return []
 
     @property
     def vocab_size(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from asr_ctc.base.errors import UserError
 from asr_ctc.text.charmap import BLANK, CharMap, is_sounding_character
 from asr_ctc.text.units import SPACE_NAME, Units, Word
+from asr_ctc.text.writing import Writing
 
 BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))  # classes 1 to 256, as they are called
 N_FIXED = 1 + len(BYTES)  # the blank, which has the place of sentencepiece's unknown piece, bytes
@@ -80,8 +81,12 @@ class WordPieces(Units):
         return cls(letters, buffer.getvalue(), (BLANK, *pieces))
 
     @property
-    def case_folding(self) -> str:  # type: ignore[override]
-        return self.letters.case_folding
+    def writing(self) -> Writing:  # type: ignore[override]
+        return self.letters.writing
+
+    @property
+    def written_letters(self) -> str:
+        return self.letters.written_letters
 
     @property
     def apostrophe(self) -> str | None:  # type: ignore[override]

@@ -185,7 +185,8 @@ def as_table(runs: list[RunSummary]) -> str:
             epoch, cer, wer, loss = (run.best[name] for name in METRICS)
             of_phonemes = run.settings.get("units") == "phoneme"
             cer_text = f"{100 * cer:.2f}" + (" PER" if of_phonemes else "")
-            best = [str(epoch), cer_text, f"{100 * wer:.2f}", f"{loss:.4f}"]
+            wer_text = "-" if math.isnan(wer) else f"{100 * wer:.2f}"
+            best = [str(epoch), cer_text, wer_text, f"{loss:.4f}"]
         epochs = f"{run.epochs}/{run.num_epochs or '?'}"
         name = run.name
         if len(name) > width:

@@ -25,7 +25,7 @@ from asr_ctc.assembly.parts import (
     make_spec_augment,
     with_sizes_of,
 )
-from asr_ctc.assembly.units import OF_UNITS, ModelUnits, make_units
+from asr_ctc.assembly.units import ModelUnits, asks_for_units, make_units
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -133,10 +133,11 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
     train, dev = load_splits(config, world)
-    units = choose_units(start, config, train)
+    config, units = choose_units(start, config, train)
     for each in units:
         speak_for(each, [dev])
     charmap = units.main
+    refuse_best_by_wer(config, charmap)
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file, units.aux)
     model = make_model(config, charmap, start.file, blueprint, units.aux)
@@ -244,13 +245,19 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     return train, dev
 
 
-def choose_units(start: Start, config: Config, train: Corpus) -> ModelUnits:
-    """The model file's units, unless a new run asks for others."""
-    if start.file and (start.folder or config.given.isdisjoint(OF_UNITS)):
+def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, ModelUnits]:
+    """The model file's units, unless a new run asks for others; the settings with the --charset
+    that was taken."""
+    if start.file and (start.folder or not asks_for_units(config)):
+        if config.corpus.profile and not start.folder:
+            raise UserError(
+                "--profile: the model file brings its writing profile; omit it, or make another "
+                "character map with --charset"
+            )
         units = ModelUnits(start.file.charmap, start.file.aux_units)
         for each in units:
             speak_for(each, [train])
-        return units
+        return config, units
     return make_units(config, train)
 
 
@@ -259,6 +266,13 @@ def make_objective(config: Config, units: ModelUnits) -> Objective:
     if units.aux is None:
         return ctc_objective
     return partial(two_headed_objective, aux_weight=config.classes.aux_weight)
+
+
+def refuse_best_by_wer(config: Config, units: Units) -> None:
+    if config.training.best_by == "wer" and not units.writing.spaces:
+        raise UserError(
+            "--best_by wer: this writing has no spaces between words, and no WER; --best_by cer"
+        )
 
 
 def make_datasets(
@@ -395,7 +409,7 @@ def facts_at_start(run: Run) -> dict:
     }
     units = run.charmap
     if isinstance(units, CharMap):
-        counts = transcripts.character_counts(run.train_corpus, units.case_folding)
+        counts = transcripts.character_counts(run.train_corpus, units.writing)
         unknown = sum(n for character, n in counts.items() if units.unknown_characters(character))
         facts["unknown_share"] = unknown / max(1, sum(counts.values()))
     return facts

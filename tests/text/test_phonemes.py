@@ -13,6 +13,7 @@ from asr_ctc.text.espeak import language_of, odd_words, read_aloud
 from asr_ctc.text.ipa import STRESS, TIE, phonemes_of, with_ties
 from asr_ctc.text.phonemes import Phonemes, Spoken
 from asr_ctc.text.unit_kinds import units_from_dict
+from asr_ctc.text.writing import Writing
 from tests.text.test_word_pieces import LANGUAGES
 
 pytest.importorskip("phonemizer")
@@ -141,7 +142,7 @@ def test_spoken_texts_are_found_and_no_others(readings):
 
 
 def test_they_travel_in_a_dictionary_of_plain_values():
-    units = of_french("bonjour madame", case_folding="german")
+    units = of_french("bonjour madame", texts=Writing(case_folding="german"))
     assert units_from_dict(units.to_dict()) == units
     assert units_from_dict(units.to_dict()).spoken == []
 
@@ -156,7 +157,7 @@ def test_they_travel_in_a_dictionary_of_plain_values():
         {"symbols": "¬❌"},
         {"language": 3},
         {"stress": "yes"},
-        {"case_folding": "klingon"},
+        {"texts": {"case_folding": "klingon"}},
         {"more": 1},
     ],
 )

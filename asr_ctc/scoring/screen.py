@@ -139,14 +139,17 @@ def comparison_as_text(report: Comparison) -> str:
     if n := report.empty_references:
         clips += f"; {n} with an empty transcript: excluded"
     lines.append(clips)
-    lines.append(f"{'':8}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better")
     names = rates_of_units(report.units)
+    width = max(6, 1 + len(names.of_words))
+    lines.append(
+        f"{'':{width + 2}}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better"
+    )
     for name, rate in ((names.of_words, report.wer), (names.of_symbols, report.cer)):
         if rate is None:
             continue
         interval = f"{100 * rate.low:+.2f} to {100 * rate.high:+.2f} %"
         lines.append(
-            f"{name[:5]:6}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
+            f"{name:{width}}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
             f"{100 * rate.difference:+8.2f} %   {interval:20}"
             f"in {100 * rate.p_better:.1f} % of {report.resamples:,} paired resamples"
         )

@@ -61,4 +61,4 @@ def test_units_of_phonemes_remember_those_of_a_corpus(corpus, monkeypatch):
     speak_for(CharMap(), [corpus])
     assert len(units.spoken) == 1
     monkeypatch.setattr(Phonemes, "read", None)
-    assert units.reference("Bonjour madame.") == "bɔ̃ʒuʁmadam"
+    assert units.reference("Bonjour madame.") == "bɔ̃ʒuʁ madam"

@@ -64,7 +64,6 @@ class Phonemes(Units):
     noun: ClassVar[str] = "phoneme"
     rates: ClassVar[Rates] = Rates("WER (IPA)", "PER", "phonemes")
     is_ipa: ClassVar[bool] = True
-    apostrophe: ClassVar[None] = None
 
     symbols: tuple[str, ...]
     language: str
@@ -118,6 +117,10 @@ class Phonemes(Units):
     @property
     def words_writing(self) -> Writing:
         return self.texts
+
+    @property
+    def apostrophe(self) -> None:  # type: ignore[override]
+        return None
 
     @property
     def boundaries(self) -> bool:

@@ -10,7 +10,7 @@ import torch
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.loading.dataset import CharMap
+from asr_ctc.text.charmap import CharMap
 from tests.helpers.posteriors import reference_beam_decode
 
 INF = math.inf

@@ -100,7 +100,7 @@ def _batch_of(frames: torch.Tensor | np.ndarray, arrays: list, about: tuple) -> 
         PackedSequence(torch.as_tensor(frames), *small[:3]),
         PackedSequence(*small[3:7]),
         *about,
-        aux,
+        aux_transcripts=aux,
     )
 
 

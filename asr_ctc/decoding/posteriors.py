@@ -40,7 +40,7 @@ def _checked_lengths(
     n_clips, n_frames, n_classes = shape
     if n_classes != units.vocab_size:
         raise ValueError(
-            f"logp has {n_classes} classes; the units of the model are {units.vocab_size}"
+            f"logp has {n_classes} classes; the units need {units.vocab_size}"
         )
 
     array = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)

@@ -20,7 +20,7 @@ OF_ESTIMATION = "text", "out", "order", "level", "prune", "lexicon_from", *OF_CH
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
     if config.lm.tune:
-        refuse_flags(config, OF_ESTIMATION, "have no effect with --tune")
+        refuse_flags(config, (*OF_ESTIMATION, *OF_UNITS), "have no effect with --tune")
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:

@@ -67,9 +67,8 @@ def exclude_unlearnable(
     ``output_lengths`` maps frames of these ``features`` to the model's output frames. UserError
     when most clips are excluded.
     """
-    n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
-    available = np.asarray(output_lengths(features.n_frames(n_samples)))
     needed = transcripts.ctc_frames(corpus, charmap)
+    available = _output_frames(corpus, features, output_lengths)
     keep = (needed > 0) & (needed <= available)
     excluded = [
         ExcludedClip(
@@ -79,6 +78,19 @@ def exclude_unlearnable(
     ]
     refuse_if_mostly_broken(corpus.name, excluded, len(corpus))
     return corpus.select(keep, excluded)
+
+
+def filled_shares(
+    corpus: Corpus, charmap: CharMap, *, features: Features, output_lengths: Callable
+) -> np.ndarray:
+    """Of each clip's output frames (N,), the share that CTC needs for the labels."""
+    available = _output_frames(corpus, features, output_lengths)
+    return transcripts.ctc_frames(corpus, charmap) / np.maximum(available, 1)
+
+
+def _output_frames(corpus: Corpus, features: Features, output_lengths: Callable) -> np.ndarray:
+    n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
+    return np.asarray(output_lengths(features.n_frames(n_samples)))
 
 
 def _why_unlearnable(sentence: str, charmap: CharMap, n_output_frames: int) -> str:

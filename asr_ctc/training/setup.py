@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import torch
 
 from asr_ctc.acoustic import compute
@@ -37,7 +38,7 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
-from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
+from asr_ctc.loading.selection import exclude_unlearnable, filled_shares, prepare_split
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.distributed import ALONE, World
@@ -372,7 +373,14 @@ def facts_at_start(run: Run) -> dict:
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
     counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
     unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
+    filled = filled_shares(
+        run.train_corpus,
+        run.charmap,
+        features=run.features,
+        output_lengths=run.model.output_lengths,
+    )
     return {
         "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),
+        "filled_share": float(np.quantile(filled, 0.9)),
         "unknown_share": unknown / max(1, sum(counts.values())),
     }

@@ -427,6 +427,14 @@ def test_a_folder_of_which_a_part_was_fetched_is_fetched_whole(hub):
     open_encoder("some/model")
 
 
+def test_a_name_of_the_hub_is_looked_up_once(hub, monkeypatch):
+    make_folder(hub[0])
+    names, fetch = [], huggingface.fetch
+    monkeypatch.setattr(huggingface, "fetch", lambda *about: names.append(about) or fetch(*about))
+    read_encoder("some/model")
+    assert names == [("some/model", None)]
+
+
 def test_a_whisper_of_the_hub(hub):
     served, _ = hub
     make_whisper_folder(served)

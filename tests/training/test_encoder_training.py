@@ -204,6 +204,7 @@ BAD_FLAGS = {
     "--last_layers 1 --train_feature_extractor": (
         "--train_feature_extractor would change nothing with --last_layers"
     ),
+    "--rnn_dropout 0.2": "--rnn_dropout: a model with an --encoder does not use it; omit it",
     "--nmels 40": "--nmels: a model with an --encoder does not use it; omit it",
     "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published model",
     "--layer_drop 0.1": "for encoders of samples, which Whisper's encoder",
@@ -251,6 +252,8 @@ def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
         done = call(start, flags, cwd=home)
         name = flags.split()[0]
         assert done.returncode == 2 and f"{name} (its encoder is in the file)" in done.stderr
+    done = call(start, "--rnn_dropout 0.2", cwd=home)
+    assert done.returncode == 2 and "--rnn_dropout: a model with an --encoder" in done.stderr
     done = call(start, "--freeze_encoder --logname next", cwd=home)
     assert done.returncode == 0, done.stderr
     before, after = encoder_weights(file), encoder_weights(home / "logs/next/best_model.pt")

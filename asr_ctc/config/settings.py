@@ -240,6 +240,10 @@ class PublishedConfig:
         None,
         "published model that transcribes as it is, in place of --modelpath: a name of "
         "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        help_of={
+            "lm": "with --tune, published model to tune for, in place of --modelpath: a name of "
+            "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub"
+        },
         value="NAME|FOLDER",
     )
     encoder_weights: str | None = setting(

@@ -122,6 +122,7 @@ def refuse_unused_with_frozen_layers(config: Config) -> None:
 
     Settings of a --config file are not refused, since it may be for other runs too.
     """
+    names: tuple[str, ...]
     if config.training.freeze_encoder:
         cause, names = "--freeze_encoder", ("lr_encoder", "layer_drop", "gradient_checkpointing")
     elif config.training.last_layers:  # what is below them is frozen

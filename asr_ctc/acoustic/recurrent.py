@@ -31,7 +31,7 @@ def run_packed(
     """The output of a bidirectional ``rnn`` for packed clips (T, I): (T, 2H) for each.
 
     ``norms``, if any, are applied between the layers: one fewer than these, each a function of
-    single frames (2H,). The layers then run one at a time.
+    single frames (2H,), or one that drops out. The layers then run one at a time.
     """
     if not norms:
         return rnn(packed)[0]

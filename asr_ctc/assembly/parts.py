@@ -81,7 +81,7 @@ OF_ENCODERS = {
 }
 
 
-OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn"
+OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn", "rnn_dropout"
 
 
 class Blueprint(NamedTuple):
@@ -97,7 +97,9 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
     options = config.model
     if file is not None:
         architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
-        if not isinstance(architecture, EncoderArchitecture):
+        if isinstance(architecture, EncoderArchitecture):
+            refuse_settings_of_convolutions(config)
+        else:
             refuse_settings_of_encoders(config)
         return Blueprint(architecture, file.features)
     if options.encoder is None:
@@ -108,8 +110,7 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
-    if unused := [name for name in OF_CONVOLUTIONS if name in config.typed]:
-        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
+    refuse_settings_of_convolutions(config)
     pretrained = read_encoder(
         options.encoder,
         padded=options.encoder_padded,
@@ -126,6 +127,12 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         vocab_size=charmap.vocab_size,
     )
     return Blueprint(architecture, features_of(architecture), pretrained)
+
+
+def refuse_settings_of_convolutions(config: Config) -> None:
+    """UserError if a flag is typed that only a model without an encoder uses."""
+    if unused := [name for name in OF_CONVOLUTIONS if name in config.typed]:
+        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
 
 
 def refuse_settings_of_encoders(config: Config) -> None:
@@ -155,7 +162,13 @@ def make_model(
     """
     options = config.model
     blueprint = blueprint or make_blueprint(config, charmap, file)
-    model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
+    model = new_model(
+        blueprint.architecture,
+        dropout=options.dropout,
+        rnn_dropout=options.rnn_dropout,
+        l1=options.l1,
+        l2=options.l2,
+    )
     if isinstance(model, EncoderModel):
         masks = SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature)
         layer_drop = config.training.layer_drop

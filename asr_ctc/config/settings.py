@@ -222,6 +222,12 @@ class ModelConfig:
         at_least=0,
         below=1,
     )
+    rnn_dropout: float = setting(
+        0.0,
+        "dropout probability between the recurrent layers of a model without --encoder",
+        at_least=0,
+        below=1,
+    )
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
 
@@ -234,6 +240,10 @@ class PublishedConfig:
         None,
         "published model that transcribes as it is, in place of --modelpath: a name of "
         "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        help_of={
+            "lm": "with --tune, published model to tune for, in place of --modelpath: a name of "
+            "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub"
+        },
         value="NAME|FOLDER",
     )
     encoder_weights: str | None = setting(

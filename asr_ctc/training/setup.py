@@ -118,11 +118,29 @@ def refuse_unused_masks(config: Config) -> None:
         raise UserError(f"{' and '.join(unused)} would change nothing without --train_augment")
 
 
+def refuse_unused_with_frozen_layers(config: Config) -> None:
+    """UserError when a flag is typed for layers of an encoder that are frozen.
+
+    Settings of a --config file are not refused, since it may be for other runs too.
+    """
+    names: tuple[str, ...]
+    if config.training.freeze_encoder:
+        cause, names = "--freeze_encoder", ("lr_encoder", "layer_drop", "gradient_checkpointing")
+    elif config.training.last_layers:  # what is below them is frozen
+        cause, names = "--last_layers", ("train_feature_extractor",)
+    else:
+        return
+    if unused := [f"--{name}" for name in names if name in config.typed]:
+        them = "it" if len(unused) == 1 else "them"
+        raise UserError(f"{' and '.join(unused)} would change nothing with {cause}; omit {them}")
+
+
 def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALONE) -> Run:
     """Corpora, character map, model and datasets of a run; writes no more than the caches.
 
     Sets threads and memory of this process for long work, and seeds torch.
     """
+    refuse_unused_with_frozen_layers(start.config)
     config = resolve(start, world)
     compute.use_processor()
     compute.keep_freed_memory()

@@ -135,7 +135,7 @@ class _GRULayer(torch.autograd.Function):
         grad_x_backward, *others = _gradients(
             *grads_backward, x_backward, weights[4], backward[0], needs_x=needs_x
         )
-        if grad_x is not None:
+        if grad_x is not None and grad_x_backward is not None:
             grad_x += _reverse(grad_x_backward, reversal)
         return grad_x, None, None, *grads, *others
 

@@ -82,18 +82,19 @@ class CorpusConfig:
             ("test", "align"), "language folder of the corpus (default: the model's, else fr)"
         ),
     )
-    min_duration: float = setting(
-        1.0,
-        "minimum clip length in seconds",
+    min_duration: float | None = setting(
+        None,
+        "minimum clip length in seconds (default: none; clips too short for their transcript are "
+        "excluded anyway)",
         help_of=dict.fromkeys(
             ("test", "align", "lm"),
             "minimum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         at_least=0,
     )
-    max_duration: float = setting(
-        5.0,
-        "maximum clip length in seconds",
+    max_duration: float | None = setting(
+        None,
+        "maximum clip length in seconds (default: what suits the corpus and the batch)",
         help_of=dict.fromkeys(
             ("test", "align", "lm"),
             "maximum clip length in seconds; one in a --config file is ignored (default: none)",

@@ -12,7 +12,7 @@ from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mostly_broken
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.exclude import exclude_listed
-from asr_ctc.display.terminal import several
+from asr_ctc.display.terminal import seconds_range, several
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 
@@ -52,7 +52,8 @@ def between_or_refuse(
     chosen = corpus.select(within | (durations == 0) if keep_broken else within)
     if not within.any():
         raise UserError(
-            f"{corpus.name}: none of {several(len(corpus), 'clip')} lasts {min_s:g} to {max_s:g} s "
+            f"{corpus.name}: none of {several(len(corpus), 'clip')} lasts "
+            f"{seconds_range(min_s, max_s)} "
             f"(they last {durations.min():.2f} to {durations.max():.2f} s): "
             "change --min_duration, --max_duration"
         )

@@ -44,6 +44,8 @@ def _splits(report: CheckReport) -> list[str]:
         if split.decoded < split.clips:
             lines.append(f"{'':8}{split.decoded} of them decoded (--check_clips)")
     lines += [f"{name:8}{reason}" for name, reason in report.absent.items()]
+    if report.unused is not None:
+        lines += [report.unused.to_text()]
     return lines
 
 

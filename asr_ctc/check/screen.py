@@ -133,8 +133,8 @@ def _characters(report: CheckReport) -> list[str]:
         lines.append(f"  it writes {_share(alphabet.n_folded, total)} otherwise:")
         lines.append("    " + _listed(foldings))
     if alphabet.rare:
-        first, *advice = rare_characters(alphabet, settings.charset, settings.charset_min_count)
-        lines.append(f"  {first}")
+        summary, *advice = rare_characters(alphabet, settings.charset, settings.charset_min_count)
+        lines.append(f"  {summary}")
         lines += [f"    {line}" for line in advice]
         rare = [
             f"{visible_form(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"

@@ -44,7 +44,7 @@ def train_split(tmp_path, log_everything):
             folder = tmp_path / "data" / "v-1.0" / config.corpus.lang
             rows = [f"p\t{i}.mp3\t{i}\t{s}\t\t2\t0\t\t\t\t\t\t" for i, s in enumerate(lines)]
             table = "\n".join([HEADER, *rows]) + "\n"
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "clips").mkdir(parents=True, exist_ok=True)
         for split in ("train", "dev", "test"):
             (folder / f"{split}.tsv").write_text(table, encoding="utf-8")
         corpus = config.corpus

@@ -86,7 +86,7 @@ def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
     an unknown one, as long as it loses nothing and folds no accents but those of French.
     """
     corpus, total = config.corpus, max(1, alphabet.n_characters)
-    charset, case_folding = corpus.charset or "default", corpus.case_folding
+    charset, case_folding = corpus.charset or "default", corpus.case_folding or "default"
     unsuited = alphabet.n_lost
     if charset == "default":
         is_known = corpus.corpus == "commonvoice" or config.has("lang")
@@ -99,7 +99,7 @@ def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
         )
     if unsuited / total > MOST_LOST_SHARE:
         charset = "auto"
-    if case_folding in (None, "default") and alphabet.counts.get("ı", 0) / total > MOST_LOST_SHARE:
+    if case_folding == "default" and alphabet.counts.get("ı", 0) / total > MOST_LOST_SHARE:
         case_folding = "turkish"
     min_count = corpus.charset_min_count
     if charset == "auto" and "charset_min_count" not in config.typed:
@@ -121,7 +121,7 @@ def _counts(alphabet: Alphabet) -> list[int]:
 
 
 # What `train` takes where a setting is open; another character map is said, though it may follow.
-OF_ITSELF = {"charset": "default"}
+OF_ITSELF = {"charset": "default", "case_folding": "default"}
 
 
 def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:

@@ -8,7 +8,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
 
 if TYPE_CHECKING:
-    from asr_ctc.scoring.metrics import Distinctions
+    from asr_ctc.text.normalise import Distinctions
+    from asr_ctc.text.writing import Writing
 
 FIND_CORPUS = "datasetroot", "corpus", "datasetversion", "lang", "index_dir"
 # The duration bounds of a config file are for training; a trained model takes every clip.

@@ -17,6 +17,7 @@ from asr_ctc.assembly.language_model import read_text
 from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
+from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.corpus import columns
 from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split
@@ -293,7 +294,7 @@ def test_charsets(tmp_path):
 
     def read(content: bytes, seed: int) -> None:
         file.write_bytes(content)
-        charmap = make_charmap(str(file), None, 1)
+        charmap = make_charmap(CorpusConfig(charset=str(file)), None)
         again = CharMap.from_json(charmap.to_json())
         charmap.to_json().encode("utf-8")
         assert again == charmap and hash(again) == hash(charmap)

@@ -1,5 +1,6 @@
 """Makes working parts from the settings.
 
+writing.py         the writing profile of a corpus, and which character map suits it
 parts.py           character map, model, features, caches
 scored_split.py    the split of a corpus that a model is applied to
 decoder.py         a recogniser, its beam search and language model

@@ -1,6 +1,8 @@
 """Estimates a language model from the training transcripts and any text: for `lm`."""
 
+import contextlib
 import gzip
+import logging
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -10,8 +12,9 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.acoustic.model_file import load_model, newest_model
 from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
@@ -19,13 +22,16 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
+from asr_ctc.display.terminal import several
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
-from asr_ctc.lm.ngrams import UNK, LanguageModel
+from asr_ctc.lm.ngrams import SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
 from asr_ctc.text.charmap import CharMap
+
+log = logging.getLogger(__name__)
 
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
@@ -58,6 +64,7 @@ class Built:
     path: Path
     model: LanguageModel
     dev: Perplexity
+    speller: str  # the character map that spells the words
     sources: list[Source] = field(default_factory=list)
 
 
@@ -80,16 +87,12 @@ def build_language_model(config: Config) -> Built:
     train, *held_out = (
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
-    if config.input.modelpath:
-        charmap = load_model(config.input.modelpath).charmap
-    else:
-        charmap = make_charmap(
-            corpus_config.charset,
-            train,
-            corpus_config.charset_min_count,
-            corpus_config.case_folding,
+    charmap, speller = _charmap(config, train)
+    if settings.level == "word" and not charmap.writing.spaces:
+        log.warning(
+            "this writing has no spaces between words: a model of words learns whole sentences; "
+            "--level char suits it"
         )
-
     forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
@@ -100,11 +103,36 @@ def build_language_model(config: Config) -> Built:
         list(numbering.ids),
         prune,
     )
-    if not sum(source.n_words for source in sources):
+    n_words = sum(source.n_words for source in sources)
+    if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
+    learnt = set(numbering.ids) - {*SPECIAL_WORDS, SPACE}
+    if not any(character.isalnum() for word in learnt for character in word):  # but punctuation
+        raise UserError(
+            f"{speller} can spell none of the {several(n_words, 'word')}: name a model of this "
+            "language with --modelpath, or take --charset auto"
+        )
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    return Built(path, model, dev, sources)
+    return Built(path, model, dev, speller, sources)
+
+
+def _charmap(config: Config, train: Corpus) -> tuple[CharMap, str]:
+    """The map that spells the words, and what it is: that of --modelpath, that which the settings
+    name, that of the newest model of the language, or the one that training would make."""
+    settings, path = config.corpus, config.input.modelpath
+    if path:
+        return load_model(path).charmap, f"the character map of {path}"
+    if not any(map(config.has, ("charset", "profile", "case_folding"))):
+        with contextlib.suppress(UserError):
+            newest = newest_model(config.logs.baselogdir)
+            file = load_model(newest)
+            if file.origin.get("corpus", {}).get("lang") == settings.lang:
+                return file.charmap, f"the character map of {newest}"
+    writing = find_writing(config, train)
+    config = with_charset(config, writing)
+    charmap = make_charmap(config.corpus, train, writing)
+    return charmap, f"the character map of --charset {config.corpus.charset}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:

@@ -21,28 +21,30 @@ from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.rare import MOST_UNKNOWN_SHARE, suitable_min_count, unknown_share
+from asr_ctc.text.writing import PLAIN, Writing
 
 log = logging.getLogger(__name__)
 
 MOST_LISTED, MOST_LISTED_RARE = 100, 20  # characters in a line of the log
 
 
-def make_charmap(
-    name: str, train: Corpus | None, min_count: int, case_folding: str = "default"
-) -> CharMap:
+def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing = PLAIN) -> CharMap:
     """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
 
-    Without a train split 'auto' is the default map.
+    Without a train split 'auto' is the default map. A file's own writing profile stays, unless a
+    setting names another.
     """
+    name, min_count = settings.charset or "default", settings.charset_min_count
     if name == "auto" and train is not None:
-        counts = transcripts.character_counts(train, case_folding)
-        charmap, rare = CharMap.from_counts(counts, min_count, case_folding)
+        counts = transcripts.character_counts(train, writing)
+        charmap, rare = CharMap.from_counts(counts, min_count, writing)
         more = "…" if charmap.vocab_size > MOST_LISTED + 2 else ""
         log.info(
             "character map from %s: %d classes: %s%s",
@@ -56,9 +58,11 @@ def make_charmap(
                 log.info("%s", line)
         return charmap
     if name in ("default", "auto"):
-        return CharMap(case_folding=case_folding)
+        return CharMap(writing=writing)
     try:
-        return CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
+        charmap = CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
+        is_named = charmap.writing.name and not (settings.profile or settings.case_folding)
+        return charmap if is_named else replace(charmap, writing=writing)
     except OSError as error:
         raise UserError(
             f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"
@@ -225,14 +229,15 @@ def make_model(
     if file is None:
         return model
     weights = file.state_dict
-    if charmap != file.charmap:
+    has_same_classes = replace(charmap, writing=file.charmap.writing) == file.charmap
+    if not has_same_classes:
         weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
         log.info(
             "another character map than the file's, %d classes for its %d: the output layer is new",
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
-    model.load_state_dict(weights, strict=charmap == file.charmap)
+    model.load_state_dict(weights, strict=has_same_classes)
     return model
 
 

@@ -20,12 +20,13 @@ from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.lm.spelling import missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.normalise import distinctions_of
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -50,7 +51,7 @@ class Tuning:
     lm_weight: float
     word_bonus: float
     unk_logp: float
-    note: str  # see ``unspelt_note``
+    notes: list[str]  # see ``unspelt_note`` and ``missing_accents_note``
 
 
 def tune_language_model(config: Config) -> Tuning:
@@ -58,7 +59,8 @@ def tune_language_model(config: Config) -> Tuning:
 
     The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
     characters. The best weights have the lowest sum of WER and CER: WER alone is often lowest where
-    words that are hard to recognise are dropped. With a model of characters the CER alone counts.
+    words that are hard to recognise are dropped. With a model of characters the CER alone counts,
+    and where the language writes no spaces between words.
     The clips pass through the acoustic model once. UserError without --lm, without a transcript in
     dev, and as in the functions called.
     """
@@ -71,7 +73,8 @@ def tune_language_model(config: Config) -> Tuning:
     fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
     evaluation, posteriors = dev_posteriors(recognizer, config)
     references = [clip.reference for clip in evaluation.clips]
-    case_folding = recognizer.charmap.case_folding
+    distinctions = distinctions_of(recognizer.charmap)
+    has_words = recognizer.charmap.writing.spaces
     greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
@@ -90,9 +93,10 @@ def tune_language_model(config: Config) -> Tuning:
             return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
 
         hypotheses = list(threads.map(decode, posteriors))
-        return error_rates(references, hypotheses, case_folding=case_folding, n_resamples=0)
+        return error_rates(references, hypotheses, n_resamples=0, **distinctions)
 
     of_words = model.level == "word"
+    by_wer = of_words and has_words
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -100,7 +104,7 @@ def tune_language_model(config: Config) -> Tuning:
 
     def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
         _, lm_weight, word_bonus = point
-        error = results[point].cer + (results[point].wer if of_words else 0)
+        error = results[point].cer + (results[point].wer if by_wer else 0)
         return error, abs(word_bonus), lm_weight
 
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
@@ -115,7 +119,7 @@ def tune_language_model(config: Config) -> Tuning:
                 for weight in LM_WEIGHTS
             ]
         )
-        for name in (("WER", "CER") if of_words else ("CER",))
+        for name in (("WER", "CER") if by_wer else ("CER",))
     }
     return Tuning(
         path=path if isinstance(file, ModelFile) else None,
@@ -124,7 +128,11 @@ def tune_language_model(config: Config) -> Tuning:
         greedy=greedy,
         best=results[best],
         **weights,
-        note=unspelt_note(model, recognizer.charmap),
+        notes=[
+            note
+            for make_note in (unspelt_note, missing_accents_note)
+            if (note := make_note(model, recognizer.charmap))
+        ],
     )
 
 

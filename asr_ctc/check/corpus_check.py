@@ -9,6 +9,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
 from asr_ctc.assembly.parts import make_blueprint, make_charmap
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -45,7 +46,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
     config = _with_bounds(config, corpora.get("train"))
-    charmap = _make_charmap(config, corpora.get("train"))
+    config, charmap = _make_charmap(config, corpora.get("train"))
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
@@ -126,12 +127,14 @@ def _with_bounds(config: Config, train: Corpus | None) -> Config:
     return config.replace(min_duration=config.corpus.min_duration or 0.0, max_duration=high)
 
 
-def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
-    """The map that `train` would use with these settings: of every clip that can be opened."""
-    settings = config.corpus
+def _make_charmap(config: Config, train: Corpus | None) -> tuple[Config, CharMap]:
+    """The map that `train` would use with these settings, of every clip that can be opened, and its
+    --charset in them."""
     if train is not None and (train.durations > 0).any():
         train = train.select(train.durations > 0)
-    return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
+    writing = find_writing(config, train)
+    config = with_charset(config, writing)
+    return config, make_charmap(config.corpus, train, writing)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:

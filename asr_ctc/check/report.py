@@ -213,7 +213,7 @@ def make_report(
 
 def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> CheckSettings:
     return CheckSettings(
-        charset=config.corpus.charset,
+        charset=config.corpus.charset or "default",
         charset_min_count=config.corpus.charset_min_count,
         classes=charmap.vocab_size,
         min_duration=config.corpus.min_duration or 0.0,

@@ -87,7 +87,7 @@ def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
     an unknown one, as long as it loses nothing and folds no accents but those of French.
     """
     corpus, total = config.corpus, max(1, alphabet.n_characters)
-    charset, case_folding = corpus.charset, corpus.case_folding
+    charset, case_folding = corpus.charset or "default", corpus.case_folding or "default"
     unsuited = alphabet.n_lost
     if charset == "default":
         is_known = LAYOUTS[corpus.corpus].has_languages or config.has("lang")
@@ -121,6 +121,10 @@ def _counts(alphabet: Alphabet) -> list[int]:
     return [use.count for use in alphabet.rare.values()]
 
 
+# What `train` takes where a setting is open; another character map is said, though it may follow.
+OF_ITSELF = {"charset": "default", "case_folding": "default"}
+
+
 def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:
     """The `train` command with all that was typed, and the suggestions.
 
@@ -135,7 +139,7 @@ def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:
         value = getattr(getattr(config, section), f.name)
         is_typed = name in config.typed and name not in OF_CHECK
         if name in suggested:
-            by_itself = value if config.has(name) else default_of(f)
+            by_itself = value if config.has(name) else OF_ITSELF.get(name, default_of(f))
             value = suggested[name]
             is_said = value is not None and (value != by_itself or name == "batch_size")
         else:

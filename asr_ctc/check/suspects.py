@@ -16,6 +16,7 @@ from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.normalise import distinctions_of
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 
@@ -112,7 +113,7 @@ def judge(
 def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
     """The Suspect of log posteriors (T', V); None if the transcript has no word."""
     ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
-    cer = error_rates([sentence], [heard.text], n_resamples=0).cer
+    cer = error_rates([sentence], [heard.text], n_resamples=0, **distinctions_of(charmap)).cer
     if math.isnan(cer):
         return None
     labels = charmap.encode(sentence)

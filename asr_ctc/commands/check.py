@@ -25,7 +25,7 @@ COMMAND = Command(
     ),
     further=(
         *FIND_CORPUS,
-        *("case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
+        *("profile", "case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
         *("check", "device", "nthreads"),
     ),
     details="Writes report.html, report.json and exclude.txt, for `train --exclude`.\n"

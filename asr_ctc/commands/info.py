@@ -1,5 +1,7 @@
 """`info`: describes a model file."""
 
+import math
+
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.flags import Command
@@ -27,6 +29,7 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
             else "none",
         ),
         ("characters", f"{len(symbols)} classes: {visible_text(''.join(symbols))}"),
+        ("writing", visible_text(str(file.charmap.writing))),
     ]
     if file.language_model:
         rows.append(("language model", str(file.language_model)))
@@ -49,6 +52,8 @@ def _flat(value: object) -> str:
 def _score(name: str, value: object) -> str:
     if isinstance(value, float):
         is_rate = name.endswith(("cer", "wer"))
+        if is_rate and math.isnan(value):  # of a writing without spaces between words
+            return f"{name} none"
         return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"
     return f"{name} {value}"
 

@@ -1,16 +1,18 @@
 """`lm`: estimates a language model from transcripts and texts; --tune finds its weights."""
 
+import sys
+
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
-from asr_ctc.display.terminal import several
+from asr_ctc.display.terminal import rates_text, several
 
 OF_TUNING = (
     *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
     *("pretrained", "encoder_weights", "adapter"),
-    *("baselogdir", "device", "nthreads"),
+    *("device", "nthreads"),
 )
-OF_CHARSET = "charset", "case_folding", "charset_min_count"
+OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
 OF_ESTIMATION = "text", "out", "order", "level", "prune", *OF_CHARSET
 
 
@@ -28,6 +30,7 @@ def estimate(config: Config) -> int:
     from asr_ctc.assembly.language_model import build_language_model
 
     built = build_language_model(config)
+    print(f"note: words are spelt by {built.speller}", file=sys.stderr)
     unit = "character" if config.lm.level == "char" else "word"
     for source in built.sources:
         excluded = (
@@ -52,21 +55,17 @@ def tune(config: Config) -> int:
     from asr_ctc.assembly.tuning import LM_WEIGHTS, WORD_BONUSES, tune_language_model
 
     tuning = tune_language_model(config)
-    if tuning.note:
-        print(tuning.note)
+    for note in tuning.notes:
+        print(note)
     greedy, best = tuning.greedy, tuning.best
-    print(
-        f"{several(tuning.n_clips, 'clip')} of dev, greedy: WER {100 * greedy.wer:.2f} %, "
-        f"CER {100 * greedy.cer:.2f} %"
-    )
+    print(f"{several(tuning.n_clips, 'clip')} of dev, greedy: {rates_text(greedy.wer, greedy.cer)}")
     for name, error_rates in tuning.error_rates.items():
         print(f"{name} in % with --unk_logp {tuning.unk_logp:g}:")
         print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
         for weight, row in zip(LM_WEIGHTS, error_rates, strict=True):
             print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
-        f"lowest {' + '.join(tuning.error_rates)}: WER {100 * best.wer:.2f} %, "
-        f"CER {100 * best.cer:.2f} % with "
+        f"lowest {' + '.join(tuning.error_rates)}: {rates_text(best.wer, best.cer)} with "
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
@@ -82,7 +81,7 @@ COMMAND = Command(
     summary="estimate an n-gram language model; with --tune, find its weights",
     run=run_lm,
     common=("datasetroot", "lang", "text", "order", "out", "tune", "lm", "modelpath"),
-    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_TUNING),
+    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_TUNING, "baselogdir"),
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"

@@ -30,6 +30,7 @@ def report_scores(config: Config) -> int:
     stored = file.language_model
     decoder_settings = make_decoder(config, stored, n_best=1)
     recognizer = make_recognizer(config, path, file)
+    distinctions = distinctions_of(config, recognizer.charmap.writing)
     decoder = recognizer.prepare(decoder_settings)
     corpus, n_rows = clips_to_read(split, config)
     columns = columns_of(corpus, config.scoring.by)
@@ -40,7 +41,7 @@ def report_scores(config: Config) -> int:
         decode=decoder.decode,
         decoding=decoder.name(stored),
         columns=columns,
-        **distinctions_of(config.scoring),
+        **distinctions,
     )
     paths = write_files(scores, columns, config.output)
     for clip, reason in scores.excluded:

@@ -29,7 +29,7 @@ BEAM = (
 OF_RECORDINGS = "format", "out", "n_best"
 OF_SCORES = (
     *("split", "by", "csv", "html", "hypotheses", "min_duration", "max_duration"),
-    *("case", "accents", "punctuation"),
+    *("case", "accents", "punctuation", "profile"),
 )
 
 
@@ -148,7 +148,7 @@ COMMAND = Command(
     further=(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "out", "json", "csv", "html", "hypotheses"),
-        *("encoder_weights", "adapter"),
+        *("encoder_weights", "adapter", "profile"),
         *("decoding", "scoring", "baselogdir", "device", "nthreads"),
     ),
     ignored=OF_MODEL_FILE,

@@ -111,17 +111,31 @@ class CorpusConfig:
         ),
         above=0,
     )
-    charset: str = setting(
-        "default",
-        "character map: 'default' (44 classes for Latin letters), 'auto' (from the training "
-        "transcripts) or a FILE.json",
+    charset: str | None = setting(
+        None,
+        "character map: 'default' (44 classes for Latin letters without accents), 'auto' (from the "
+        "training transcripts) or a FILE.json (default: 'default' for French and English, 'auto' "
+        "for other languages)",
         value="default|auto|FILE.json",
     )
-    case_folding: str = setting(
-        "default",
+    profile: str | None = setting(
+        None,
+        "file that extends or overrules the writing profile of the language: how case folds, which "
+        "marks are optional, which characters are one letter, whether there are spaces between "
+        "words (default: that of --lang, else of the transcripts)",
+        help_of=dict.fromkeys(
+            ("test", "compare"),
+            "file that extends or overrules the writing profile by which texts are scored: how "
+            "case folds, which marks are optional, which characters are one letter, whether there "
+            "are spaces between words (default: the model's)",
+        ),
+        value="FILE.yaml",
+    )
+    case_folding: str | None = setting(
+        None,
         "lower case of --charset default and auto: turkish maps I to ı and İ to i; german keeps "
-        "ä ö ü ß as letters of their own",
-        choices=("default", "turkish", "german"),
+        "ä ö ü ß as letters of their own; greek is scored with ς as σ (default: the language's)",
+        choices=("default", "turkish", "german", "greek"),
     )
     charset_min_count: int = setting(
         5, "with --charset auto, characters seen fewer times become the unknown class", at_least=1
@@ -431,7 +445,8 @@ class InputConfig:
             "check": "model file: ranks the clips by how well their transcripts fit "
             "(default: no ranking)",
             "lm": "model file whose character map spells the words; with --tune, the model to "
-            "tune for (default: --charset; with --tune, the newest below --baselogdir)",
+            "tune for (default: the newest below --baselogdir; without --tune only if it is of "
+            "--lang and no --charset is given, else the map that `train` would make)",
         },
         value="FILE.pt",
     )
@@ -644,7 +659,15 @@ class ScoringConfig:
         value="COLUMN",
     )
     case: bool = setting(False, "score upper and lower case as different")
-    accents: bool = setting(False, "score letters with and without accents as different")
+    accents: bool = setting(
+        False,
+        "score letters with and without accents as different (default: on if the model writes "
+        "accents)",
+        help_of={
+            "compare": "score letters with and without accents as different (default: as both were "
+            "scored)"
+        },
+    )
     punctuation: bool = setting(False, "score punctuation too")
 
 

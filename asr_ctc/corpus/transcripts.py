@@ -1,6 +1,7 @@
 """Counts over every transcript of a corpus: vectorised, with a bar, stored in the index."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
@@ -12,6 +13,7 @@ from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.index import recall_or_find
 from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
 from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.writing import PLAIN, Writing
 
 SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
@@ -21,15 +23,16 @@ RULES = b"2"  # version of the rules: an index does not return results of other 
 _NO_LABEL, _NO_CLASS = -1, -2
 
 
-def character_counts(corpus: Corpus, case_folding: str = "default") -> Counter[str]:
+def character_counts(corpus: Corpus, writing: Writing = PLAIN) -> Counter[str]:
     """How often each character occurs in the lower-cased transcripts of the selection."""
 
     def count() -> dict[str, np.ndarray]:
-        counts = count_characters(_sentences(corpus, corpus.rows), case_folding)
+        counts = count_characters(_sentences(corpus, corpus.rows), writing)
         codes = np.array([ord(character) for character in counts], dtype=np.uint32)
         return {"codes": codes, "counts": np.array(list(counts.values()), dtype=np.int64)}
 
-    selection = _digest(corpus.rows.tobytes() + case_folding.encode() + RULES)
+    rules = json.dumps(writing.to_dict(), sort_keys=True).encode() + RULES
+    selection = _digest(corpus.rows.tobytes() + rules)
     stored = recall_or_find(corpus.index, f"characters-{selection}", None, count)
     characters = map(chr, stored["codes"].tolist())
     return Counter(dict(zip(characters, stored["counts"].tolist(), strict=True)))

@@ -129,24 +129,42 @@ def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
 def spell_text(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
     """The labels of a text, normalised as in training, and the words between its spaces.
 
-    Words keep their spelling. Punctuation that stands alone has labels, but is no word. UserError
-    for characters without a class.
+    Words keep their spelling. Punctuation that stands alone has labels, but is no word. Punctuation
+    and optional marks without a class are skipped; other characters without one have the unknown
+    class, as in training. UserError where there is no unknown class.
     """
     unknown = charmap.unknown_characters("".join(text.split()))
-    if unknown:
-        listed = " ".join(map(visible_form, dict.fromkeys(unknown)))
+    if charmap.unknown is None and (lacking := [c for c in unknown if not _is_silent(c, charmap)]):
+        listed = " ".join(map(visible_form, dict.fromkeys(lacking)))
         raise UserError(f"the model has no class for these characters of the text: {listed}")
     labels = [] if charmap.sos is None else [charmap.sos]
     words: list[Word] = []
     space = SPACE if SPACE in charmap.char2idx else ""  # some scripts have no spaces
-    spelt = ((word, space.join(charmap.normalise(word).split())) for word in text.split())
-    for number, (word, letters) in enumerate((word, letters) for word, letters in spelt if letters):
+    spelt = ((word, _symbols_to_align(word, space, charmap)) for word in text.split())
+    for number, (word, symbols) in enumerate((word, symbols) for word, symbols in spelt if symbols):
         labels += map(charmap.label, space if number else "")
         start = len(labels)
-        labels += map(charmap.label, charmap.split(letters))
-        if any(map(_is_sounding, letters)):
+        labels += map(charmap.label, symbols)
+        if any(map(_is_sounding, symbols)):
             words.append(Word(word, range(start, len(labels))))
     return labels + ([] if charmap.eos is None else [charmap.eos]), words
+
+
+def _symbols_to_align(word: str, space: str, charmap: CharMap) -> list[str]:
+    """The symbols that spell a word, ``space`` between its parts, without what is skipped."""
+    parts = [
+        [s for s in charmap.split(part) if charmap.knows(s) or not _is_silent(s, charmap)]
+        for part in charmap.normalise(word).split()
+    ]
+    symbols: list[str] = []
+    for part in filter(None, parts):
+        symbols += [*(space if symbols else ""), *part]
+    return symbols
+
+
+def _is_silent(symbol: str, charmap: CharMap) -> bool:
+    """Punctuation, and marks that ordinary writing omits."""
+    return not _is_sounding(symbol) or not charmap.writing.without_optional(symbol)
 
 
 def words_of(labels: Sequence[int], charmap: CharMap) -> list[Word]:

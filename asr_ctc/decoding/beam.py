@@ -21,7 +21,7 @@ from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import unspelt_note
+from asr_ctc.lm.spelling import missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
 
@@ -90,7 +90,8 @@ class Beam:
     def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
 
-        Warns of words that the characters cannot spell. UserError as in ``read_language_model`` and
+        Warns of words that the characters cannot spell, and of letters that the language model
+        lacks. UserError as in ``read_language_model`` and
         ``fuse``; ValueError for a language model or hotwords with a ``device``.
         """
         if self.fusion is not None:
@@ -105,8 +106,10 @@ class Beam:
             return self
         words = {charmap.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
         fusion = fuse(model, charmap, lexicon=self.lexicon, hotwords=words, **self.weights(stored))
-        if model is not None and (note := unspelt_note(model, charmap)):
-            log.warning("%s", note)
+        if model is not None:
+            for make_note in unspelt_note, missing_accents_note:
+                if note := make_note(model, charmap):
+                    log.warning("%s", note)
         return replace(self, fusion=fusion)
 
     def limits(self, n_classes: int) -> tuple[int, int, int, float]:

@@ -32,6 +32,11 @@ def several(n: int, what: str, plural: str = "") -> str:
     return f"{n:,} {what if n == 1 else plural or what + 's'}"
 
 
+def rates_text(wer: float, cer: float) -> str:
+    """'WER 12.50 %, CER 3.10 %' of two fractions; without the WER where there is none."""
+    return f"{'' if math.isnan(wer) else f'WER {100 * wer:.2f} %, '}CER {100 * cer:.2f} %"
+
+
 def percent(share: float) -> str:
     """A share in percent to two digits, never rounded to none or to all: 0.12 %, 42 %, 99.9 %."""
     value = 100 * share

@@ -1,5 +1,6 @@
 """Where a language model and a character map meet: what its words are, and how they are spelt."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +9,13 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.display.terminal import several
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.folding import LIKE_APOSTROPHE
+from asr_ctc.text.folding import LIKE_APOSTROPHE, fold_latin
 from asr_ctc.text.words import separates_words
+from asr_ctc.text.writing import script_of
 
 NO_WORD = -1
 LARGEST_UNSPELT_SHARE = 0.5
+MOST_LETTERS = 10  # in a note
 
 
 def separators(charmap: CharMap) -> np.ndarray:
@@ -60,7 +63,7 @@ class Trie(NamedTuple):
 def labels_of(word: str, charmap: CharMap) -> list[int] | None:
     """The classes of a word as the map writes it; None when it does not write it so, whatever the
     word's apostrophes."""
-    word = charmap.with_one_apostrophe(word)
+    word = charmap.with_one_apostrophe(charmap.writing.replace_alternatives(word))
     if words_of(word, charmap) != [word]:
         return None
     return [charmap.char2idx[symbol] for symbol in charmap.split(word)]
@@ -100,10 +103,30 @@ def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
 
 def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
     """What a person is told of the ``unspelt_words``; empty when there are none."""
-    share = 100 * len(unspelt_words(model, charmap)) / max(1, len(model.words) - EOS - 1)
+    unspelt = unspelt_words(model, charmap)
+    share = 100 * len(unspelt) / max(1, len(model.words) - EOS - 1)
     if not share:
         return ""
-    return f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
+    note = f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
+    counts = Counter(c for word in unspelt for c in word if script_of(c))
+    lacking = [c for c, _ in counts.most_common() if not charmap.knows(c)]
+    if lacking:
+        more = " and others" if len(lacking) > MOST_LETTERS else ""
+        note += f"; the model has no {' '.join(lacking[:MOST_LETTERS])}{more}"
+    return note
+
+
+def missing_accents_note(model: LanguageModel, charmap: CharMap) -> str:
+    """What a person is told of a language model without any of the model's letters with accents:
+    its text had them folded. Empty otherwise."""
+    accented = {c for c in charmap.symbols if charmap.knows(c) and fold_latin(c) != c}
+    if charmap.fold or not accented or any(accented & set(word) for word in model.words):
+        return ""
+    some = " ".join(sorted(accented)[:MOST_LETTERS])
+    return (
+        f"no word of the language model has a letter with an accent, which the model writes "
+        f"({some}): make one with the same map (`main_ctc.py lm --modelpath MODEL`)"
+    )
 
 
 def refuse_if_mostly_unspelt(unspelt: list[str], n_words: int) -> None:

@@ -8,8 +8,7 @@ import json
 import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from dataclasses import fields as dataclass_fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +22,14 @@ from asr_ctc.scoring.evaluation import Evaluation
 from asr_ctc.scoring.metrics import (
     COUNTS,
     RATES,
-    Distinctions,
     Pairs,
     align_characters,
     align_words,
     normalised,
 )
-from asr_ctc.text.charmap import CASE_FOLDINGS
+from asr_ctc.text.languages import writing_of_language
+from asr_ctc.text.normalise import Distinctions
+from asr_ctc.text.writing import PLAIN, Writing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 class ScoredClip:
     """A line of the hypotheses file: texts before normalisation, ``logp`` natural.
 
-    ``duration_s`` is 0 for a clip that cannot be opened. ``case_folding`` is how the decoding model
-    folds case (see CharMap), and how both texts are scored; None if unknown.
+    ``duration_s`` is 0 for a clip that cannot be opened. ``scored`` are the differences that count
+    as errors where the decoding model is scored; None if unknown.
     """
 
     id: str
@@ -49,11 +49,14 @@ class ScoredClip:
     logp: float | None = None
     duration_s: float | None = None
     speaker: str = ""
-    case_folding: str | None = None
+    scored: Distinctions | None = None
+
+
+TEXTS_OF_CLIP = "id", "reference", "hypothesis", "logp", "duration_s", "speaker"
 
 
 def in_corpus_order(
-    evaluation: Evaluation, corpus: Corpus, case_folding: str | None = None
+    evaluation: Evaluation, corpus: Corpus, scored: Distinctions | None = None
 ) -> list[ScoredClip]:
     """The best hypothesis of each clip; clip i is that of row i of the corpus."""
     hypotheses: dict[tuple[str, str], list[Hypothesis]] = {}
@@ -72,7 +75,7 @@ def in_corpus_order(
                 None if logp is None else round(logp, 4),
                 round(corpus.duration(i), 3),
                 speaker,
-                case_folding,
+                scored,
             )
         )
     return clips
@@ -82,7 +85,8 @@ def in_corpus_order(
 class ClipErrors:
     """N clips normalised and aligned. Empty references have no pairs, and zeros as counts.
 
-    ``counts`` (N, 6) int64 has the columns COUNTS.
+    ``counts`` (N, 6) int64 has the columns COUNTS. In a language without spaces between words there
+    are no words to count, and ``words`` are the characters.
     """
 
     clips: Sequence[ScoredClip]
@@ -107,11 +111,15 @@ def count_errors(clips: Sequence[ScoredClip], **distinctions: Unpack[Distinction
         pairs_of = dict(zip(scored, alignments, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
     counts = np.zeros((len(clips), len(COUNTS)), dtype=np.int64)
+    if not distinctions.get("writing", PLAIN).spaces:
+        aligned[0] = aligned[1]
     for i in scored:
         for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i]), strict=True):
             counts[i, column] = sum(ref != hyp for ref, hyp in pairs)
             counts[i, column + 1] = sum(ref is not None for ref, _ in pairs)
         counts[i, 4:] = references[i] != hypotheses[i], 1
+    if aligned[0] is aligned[1]:
+        counts[:, :2] = 0
     return ClipErrors(clips, words=aligned[0], characters=aligned[1], counts=counts)
 
 
@@ -128,17 +136,44 @@ def operations(pairs: Pairs) -> tuple[int, int, int]:
 
 def as_jsonl(clips: Iterable[ScoredClip]) -> str:
     """One line per clip; ``read_hypotheses`` reads it back."""
-    contents = (asdict(clip) for clip in clips)
     return "".join(
-        json.dumps(_without_unknown_folding(content), ensure_ascii=False) + "\n"
-        for content in contents
+        json.dumps(
+            {**{name: getattr(clip, name) for name in TEXTS_OF_CLIP}, **_as_plain(clip.scored)},
+            ensure_ascii=False,
+        )
+        + "\n"
+        for clip in clips
     )
 
 
-def _without_unknown_folding(content: dict[str, Any]) -> dict[str, Any]:
-    if content["case_folding"] is None:
-        del content["case_folding"]
-    return content
+def _as_plain(scored: Distinctions | None) -> dict[str, Any]:
+    """Accents and writing profile as a file has them: a profile of the table by its name."""
+    if scored is None:
+        return {}
+    writing = scored.get("writing", PLAIN)
+    is_known = writing_of_language(writing.name) == writing
+    return {
+        "accents": scored.get("accents", False),
+        "writing": writing.name if is_known else writing.to_dict(),
+    }
+
+
+def _from_plain(content: dict[str, Any]) -> Distinctions | None:
+    """ValueError for wrong values. A file of an earlier version has a case folding alone."""
+    if "writing" not in content:
+        folding = content.get("case_folding")
+        if folding is None:
+            return None
+        return {"accents": False, "writing": Writing(case_folding=folding)}
+    profile, accents = content["writing"], content.get("accents", False)
+    writing = writing_of_language(profile) if isinstance(profile, str) else None
+    if isinstance(profile, dict):
+        writing = Writing.from_dict(profile)
+    if writing is None:
+        raise ValueError(f"writing: there is no profile {reprlib.repr(profile)}")
+    if not isinstance(accents, bool):
+        raise ValueError(f"accents must be true or false, found {reprlib.repr(accents)}")
+    return {"accents": accents, "writing": writing}
 
 
 def read_hypotheses(path: Path) -> list[ScoredClip]:
@@ -152,25 +187,17 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
             continue
         try:
             content = json.loads(line)
-            clip = ScoredClip(
-                content["id"],
-                content["reference"],
-                content["hypothesis"],
-                case_folding=content.get("case_folding"),
-            )
+            clip = ScoredClip(content["id"], content["reference"], content["hypothesis"])
             "".join((clip.id, clip.reference, clip.hypothesis)).encode()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise UserError(
                 f"{path}: line {number} is not an object with id, reference and hypothesis, as "
                 "`test --split --hypotheses FILE.jsonl` writes it"
             ) from None
-        if clip.case_folding not in (None, *CASE_FOLDINGS):
-            raise UserError(
-                f"{path}: line {number}: case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found "
-                f"{reprlib.repr(clip.case_folding)}"
-            )
-        clips.append(clip)
+        try:
+            clips.append(replace(clip, scored=_from_plain(content)))
+        except ValueError as error:
+            raise UserError(f"{path}: line {number}: {error}") from None
     if not clips:
         raise UserError(f"{path}: is empty: it holds no clips")
     return clips
@@ -180,8 +207,7 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     """One row per clip: its texts, errors and rates, and further ``columns`` {name: N texts}."""
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    fields = [f.name for f in dataclass_fields(ScoredClip) if f.name != "case_folding"]
-    fields = fields if errors.clips else []
+    fields = list(TEXTS_OF_CLIP) if errors.clips else []
     further = {name: values for name, values in columns.items() if name not in fields}
     edits = ("substitutions", "deletions", "insertions")
     table.writerow(
@@ -197,6 +223,6 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
             (errors.characters[i], RATES["cer"]),
         ):
             n_errors, n = errors.counts[i, wrong], errors.counts[i, total]
-            row += [n, *operations(pairs), round(n_errors / n, 6) if n else ""]
+            row += [n, *operations(pairs if n else []), round(n_errors / n, 6) if n else ""]
         table.writerow(row + [values[i] for values in further.values()])
     return file.getvalue()

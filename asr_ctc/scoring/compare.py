@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from asr_ctc.base.report import Report
 from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
-from asr_ctc.scoring.metrics import RATES, Distinctions, Pairs, rate_of
+from asr_ctc.scoring.metrics import RATES, Pairs, rate_of
+from asr_ctc.text.normalise import Distinctions, described
+from asr_ctc.text.writing import PLAIN, Writing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,10 +50,11 @@ class Comparison(Report):
     only_a: int
     only_b: int
     resamples: int
-    wer: PairedRate
+    wer: PairedRate | None  # None where the language writes no spaces between words
     cer: PairedRate
     verdict: str
     case_folding: str  # with which both were scored
+    scored_by: str  # what counts as an error in both, in words
 
 
 def compare(
@@ -59,12 +63,13 @@ def compare(
     b: Sequence[ScoredClip],
     **distinctions: Unpack[Distinctions],
 ) -> Comparison:
-    """Compares B with A. ``distinctions`` are those of ``metrics.error_rates``, such as case.
+    """Compares B with A. ``distinctions`` are those of ``metrics.error_rates``, such as case;
+    without them, accents and writing profile are those that the clips were scored with.
 
     UserError if no clip with a transcript is in both, if the references of a clip differ, or if
-    the clips have different case foldings.
+    the clips were scored by different rules.
     """
-    distinctions["case_folding"] = _common_case_folding(names, a, b)
+    distinctions = {**_common_rule(names, (*a, *b), distinctions), **distinctions}
     of_a, of_b = _by_key(a), _by_key(b)
     both = [key for key in of_a if key in of_b]
     if not both:
@@ -77,7 +82,9 @@ def compare(
     counts = [system.counts[scored] for system in errors]
     sums = np.split(bootstrap.resampled_sums(np.hstack(counts)), 2, axis=1)
     totals = [system.sum(axis=0) for system in counts]
-    wer, cer = (_paired_rate(name, totals, sums) for name in ("wer", "cer"))
+    writing = distinctions["writing"]
+    cer = _paired_rate("cer", totals, sums)
+    wer = _paired_rate("wer", totals, sums) if writing.spaces else None
     return Comparison(
         a=names[0],
         b=names[1],
@@ -88,23 +95,46 @@ def compare(
         resamples=len(sums[0]),
         wer=wer,
         cer=cer,
-        verdict=_verdict(wer),
-        case_folding=distinctions["case_folding"],
+        verdict=_verdict("WER", wer) if wer else _verdict("CER", cer),
+        case_folding=writing.case_folding,
+        scored_by=described(distinctions),
     )
 
 
-def _common_case_folding(
-    names: tuple[str, str], a: Sequence[ScoredClip], b: Sequence[ScoredClip]
-) -> str:
-    """The case folding of the clips, 'default' if none is known; German's scores as the default."""
-    foldings = {clip.case_folding for clip in (*a, *b) if clip.case_folding is not None}
-    scored = {folding if folding == "turkish" else "default" for folding in foldings}
-    if len(scored) > 1:
+def _common_rule(
+    names: tuple[str, str], clips: Sequence[ScoredClip], given: Distinctions
+) -> Distinctions:
+    """Accents and writing profile of the clips, the defaults if none is known.
+
+    UserError if they differ, in what is not ``given``. Profiles that differ in their names, or in
+    what German maps keep, score alike.
+    """
+    rules = [clip.scored for clip in clips if clip.scored is not None]
+    accents = {rule.get("accents", False) for rule in rules}
+    if len(accents) > 1 and "accents" not in given:
         raise UserError(
-            f"{names[0]} and {names[1]} have different case foldings "
-            f"({', '.join(sorted(foldings))}): an error in one may be none in the other"
+            f"{names[0]} and {names[1]} were scored by different rules, one with accents and one "
+            "without: an error in one may be none in the other; --accents or --no-accents scores "
+            "both alike"
         )
-    return next(iter(scored), "default")
+    profiles = [rule.get("writing", PLAIN) for rule in rules]
+    writings = {_as_scored(writing): writing for writing in profiles}
+    if len(writings) > 1 and "writing" not in given:
+        raise UserError(
+            f"{names[0]} and {names[1]} were scored by different writing profiles "
+            f"({'; '.join(sorted(map(str, writings.values())))}): an error in one may be none in "
+            "the other; --profile names one for both"
+        )
+    return {
+        "accents": next(iter(accents), False),
+        "writing": next(iter(writings.values()), PLAIN),
+    }
+
+
+def _as_scored(writing: Writing) -> str:
+    folding = writing.case_folding
+    folding = "default" if folding == "german" else folding
+    return json.dumps(replace(writing, name="", case_folding=folding).to_dict(), sort_keys=True)
 
 
 def _by_key(clips: Sequence[ScoredClip]) -> dict[tuple[str, int], ScoredClip]:
@@ -152,13 +182,14 @@ def _paired_rate(name: str, totals: list[np.ndarray], sums: list[np.ndarray]) ->
     )
 
 
-def _verdict(wer: PairedRate) -> str:
-    p = wer.p_better
-    if wer.high < 0:
-        return f"B is better than A: its WER is lower, with a probability of {100 * p:.1f} %."
-    if wer.low > 0:
-        return f"B is worse than A: its WER is higher, with a probability of {100 * (1 - p):.1f} %."
+def _verdict(name: str, rate: PairedRate) -> str:
+    p = rate.p_better
+    if rate.high < 0:
+        return f"B is better than A: its {name} is lower, with a probability of {100 * p:.1f} %."
+    if rate.low > 0:
+        worse = f"{100 * (1 - p):.1f} %"
+        return f"B is worse than A: its {name} is higher, with a probability of {worse}."
     return (
-        "No significant difference in WER: its 95 % interval contains zero "
+        f"No significant difference in {name}: its 95 % interval contains zero "
         f"(B is better with a probability of {100 * p:.1f} %)."
     )

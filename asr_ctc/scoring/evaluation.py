@@ -21,8 +21,9 @@ from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.loading.dataset import ClipDataset
-from asr_ctc.scoring.metrics import Distinctions, ErrorRates, error_rates
+from asr_ctc.scoring.metrics import ErrorRates, error_rates
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.normalise import Distinctions, distinctions_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,7 +51,8 @@ class Evaluation:
     excluded: list[ExcludedClip] = field(default_factory=list)
     n_frames: int = 0  # output frames
     n_blank_frames: int = 0  # those whose likeliest class is the blank
-    case_folding: str = "default"  # of the model's character map, used for scoring
+    # what a model with this character map is scored by
+    distinctions: Distinctions = field(default_factory=Distinctions)
 
     @classmethod
     def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
@@ -60,7 +62,7 @@ class Evaluation:
             [item for part in parts for item in part.excluded],
             sum(part.n_frames for part in parts),
             sum(part.n_blank_frames for part in parts),
-            parts[0].case_folding if parts else "default",
+            parts[0].distinctions if parts else {},
         )
 
     @property
@@ -83,8 +85,8 @@ class Evaluation:
         """Error rates of the best hypotheses, without intervals; see ``metrics.error_rates``."""
         best = [clip.hypotheses[0].text for clip in self.clips]
         references = [clip.reference for clip in self.clips]
-        distinctions.setdefault("case_folding", self.case_folding)
-        return error_rates(references, best, n_resamples=0, **distinctions)
+        rule: Distinctions = {**self.distinctions, **distinctions}
+        return error_rates(references, best, n_resamples=0, **rule)
 
 
 def dataset_of(loader: DataLoader) -> ClipDataset:
@@ -109,7 +111,7 @@ def evaluate(
     """
     model.eval()
     dataset = dataset_of(loader)
-    evaluation = Evaluation([], case_folding=dataset.charmap.case_folding)
+    evaluation = Evaluation([], distinctions=distinctions_of(dataset.charmap))
     for batch in bar(loader, progress, "batch"):
         evaluation.excluded += batch.excluded
         if not batch.ids:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TypedDict
 
 import jiwer
 import numpy as np
@@ -12,7 +11,9 @@ import numpy as np
 from asr_ctc.base.report import Report
 from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
-from asr_ctc.text.normalise import normalise_text
+from asr_ctc.text.languages import writing_of_language
+from asr_ctc.text.normalise import Distinctions, normalise_text
+from asr_ctc.text.writing import PLAIN, Writing
 
 # Columns of the counts of clips (N, 6), and the two that make each rate: errors over their number.
 COUNTS = ("word_errors", "words", "character_errors", "characters", "wrong", "sentences")
@@ -24,15 +25,6 @@ Pairs = list[tuple[str | None, str | None]]  # (reference, hypothesis), None whe
 
 # jiwer's alignment of references with hypotheses, by words or by characters.
 Process = Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput]
-
-
-class Distinctions(TypedDict, total=False):
-    """Differences that count as errors, see ``error_rates``; without a key, its default."""
-
-    case: bool
-    accents: bool
-    punctuation: bool
-    case_folding: str
 
 
 @dataclass(frozen=True)
@@ -86,18 +78,20 @@ def error_rates(
     case: bool = False,
     accents: bool = False,
     punctuation: bool = False,
-    case_folding: str = "default",
+    writing: Writing | str = PLAIN,
     n_resamples: int = bootstrap.N_RESAMPLES,
 ) -> ErrorRates:
     """Word, character and sentence error rates of ``hypotheses``, one for each of ``references``.
 
     Both are normalised alike (see ``normalise_text``). Differences in case, accents or punctuation
-    count as errors only with ``case``, ``accents`` or ``punctuation``; ``case_folding`` is how case
-    is folded. Errors are summed over all clips before they are divided, so a long clip weighs more
-    than a short one. Alignments are jiwer's. The intervals are of ``n_resamples`` resamples of the
-    clips; 0 skips them, which is faster.
+    count as errors only with ``case``, ``accents`` or ``punctuation``; ``writing`` is a profile or
+    the code of a language that has one, such as tr: how case folds and what else is equal. Of a
+    language that writes no spaces between words there is no WER. Errors are summed over all clips
+    before they are divided, so a long clip weighs more than a short one. Alignments are jiwer's.
+    The intervals are of ``n_resamples`` resamples of the clips; 0 skips them, which is faster.
 
-    Raises ValueError if the two differ in length, or if one is a text instead of a list of texts.
+    Raises ValueError if the two differ in length, if one is a text instead of a list of texts, and
+    for a code without a profile.
     """
     if isinstance(references, str) or isinstance(hypotheses, str):
         raise ValueError("references and hypotheses are lists of texts; found a text")
@@ -106,13 +100,20 @@ def error_rates(
             f"{several(len(references), 'reference')} and "
             f"{several(len(hypotheses), 'hypothesis', 'hypotheses')}; needed equally many"
         )
+    if isinstance(writing, str):
+        profile = writing_of_language(writing)
+        if profile is None:
+            raise ValueError(f"writing: there is no profile of the language {writing!r}")
+        writing = profile
     distinctions = Distinctions(
-        case=case, accents=accents, punctuation=punctuation, case_folding=case_folding
+        case=case, accents=accents, punctuation=punctuation, writing=writing
     )
     references = normalised(references, **distinctions)
     hypotheses = normalised(hypotheses, **distinctions)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
     words = _count_operations(jiwer.process_words, pairs)
+    if not writing.spaces:
+        words[:] = 0
     chars = _count_operations(jiwer.process_characters, pairs)
     wrong = np.array([ref != hyp for ref, hyp in pairs], dtype=np.int64)
     counts = np.stack(
@@ -155,13 +156,13 @@ def normalised(
     case: bool = False,
     accents: bool = False,
     punctuation: bool = False,
-    case_folding: str = "default",
+    writing: Writing = PLAIN,
 ) -> list[str]:
     """The texts as they are scored, by ``normalise_text``."""
     return [
         normalise_text(
             text,
-            case_folding=case_folding,
+            writing=writing,
             keep_case=case,
             keep_accents=accents,
             keep_punctuation=punctuation,
@@ -186,7 +187,9 @@ def rates_of(
         return {name: Rate(rate) for name, rate in rates.items()}
     sums = bootstrap.resampled_sums(counts, n_resamples)
     return {
-        name: Rate(rate, *bootstrap.interval(sums[:, RATES[name][0]] / sums[:, RATES[name][1]]))
+        name: Rate(rate)
+        if math.isnan(rate)
+        else Rate(rate, *bootstrap.interval(sums[:, RATES[name][0]] / sums[:, RATES[name][1]]))
         for name, rate in rates.items()
     }
 

@@ -1,5 +1,6 @@
 """The report of a scored split as one HTML page."""
 
+import math
 from html import escape
 
 from asr_ctc.display.html import character, document, row, section, shortened_id, table, text
@@ -29,7 +30,7 @@ def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{text(report.corpus)}</h1>", _rates(report)]
     if report.clips:
-        body += [_slices(name, rows) for name, rows in report.slices.items()]
+        body += [_slices(name, rows, report.has_words) for name, rows in report.slices.items()]
         body.append(_confusions(report.confusions))
         body += [
             _examples(title, getattr(report.examples, kind))
@@ -45,21 +46,24 @@ def _rates(report: SplitReport) -> str:
         f"Unreadable or silent (empty hypotheses): {report.unreadable:,}; "
         f"with an empty transcript (not in the rates): {report.empty_references:,}."
     )
-    if report.distinctions:
-        summary += f" Scored with {' and '.join(report.distinctions)}."
+    summary += f" Scored {report.scored_by}."
     if not report.clips:
         return section("Scores", f"<p>{escape(summary)}</p><p>There is nothing to score.</p>")
+    of_words = [row("WER", [*_interval(report.wer), *_edits(report.words)])]
     rows = [
-        row("WER", [*_interval(report.wer), *_edits(report.words)]),
+        *(of_words if report.has_words else ()),
         row("CER", [*_interval(report.cer), *_edits(report.characters)]),
         row("SER", [*_interval(report.ser), f"{report.clips:,}", "", "", ""]),
     ]
     strict = report.strict
     notes = [
         f"95 % intervals from {report.resamples:,} bootstrap resamples of the clips.",
-        f"With case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-        f"CER {100 * strict.cer:.2f} %.",
+        "With case, accents and punctuation: "
+        + (f"WER {100 * strict.wer:.2f} %, " if report.has_words else "")
+        + f"CER {100 * strict.cer:.2f} %.",
     ]
+    if report.why_no_wer:
+        notes.append(f"{report.why_no_wer[0].upper()}{report.why_no_wer[1:]}.")
     if report.real_time_factor is not None:
         notes.append(f"Real-time factor {report.real_time_factor:.3f}.")
     head = ["rate", "95 % interval", "words, characters, sentences"]
@@ -83,14 +87,19 @@ def _interval(rate: Rate) -> list[str]:
     return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
-def _slices(name: str, slices: list[Slice]) -> str:
-    highest = max([part.wer.high or part.wer.rate for part in slices]) or 1.0
+def _slices(name: str, slices: list[Slice], has_words: bool) -> str:
+    drawn = [part.wer if has_words else part.cer for part in slices]
+    highest = max([rate.high or rate.rate for rate in drawn]) or 1.0
     rows = []
-    for part in slices:
-        cells = [f"{part.clips:,}", f"{part.words:,}"]
-        cells += [*_interval(part.wer), _interval_plot(part.wer, highest), *_interval(part.cer)]
+    for part, rate in zip(slices, drawn, strict=True):
+        cells, plot = [f"{part.clips:,}"], _interval_plot(rate, highest)
+        if has_words:
+            cells += [f"{part.words:,}", *_interval(part.wer), plot, *_interval(part.cer)]
+        else:
+            cells += [*_interval(part.cer), plot]
         rows.append(row(shortened_id(part.value or "(empty)"), cells))
     head = ["clips", "words", "WER", "95 % interval", "", "CER", "95 % interval"]
+    head = head if has_words else ["clips", "CER", "95 % interval", ""]
     return section(f"By {name}", table(escape(name), head, rows))
 
 
@@ -121,10 +130,8 @@ def _examples(title: str, clips: list[Example]) -> str:
         return ""
     parts = []
     for clip in clips:
-        parts.append(
-            f"<h3><code>{text(clip.id)}</code> WER {100 * clip.wer:.0f} %, "
-            f"CER {100 * clip.cer:.0f} %</h3>"
-        )
+        wer = "" if math.isnan(clip.wer) else f"WER {100 * clip.wer:.0f} %, "
+        parts.append(f"<h3><code>{text(clip.id)}</code> {wer}CER {100 * clip.cer:.0f} %</h3>")
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"

@@ -33,9 +33,15 @@ class SplitDecoding:
     unreadable: int  # clips that are unreadable or silent: their hypothesis is empty
     # those of case, accents and punctuation that count as errors
     distinctions: list[str] = field(metadata={"json": "kept"})
-    case_folding: str  # of the model's character map, used for scoring
+    case_folding: str  # of the writing profile
+    scored_by: str  # what counts as an error, and the writing profile, in words
+    has_words: bool  # False: the language writes no spaces between words, and there is no WER
     seconds: float  # decoding time
     real_time_factor: float | None  # decoding time / duration of the audio; None without audio
+
+    @property
+    def why_no_wer(self) -> str:
+        return "" if self.has_words else "no WER: this writing has no spaces between words"
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def make_report(
         wer=rates["wer"],
         cer=rates["cer"],
         ser=rates["ser"],
-        words=_edit_counts(errors.words),
+        words=_edit_counts(errors.words if decoding.has_words else []),
         characters=_edit_counts(errors.characters),
         strict=StrictRates(rate_of(strict_total, "wer"), rate_of(strict_total, "cer")),
         slices={name: slices(errors, name, values) for name, values in columns.items()},
@@ -196,6 +202,8 @@ def confusions(alignments: Sequence[Pairs]) -> Confusions:
 def examples(errors: ClipErrors) -> Examples:
     """The worst, median and best clips by WER, then CER; of equal ones the longer comes first.
 
+    By CER alone, where there are no words.
+
     No clip is in two of the lists: if there are few, the worst take precedence, then the best.
     """
     counts = errors.counts
@@ -203,7 +211,7 @@ def examples(errors: ClipErrors) -> Examples:
     def badness(i: int) -> tuple[float, float, int]:
         word_errors, words, character_errors, characters = counts[i, :4].tolist()
         sign = 1 if character_errors else -1  # of clips without errors the longest is the best
-        return word_errors / words, character_errors / characters, sign * characters
+        return word_errors / max(1, words), character_errors / characters, sign * characters
 
     ranked = sorted(np.flatnonzero(errors.scored).tolist(), key=badness, reverse=True)
     n = min(N_EXAMPLES, max(1, len(ranked) // 3))

@@ -1,5 +1,7 @@
 """Score and comparison reports as text for a terminal."""
 
+import math
+
 from asr_ctc.base.printable import visible_form
 from asr_ctc.display.terminal import padded, several, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
@@ -16,7 +18,7 @@ def as_text(report: SplitReport) -> str:
     if report.clips:
         parts += [
             _rates(report),
-            *(_slices(name, rows) for name, rows in report.slices.items()),
+            *(_slices(name, rows, report.has_words) for name, rows in report.slices.items()),
             _confusions(report.confusions),
             *(
                 _examples(title, getattr(report.examples, kind))
@@ -42,10 +44,9 @@ def _heading(report: SplitReport) -> list[str]:
         lines.append(
             f"{several(report.empty_references, 'clip')} with an empty transcript: not in the rates"
         )
-    if report.distinctions:
-        lines.append(f"scored with {' and '.join(report.distinctions)}")
-    if report.case_folding != "default":
-        lines.append(f"case folding: {report.case_folding}")
+    lines.append(f"scored {report.scored_by}")
+    if report.why_no_wer:
+        lines.append(report.why_no_wer)
     return lines
 
 
@@ -55,6 +56,8 @@ def _rates(report: SplitReport) -> list[str]:
         ("WER", report.wer, "words", report.words),
         ("CER", report.cer, "characters", report.characters),
     ):
+        if math.isnan(rate.rate):
+            continue
         lines.append(
             f"{name} {with_interval(rate)}   {n.total} {unit}: "
             f"{n.substituted} substituted, {n.deleted} deleted, {n.inserted} inserted"
@@ -62,10 +65,8 @@ def _rates(report: SplitReport) -> list[str]:
     lines.append(f"SER {with_interval(report.ser)}   {report.clips} sentences")
     lines.append(f"in brackets: 95 % intervals, {report.resamples:,} bootstrap resamples of clips")
     strict = report.strict
-    lines.append(
-        f"with case, accents and punctuation: WER {100 * strict.wer:.2f} %, "
-        f"CER {100 * strict.cer:.2f} %"
-    )
+    wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
+    lines.append(f"with case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %")
     if report.real_time_factor is not None:
         lines.append(
             f"real-time factor {report.real_time_factor:.3f}: "
@@ -82,15 +83,16 @@ def with_interval(rate: Rate) -> str:
     return f"{100 * rate.rate:6.2f} % ({100 * low:6.2f} to{100 * high:7.2f})"
 
 
-def _slices(name: str, rows: list[Slice]) -> list[str]:
+def _slices(name: str, rows: list[Slice], has_words: bool) -> list[str]:
     first = rows[:N_SLICES]
     labels = [shortened(row.value or "(empty)") for row in first]
     width = max(map(width_of, [name, *labels]))
-    lines = [f"{padded(name, width)}  clips   words   {'WER':27} CER"]
+    of_words = f"   words   {'WER':27}" if has_words else "  "
+    lines = [f"{padded(name, width)}  clips{of_words} CER"]
     for label, row in zip(labels, first, strict=True):
+        of_words = f" {row.words:7} {with_interval(row.wer)}" if has_words else ""
         lines.append(
-            f"{padded(label, width)} {row.clips:6} {row.words:7} "
-            f"{with_interval(row.wer)} {with_interval(row.cer)}".rstrip()
+            f"{padded(label, width)} {row.clips:6}{of_words} {with_interval(row.cer)}".rstrip()
         )
     if len(rows) > N_SLICES:
         lines.append(f"and {len(rows) - N_SLICES} more (--json and --html have all)")
@@ -109,7 +111,8 @@ def _confusions(confusions: Confusions) -> list[str]:
 def _examples(title: str, clips: list[Example]) -> list[str]:
     lines = [title] if clips else []
     for clip in clips:
-        lines.append(f"  {clip.id}   WER {100 * clip.wer:.0f} %, CER {100 * clip.cer:.0f} %")
+        wer = "" if math.isnan(clip.wer) else f"WER {100 * clip.wer:.0f} %, "
+        lines.append(f"  {clip.id}   {wer}CER {100 * clip.cer:.0f} %")
         lines += [f"    {line}" for line in word_under_word(clip.words, WIDTH - 4)]
     return lines
 
@@ -126,10 +129,13 @@ def comparison_as_text(report: Comparison) -> str:
     lines.append(clips)
     lines.append(f"{'':8}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better")
     for name, rate in (("WER", report.wer), ("CER", report.cer)):
+        if rate is None:
+            continue
         interval = f"{100 * rate.low:+.2f} to {100 * rate.high:+.2f} %"
         lines.append(
             f"{name:6}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
             f"{100 * rate.difference:+8.2f} %   {interval:20}"
             f"in {100 * rate.p_better:.1f} % of {report.resamples:,} paired resamples"
         )
+    lines.append(f"scored {report.scored_by}")
     return "\n".join([*lines, report.verdict])

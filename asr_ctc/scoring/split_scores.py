@@ -14,8 +14,9 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, refuse_if_mostly_broken
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.clips import ClipErrors, count_errors, in_corpus_order
 from asr_ctc.scoring.evaluation import Decode, dataset_of, evaluate
-from asr_ctc.scoring.metrics import Distinctions
 from asr_ctc.scoring.report import SplitDecoding, SplitReport, duration_bins, make_report
+from asr_ctc.text.normalise import Distinctions, described, distinctions_of
+from asr_ctc.text.writing import Writing
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -51,8 +52,8 @@ def score_split(
 
     ``n_rows`` is the number of clips in the whole split; ``decode`` turns posteriors into
     hypotheses and ``decoding`` is its name; ``columns`` are those of ``columns_of``;
-    ``distinctions`` are case, accents and punctuation of ``metrics.error_rates``. UserError if more
-    than half of the clips cannot be read.
+    ``distinctions`` are those of ``metrics.error_rates``, without one what the model's units can
+    write. UserError if more than half of the clips cannot be read.
     """
     corpus = dataset_of(loader).corpus
     started_s = time.perf_counter()
@@ -62,11 +63,12 @@ def score_split(
     seconds = time.perf_counter() - started_s
     refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
 
-    case_folding = recognizer.charmap.case_folding
-    clips = in_corpus_order(evaluation, corpus, case_folding)
-    distinctions["case_folding"] = case_folding
+    distinctions = {**distinctions_of(recognizer.charmap), **distinctions}
+    writing = distinctions["writing"]
+    clips = in_corpus_order(evaluation, corpus, distinctions)
     errors = count_errors(clips, **distinctions)
-    strict = count_errors(clips, case=True, accents=True, punctuation=True)
+    plain = Writing(spaces=writing.spaces)
+    strict = count_errors(clips, case=True, accents=True, punctuation=True, writing=plain)
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     split_decoding = SplitDecoding(
         corpus=corpus.name,
@@ -76,8 +78,10 @@ def score_split(
         decoding=decoding,
         device=str(recognizer.device),
         unreadable=len(evaluation.excluded),
-        case_folding=case_folding,
+        case_folding=writing.case_folding,
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
+        scored_by=described(distinctions),
+        has_words=writing.spaces,
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,
     )

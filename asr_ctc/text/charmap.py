@@ -3,7 +3,6 @@
 import json
 import re
 import reprlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,10 +18,9 @@ from asr_ctc.text.folding import (
     NON_JOINER,
     fold_latin,
     is_invisible,
-    without_invisible,
 )
+from asr_ctc.text.writing import PLAIN, Writing
 
-CASE_FOLDINGS = ("default", "turkish", "german")
 BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
 DEFAULT_SYMBOLS = tuple(f"{BLANK} {END}',.0123456789{START}{UNKNOWN}abcdefghijklmnopqrstuvwxyz")
 GERMAN_LETTERS = "äöüßÄÖÜẞ"
@@ -52,13 +50,8 @@ class CharMap:
     ``symbols`` are all classes in order; ``unknown`` is the class of characters without a class of
     their own (None: they are rejected); ``soschar`` and ``eoschar`` are the sentence marks (None:
     no marks); ``fold`` reduces Latin letters and punctuation to those of the default map.
-    ``case_folding`` is how ``lowercase`` treats letters that depend on the language:
-
-    default  Unicode's lower case: I → i, ẞ → ß, and İ → i with a dot of its own
-    turkish  I → ı, İ → i, as in Turkish and Azerbaijani
-    german   as default; in addition ``fold`` keeps ä, ö, ü and ß if the map has them. ß never
-             becomes ss, because Strasse and Straße sound different. The same holds for capitals:
-             STRASSE becomes strasse, and STRAẞE straße
+    ``writing`` is how the language is written: case, alternative forms of letters, and what scoring
+    takes as equal.
 
     ``apostrophe`` replaces all characters that look like an apostrophe, unless they are symbols
     too. It is None in maps of earlier versions, which replace nothing. Invisible characters are
@@ -71,8 +64,8 @@ class CharMap:
     eoschar: str | None = END
     lowercase: bool = True
     fold: bool = True
-    case_folding: str = "default"
     apostrophe: str | None = "'"
+    writing: Writing = PLAIN
     idx2char: tuple[str, ...] = field(init=False, repr=False, compare=False)
     char2idx: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
@@ -99,11 +92,8 @@ class CharMap:
                 raise ValueError(
                     f"{name} must be true or false, found {_abbreviated(getattr(self, name))}"
                 )
-        if self.case_folding not in CASE_FOLDINGS:
-            raise ValueError(
-                f"case_folding must be one of {', '.join(CASE_FOLDINGS)}, "
-                f"found {_abbreviated(self.case_folding)}"
-            )
+        if not isinstance(self.writing, Writing):
+            raise ValueError(f"writing must be a Writing, found {_abbreviated(self.writing)}")
         if self.apostrophe is not None and self.apostrophe not in tuple(LIKE_APOSTROPHE):
             raise ValueError(
                 f"apostrophe must be one of {' '.join(LIKE_APOSTROPHE)} or none, "
@@ -137,7 +127,7 @@ class CharMap:
 
     @classmethod
     def from_transcripts(
-        cls, sentences: Iterable[str], min_count: int = 1, case_folding: str = "default"
+        cls, sentences: Iterable[str], min_count: int = 1, writing: Writing = PLAIN
     ) -> "tuple[CharMap, dict[str, int]]":
         """(map, {rare character: count}) for the characters of a training split, in any script.
 
@@ -145,12 +135,11 @@ class CharMap:
         that look like an apostrophe replaces the others. Characters seen fewer than ``min_count``
         times become the unknown class, and are returned so that they can be reported.
         """
-        counts = count_characters(sentences, case_folding)
-        return cls.from_counts(counts, min_count, case_folding)
+        return cls.from_counts(count_characters(sentences, writing), min_count, writing)
 
     @classmethod
     def from_counts(
-        cls, counts: Mapping[str, int], min_count: int = 1, case_folding: str = "default"
+        cls, counts: Mapping[str, int], min_count: int = 1, writing: Writing = PLAIN
     ) -> "tuple[CharMap, dict[str, int]]":
         """As ``from_transcripts``, from the counts that ``count_characters`` returns."""
         counts, apostrophe = Counter(counts), "'"
@@ -159,7 +148,14 @@ class CharMap:
             counts[apostrophe] = sum(counts.pop(form) for form in forms)
         rare = {c: n for c, n in counts.items() if n < min_count or c in (BLANK, UNKNOWN)}
         symbols = (BLANK, UNKNOWN, *sorted(c for c in counts if c not in rare))
-        return cls(symbols, UNKNOWN, None, None, True, False, case_folding, apostrophe), rare
+        charmap = cls(
+            symbols, UNKNOWN, None, None, fold=False, apostrophe=apostrophe, writing=writing
+        )
+        return charmap, rare
+
+    @property
+    def case_folding(self) -> str:
+        return self.writing.case_folding
 
     @property
     def vocab_size(self) -> int:
@@ -209,7 +205,7 @@ class CharMap:
     def to_dict(self) -> dict:
         """The fields that define the map, as plain values."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return {**values, "symbols": list(self.symbols)}
+        return {**values, "symbols": list(self.symbols), "writing": self.writing.to_dict()}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1)
@@ -227,21 +223,21 @@ class CharMap:
 
     @classmethod
     def from_dict(cls, content: dict) -> "CharMap":
-        # Maps of earlier versions lack these keys.
-        content = {"case_folding": "default", "apostrophe": None, **content}
+        content = {"apostrophe": None, **content}  # which maps of earlier versions lack
+        if "writing" not in content:
+            content["writing"] = {"case_folding": content.pop("case_folding", "default")}
         expected = {f.name for f in fields(cls) if f.init}
         if set(content) != expected:
             wrong = sorted(set(content) ^ expected)
             raise ValueError(f"keys of a character map: unknown or missing {', '.join(wrong)}")
         if not isinstance(content["symbols"], (list, tuple)):
             raise ValueError("symbols must be a list of characters")
-        return cls(**content)
+        return cls(**{**content, "writing": Writing.from_dict(content["writing"])})
 
     def lower(self, text: str) -> str:
-        """NFC text without invisible characters, in lower case unless the map has capitals."""
-        if self.lowercase:
-            return lower_case(text, self.case_folding, self._invisible)
-        return _nfc(without_invisible(text, self._invisible))
+        """``Writing.standard`` text, in lower case unless the map has capitals."""
+        read = self.writing.lower if self.lowercase else self.writing.standard
+        return read(text, self._invisible)
 
     @cached_property
     def _invisible(self) -> str:
@@ -300,20 +296,12 @@ class CharMap:
         return self.char2idx[self.unknown]
 
 
-def lower_case(text: str, case_folding: str = "default", keep: str = "") -> str:
-    """NFC text in lower case; ``case_folding`` as in CharMap, ``keep`` as in without_invisible."""
-    text = _nfc(without_invisible(text, keep))
-    if case_folding == "turkish":
-        text = text.replace("I", "ı").replace("İ", "i")
-    return _nfc(text.lower())
-
-
-def count_characters(sentences: Iterable[str], case_folding: str = "default") -> Counter[str]:
+def count_characters(sentences: Iterable[str], writing: Writing = PLAIN) -> Counter[str]:
     """Counts the characters of the sentences in lower case; all white space counts as a space."""
     sentences = iter(sentences)
     counts: Counter[str] = Counter()
     while chunk := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        text = lower_case(BETWEEN.join(chunk), case_folding)
+        text = writing.lower(BETWEEN.join(chunk))
         count_of_code = np.bincount(code_points(text))
         for code in np.flatnonzero(count_of_code).tolist():
             counts[" " if chr(code).isspace() else chr(code)] += int(count_of_code[code])
@@ -334,7 +322,3 @@ def present_in(codes: np.ndarray) -> list[str]:
 def _abbreviated(value: object) -> str:
     """A value of any size, short enough for a message."""
     return reprlib.repr(value)
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text)

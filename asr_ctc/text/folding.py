@@ -57,14 +57,14 @@ def fold_latin(text: str) -> str:
     return "".join(folded)
 
 
-def without_invisible(text: str, keep: str = "") -> str:
+def without_invisible(text: str, keep: str = "", meaningful: str | None = None) -> str:
     """``text`` without invisible characters, except those of ``keep``.
 
     Zero-width spaces, soft hyphens, direction marks, byte-order marks, variation selectors and
     controls are removed. Characters that are part of the spelling stay: the zero-width non-joiner
     between Arabic letters, the joiner and the non-joiner after an Indic letter, and the Mongolian
-    vowel separator and variation selectors after a Mongolian letter. Of several in a row, one
-    stays.
+    vowel separator and variation selectors after a Mongolian letter; of these only those that are
+    ``meaningful``, where a language's are known. Of several in a row, one stays.
     """
 
     def replacement(run: re.Match) -> str:
@@ -72,8 +72,10 @@ def without_invisible(text: str, keep: str = "") -> str:
             return allowed
         before = text[run.start() - 1] if run.start() else ""
         after = text[run.end()] if run.end() < len(text) else ""
-        meaningful = _meaningful(before, after)
-        return next((character for character in run[0] if character in meaningful), "")
+        allowed = _meaningful(before, after)
+        if meaningful is not None:
+            allowed = "".join(character for character in allowed if character in meaningful)
+        return next((character for character in run[0] if character in allowed), "")
 
     return _INVISIBLE.sub(replacement, text)
 

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from asr_ctc.text.charmap import BLANK, CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE
+from asr_ctc.text.languages import writing_of_script
 
 TOKEN = re.compile(r"<[^<>]+>|\[[^\[\]]+\]")  # <s>, [UNK]: no text, whatever a file says of it
 
@@ -56,6 +57,7 @@ class LabelMap(CharMap):
             lowercase=letters == letters.lower(),
             fold=False,
             apostrophe=apostrophe,
+            writing=writing_of_script(dict.fromkeys(letters, 1)),
             uppercase=letters == letters.upper() != letters.lower(),
         )
         return charmap, [blank, *kept]

@@ -3,9 +3,57 @@
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TypedDict
 
-from asr_ctc.text.charmap import CASE_FOLDINGS, END, START, lower_case
-from asr_ctc.text.folding import APOSTROPHES, fold_latin, without_invisible
+from asr_ctc.text.charmap import END, START, CharMap
+from asr_ctc.text.folding import APOSTROPHES, fold_latin
+from asr_ctc.text.writing import PLAIN, Writing
+
+
+class Distinctions(TypedDict, total=False):
+    """Differences that count as errors, see ``normalise_text``; without a key, its default."""
+
+    case: bool
+    accents: bool
+    punctuation: bool
+    writing: Writing
+
+
+def distinctions_of(charmap: CharMap) -> Distinctions:
+    """What a model with this map is scored by: what its units can write.
+
+    Accents count if the map has classes for letters with accents and does not fold them. Maps of
+    earlier versions, which have no writing profile, are scored without accents, as they were.
+    """
+    return {"accents": _writes_accents(charmap), "writing": charmap.writing}
+
+
+def described(distinctions: Distinctions) -> str:
+    """What counts as an error and what does not, in words."""
+    counts = {
+        "case": distinctions.get("case", False),
+        "accents": distinctions.get("accents", False),
+        "punctuation": distinctions.get("punctuation", False),
+    }
+    parts = [
+        f"{word} {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
+        for word, names in (
+            ("with", [name for name, is_scored in counts.items() if is_scored]),
+            ("without", [name for name, is_scored in counts.items() if not is_scored]),
+        )
+        if names
+    ]
+    writing = distinctions.get("writing", PLAIN)
+    return ", ".join(parts) + (f"; writing {writing}" if writing.name else "")
+
+
+def _writes_accents(charmap: CharMap) -> bool:
+    if charmap.fold or not charmap.writing.name:
+        return False
+    letters = "".join(filter(charmap.knows, charmap.symbols))
+    return normalise_text(letters, writing=charmap.writing) != normalise_text(
+        letters, writing=charmap.writing, keep_accents=True
+    )
 
 
 def _is_sentence_mark(character: str) -> bool:
@@ -48,31 +96,36 @@ def normalise_text(
     keep_case: bool = False,
     keep_accents: bool = False,
     keep_punctuation: bool = False,
-    case_folding: str = "default",
+    writing: Writing = PLAIN,
 ) -> str:
     """``text`` as it is scored, normalised in the same way for references and hypotheses.
 
-    The steps, in this order: remove invisible characters (see ``without_invisible``); compose
-    (NFC); replace all apostrophe-like characters by '; replace sentence marks and punctuation
-    (Unicode category P, except the apostrophe) by spaces, so that "peut-être" is two words; lower
-    case, as set by ``case_folding`` (see CharMap); remove the accents of Latin and Greek letters
+    The steps, in this order: remove invisible characters (see ``without_invisible``), replace
+    alternative forms of letters and compose (NFC), as ``writing`` has it; replace all
+    apostrophe-like characters by '; replace sentence marks and punctuation (Unicode category P,
+    except the apostrophe) by spaces, so that "peut-être" is two words; lower case, as ``writing``
+    folds it; remove what is optional in the language; remove the accents of Latin and Greek letters
     and spell out Latin ligatures ("cœur" → "coeur"), but keep the marks of other scripts, which are
-    letters; collapse white space to single spaces and strip it.
+    letters; collapse white space to single spaces and strip it, or remove it where the language
+    writes no spaces between words.
 
-    ``keep_case``, ``keep_accents`` and ``keep_punctuation`` skip one step each. In Turkish, ı and i
-    are different letters: their dots are not accents. Idempotent. ValueError for an unknown case
-    folding.
+    ``keep_case``, ``keep_accents`` and ``keep_punctuation`` skip one step each; with punctuation
+    all spaces are kept. In Turkish, ı and i are different letters: their dots are not accents.
+    Idempotent.
     """
-    if case_folding not in CASE_FOLDINGS:
-        raise ValueError(f"case_folding must be one of {', '.join(CASE_FOLDINGS)}")
-    text = unicodedata.normalize("NFC", without_invisible(text)).translate(APOSTROPHES)
+    text = writing.standard(text).translate(APOSTROPHES)
     separated = _is_sentence_mark if keep_punctuation else _is_separator
     text = "".join([" " if separated(character) else character for character in text])
     if not keep_case:
         # After removing punctuation: whether Σ becomes a final ς depends on the letters after it,
         # and lower-casing looks past a full stop to find them.
-        text = lower_case(text, case_folding)
+        text = writing.lower(text)
+        if writing.case_folding == "greek":
+            text = text.replace("ς", "σ")
+    text = writing.without_optional(text)
     if not keep_accents:
-        apart = "[^ıİ]+" if case_folding == "turkish" else "(?s).+"
+        apart = "[^ıİ]+" if writing.case_folding == "turkish" else "(?s).+"
         text = _fold_greek(re.sub(apart, lambda others: fold_latin(others[0]), text))
-    return " ".join(text.split())
+    if writing.spaces or keep_punctuation:
+        return " ".join(text.split())
+    return unicodedata.normalize("NFC", "".join(text.split()))

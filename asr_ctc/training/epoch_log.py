@@ -48,14 +48,14 @@ def log_epoch(
     """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
     epoch = metrics["epoch"]
     log.info(
-        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%  lr %.2g  "
+        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%%s  lr %.2g  "
         "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s%s",
         epoch,
         run.config.training.num_epochs,
         metrics["train_loss"],
         metrics["dev_loss"],
         100 * metrics["dev_cer"],
-        100 * metrics["dev_wer"],
+        dev_wer_text(metrics["dev_wer"]),
         metrics["lr"],
         metrics["grad_norm"],
         metrics["audio_s_per_s"],
@@ -82,6 +82,11 @@ def log_epoch(
             )
     add_pictures(run, writer, dev, epoch)
     writer.flush()
+
+
+def dev_wer_text(dev_wer: float) -> str:
+    """The WER in a line of the log; empty where there is none."""
+    return "" if math.isnan(dev_wer) else f"  dev WER {100 * dev_wer:.2f} %"
 
 
 def as_table(clips: list[Decoded]) -> str:
@@ -145,6 +150,7 @@ def log_end_of_run(run: Run, writer: CurveWriter, best: BestEpoch) -> None:
         name: getattr(s, name) for s in sections for name in HYPER_PARAMETERS if hasattr(s, name)
     }
     scores = {f"best/dev_{name}": getattr(best, name) for name in ("cer", "wer", "loss")}
+    scores = {name: value for name, value in scores.items() if math.isfinite(value)}
     for summary in hparams(values, scores):  # the writer's own add_hparams makes another file
         writer._get_file_writer().add_summary(summary)
     for name, value in scores.items():

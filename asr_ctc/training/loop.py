@@ -33,7 +33,13 @@ from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.curves import CurveWriter
 from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
-from asr_ctc.training.epoch_log import METRICS, N_SHOWN, log_end_of_run, log_epoch
+from asr_ctc.training.epoch_log import (
+    METRICS,
+    N_SHOWN,
+    dev_wer_text,
+    log_end_of_run,
+    log_epoch,
+)
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.optimiser import make_optimizer, train_mode, without_encoder
 from asr_ctc.training.result import BestEpoch, RunResult
@@ -433,11 +439,11 @@ def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -
     rank = state.best.rank
     is_better = rank is None or state.best.rank_of(metrics) < rank
     log.info(
-        "average of epochs %s: dev loss %.4f  dev CER %.2f %%  dev WER %.2f %%%s",
+        "average of epochs %s: dev loss %.4f  dev CER %.2f %%%s%s",
         ", ".join(map(str, epochs)),
         metrics["dev_loss"],
         100 * metrics["dev_cer"],
-        100 * metrics["dev_wer"],
+        dev_wer_text(metrics["dev_wer"]),
         "  best" if is_better else "",
     )
     if is_better and run.world.is_main:

@@ -183,7 +183,8 @@ def as_table(runs: list[RunSummary]) -> str:
         best = ["-"] * 4
         if run.best:
             epoch, cer, wer, loss = (run.best[name] for name in METRICS)
-            best = [str(epoch), f"{100 * cer:.2f}", f"{100 * wer:.2f}", f"{loss:.4f}"]
+            wer_text = "-" if math.isnan(wer) else f"{100 * wer:.2f}"
+            best = [str(epoch), f"{100 * cer:.2f}", wer_text, f"{loss:.4f}"]
         epochs = f"{run.epochs}/{run.num_epochs or '?'}"
         name = run.name
         if len(name) > width:

@@ -26,6 +26,7 @@ from asr_ctc.assembly.parts import (
     make_spec_augment,
     with_sizes_of,
 )
+from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -157,7 +158,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     readable, dev = load_splits(config, world)
     config = with_duration_bounds(config, readable)
     # The map knows the characters of all transcripts, so that it does not depend on the bounds.
-    charmap = choose_charmap(start, config, readable)
+    config, charmap = choose_charmap(start, config, readable)
+    refuse_best_by_wer(config, charmap)
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file)
@@ -297,17 +299,26 @@ def within_bounds(corpus: Corpus, config: Config) -> Corpus:
     return between_or_refuse(corpus, low, high)
 
 
-def choose_charmap(start: Start, config: Config, train: Corpus) -> CharMap:
-    """The model file's character map, unless a new run asks for another one.
+def choose_charmap(start: Start, config: Config, train: Corpus) -> tuple[Config, CharMap]:
+    """The model file's character map, unless a new run asks for another one; the settings with the
+    --charset that was taken. ``train`` holds clips of any length."""
+    if start.file and (start.folder or config.corpus.charset is None):
+        if config.corpus.profile and not start.folder:
+            raise UserError(
+                "--profile: the model file brings its writing profile; omit it, or make another "
+                "character map with --charset"
+            )
+        return config, start.file.charmap
+    writing = find_writing(config, train)
+    config = with_charset(config, writing)
+    return config, make_charmap(config.corpus, train, writing)
 
-    ``train`` holds clips of any length.
-    """
-    corpus_config = config.corpus
-    if start.file and (start.folder or "charset" not in config.given):
-        return start.file.charmap
-    return make_charmap(
-        corpus_config.charset, train, corpus_config.charset_min_count, corpus_config.case_folding
-    )
+
+def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:
+    if config.training.best_by == "wer" and not charmap.writing.spaces:
+        raise UserError(
+            "--best_by wer: this writing has no spaces between words, and no WER; --best_by cer"
+        )
 
 
 def make_datasets(
@@ -435,7 +446,7 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
-    counts = transcripts.character_counts(run.train_corpus, run.charmap.case_folding)
+    counts = transcripts.character_counts(run.train_corpus, run.charmap.writing)
     unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
     filled = filled_shares(
         run.train_corpus,

@@ -400,10 +400,11 @@ def test_training_is_impossible_with_a_map_of_another_script(toy_folder, tmp_pat
     for i in range(24):
         rows.set(i, "sentence", "გამარჯობა")
     rows.save()
-    problems = verdict(toy_folder, tmp_path)
+    problems = verdict(toy_folder, tmp_path, charset="default")
     assert len(problems) == 1
     assert re.match(r"--charset default has no class for \d\d % of the characters", problems[0])
     assert verdict(toy_folder, tmp_path, charset="auto") == []
+    assert verdict(toy_folder, tmp_path) == []  # the script is noticed
 
 
 def test_a_split_without_speech_cannot_be_trained_on(toy_folder, tmp_path):

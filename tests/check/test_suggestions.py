@@ -11,6 +11,7 @@ from asr_ctc.commands.main import COMMANDS
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.writing import Writing
 from tests.check.test_check import Rows
 from tools.toy_corpus import make_toy_corpus
 
@@ -61,7 +62,9 @@ def test_the_suggested_map_writes_nothing_otherwise(sentences):
     sentences = list(sentences) * 5
     suggested = writing(sentences, corpus="manifest")
     charmap, _ = CharMap.from_transcripts(
-        sentences, suggested["charset_min_count"], suggested["case_folding"]
+        sentences,
+        suggested["charset_min_count"],
+        Writing(case_folding=suggested["case_folding"]),
     )
     alphabet = texts.alphabet({"train": sentences}, charmap, 1)
     assert alphabet.folded == {} and alphabet.lost == {}

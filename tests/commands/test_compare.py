@@ -11,6 +11,7 @@ from asr_ctc.commands import main as cli
 from asr_ctc.scoring.clips import ScoredClip, as_jsonl, read_hypotheses
 from asr_ctc.scoring.compare import PairedRate, compare
 from asr_ctc.scoring.screen import comparison_as_text
+from asr_ctc.text.writing import Writing
 
 NAMES = ("a.jsonl", "b.jsonl")
 
@@ -82,7 +83,8 @@ def test_other_references_are_refused_but_not_other_case_or_marks():
 
 
 def folded(clips, case_folding):
-    return [replace(clip, case_folding=case_folding) for clip in clips]
+    scored = case_folding and {"accents": False, "writing": Writing(case_folding=case_folding)}
+    return [replace(clip, scored=scored) for clip in clips]
 
 
 def test_case_is_folded_as_the_clips_say():
@@ -103,9 +105,9 @@ def test_case_is_folded_as_the_clips_say():
 @pytest.mark.parametrize("other", ["default", "german"])
 def test_two_case_foldings_are_refused(other):
     a, b = clips_of(["oui"] * 2), clips_of(["oui"] * 2)
-    with pytest.raises(UserError, match=f"different case foldings .{other}, turkish.: an error in"):
+    with pytest.raises(UserError, match="different writing profiles .none.*: an error in"):
         compare(NAMES, folded(a, other), folded(b, "turkish"))
-    with pytest.raises(UserError, match="different case foldings"):
+    with pytest.raises(UserError, match="different writing profiles"):
         compare(NAMES, [*folded(a[:1], other), *folded(a[1:], "turkish")], b)
 
 
@@ -113,9 +115,12 @@ def test_the_case_folding_is_in_the_file(tmp_path):
     file = tmp_path / "a.jsonl"
     clips = folded(clips_of(["a", "b"]), "turkish")
     file.write_text(as_jsonl(clips), encoding="utf-8")
-    assert [clip.case_folding for clip in read_hypotheses(file)] == ["turkish"] * 2
+    assert read_hypotheses(file) == clips
     file.write_text(as_jsonl(clips_of(["a"])), encoding="utf-8")
-    assert "case_folding" not in file.read_text() and read_hypotheses(file)[0].case_folding is None
+    assert "writing" not in file.read_text() and read_hypotheses(file)[0].scored is None
+    old = '{"id": "a", "reference": "İ", "hypothesis": "", "case_folding": "turkish"}'
+    file.write_text(old, encoding="utf-8")  # of an earlier version
+    assert read_hypotheses(file)[0].scored == clips[0].scored
 
 
 @pytest.mark.parametrize("value", ['"french"', "3", "[]", "{}", "true"])
@@ -164,7 +169,8 @@ def files(tmp_path):
 
 def test_compare_prints_a_table_and_a_verdict(files, capsys):
     assert cli.main(["compare", *files]) == 0
-    a, b, held, _, wer, cer, verdict = capsys.readouterr().out.splitlines()
+    a, b, held, _, wer, cer, scored, verdict = capsys.readouterr().out.splitlines()
+    assert scored == "scored without case, accents and punctuation"
     assert (a, b, held) == (f"A  {files[0]}", f"B  {files[1]}", "3 clips in both")
     assert wer.startswith("WER      66.67 %    0.00 %  -66.67 %   -100.00 to +0.00 %")
     assert cer.startswith("CER") and verdict

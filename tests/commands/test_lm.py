@@ -36,6 +36,7 @@ def root(tmp_path):
 def build(root, tmp_path):
     def build(**flags):
         flags = {"datasetroot": str(root), "out": str(tmp_path / "m.arpa"), **flags}
+        flags.setdefault("baselogdir", str(tmp_path))
         return build_language_model(make_config({}, flags))
 
     return build

@@ -40,7 +40,7 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "resume_from": (None, "run to resume (its folder, or its last.pt), or model file"),
     "lang": ("fr", "(default: fr)"),
     "split": ("test", "(default: test)"),
-    "charset": ("default", "(default: default)"),
+    "charset": (None, "(default: 'default' for French and English, 'auto' for other languages)"),
     "l1": (0.0, "(default: 0.0)"),
     "l2": (0.0, "(default: 0.0)"),
     "device": ("auto", "(default: auto)"),

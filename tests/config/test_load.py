@@ -19,7 +19,7 @@ KNOWN = """
     --min_duration None --max_duration None --nmels 20 --train_augment False --nlayers_rnn 4
     --nhidden_rnn 1024 --cell_type GRU --dropout 0.1 --weight_decay 0.01 --modelpath None
     --audiofile [] --beamsearch False --beamwidth 10 --baselogdir ./logs --logname None
-    --resume_from None --lang fr --split test --charset default --l1 0 --l2 0 --device auto
+    --resume_from None --lang fr --split test --charset None --l1 0 --l2 0 --device auto
 """
 
 

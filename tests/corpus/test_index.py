@@ -18,6 +18,7 @@ from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.writing import Writing
 from tests.helpers import command
 
 
@@ -321,10 +322,10 @@ def test_hashes_are_equal_when_strings_are(values):
 
 MAPS = [
     CharMap(),
-    CharMap(case_folding="turkish"),
+    CharMap(writing=Writing(case_folding="turkish")),
     CharMap.from_symbols("ab ß"),
     CharMap.from_transcripts(["aAbßœ漢한é"])[0],
-    CharMap(("¬", "a", "ß", "é"), "a", "a", "a", case_folding="german"),
+    CharMap(("¬", "a", "ß", "é"), "a", "a", "a", writing=Writing(case_folding="german")),
     CharMap(("¬", "a", "B", " "), None, None, None, lowercase=False),
 ]
 odd_texts = st.text(

@@ -20,7 +20,8 @@ from asr_ctc.corpus.columns import Categories, line_blocks, lines
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table, without_csv_quotes
-from asr_ctc.text.charmap import CharMap, count_characters, lower_case
+from asr_ctc.text.charmap import CharMap, count_characters
+from asr_ctc.text.writing import Writing
 from tests.helpers import command
 
 SCRIPTS = {
@@ -838,7 +839,7 @@ def test_every_script_survives(tmp_path, layout):
     charmap, rare = CharMap.from_transcripts(corpus.sentences)
     assert rare == {}
     for text in texts:
-        assert charmap.text(charmap.encode(text)) == lower_case(text)
+        assert charmap.text(charmap.encode(text)) == Writing().lower(text)
 
 
 @pytest.mark.parametrize(
@@ -853,21 +854,22 @@ def test_every_script_survives(tmp_path, layout):
     ],
 )
 def test_lower_case_of_languages(case_folding, text, lower):
-    assert lower_case(text, case_folding) == lower
-    charmap, _ = CharMap.from_transcripts([text], case_folding=case_folding)
+    writing = Writing(case_folding=case_folding)
+    assert writing.lower(text) == lower
+    charmap, _ = CharMap.from_transcripts([text], writing=writing)
     assert charmap.text(charmap.encode(text)) == lower
     again = CharMap.from_json(charmap.to_json())
     assert again == charmap and again.case_folding == case_folding
 
 
 def test_turkish_with_the_default_classes():
-    charmap = CharMap(case_folding="turkish")  # it has no ı: both are folded to i
+    charmap = CharMap(writing=Writing(case_folding="turkish"))  # it has no ı: both are folded to i
     assert charmap.encode("ILIK İL") == charmap.encode("ılık il") == CharMap().encode("ilik il")
 
 
 def test_german_letters_that_the_map_has_are_not_folded():
     symbols = ("¬", " ", *"abcdefghijklmnopqrstuvwxyzäß")
-    charmap = CharMap(symbols, None, None, None, case_folding="german")
+    charmap = CharMap(symbols, None, None, None, writing=Writing(case_folding="german"))
     assert charmap.decode(charmap.encode("ÄRGER groß Öl café")) == "ärger groß ol cafe"
     other = CharMap(symbols, None, None, None)
     assert other.decode(other.encode("ÄRGER groß Öl café")) == "arger gross ol cafe"
@@ -875,18 +877,20 @@ def test_german_letters_that_the_map_has_are_not_folded():
 
 def test_maps_of_before_have_the_default_folding():
     content = CharMap().to_dict()
-    del content["case_folding"]
+    del content["writing"]
     assert CharMap.from_dict(content) == CharMap()
+    turkish = CharMap.from_dict({**content, "case_folding": "turkish"})
+    assert turkish == CharMap(writing=Writing(case_folding="turkish"))
     with pytest.raises(ValueError, match="case_folding must be one of default, turkish, german"):
-        CharMap(case_folding="french")
+        CharMap(writing=Writing(case_folding="french"))
 
 
 @given(st.lists(st.text(st.sampled_from("aA Ii\u00a0\u0307\ufdd0İßẞΣ한\u1112\u1161")), max_size=20))
 def test_characters_are_counted_as_one_by_one(sentences):
-    for case_folding in "default", "turkish":
+    for writing in Writing(), Writing(case_folding="turkish"):
         one_by_one = {}
         for sentence in sentences:
-            for c in lower_case(sentence, case_folding):
+            for c in writing.lower(sentence):
                 c = " " if c.isspace() else c
                 one_by_one[c] = one_by_one.get(c, 0) + 1
-        assert count_characters(sentences, case_folding) == one_by_one
+        assert count_characters(sentences, writing) == one_by_one

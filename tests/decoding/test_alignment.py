@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.languages import LANGUAGES
 
 LETTERS = CharMap.from_symbols("ab ")  # blank 0, a 1, b 2, space 3
 CLOCK = FrameClock(step_s=0.04, first_s=0.0, duration_s=100.0)
@@ -171,9 +173,35 @@ def test_a_map_without_a_space_spells_the_words_together():
     assert words == [("水", range(0, 1)), ("火水", range(1, 3))]
 
 
-def test_unknown_characters_are_named():
+def test_unknown_letters_have_the_unknown_class_as_in_training_and_marks_are_skipped():
+    charmap = CharMap()
+    labels, words = spell_text("a 中国! « (中) »", charmap)
+    assert charmap.decode(labels) == "¶a ❌❌. ❌¦"
+    assert [word.text for word in words] == ["a", "中国!", "(中)"]
+    assert [charmap.decode([labels[i] for i in word.labels]) for word in words] == [
+        "a",
+        "❌❌.",
+        "❌",
+    ]
+
+
+def test_without_an_unknown_class_punctuation_is_skipped_and_letters_are_named():
+    charmap = CharMap.from_symbols("ab ")
+    assert spell_text("a, «b» - ab!", charmap) == (
+        [1, 3, 2, 3, 1, 2],
+        [("a,", range(0, 1)), ("«b»", range(2, 3)), ("ab!", range(4, 6))],
+    )
     with pytest.raises(UserError, match="no class for these characters of the text: 中 国$"):
-        spell_text("a 中国 中", CharMap())
+        spell_text("a 中国 中!", charmap)
+
+
+def test_optional_marks_that_the_model_lacks_are_skipped():
+    charmap = CharMap.from_symbols("سلام ")
+    writing = LANGUAGES["ar"]
+    with pytest.raises(UserError, match="no class for these characters"):
+        spell_text("سَلَام", charmap)
+    labels, words = spell_text("سَلَامٌ", replace(charmap, writing=writing))
+    assert labels == [1, 2, 3, 4] and words[0].text == "سَلَامٌ"
 
 
 def test_the_words_of_what_a_model_wrote():
@@ -347,7 +375,6 @@ def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
     for text, said in {
         "ab c": f"6 characters in {len(logp):,} frames would take",
         "...": "the text contains no word",
-        "x中": "no class for these characters of the text: 中",
     }.items():
         with pytest.raises(UserError, match=f"a.wav: .*{said}"):
             recognizer.align(tmp_path / "a.wav", text)

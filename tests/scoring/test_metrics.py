@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.scoring.metrics import error_rates
+from asr_ctc.text.languages import LANGUAGES
 from asr_ctc.text.normalise import normalise_text
+from asr_ctc.text.writing import Writing
 
+TURKISH = Writing(case_folding="turkish")
 KEEPS = ("keep_case", "keep_accents", "keep_punctuation")
 keeps = st.fixed_dictionaries(
     {
         **{name: st.booleans() for name in KEEPS},
-        "case_folding": st.sampled_from(["default", "turkish", "german"]),
+        "writing": st.sampled_from([Writing(), *LANGUAGES.values()]),
     }
 )
 # Mostly what meets in sentences, so that letters, marks and punctuation do stand side by side.
@@ -75,22 +78,19 @@ def test_each_step_can_be_left_out(keep, expected):
     ],
 )
 def test_turkish_has_two_letters_i(keep, expected):
-    assert normalise_text("IŞık İzmir AĞAÇ I\u0307 I", case_folding="turkish", **keep) == expected
+    assert normalise_text("IŞık İzmir AĞAÇ I\u0307 I", writing=TURKISH, **keep) == expected
 
 
 def test_the_right_lower_case_is_right_in_turkish():
     reference = "IŞIK İZMİR"
     for distinctions in {}, {"accents": True}:
-        assert (
-            error_rates([reference], ["ışık izmir"], case_folding="turkish", **distinctions).cer
-            == 0
-        )
-        wrong = error_rates([reference], ["işik ızmır"], case_folding="turkish", **distinctions)
+        assert error_rates([reference], ["ışık izmir"], writing=TURKISH, **distinctions).cer == 0
+        wrong = error_rates([reference], ["işik ızmır"], writing="tr", **distinctions)
         assert (wrong.wer, wrong.char_substitutions) == (1, 4)
     assert error_rates([reference], ["ışık izmir"], accents=True).cer > 0
     assert error_rates([reference], ["isik izmir"]).cer == 0
-    with pytest.raises(ValueError, match="case_folding must be one of"):
-        error_rates([""], [""], case_folding="french")
+    with pytest.raises(ValueError, match="there is no profile of the language 'xx'"):
+        error_rates([""], [""], writing="xx")
 
 
 def test_lowercase_is_composed_again():

@@ -40,6 +40,7 @@ from asr_ctc.scoring.report import (
 )
 from asr_ctc.scoring.screen import as_text
 from asr_ctc.scoring.split_scores import columns_of
+from asr_ctc.text.languages import LANGUAGES
 
 SAID = ["Le chat dort.", "un deux trois", "", "bonjour"]
 READ = ["la chat noir dort", "un deux trois", "quoi", ""]
@@ -51,7 +52,7 @@ def clips_of(references=SAID, hypotheses=READ):
     return [ScoredClip(f"{i}.mp3", *pair, -1.5, 2.0 + i, f"s{i % 2}") for i, pair in named]
 
 
-def full_report(errors, columns=None):
+def full_report(errors, columns=None, *, has_words=True):
     decoding = SplitDecoding(
         corpus="toy test",
         n_decoded=4,
@@ -62,6 +63,8 @@ def full_report(errors, columns=None):
         unreadable=1,
         distinctions=["case"],
         case_folding="default",
+        scored_by="with case, without accents and punctuation",
+        has_words=has_words,
         seconds=3.6,
         real_time_factor=0.1,
     )
@@ -228,6 +231,27 @@ def test_nothing_to_score_is_said_so(said):
     assert "There is nothing to score." in as_page(report)
 
 
+def test_a_writing_without_spaces_has_a_cer_and_no_wer():
+    clips = clips_of(["你好，世界", "再见。", ""], ["你好世 界", "再贝", "x"])
+    errors = count_errors(clips, writing=LANGUAGES["zh"])
+    assert errors.counts.tolist() == [[0, 0, 0, 4, 0, 1], [0, 0, 1, 2, 1, 1], [0] * 6]
+    report = full_report(errors, {"gender": ["f", "m", "f"]}, has_words=False)
+    assert report.cer.rate == 1 / 6 and math.isnan(report.wer.rate) and report.wer.interval is None
+    assert report.words.total == 0 and report.slices["gender"][0].words == 0
+    assert report.to_dict()["wer"] == {"rate": None, "low": None, "high": None}
+    assert [example.id for example in report.examples.worst] == ["1.mp3"]
+    assert report.examples.worst[0].words == [("再", "再"), ("见", "贝")]
+    text, page = as_text(report), as_page(report)
+    assert "no WER: this writing has no spaces between words" in text
+    assert "No WER: this writing has no spaces between words." in page
+    for shown in text, page:
+        assert "nan" not in shown and "WER " not in shown.replace("no WER", "").replace(
+            "No WER", ""
+        )
+    rows = list(csv.DictReader(io.StringIO(as_csv(errors, {}))))
+    assert [row["words"] + row["word_substitutions"] + row["wer"] for row in rows] == ["00"] * 3
+
+
 # ------------------------------------------------------------------------------- for the screen
 
 
@@ -236,7 +260,7 @@ def test_text_of_a_report():
     lines = as_text(full_report(count_errors(clips_of()), columns)).splitlines()
     assert lines[0] == "toy test: 4 of 5 clips scored, 0.01 h, greedy, on cpu"
     assert "1 clip with an empty transcript: not in the rates" in lines
-    assert "scored with case" in lines
+    assert "scored with case, without accents and punctuation" in lines
     assert any(
         line.startswith("WER  42.86 % (")
         and line.endswith("7 words: 1 substituted, 1 deleted, 1 inserted")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import base_letter, fold_latin, without_invisible
+from asr_ctc.text.writing import Writing
 
 EXAMPLE = "Je vais m'éclater avec des RNNS!"
 EXAMPLE_LABELS = [16, 27, 22, 1, 39, 18, 26, 36, 1, 30, 3, 22, 20, 29, 18, 37, 22, 35, 1, 18, 39]
@@ -139,9 +140,9 @@ def test_the_symbols_are_a_list_and_their_classes_a_table():
 def test_letters_with_a_class_of_their_own_are_folded_unless_the_language_says_no():
     symbols = ("¬", " ", *"abcdefghijklmnopqrstuvwxyzä")
     for case_folding, read in ("default", "bar"), ("turkish", "bar"), ("german", "bär"):
-        charmap = CharMap(symbols, None, None, None, case_folding=case_folding)
+        charmap = CharMap(symbols, None, None, None, writing=Writing(case_folding=case_folding))
         assert charmap.decode(charmap.encode("BÄR")) == read
-    without = CharMap(symbols[:-1], None, None, None, case_folding="german")
+    without = CharMap(symbols[:-1], None, None, None, writing=Writing(case_folding="german"))
     assert without.decode(without.encode("BÄR")) == "bar"
 
 
@@ -254,8 +255,8 @@ def test_json_that_is_no_map(text, message):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("symbols", ["¬", "\ud800"]), ("symbols", ["¬", ""]), ("symbols", ["¬", 3]), ("symbols", {}),
-     ("unknown", "x" * 10**6), ("case_folding", "x" * 10**6), ("symbols", ["x" * 10**6]),
-     ("unknown", []), ("soschar", {}), ("case_folding", []), ("apostrophe", ["'"]), ("fold", 0),
+     ("unknown", "x" * 10**6), ("writing", "x" * 10**6), ("symbols", ["x" * 10**6]),
+     ("unknown", []), ("soschar", {}), ("writing", []), ("apostrophe", ["'"]), ("fold", 0),
      ("apostrophe", "")],
 )  # fmt: skip
 def test_json_values_of_other_types_are_refused(name, value):

@@ -143,6 +143,8 @@ def view_clip(
         heard += f"; minus {mean:.1f}, divided by {deviation:.1f}, it enters the network"
     convolutions, reach_s = _convolutions(recognizer, features)
     outputs = layer_outputs(recognizer.model, features) if with_layers else []
+    if convolutions is not None:  # they have their own picture
+        outputs = outputs[1:]
     return ClipView(
         model=title,
         charmap=charmap,

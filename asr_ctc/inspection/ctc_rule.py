@@ -21,7 +21,7 @@ class Run(NamedTuple):
 def runs_of(path: np.ndarray) -> list[Run]:
     """The runs of a path of classes (T',): repeats merged, blanks still there."""
     starts = np.flatnonzero(np.diff(path, prepend=-1))
-    ends = np.append(starts[1:], len(path))
+    ends = np.append(starts, len(path))[1:]
     labels = path[starts]
     return [Run(*run) for run in zip(labels.tolist(), starts.tolist(), ends.tolist(), strict=True)]
 

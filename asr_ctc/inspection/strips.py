@@ -31,6 +31,7 @@ PEAK = 0.3  # a curve is named where it peaks above this
 MERGED = 0.1  # share of a prefix's paths from which on it is said to have merged
 RANGE_DB = 70.0  # below the loudest, all is drawn as dark as silence
 ROW_PX = 15
+BLANKS_SHARE = 0.3  # blanks of a lattice are drawn with so much of their ink
 
 
 class Scale(NamedTuple):
@@ -139,7 +140,9 @@ def spectrogram_strip(view: ClipView, scale: Scale) -> str:
     for hz in (250, 500, 1000, 2000, 4000, 8000):
         if picture.hz[0] <= hz <= picture.hz[-1]:
             bin_of = float(np.interp(hz, picture.hz, np.arange(n_bins)))
-            ticks += tick(1 - (bin_of + 0.5) / n_bins, f"{hz} Hz")
+            ticks += tick(
+                1 - (bin_of + 0.5) / n_bins, f"{hz / 1000:g} kHz" if hz >= 1000 else f"{hz} Hz"
+            )
     return strip(
         "Log-mel spectrogram, with what was heard",
         f"Energy over time in {n_bins} bands, low notes below and loud ones light: {view.heard}; "
@@ -202,8 +205,8 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
     )
     return parts + strip(
         "The blank",
-        "The blank, class 0, says “nothing new here”: most frames are blank, for a sound is told "
-        "once, at a moment.",
+        "The blank, class 0, says “nothing new here”: it fills pauses, and the time between the "
+        "moments at which letters are told.",
         image(images.ink_map(blank, BLANK_INK), picture, scale, "posterior of the blank"),
         ROW_PX,
         tick(0.5, "blank", "middle-of"),
@@ -328,9 +331,10 @@ def reference_strips(view: ClipView, scale: Scale) -> str:
 def lattice_strip(view: ClipView, reference: ReferenceView, scale: Scale) -> str:
     classes, states = reference.classes, reference.states
     picture = Picture(view.posteriors, view.start_s, view.clock.step_s)
-    beliefs = view.posteriors[:, classes]
+    beliefs = view.posteriors[:, classes]  # a copy
     line = "L".join(f"{t + 0.5:g} {state + 0.5:g}" for t, state in enumerate(states.tolist()))
-    path = f'<path class="best" d="M{line}"/>'
+    beliefs[:, ::2] *= BLANKS_SHARE
+    path = f'<path class="way" d="M{line}"/>'
     row_px = 9 if len(classes) > 40 else 12
     ticks = "".join(
         tick((2 * u + 1.5) / len(classes), symbol(view.charmap, label), "middle-of")
@@ -363,7 +367,7 @@ def beam_strip(view: ClipView, scale: Scale) -> str:
         "leads to the best.",
         frame_svg(view, scale, width, parts),
         max(60, 15 * width),
-        tick(0.0, "1st") + tick((width - 1) / width, f"{width}th") if width > 3 else "",
+        tick(0.0, "rank 1") + tick((width - 1) / width, str(width)) if width > 3 else "",
     )
 
 

@@ -29,7 +29,7 @@ ifeq ($(TORCH),newest)
 	sed -e '/^torchaudio/d' -e 's/^torch==.*/torch/' requirements.txt > $(NEEDED)
 endif
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(NEEDED) -r requirements-dev.txt
-	$(RUN) -c "import asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"  # compiles them
+	$(RUN) -c "import asr_ctc.acoustic.gru_steps, asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"  # compiles them
 	touch $(READY)
 
 demo: $(READY)

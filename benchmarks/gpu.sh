@@ -82,7 +82,7 @@ gpu = '$device' == 'cuda' and torch.cuda.get_device_name()
 print(gpu or 'dry run, no GPU', processor_name(), f'{os.cpu_count()} cores',
       f'torch {torch.__version__}', sep=', ')" >"$out/machine.txt" 2>>"$out/log.txt"
 
-step compilation 45 "$python" -c "import asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"
+step compilation 45 "$python" -c "import asr_ctc.acoustic.gru_steps, asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"
 # shellcheck disable=SC2046  # names of test files hold no spaces
 step tests 70 "$python" -m pytest -q -m cuda -p no:cacheprovider -o addopts= \
     $(grep -rlF mark.cuda tests --include='test_*.py')

@@ -1,23 +1,18 @@
 """Recurrent layers on packed batches, and on padded batches where packed ones are slow.
 
 On a CPU, autograd fills a gradient of the whole sequence with zeros at every time step of a
-PackedSequence, and runs a dozen small operations per step, direction and layer. Here both
-directions step together, and the GRU's backward pass is written by hand: a step costs one matrix
-product and a few operations on the gates. The weights are those of nn.GRU and nn.LSTM.
+PackedSequence, and runs a dozen small operations per step, direction and layer. Here the GRU's
+backward pass is written by hand: a step costs one matrix product and one compiled function
+(gru_steps.py). The weights are those of nn.GRU and nn.LSTM.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
-
-# Numbers in a matrix from which packing it for oneDNN gains more than the one call per direction
-# (in place of one for both) costs.
-PACKED_FROM = 256 * 1024
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 def run_layers(
@@ -118,149 +113,177 @@ def _lstm_layer(
 class _GRULayer(torch.autograd.Function):
     """A bidirectional GRU layer, from x (T, B, I) to (T, B, 2H).
 
-        r, z = σ(gates_rz + W_rz h + b_rz)
-        n = tanh(gates_n + r (W_n h + b_n))
-        h' = n + z (h − n)
-
-    where the gates are the input's contribution. Cho et al. 2014, in cuDNN's variant, which applies
-    r after the product. Matrix products run in the type of x and the weights; the state and all
-    operations on it are in float32 at least. Buffers are (D, T, B, ...) with D = 2 directions.
+    Matrix products run in the type of x and the weights; the state and all operations on it are in
+    float32, or float64 if x is. The two directions run at the same time, each on a core.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: torch.Tensor, reversal: torch.Tensor, keep: bool, *weights: torch.Tensor
     ) -> torch.Tensor:
-        (n_steps, batch, _), size = x.shape, weights[1].shape[1]
-        inputs = torch.stack([x, _reverse(x, reversal)])
-        state_type = torch.promote_types(x.dtype, torch.float32)
-        gates = x.new_empty(2, n_steps, batch, 3 * size)
-        new_bias = x.new_empty(2, 1, size, dtype=state_type)
-        for d, (w_ih, _, b_ih, b_hh) in enumerate((weights[:4], weights[4:])):
-            # The recurrent biases of reset and update gate are added here, once for all time steps;
-            # that of the new gate stays separate, because the reset gate multiplies it.
-            bias = torch.cat([(b_ih + b_hh)[: 2 * size], b_ih[2 * size :]])
-            torch.addmm(bias, inputs[d].flatten(0, 1), w_ih.T, out=gates[d].flatten(0, 1))
-            new_bias[d] = b_hh[2 * size :]
-        n_saved = n_steps if keep else 1
-        reset_update = new_bias.new_empty(2, n_saved, batch, 2 * size)
-        products, news = new_bias.new_empty(2, 2, n_saved, batch, size)
-        states = x.new_zeros(2, n_steps + 1, batch, size)
-        multiply = _multiplier([weights[1], weights[5]], batch)
-        product = new_bias.new_empty(2, batch, 3 * size)
-        state = new_bias.new_zeros(2, batch, size)
-        each_step = zip(
-            gates[..., : 2 * size].unbind(1),
-            gates[..., 2 * size :].unbind(1),
-            states[:, :-1].unbind(1),
-            states[:, 1:].unbind(1),
-            *(
-                part.unbind(1) * (n_steps // n_saved)
-                for part in (reset_update, *reset_update.chunk(2, dim=3), products, news)
-            ),
-            strict=True,
-        )
-        for gates_rz, gates_n, before, after, rz, r, z, product_n, new in each_step:
-            multiply(before, product)
-            torch.add(product[..., : 2 * size], gates_rz, out=rz).sigmoid_()
-            torch.add(product[..., 2 * size :], new_bias, out=product_n)
-            # tanh x = 2 σ(2x) − 1: the exponential of σ is several times as fast as torch's tanh.
-            torch.addcmul(gates_n, r, product_n, out=new).mul_(2).sigmoid_()
-            new.sub_(0.5).mul_(2)
-            after.copy_(torch.lerp(new, state, z, out=state))
-        ctx.save_for_backward(reversal, inputs, reset_update, products, news, states, *weights)
-        output = x.new_empty(n_steps, batch, 2 * size)
-        output[..., :size] = states[0, 1:]
-        output[..., size:] = _reverse(states[1, 1:], reversal)
-        return output
+        x_backward = _reverse(x, reversal)
+        run_forward, forward = _forward_pass(x, *weights[:4], keep=keep)
+        run_backward, backward = _forward_pass(x_backward, *weights[4:], keep=keep)
+        _in_parallel(run_forward, run_backward)
+        ctx.save_for_backward(reversal, x, x_backward, *weights, *forward, *backward)
+        states = torch.cat([forward[0][1:], _reverse(backward[0][1:], reversal)], dim=2)
+        return states.to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        reversal, inputs, reset_update, products, news, states, *weights = ctx.saved_tensors
-        _, n_steps, batch, size = news.shape
-        grad_states = torch.stack(
-            [grad_output[..., :size], _reverse(grad_output[..., size:], reversal)]
+        reversal, x, x_backward, *tensors = ctx.saved_tensors
+        weights, forward, backward = tensors[:8], tensors[8:13], tensors[13:]
+        of_forward, of_backward = grad_output.chunk(2, dim=2)
+        run_forward, grads_forward = _backward_pass(of_forward, weights[1], *forward)
+        run_backward, grads_backward = _backward_pass(
+            _reverse(of_backward, reversal), weights[5], *backward
         )
-        grad_products = inputs.new_empty(2, n_steps, batch, 3 * size)
-        grad_news = inputs.new_empty(2, n_steps, batch, size)
-        multiply = _multiplier([weights[1].T, weights[5].T], batch)
-        grad, through, carried, through_new, scratch = news.new_zeros(5, 2, batch, size)
-        by_gate = news.new_empty(2, batch, 3 * size)
-        grad_rz, grad_n = by_gate[..., : 2 * size], by_gate[..., 2 * size :]
-        grad_r, grad_z = grad_rz[..., :size], grad_rz[..., size:]
-        saved = (reset_update, *reset_update.chunk(2, dim=3), products, news, states[:, :-1])
-        each_step = zip(
-            *(reversed(part.unbind(1)) for part in (grad_states, grad_products, grad_news, *saved)),
-            strict=True,
+        _in_parallel(run_forward, run_backward)
+        needs_x = ctx.needs_input_grad[0]
+        grad_x, *grads = _gradients(*grads_forward, x, weights[0], forward[0], needs_x=needs_x)
+        grad_x_backward, *others = _gradients(
+            *grads_backward, x_backward, weights[4], backward[0], needs_x=needs_x
         )
-        for grad_state, grad_product, grad_new, rz, r, z, product_n, new, before in each_step:
-            torch.add(through, grad_state, out=grad).add_(carried)
-            torch.mul(grad, z, out=carried)
-            torch.sub(grad, carried, out=through_new)
-            tanh_backward(through_new, new, grad_input=through_new)
-            torch.mul(through_new, r, out=grad_n)
-            torch.mul(through_new, product_n, out=grad_r)
-            torch.mul(grad, torch.sub(before, new, out=scratch), out=grad_z)
-            sigmoid_backward(grad_rz, rz, grad_input=grad_rz)
-            grad_new.copy_(through_new)
-            multiply(grad_product.copy_(by_gate), through)
-        flat = grad_products.flatten(1, 2)
-        ones = flat.new_ones(1, flat.shape[1])
-        grad_w_hh = [g.T @ h[:-1].flatten(0, 1) for g, h in zip(flat, states, strict=True)]
-        grad_b_hh = [(ones @ g)[0] for g in flat]
-        grad_products[..., 2 * size :] = grad_news
-        grad_w_ih = [g.T @ i.flatten(0, 1) for g, i in zip(flat, inputs, strict=True)]
-        grad_b_ih = [(ones @ g)[0] for g in flat]
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            forward, backward = (
-                (g @ w).view(n_steps, batch, -1)
-                for g, w in zip(flat, (weights[0], weights[4]), strict=True)
-            )
-            grad_x = _reverse(backward, reversal).add_(forward)
-        by_way = zip(grad_w_ih, grad_w_hh, grad_b_ih, grad_b_hh, strict=True)
-        return grad_x, None, None, *(grad for way in by_way for grad in way)
+        if grad_x is not None:
+            grad_x += _reverse(grad_x_backward, reversal)
+        return grad_x, None, None, *grads, *others
+
+
+def _forward_pass(
+    x: torch.Tensor,
+    w_ih: torch.Tensor,
+    w_hh: torch.Tensor,
+    b_ih: torch.Tensor,
+    b_hh: torch.Tensor,
+    *,
+    keep: bool,
+) -> tuple[Callable[[], None], list[torch.Tensor]]:
+    """A direction: what runs its steps, and the tensors that this fills.
+
+    These are the states (T + 1, B, H), the first before the first step, and what the backward pass
+    needs: resets, updates, products of the new gate and news, (T, B, H) each, or those of one step.
+    """
+    from asr_ctc.acoustic.gru_steps import forward_step  # numba takes a second to load
+
+    (n_steps, batch, _), size = x.shape, w_hh.shape[1]
+    # The recurrent biases of reset and update gate are added here, once for all time steps; that of
+    # the new gate stays separate, because the reset gate multiplies it.
+    bias = torch.cat([(b_ih + b_hh)[: 2 * size], b_ih[2 * size :]])
+    gates = torch.addmm(bias, x.flatten(0, 1), w_ih.T).view(n_steps, batch, 3 * size)
+    gates = gates.to(torch.promote_types(x.dtype, torch.float32))
+    states = gates.new_zeros(n_steps + 1, batch, size)
+    saved = gates.new_empty(4, n_steps if keep else 1, batch, size).unbind()
+    product = gates.new_empty(batch, 3 * size)
+    inputs = (product, gates, b_hh[2 * size :].to(gates.dtype))
+    arrays = [tensor.numpy() for tensor in (*inputs, states, *saved)]
+    multiply = _multiplier(w_hh, batch)
+
+    def run() -> None:
+        for t, state in enumerate(states[:-1].unbind()):
+            multiply(state, product)
+            forward_step(t, *arrays)
+
+    return run, [states, *saved]
+
+
+def _backward_pass(
+    grad_states: torch.Tensor, w_hh: torch.Tensor, states: torch.Tensor, *saved: torch.Tensor
+) -> tuple[Callable[[], None], tuple[torch.Tensor, torch.Tensor]]:
+    """A direction: what runs its steps, and the gradients that this fills.
+
+    They are those of W h + b (T, B, 3H) and of the argument of tanh (T, B, H).
+    """
+    from asr_ctc.acoustic.gru_steps import backward_step
+
+    n_steps, batch, size = grad_states.shape
+    grad_products = states.new_empty(n_steps, batch, 3 * size)
+    grad_news = states.new_empty(n_steps, batch, size)
+    through, carried = states.new_zeros(2, batch, size)
+    inputs = (through, carried, grad_states.to(states.dtype).contiguous(), states)
+    arrays = [tensor.numpy() for tensor in (*inputs, *saved, grad_products, grad_news)]
+    multiply = _multiplier(w_hh.T, batch)
+
+    def run() -> None:
+        for t, grad_product in reversed([*enumerate(grad_products.unbind())]):
+            backward_step(t, *arrays)
+            multiply(grad_product, through)
+
+    return run, (grad_products, grad_news)
+
+
+def _gradients(
+    grad_products: torch.Tensor,
+    grad_news: torch.Tensor,
+    x: torch.Tensor,
+    w_ih: torch.Tensor,
+    states: torch.Tensor,
+    *,
+    needs_x: bool,
+) -> tuple[torch.Tensor | None, ...]:
+    """Of x, and of a direction's weights in the order of ``_weights``."""
+    size = states.shape[2]
+    grads = grad_products.flatten(0, 1).to(x.dtype)
+    ones = grads.new_ones(1, len(grads))
+    grad_w_hh = grads.T @ states[:-1].flatten(0, 1).to(x.dtype)
+    grad_b_hh = (ones @ grads)[0]
+    grads[:, 2 * size :] = grad_news.flatten(0, 1)  # the reset gate is not on the input's way
+    grad_x = (grads @ w_ih).view_as(x) if needs_x else None
+    return grad_x, grads.T @ x.flatten(0, 1), grad_w_hh, (ones @ grads)[0], grad_b_hh
+
+
+def _in_parallel(first: Callable[[], None], second: Callable[[], None]) -> None:
+    """Runs both, each on one thread; one after the other if torch has only one."""
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        first()
+        second()
+        return
+    is_inference = torch.is_inference_mode_enabled()
+
+    def run_second() -> None:
+        torch.set_num_threads(1)
+        with torch.inference_mode(is_inference), torch.no_grad():
+            second()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(run_second)
+        torch.set_num_threads(1)  # products of a few rows are slower on several
+        try:
+            first()
+        finally:
+            torch.set_num_threads(n_threads)
+    done.result()
 
 
 def _multiplier(
-    weights: list[torch.Tensor], batch: int
-) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """``multiply(x, out)``: x (D, B, I) times the transposes of D ``weights`` (O, I), to (D, B, O).
+    weight: torch.Tensor, batch: int
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """``multiply(x, out)``: x (B, I) times the transpose of ``weight`` (O, I), to out (B, O).
 
-    The weights are laid out once for all products: oneDNN would otherwise rearrange a bfloat16
-    matrix at every product, which for few rows costs as much as the product itself.
+    x and out may be of another type than the weight. The weight is laid out once for all products:
+    oneDNN would otherwise rearrange a bfloat16 matrix at every product, which for few rows costs as
+    much as the product itself.
     """
-    first = weights[0]
-    if first.numel() >= PACKED_FROM and (packed := _packed_for_onednn(weights, batch)):
-
-        def multiply_packed(x: torch.Tensor, out: torch.Tensor) -> None:
-            for rows, matrix, result in zip(x, packed, out, strict=True):
-                result.copy_(_packed_product(rows, matrix))
-
-        return multiply_packed
-    matrices = torch.stack([w.T for w in weights])
-    product = first.new_empty(len(weights), batch, first.shape[0])
-
-    def multiply(x: torch.Tensor, out: torch.Tensor) -> None:
-        out.copy_(torch.bmm(x, matrices, out=product))
-
-    return multiply
+    rows = weight.new_empty(batch, weight.shape[1])
+    if (packed := _packed_for_onednn(weight, batch)) is not None:
+        return lambda x, out: out.copy_(_packed_product(rows.copy_(x), packed))
+    matrix = weight.T.contiguous()
+    return lambda x, out: out.copy_(rows.copy_(x) @ matrix)
 
 
-def _packed_for_onednn(weights: list[torch.Tensor], batch: int) -> list[torch.Tensor] | None:
-    """bfloat16 ``weights`` on a CPU, laid out for ``_packed_product`` with ``batch`` rows.
+def _packed_for_onednn(weight: torch.Tensor, batch: int) -> torch.Tensor | None:
+    """A bfloat16 ``weight``, laid out for ``_packed_product`` with ``batch`` rows.
 
     None for other weights, and if this torch cannot do it: the operations are private, missing in
     some builds, and may change. Hence one product is tried.
     """
-    first = weights[0]
-    if first.device.type != "cpu" or first.dtype != torch.bfloat16:
+    if weight.dtype != torch.bfloat16:
         return None
     try:
         if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return None
-        packed = [torch.ops.mkldnn._reorder_linear_weight(w.contiguous(), batch) for w in weights]
-        _packed_product(first.new_zeros(batch, first.shape[1]), packed[0])
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch)
+        _packed_product(weight.new_zeros(batch, weight.shape[1]), packed)
     except (AttributeError, RuntimeError, TypeError):
         return None
     return packed

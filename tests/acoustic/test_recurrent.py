@@ -131,19 +131,65 @@ def test_without_gradients_and_in_inference_mode(cell):
         assert torch.allclose(run_padded(rnn.eval(), x, lengths), expected, rtol=0, atol=1e-12)
 
 
-def test_nothing_is_kept_without_gradients(monkeypatch):
-    """Only the gates (2, T, B, 3H) and the outputs last as long as the sequence."""
+@pytest.mark.parametrize(("with_gradients", "n_kept"), [(True, 50), (False, 1)])
+def test_what_the_backward_pass_needs_is_kept_for_it_only(monkeypatch, with_gradients, n_kept):
     rnn, x = make("GRU", 1), torch.randn(50, 2, 4, dtype=torch.float64)
-    allocated = []
-    new_empty = torch.Tensor.new_empty
-    monkeypatch.setattr(
-        torch.Tensor,
-        "new_empty",
-        lambda self, *shape, **kinds: allocated.append(shape) or new_empty(self, *shape, **kinds),
-    )
-    with torch.no_grad():
+    kept = []
+    forward_pass = recurrent._forward_pass
+
+    def spy(*arguments, **kinds):
+        run, (states, *saved) = forward_pass(*arguments, **kinds)
+        kept.extend(len(tensor) for tensor in saved)
+        return run, [states, *saved]
+
+    monkeypatch.setattr(recurrent, "_forward_pass", spy)
+    with torch.set_grad_enabled(with_gradients):
         run_padded(rnn, x, torch.tensor([50, 20]))
-    assert [shape for shape in allocated if 50 in shape] == [(2, 50, 2, 9), (50, 2, 6)]
+    assert kept == [n_kept] * 8  # four kinds, two directions
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_directions_on_two_threads_give_the_same(two_threads):
+    rnn, lengths = make("GRU", 2), torch.tensor([5, 3])
+    x = torch.randn(5, 2, 4, dtype=torch.float64)
+    together = results(run_padded, rnn, x, lengths)
+    assert torch.get_num_threads() == 2
+    with torch.inference_mode():
+        assert torch.equal(run_padded(rnn, x, lengths)[:3], together[0][:3])
+    torch.set_num_threads(1)
+    for a, b in zip(together, results(run_padded, rnn, x, lengths), strict=True):
+        assert torch.allclose(a, b, rtol=0, atol=1e-12)
+
+
+def test_an_error_on_the_second_thread_arrives(two_threads):
+    def fail():
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        recurrent._in_parallel(lambda: None, fail)
+    with pytest.raises(MemoryError, match="no room"):
+        recurrent._in_parallel(fail, lambda: None)
+    assert torch.get_num_threads() == 2
+
+
+def test_gates_of_any_size():
+    """A GRU of one frame whose new gate is tanh of the input; NaN stays NaN."""
+    x = torch.cat([torch.linspace(-12, 12, 2001), torch.tensor([1e30, -1e30, torch.nan])])
+    rnn = nn.GRU(1, 1, bidirectional=True)
+    with torch.no_grad():
+        for parameter in rnn.parameters():
+            parameter.zero_()
+        rnn.weight_ih_l0[2] = 1
+        rnn.bias_ih_l0[1] = -1e9  # the update gate is 0
+        y = run_padded(rnn, x[None, :, None], torch.ones(len(x), dtype=torch.int64))[0, :, 0]
+    assert torch.allclose(y[:-1], x[:-1].double().tanh().float(), rtol=5e-7, atol=1e-7)
+    assert y[-1].isnan()
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -164,28 +210,30 @@ def test_half_precision_is_near(cell):
 
 def test_packed_weights_multiply_alike(monkeypatch):
     rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
-    if recurrent._packed_for_onednn([rnn.weight_hh_l0.detach()], 3) is None:
+    if recurrent._packed_for_onednn(rnn.weight_hh_l0.detach(), 3) is None:
         pytest.skip("oneDNN has no bfloat16 here")
     x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
-    plain = results(run_padded, rnn, x, lengths)
-    monkeypatch.setattr(recurrent, "PACKED_FROM", 0)
     packed = results(run_padded, rnn, x, lengths)
+    monkeypatch.setattr(recurrent, "_packed_for_onednn", lambda weight, batch: None)
+    plain = results(run_padded, rnn, x, lengths)
     for a, b in zip(packed, plain, strict=True):
         a, b = a.float().flatten(), b.float().flatten()
         assert nn.functional.cosine_similarity(a, b, dim=0) > 0.999
 
 
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
-def test_a_torch_without_the_private_operations_multiplies_as_for_small_weights(monkeypatch, error):
+def test_a_torch_without_the_private_operations_multiplies_all_the_same(monkeypatch, error):
     rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
     x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
+    packed_for_onednn = recurrent._packed_for_onednn
+    monkeypatch.setattr(recurrent, "_packed_for_onednn", lambda weight, batch: None)
     plain = results(run_padded, rnn, x, lengths)
+    monkeypatch.setattr(recurrent, "_packed_for_onednn", packed_for_onednn)
 
     class NoOperations:
         def __getattr__(self, name):
             raise error(f"no such operation: {name}")
 
     monkeypatch.setattr(torch.ops, "mkldnn", NoOperations(), raising=False)
-    monkeypatch.setattr(recurrent, "PACKED_FROM", 0)
     for a, b in zip(results(run_padded, rnn, x, lengths), plain, strict=True):
         assert torch.equal(a, b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asr_ctc.inspection import plots
 from asr_ctc.inspection.clip_view import ClipView, count_classes
@@ -17,7 +17,7 @@ def clip_figures(sound: Sound, view: ClipView) -> dict[str, Figure]:
     """{name: figure} of all plots; UserError without matplotlib."""
     charmap, clock = view.charmap, view.clock
     symbols = [symbol(charmap, label) for label in range(charmap.vocab_size)]
-    times = dict(step_s=clock.step_s, first_s=clock.first_s)
+    times: dict[str, Any] = dict(step_s=clock.step_s, first_s=clock.first_s)
     picture = view.spectrogram
     assert picture.hz is not None
     figures = {

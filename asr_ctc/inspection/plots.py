@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,7 +73,9 @@ def posteriorgram(
     figure, (axes, below) = _figure([max(1.0, 0.16 * len(classes)), 0.35], sharex=True)
     start_s = first_s - step_s / 2
     ends = (start_s, start_s + len(posteriors) * step_s)
-    options = dict(aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest")
+    options: dict[str, Any] = dict(
+        aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest"
+    )
     rows = posteriors[:, classes].T if classes else np.zeros((1, max(1, len(posteriors))))
     axes.imshow(rows, extent=(*ends, len(rows) - 0.5, -0.5), **options)
     if len(classes) <= MOST_TICKS:
@@ -214,7 +216,7 @@ def as_image(figure: Figure) -> np.ndarray:
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _figure(heights_in: Sequence[float], **options: bool) -> tuple[Figure, list[Axes]]:
+def _figure(heights_in: Sequence[float], **options: Any) -> tuple[Figure, list[Axes]]:
     """A figure with axes under each other; UserError without matplotlib."""
     try:
         from matplotlib.figure import Figure

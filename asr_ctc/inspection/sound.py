@@ -52,5 +52,5 @@ def load_sound(path: Path, rate: int, start_s: float = 0.0) -> Sound:
         return Sound(path.name, audio.load(path, rate), rate)
     samples = audio.load_part(path, start_s, LONGEST_S, rate)
     end_s = start_s + len(samples) / rate
-    note = f"Shown: {start_s:g} to {end_s:.1f} s of {duration_s:.1f} s."
+    note = f"Shown: {start_s:g} to {end_s:.1f} s of {duration_s:.1f} s; times count from there."
     return Sound(path.name, samples, rate, note)

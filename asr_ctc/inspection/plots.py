@@ -68,11 +68,12 @@ def posteriorgram(
     floor: float = 0.01,
 ) -> Figure:
     """(T', V): a row for each class that reaches ``floor``, the blank apart, below the others."""
+    symbols = _drawable(symbols)
     highest = posteriors.max(axis=0, initial=0.0)
     classes = [c for c in np.flatnonzero(highest >= floor).tolist() if c != blank]
     figure, (axes, below) = _figure([max(1.0, 0.16 * len(classes)), 0.35], sharex=True)
     start_s = first_s - step_s / 2
-    ends = (start_s, start_s + len(posteriors) * step_s)
+    ends = (start_s, start_s + max(1, len(posteriors)) * step_s)
     options: dict[str, Any] = dict(
         aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest"
     )
@@ -100,6 +101,7 @@ def activations(
     k: int = 3,
 ) -> Figure:
     """(T', V): a curve for each class that is ever among the ``k`` likeliest, named at its peak."""
+    symbols = _drawable(symbols)
     figure, (axes,) = _figure([2.4])
     times = first_s + step_s * np.arange(len(posteriors))
     for label in top_classes(posteriors, k, 0.05):
@@ -119,6 +121,7 @@ def ctc_rule(
     path: np.ndarray, symbols: Sequence[str], *, step_s: float = 1.0, blank: int = 0
 ) -> Figure:
     """The classes (T',) of a path; the same with repeats merged; and without blanks: the text."""
+    symbols = _drawable(symbols)
     figure, (axes,) = _figure([1.6])
     runs = runs_of(path)
     rows = (
@@ -141,6 +144,7 @@ def ctc_rule(
 
 def lattice(beliefs: np.ndarray, states: np.ndarray, symbols: Sequence[str]) -> Figure:
     """Posteriors (T', 2U + 1) of the states of a text, named by ``symbols``, and a path (T',)."""
+    symbols = _drawable(symbols)
     figure, (axes,) = _figure([max(1.5, 0.13 * len(symbols))])
     axes.imshow(beliefs.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     axes.plot(np.arange(len(states)), states, color="tab:red", linewidth=1.2)
@@ -183,7 +187,7 @@ def class_bars(heard: Mapping[str, int], said: Mapping[str, int] | None = None) 
     if said is not None:
         axes.bar(places + 0.4, [said.get(n, 0) for n in names], width, color="0.6", label="said")
         axes.legend()
-    axes.set_xticks(places + (0.2 if said is not None else 0.0), names)
+    axes.set_xticks(places + (0.2 if said is not None else 0.0), _drawable(names))
     axes.set(ylabel="times")
     return figure
 
@@ -214,6 +218,18 @@ def as_image(figure: Figure) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _drawable(symbols: Sequence[str]) -> list[str]:
+    """The symbols, by their code points where the font has no glyph for them."""
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    glyphs = FT2Font(findfont(FontProperties())).get_charmap()
+    return [
+        s if all(ord(c) in glyphs for c in s) else " ".join(f"U+{ord(c):04X}" for c in s)
+        for s in symbols
+    ]
 
 
 def _figure(heights_in: Sequence[float], **options: Any) -> tuple[Figure, list[Axes]]:

@@ -105,6 +105,15 @@ def test_all_figures_of_a_clip_can_be_drawn(path):
 
 
 @needs_matplotlib
+@pytest.mark.filterwarnings("error")
+def test_symbols_that_the_font_lacks_are_their_code_points():
+    figure = plots.posteriorgram(POSTERIORS, ["blank", "space", "❌", "é", "中文"])
+    assert names_of(figure.axes[0]) == ["U+274C", "é", "U+4E2D U+6587"]
+    plots.as_image(figure)
+
+
+@needs_matplotlib
+@pytest.mark.filterwarnings("error")
 def test_a_figure_of_nothing():
     plots.as_image(plots.posteriorgram(np.zeros((0, 5)), SYMBOLS))
     plots.as_image(plots.class_bars({}))

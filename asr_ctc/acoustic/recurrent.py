@@ -31,7 +31,7 @@ def run_packed(
     """The output of a bidirectional ``rnn`` for packed clips (T, I): (T, 2H) for each.
 
     ``norms``, if any, are applied between the layers: one fewer than these, each a function of
-    single frames (2H,). The layers then run one at a time.
+    single frames (2H,), or one that drops out. The layers then run one at a time.
     """
     if not norms:
         return rnn(packed)[0]
@@ -144,7 +144,7 @@ class _GRULayer(torch.autograd.Function):
         grad_x_backward, *others = _gradients(
             *grads_backward, x_backward, weights[4], backward[0], needs_x=needs_x
         )
-        if grad_x is not None:
+        if grad_x is not None and grad_x_backward is not None:
             grad_x += _reverse(grad_x_backward, reversal)
         return grad_x, None, None, *grads, *others
 

@@ -1,6 +1,7 @@
 """The split that a trained model is applied to, by default of its training corpus."""
 
 import contextlib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -59,9 +60,11 @@ def find_split(
 
 def clips_to_read(corpus: Corpus, config: Config) -> tuple[Corpus, int]:
     """As ``split_to_read``, of a split that is found."""
-    where = config.corpus
+    low, high = config.corpus.min_duration, config.corpus.max_duration
     everything = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
-    corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
+    corpus = between_or_refuse(
+        everything, low or 0.0, math.inf if high is None else high, keep_broken=True
+    )
     return corpus, len(everything) + len(everything.excluded)
 
 

@@ -52,3 +52,7 @@ class Features:
         """Plain values for the model file, the kind among them where it is not the first one."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values if self.kind == "log-mel" else {"kind": self.kind, **values}
+
+    def earlier(self) -> "Features":
+        """What model files of earlier versions have, and keep, where these are needed now."""
+        return self

@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+import numpy as np
+
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
@@ -13,11 +15,13 @@ from asr_ctc.check.faults import LISTEN, find_faults
 from asr_ctc.check.page import as_page
 from asr_ctc.check.report import CheckReport, make_report
 from asr_ctc.check.scan import ScannedSplit, scan
+from asr_ctc.check.suggestions import LEAST_BATCH
 from asr_ctc.check.suspects import Suspects, find_suspects
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.corpus import Corpus, between, corpus_name, find_corpus, load_split
+from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.text.charmap import CharMap
 
@@ -39,6 +43,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     # What is no model is refused before the long work.
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
+    config = _with_bounds(config, corpora.get("train"))
     charmap = _make_charmap(config, corpora.get("train"))
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
@@ -104,12 +109,21 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     return corpora, absent
 
 
-def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
-    """The map that `train` would use with these settings."""
-    settings = config.corpus
+def _with_bounds(config: Config, train: Corpus | None) -> Config:
+    """The settings with bounds of the clip length that suit train, where they are unset."""
+    high, durations = config.corpus.max_duration, np.zeros(0)
     if train is not None:
-        within = between(train, settings.min_duration, settings.max_duration)
-        train = within if len(within) else train
+        durations = train.durations[train.durations > (config.corpus.min_duration or 0.0)]
+    if high is None:
+        high = suitable_maximum_s(durations, MOST_BATCH_S / LEAST_BATCH)
+    return config.replace(min_duration=config.corpus.min_duration or 0.0, max_duration=high)
+
+
+def _make_charmap(config: Config, train: Corpus | None) -> CharMap:
+    """The map that `train` would use with these settings: of every clip that can be opened."""
+    settings = config.corpus
+    if train is not None and (train.durations > 0).any():
+        train = train.select(train.durations > 0)
     return make_charmap(settings.charset, train, settings.charset_min_count, settings.case_folding)
 
 

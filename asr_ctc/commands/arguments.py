@@ -2,9 +2,14 @@
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import ScoringConfig
+
+if TYPE_CHECKING:
+    from asr_ctc.scoring.metrics import Distinctions
 
 FIND_CORPUS = "datasetroot", "corpus", "datasetversion", "lang", "index_dir"
 # The duration bounds of a config file are for training; a trained model takes every clip.
@@ -32,3 +37,12 @@ def refuse_flags(config: Config, names: Iterable[str], says: str) -> None:
         verb, rest = says.split(" ", 1)
         listed = " and ".join(filter(None, (", ".join(flags[:-1]), flags[-1])))
         raise UserError(f"{listed} {SINGULAR[verb] if len(flags) == 1 else verb} {rest}")
+
+
+def distinctions_of(settings: ScoringConfig) -> "Distinctions":
+    """The settings as arguments of ``metrics.error_rates``."""
+    return {
+        "case": settings.case,
+        "accents": settings.accents,
+        "punctuation": settings.punctuation,
+    }

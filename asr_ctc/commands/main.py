@@ -48,9 +48,13 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         separate_standard_error()
         configure_logging()
-        file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
+        file = flags.pop("config", None)
         config = make_config(
-            file_values, flags, names=command.names, defaults=dict(command.defaults)
+            {} if file is None else read_yaml(file),
+            flags,
+            names=command.names,
+            defaults=dict(command.defaults),
+            file=file,
         )
         return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:

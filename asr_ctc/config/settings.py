@@ -83,18 +83,19 @@ class CorpusConfig:
             "language folder of the corpus (default: the model's, else fr)",
         ),
     )
-    min_duration: float = setting(
-        1.0,
-        "minimum clip length in seconds",
+    min_duration: float | None = setting(
+        None,
+        "minimum clip length in seconds (default: none; clips too short for their transcript are "
+        "excluded anyway)",
         help_of=dict.fromkeys(
             ("test", "align", "inspect", "lm"),
             "minimum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         at_least=0,
     )
-    max_duration: float = setting(
-        5.0,
-        "maximum clip length in seconds",
+    max_duration: float | None = setting(
+        None,
+        "maximum clip length in seconds (default: what suits the corpus and the batch)",
         help_of=dict.fromkeys(
             ("test", "align", "inspect", "lm"),
             "maximum clip length in seconds; one in a --config file is ignored (default: none)",
@@ -223,6 +224,12 @@ class ModelConfig:
         at_least=0,
         below=1,
     )
+    rnn_dropout: float = setting(
+        0.0,
+        "dropout probability between the recurrent layers of a model without --encoder",
+        at_least=0,
+        below=1,
+    )
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
 
@@ -235,6 +242,10 @@ class PublishedConfig:
         None,
         "published model that transcribes as it is, in place of --modelpath: a name of "
         "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        help_of={
+            "lm": "with --tune, published model to tune for, in place of --modelpath: a name of "
+            "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub"
+        },
         value="NAME|FOLDER",
     )
     encoder_weights: str | None = setting(

@@ -49,6 +49,7 @@ NOT_UTF8 = "not UTF-8 text"
 CONTINUES_BELOW = "its text continues on the next line"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
 FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
+MOST_HEADER_BYTES = 1 << 16
 PLAIN = bytes(range(32, 127))
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
 
@@ -179,11 +180,21 @@ def read_commonvoice(folder: Path, split: str) -> Table:
     """FOLDER/SPLIT.tsv of any release. A path without an ending gets that of an mp3 file."""
     tsv, clips = folder / f"{split}.tsv", folder / "clips"
     if not tsv.is_file():
-        available = (path.stem for path in folder.glob("*.tsv"))
+        available = (path.stem for path in folder.glob("*.tsv") if _lists_clips(path))
         raise _no_such_split(tsv, available, f". {HOW_TO_GET_ONE}")
     if not clips.is_dir():
         raise UserError(f"no clips: looked for the folder {clips}. {HOW_TO_GET_ONE}")
     return _read_tsv_table(tsv, clips, "client_id", with_mp3_ending, " (as in Common Voice)")
+
+
+def _lists_clips(tsv: Path) -> bool:
+    """Whether a table has clips and their sentences, unlike clip_durations and reported."""
+    try:
+        with tsv.open("rb") as lines:
+            header = lines.readline(MOST_HEADER_BYTES).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return False
+    return {b"path", b"sentence"} <= set(header.rstrip(b"\r\n").split(b"\t"))
 
 
 def with_mp3_ending(path: bytes) -> bytes:

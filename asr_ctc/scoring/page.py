@@ -2,8 +2,7 @@
 
 from html import escape
 
-from asr_ctc.base.printable import visible_form
-from asr_ctc.display.html import document, row, section, table
+from asr_ctc.display.html import character, document, row, section, shortened_id, table, text
 from asr_ctc.display.terminal import edit_mark, several
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import (
@@ -18,7 +17,7 @@ from asr_ctc.scoring.report import (
 STYLE = """
 .rates td { font-size:15px }
 .pairs { display:flex; flex-wrap:wrap; gap:4px 10px; margin:4px 0 14px }
-.pairs div { display:grid } .pairs span { min-height:1.5em }
+.pairs div { display:grid; max-width:100%; overflow-wrap:anywhere } .pairs span { min-height:1.5em }
 .pairs .S span,.pairs .D span,.pairs .I span { color:var(--bad) }
 .pairs small { color:var(--soft); min-height:1.4em }
 .span { width:220px; height:12px; display:inline-block }
@@ -28,7 +27,7 @@ STYLE = """
 
 def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
-    body = [f"<h1>{escape(report.corpus)}</h1>", _rates(report)]
+    body = [f"<h1>{text(report.corpus)}</h1>", _rates(report)]
     if report.clips:
         body += [_slices(name, rows) for name, rows in report.slices.items()]
         body.append(_confusions(report.confusions))
@@ -90,7 +89,7 @@ def _slices(name: str, slices: list[Slice]) -> str:
     for part in slices:
         cells = [f"{part.clips:,}", f"{part.words:,}"]
         cells += [*_interval(part.wer), _interval_plot(part.wer, highest), *_interval(part.cer)]
-        rows.append(row(escape(part.value or "(empty)"), cells))
+        rows.append(row(shortened_id(part.value or "(empty)"), cells))
     head = ["clips", "words", "WER", "95 % interval", "", "CER", "95 % interval"]
     return section(f"By {name}", table(escape(name), head, rows))
 
@@ -109,7 +108,7 @@ def _confusions(confusions: Confusions) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
-            f'<span class="chip">{escape("→".join(map(visible_form, pair)))} '
+            f'<span class="chip">{"→".join(map(character, pair))} '
             f'<span class="soft">{n:,}</span></span>'
             for *pair, n in rows
         )
@@ -123,7 +122,7 @@ def _examples(title: str, clips: list[Example]) -> str:
     parts = []
     for clip in clips:
         parts.append(
-            f"<h3><code>{escape(clip.id)}</code> WER {100 * clip.wer:.0f} %, "
+            f"<h3><code>{text(clip.id)}</code> WER {100 * clip.wer:.0f} %, "
             f"CER {100 * clip.cer:.0f} %</h3>"
         )
         words = "".join(
@@ -131,6 +130,7 @@ def _examples(title: str, clips: list[Example]) -> str:
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"
             for pair in clip.words
         )
-        parts.append(f'<div class="pairs">{words}</div>')
+        # The words follow each other in the direction of their script: that of the first letter.
+        parts.append(f'<div class="pairs" dir="auto">{words}</div>')
     note = "Reference above hypothesis; S substituted, D deleted, I inserted."
     return section(title.capitalize(), f'<p class="note">{note}</p>', *parts)

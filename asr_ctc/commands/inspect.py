@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.base.printable import one_line
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_MODEL_FILE, refuse_flags
+from asr_ctc.commands.arguments import (
+    EVERY_CLIP,
+    FIND_CORPUS,
+    OF_MODEL_FILE,
+    distinctions_of,
+    refuse_flags,
+)
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import several
@@ -182,7 +188,6 @@ def inspect_split(config: Config, models: Sequence[Model], out: Path) -> int:
     """An index of a split, worst clips of the first model first, and pages of the worst."""
     from asr_ctc.assembly.scored_split import clips_to_read, find_split, make_scoring_loader
     from asr_ctc.base.progress import bar
-    from asr_ctc.commands.score import distinctions_of
     from asr_ctc.inspection.index_page import index_page, index_rows, worst_first
     from asr_ctc.scoring.split_scores import columns_of, score_split
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 import numpy as np
 
 from asr_ctc.base.printable import printable
+from asr_ctc.display import html
 from asr_ctc.display.html import document, section
 from asr_ctc.inspection import images, strips
 from asr_ctc.inspection.clip_view import ClipView, count_classes
@@ -60,7 +61,7 @@ def resource(name: str) -> str:
 
 def text_of(text: str) -> str:
     """Text in any script as HTML that stays text, and has no effect on its surroundings."""
-    return f"<bdi>{escape(printable(text))}</bdi>"
+    return html.text(printable(text))
 
 
 def _summary(views: Sequence[ClipView]) -> str:
@@ -72,7 +73,7 @@ def _summary(views: Sequence[ClipView]) -> str:
         name = "heard" if len(views) == 1 else view.model
         rows.append((name, text_of(view.greedy.text) if view.greedy.text else "<i>nothing</i>"))
     notes = list(dict.fromkeys(note for view in views for note in view.notes))
-    table = "".join(f"<dt>{escape(name)}</dt><dd>{html}</dd>" for name, html in rows)
+    table = "".join(f"<dt>{escape(name)}</dt><dd>{content}</dd>" for name, content in rows)
     warnings = "".join(f'<p class="remark">{escape(note)}</p>' for note in notes)
     return f'<dl class="texts">{table}</dl>{warnings}'
 

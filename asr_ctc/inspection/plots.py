@@ -16,7 +16,7 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.decoding.beam_history import BeamHistory
-from asr_ctc.inspection.ctc_rule import runs_of, top_classes
+from asr_ctc.inspection.ctc_rule import Run, runs_of, top_classes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +125,7 @@ def ctc_rule(
     figure, (axes,) = _figure([1.6])
     runs = runs_of(path)
     rows = (
-        [(label, t, t + 1) for t, label in enumerate(path.tolist())],
+        [Run(label, t, t + 1) for t, label in enumerate(path.tolist())],
         runs,
         [run for run in runs if run.label != blank],
     )

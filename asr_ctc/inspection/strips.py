@@ -217,7 +217,8 @@ def activations_strip(view: ClipView, scale: Scale) -> str:
     """A curve for each class that is ever among the likeliest, named at its peaks."""
     posteriors, charmap = view.posteriors, view.charmap
     classes = top_classes(posteriors, N_TOP, TOP_FLOOR)
-    curves, names = [], []
+    curves: list[str] = []
+    names: list[str] = []
     for place, label in enumerate(classes):
         values = posteriors[:, label]
         is_blank = label == charmap.blankid

@@ -4,8 +4,11 @@ tests/helpers/damage.py says how it is made.
 """
 
 import gzip
+import io
 import json
 import os
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus import columns
+from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import add_listed_durations
 from asr_ctc.corpus.layouts import read_columns, read_table
@@ -112,6 +116,97 @@ def test_common_voice(tmp_path):
 
     fuzz(content, read)
     fuzz(durations, read_durations)
+
+
+@pytest.mark.slow
+def test_spontaneous_speech(tmp_path):
+    header = "client_id audio_file duration_ms transcription split quality_tags age".split()
+    rows = [header]
+    rows += [
+        [speaker, path, f"{seconds}000", f"[noise] {text} [x].", split, "speech-rate|short", age]
+        for (path, text, speaker, seconds, age), split in zip(
+            ROWS, ("train", "train", "unassigned", "dev", "train"), strict=True
+        )
+    ]
+    content = (
+        "".join("\t".join(row) + "\n" for row in rows).encode().replace(b"speech-rate|", b"", 2)
+    )
+
+    def read(content: bytes, seed: int) -> None:
+        (tmp_path / "ss-corpus-fr.tsv").write_bytes(content)
+        whole = read_table("spontaneous", tmp_path, "all")
+        _, records = records_of("spontaneous", tmp_path / "ss-corpus-fr.tsv")
+        assert len(list(records)) == whole.n_records
+        used = len(whole.record) + len(whole.excluded) + whole.n_untranscribed
+        assert used == whole.n_records
+        use(read_table("spontaneous", tmp_path, "train"))
+
+    fuzz(content, read)
+
+
+@pytest.mark.slow
+def test_lhotse(tmp_path):
+    recordings, supervisions = [], []
+    for i, (path, text, speaker, *_) in enumerate(ROWS):
+        source = {"type": "file", "channels": [0], "source": path}
+        recordings.append({"id": f"r{i}", "sources": [source], "duration": 2.5})
+        stretch = {"id": f"s{i}", "recording_id": f"r{i}", "start": 0, "duration": 2.5}
+        supervisions.append({**stretch, "text": text, "speaker": speaker})
+    files = {
+        name: "".join(json.dumps(record) + "\n" for record in records).encode()
+        for name, records in (("recordings", recordings), ("supervisions", supervisions))
+    }
+    (tmp_path / "all").mkdir()
+
+    def reader(name: str, suffix: str, pack):
+        other = ({*files} - {name}).pop()
+
+        def read(content: bytes, seed: int) -> None:
+            (tmp_path / "all" / f"{name}.jsonl{suffix}").write_bytes(pack(content))
+            (tmp_path / "all" / f"{other}.jsonl").write_bytes(files[other])
+            use(read_table("lhotse", tmp_path, "all"))
+
+        return read
+
+    for name, content in files.items():
+        fuzz(content, reader(name, "", bytes))
+    for file in (tmp_path / "all").iterdir():
+        file.unlink()
+    fuzz(gzip.compress(files["recordings"], mtime=0), reader("recordings", ".gz", bytes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["of the archive", "of what is in it"])
+def test_archives(tmp_path, monkeypatch, damage):
+    """Nothing lies beside an archive that was refused, and nothing anywhere else."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, text in {
+            "v/fr/train.tsv": table_of("tsv"),
+            "v/fr/clips/a.mp3": b"x" * 700,
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    inside = damage == "of what is in it"
+    place = tmp_path / "deep" / "place"
+    file = place / "a.tar.gz"
+
+    def read(content: bytes, seed: int) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        file.write_bytes(gzip.compress(content, 1) if inside else content)
+        try:
+            unpack(file)
+        except UserError:
+            assert os.listdir(place) == ["a.tar.gz"]
+            raise
+        finally:
+            assert os.listdir(tmp_path) == ["deep"] and os.listdir(tmp_path / "deep") == ["place"]
+
+    tar = content.getvalue()
+    fuzz(tar if inside else gzip.compress(tar, mtime=0), read)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import refuse_missing_columns
+from asr_ctc.corpus.layouts import LAYOUTS, refuse_missing_columns
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -49,9 +49,9 @@ def find_split(
     if not config.has("corpus"):
         layout = trained_on.get("layout", layout)
     folder = None
-    if layout == "commonvoice" and not config.has("datasetversion"):
+    if LAYOUTS[layout].has_languages and not config.has("datasetversion"):
         with contextlib.suppress(UserError):  # absent: the newest version is used
-            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
+            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang, layout)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
     corpus = load_split(folder, split, layout, index.folder(where.index_dir))
     refuse_missing_columns(layout, folder, split, columns)

@@ -17,6 +17,7 @@ from asr_ctc.check.report import CheckReport, make_report
 from asr_ctc.check.scan import ScannedSplit, scan
 from asr_ctc.check.suggestions import LEAST_BATCH
 from asr_ctc.check.suspects import Suspects, find_suspects
+from asr_ctc.check.unused import find_unused, split_command
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus, load_split
@@ -69,6 +70,12 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         faults=faults,
         limits=limits,
         suspects=_suspects(model_file, splits, config) if model_file else None,
+        unused=find_unused(
+            corpora,
+            folder,
+            settings.corpus,
+            split_command(config),
+        ),
         exclude=str(exclude),
     )
     files = {

@@ -76,6 +76,8 @@ def _splits(report: CheckReport) -> str:
     for name, reason in report.absent.items():
         cell = f'<td class="l text" colspan="8">{text(reason)}</td>'
         rows.append(f'<tr><td class="l name">{name}</td>{cell}</tr>')
+    if report.unused is not None:
+        notes.append(escape(report.unused.to_text()))
     note = f'<p class="note">{" ".join(notes)}</p>' if notes else ""
     return section("Splits", table("split", head, rows), note)
 

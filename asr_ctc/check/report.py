@@ -15,6 +15,7 @@ from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Spli
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.check.suggestions import Suggestions, make_suggestions
 from asr_ctc.check.suspects import Suspects
+from asr_ctc.check.unused import Unused
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import percent, seconds_range, several
 from asr_ctc.text.charmap import CharMap
@@ -130,12 +131,14 @@ class CheckReport(Report):
     suggestions: Suggestions
     verdict: Verdict
     suspects: Suspects | None  # None without a model
+    unused: Unused | None = None  # None if the splits use nearly all
 
     def to_dict(self) -> dict:
-        """Like ``Report.to_dict``, without the key ``suspects`` if there is no model."""
+        """Like ``Report.to_dict``, without the keys ``suspects`` and ``unused`` if None."""
         content = super().to_dict()
-        if self.suspects is None:
-            del content["suspects"]
+        for name in ("suspects", "unused"):
+            if content[name] is None:
+                del content[name]
         return content
 
 
@@ -164,6 +167,7 @@ def make_report(
     faults: list[Fault],
     limits: RateLimits,
     suspects: Suspects | None,
+    unused: Unused | None,
     exclude: str,
 ) -> CheckReport:
     """The report on the corpus ``name``.
@@ -203,6 +207,7 @@ def make_report(
         suggestions=make_suggestions(config, durations, alphabet, exclude if lists_clips else None),
         verdict=Verdict(not problems, problems),
         suspects=suspects,
+        unused=unused,
     )
 
 

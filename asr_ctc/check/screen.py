@@ -44,6 +44,8 @@ def _splits(report: CheckReport) -> list[str]:
         if split.decoded < split.clips:
             lines.append(f"{'':8}{split.decoded} of them decoded (--check_clips)")
     lines += [f"{name:8}{reason}" for name, reason in report.absent.items()]
+    if report.unused is not None:
+        lines += [report.unused.to_text()]
     return lines
 
 
@@ -131,8 +133,8 @@ def _characters(report: CheckReport) -> list[str]:
         lines.append(f"  it writes {_share(alphabet.n_folded, total)} otherwise:")
         lines.append("    " + _listed(foldings))
     if alphabet.rare:
-        first, *advice = rare_characters(alphabet, settings.charset, settings.charset_min_count)
-        lines.append(f"  {first}")
+        summary, *advice = rare_characters(alphabet, settings.charset, settings.charset_min_count)
+        lines.append(f"  {summary}")
         lines += [f"    {line}" for line in advice]
         rare = [
             f"{visible_form(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"

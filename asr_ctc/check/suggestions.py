@@ -12,6 +12,7 @@ from asr_ctc.assembly.parts import advice_on_rare
 from asr_ctc.check.texts import Alphabet
 from asr_ctc.config.load import Config, default_of, settings
 from asr_ctc.config.settings import CheckConfig
+from asr_ctc.corpus.layouts import LAYOUTS
 from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.text.rare import suitable_min_count, unknown_share
@@ -89,7 +90,7 @@ def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
     charset, case_folding = corpus.charset, corpus.case_folding
     unsuited = alphabet.n_lost
     if charset == "default":
-        is_known = corpus.corpus == "commonvoice" or config.has("lang")
+        is_known = LAYOUTS[corpus.corpus].has_languages or config.has("lang")
         if is_known and corpus.lang.partition("-")[0] not in PUBLISHED_LANGUAGES:
             charset = "auto"
         unsuited += sum(
@@ -138,7 +139,8 @@ def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:
             value = suggested[name]
             is_said = value is not None and (value != by_itself or name == "batch_size")
         else:
-            is_said = name == "lang" and config.corpus.corpus == "commonvoice" and not config.file
+            has_languages = LAYOUTS[config.corpus.corpus].has_languages
+            is_said = name == "lang" and has_languages and not config.file
         if is_typed or is_said:
             words.append(f"--{name} {_word(value)}")
     return " ".join(words)

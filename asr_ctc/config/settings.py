@@ -52,17 +52,27 @@ class CorpusConfig:
 
     datasetroot: str | None = setting(
         None,
-        "folder that holds the corpus, such as VERSION/LANG/train.tsv "
+        "folder that holds the corpus, such as VERSION/LANG/train.tsv, or a release as it is "
+        "downloaded (.tar.gz), which is unpacked beside itself once "
         "(default: $COMMONVOICE_ROOT, else ./data)",
+        help_of={
+            "fetch": "folder to download into, and to unpack in "
+            "(default: $COMMONVOICE_ROOT, else ./data)"
+        },
         value="FOLDER",
     )
     corpus: str = setting(
         "commonvoice",
-        "corpus layout. Common Voice: ROOT/VERSION/LANG; the others: ROOT or ROOT/VERSION, with "
-        "librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi (train/wav.scp...) "
+        "corpus layout. Common Voice: ROOT/VERSION/LANG, and spontaneous, its releases of "
+        "spontaneous speech (ss-corpus-LANG.tsv); the others: ROOT or ROOT/VERSION, with "
+        "librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi (train/wav.scp...), "
+        "lhotse (recordings.jsonl.gz, supervisions.jsonl.gz) "
         "or manifest ({train,dev,test}.{tsv,csv,jsonl} with the columns path, sentence and, if "
         "known, speaker, duration)",
-        choices=("commonvoice", "librispeech", "ljspeech", "kaldi", "manifest"),
+        choices=(
+            *("commonvoice", "spontaneous", "manifest", "librispeech", "ljspeech", "kaldi"),
+            "lhotse",
+        ),
     )
     datasetversion: str | None = setting(
         None,
@@ -613,7 +623,7 @@ class SplitConfig:
     from_: str | None = setting(
         None,
         "table to split, without its ending (default: validated; metadata with --corpus ljspeech; "
-        "all with --corpus manifest)",
+        "all with --corpus manifest or spontaneous)",
         value="TABLE",
     )
     dev: str = setting(

@@ -121,14 +121,14 @@ class CTCModel(nn.Module):
         n_mels = self.architecture.n_mels
         if padded.shape[2] != n_mels:
             raise ValueError(f"{n_mels} mel bins are needed, found {padded.shape[2]}")
-        features, n_frames = self._convolve(padded.unsqueeze(1), n_frames)
+        features, n_frames = self.convolve(padded.unsqueeze(1), n_frames)
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
         between = [nn.Sequential(norm, self.rnn_dropout) for norm in self.rnn_norms]
         hidden = run_layers(self.rnn, frames, n_frames, between)
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
-    def _convolve(
+    def convolve(
         self, x: torch.Tensor, n_frames: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``cnn`` on (B, 1, T, F), and the output lengths (B,).

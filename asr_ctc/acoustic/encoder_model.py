@@ -146,14 +146,23 @@ class EncoderModel(nn.Module):
         else:
             (first,), x, n_frames = self.input_layers, self._masked(padded, n_inputs), n_inputs
             x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
-        hidden, n_frames = self._head(x[:, : int(n_frames.max())], n_frames)
+        hidden, n_frames = self.head(x[:, : int(n_frames.max())], n_frames)
         return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
 
     def _masked(self, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
         return self.masks(x, n_frames) if self.training else x
 
-    def _head(self, x: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def head(self, x: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Frames (B, T, L · D) to hidden units (T', B, H), and their lengths (B,)."""
+        x, n_frames = self.joined_frames(x, n_frames)
+        if self.rnn is None:
+            return x, n_frames
+        return self.dropout(run_layers(self.rnn, x, n_frames, [*self.rnn_norms])), n_frames
+
+    def joined_frames(
+        self, x: torch.Tensor, n_frames: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames (B, T, L · D) summed over layers, stacked and projected: (T', B, I) and (B,)."""
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(0)
             x = torch.einsum("btld,l->btd", x.unflatten(2, (len(shares), -1)), shares)
@@ -165,10 +174,7 @@ class EncoderModel(nn.Module):
         n_frames = -(-n_frames // n_stacked)
         if self.norm is not None and self.projection is not None:
             x = nn.functional.gelu(self.projection(self.norm(x)))
-        x = self.dropout(x)
-        if self.rnn is None:
-            return x, n_frames
-        return self.dropout(run_layers(self.rnn, x, n_frames, [*self.rnn_norms])), n_frames
+        return self.dropout(x), n_frames
 
     def penalty(self) -> torch.Tensor | float:
         """l1 · Σ|w| + l2 · Σw² over the weights of the head's linear and recurrent layers."""

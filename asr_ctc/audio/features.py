@@ -36,6 +36,10 @@ class Features:
         """Frames T of a waveform of S samples (an int, or an array or tensor of them)."""
         raise NotImplementedError
 
+    def centres_hz(self) -> torch.Tensor | None:
+        """The frequencies (F,) of the numbers of a frame; None where they are no single bands."""
+        return None
+
     def cache_key(self) -> dict:
         """What the numbers follow from: a cache of other ones is another cache."""
         raise NotImplementedError

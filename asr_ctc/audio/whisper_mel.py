@@ -24,13 +24,18 @@ def slaney_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
 
     Slaney 1998, "Auditory Toolbox"; the scale is linear below 1 kHz and logarithmic above.
     """
+    corners_hz = slaney_corners_hz(n_mels, rate)
+    areas = 2.0 / (corners_hz[2:] - corners_hz[:-2])
+    return (triangles(corners_hz, bins_hz(n_fft, rate)) * areas).float()
+
+
+def slaney_corners_hz(n_mels: int, rate: int) -> torch.Tensor:
+    """The corners (n_mels + 2,) of ``slaney_filters``, float64."""
     linear_mels = LINEAR_HZ / LINEAR_STEP_HZ
     highest_mel = linear_mels + math.log(rate / 2 / LINEAR_HZ) / LOG_STEP
     mels = torch.linspace(0.0, highest_mel, n_mels + 2, dtype=torch.float64)
     above = LINEAR_HZ * torch.exp(LOG_STEP * (mels - linear_mels))
-    corners_hz = torch.where(mels < linear_mels, LINEAR_STEP_HZ * mels, above)
-    areas = 2.0 / (corners_hz[2:] - corners_hz[:-2])
-    return (triangles(corners_hz, bins_hz(n_fft, rate)) * areas).float()
+    return torch.where(mels < linear_mels, LINEAR_STEP_HZ * mels, above)
 
 
 def whisper_mel(
@@ -89,6 +94,9 @@ class WhisperFeatures(Features):
 
     def earlier(self) -> "WhisperFeatures":
         return replace(self, padded_to=0)
+
+    def centres_hz(self) -> torch.Tensor:
+        return slaney_corners_hz(self.nmels, self.rate)[1:-1].float()
 
     def cache_key(self) -> dict:
         return {**self.to_dict(), "rate": self.rate}

@@ -13,6 +13,7 @@ from asr_ctc.commands import (
     export,
     fetch,
     info,
+    inspect,
     lm,
     pretrained,
     runs,
@@ -23,7 +24,21 @@ from asr_ctc.commands import (
 from asr_ctc.config.flags import Command, make_completion_parser, parse
 from asr_ctc.config.load import make_config, read_yaml
 
-MODULES = train, test, align, compare, info, runs, fetch, check, split, lm, pretrained, export
+MODULES = (
+    train,
+    test,
+    align,
+    inspect,
+    compare,
+    info,
+    runs,
+    fetch,
+    check,
+    split,
+    lm,
+    pretrained,
+    export,
+)
 COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
 # What the system says of a library for which there is no room.
 NOT_MAPPED = "failed to map segment", "cannot allocate memory", "cannot map"

@@ -22,6 +22,7 @@ from asr_ctc.config.settings import (
     DecodingConfig,
     FeaturesConfig,
     InputConfig,
+    InspectConfig,
     LanguageModelConfig,
     LogsConfig,
     ModelConfig,
@@ -72,6 +73,7 @@ class Config:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)

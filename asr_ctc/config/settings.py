@@ -79,7 +79,7 @@ class CorpusConfig:
         "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
         "(default: the newest that has the language)",
         help_of=dict.fromkeys(
-            ("test", "align"),
+            ("test", "align", "inspect"),
             "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
             "(default: the one that the model was trained on, else the newest)",
         ),
@@ -89,7 +89,8 @@ class CorpusConfig:
         "fr",
         "language folder of the corpus",
         help_of=dict.fromkeys(
-            ("test", "align"), "language folder of the corpus (default: the model's, else fr)"
+            ("test", "align", "inspect"),
+            "language folder of the corpus (default: the model's, else fr)",
         ),
     )
     min_duration: float | None = setting(
@@ -97,7 +98,7 @@ class CorpusConfig:
         "minimum clip length in seconds (default: none; clips too short for their transcript are "
         "excluded anyway)",
         help_of=dict.fromkeys(
-            ("test", "align", "lm"),
+            ("test", "align", "inspect", "lm"),
             "minimum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         at_least=0,
@@ -106,7 +107,7 @@ class CorpusConfig:
         None,
         "maximum clip length in seconds (default: what suits the corpus and the batch)",
         help_of=dict.fromkeys(
-            ("test", "align", "lm"),
+            ("test", "align", "inspect", "lm"),
             "maximum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         above=0,
@@ -447,6 +448,8 @@ class InputConfig:
             "lm": "model file whose character map spells the words; with --tune, the model to "
             "tune for (default: the newest below --baselogdir; without --tune only if it is of "
             "--lang and no --charset is given, else the map that `train` would make)",
+            "inspect": "model file; further ones may follow, to be shown beside it (default: the "
+            "newest best_model.pt below --baselogdir)",
         },
         value="FILE.pt",
     )
@@ -467,6 +470,8 @@ class InputConfig:
             "without its ending",
             "align": "without --audiofile, split of the corpus to align: the name of its table "
             "without its ending",
+            "inspect": "without --audiofile, split of the corpus to look at, worst clips first: "
+            "the name of its table without its ending",
         },
         value="NAME",
     )
@@ -478,8 +483,15 @@ class InputConfig:
             "dev and test are excluded",
             "align": "the words spoken in the one --audiofile (default: those of the .txt beside "
             "each file)",
+            "inspect": "the words spoken in the one --audiofile (default: not known)",
         },
-        value={"lm": "FILE", "align": "WORD"},
+        value={"lm": "FILE", "align": "WORD", "inspect": "WORD"},
+    )
+    run: str | None = setting(
+        None,
+        "folder of a run whose models are shown beside each other: the best, the last, and with "
+        "--average_best the best epochs",
+        value="FOLDER",
     )
 
 
@@ -554,8 +566,12 @@ class OutputConfig:
         help_of={
             "check": "folder of the report (default: ./check-VERSION-LANG)",
             "lm": "language model to write, FILE.arpa or FILE.arpa.gz (default: ./LANG.arpa)",
+            "inspect": "folder of the pages (default: ./inspect)",
         },
-        value={"test": "FOLDER", "align": "FOLDER", "check": "FOLDER", "lm": "FILE.arpa"},
+        value={
+            **dict.fromkeys(("test", "align", "check", "inspect"), "FOLDER"),
+            "lm": "FILE.arpa",
+        },
     )
     format: str | None = setting(
         None,
@@ -597,6 +613,21 @@ class CheckConfig:
     )
     near_silent_dbfs: float = setting(
         -43.0, "a clip is near-silent if its loudest 300 ms are below this level", at_most=0
+    )
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """what `inspect` shows"""
+
+    layers: bool = setting(
+        False, "show each layer too, and what the output layer would read from it"
+    )
+    start_s: float = setting(
+        0.0, "second from which a recording is shown, at most 20 s of it", at_least=0
+    )
+    pages: int = setting(
+        100, "with --split, pages of the N worst clips; the index lists all", at_least=0
     )
 
 

@@ -229,7 +229,10 @@ def test_removed_flags_are_refused_by_name(words, message):
     [
         ("info --batch_size 3 m.pt", "--batch_size is a flag of train; `info` does not have it"),
         ("--batch_size=3 info m.pt", "--batch_size is a flag of train; `info` does not have it"),
-        ("train --beamwidth 5", "--beamwidth is a flag of test and lm; `train` does not have it"),
+        (
+            "train --beamwidth 5",
+            "--beamwidth is a flag of test, inspect and lm; `train` does not have it",
+        ),
         (
             "train --no-json",
             "--no-json is a flag of test, compare, runs and pretrained; `train` does not have it",

@@ -201,7 +201,7 @@ def inspect_split(config: Config, models: Sequence[Model], out: Path) -> int:
         decode=recognizer.prepare(None).decode,
         decoding="greedy",
         columns=columns_of(corpus, []),
-        **distinctions_of(config.scoring),
+        **distinctions_of(config, recognizer.charmap.writing),
     )
     order = worst_first(scores.errors)
     (out / "clips").mkdir(exist_ok=True)

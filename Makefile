@@ -1,6 +1,6 @@
 # make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
 # make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
-# make quick    the tests that are not marked slow: under a minute on two cores
+# make quick    the tests that are not marked slow: one to two minutes on two cores
 # make test-browser   installs Chromium from the system's packages, and tests the pages in it
 # make fuzz     tests of damaged input, with 10,000 cases each
 # make lint     style, form and types of the code

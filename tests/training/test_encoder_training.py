@@ -18,8 +18,9 @@ from tests.helpers.whisper_folder import make_encoder, make_whisper_folder
 pytestmark = pytest.mark.slow
 
 COMMON = """
-    train --encoder tiny --nlayers_rnn 1 --nhidden_rnn 8 --projection 8 --frame_stack 2 --batch_size 4
-    --num_epochs 2 --precision fp32 --seed 3 --min_duration 0.5 --nthreads 0 --base_lr 1e-3
+    train --encoder tiny --nlayers_rnn 1 --nhidden_rnn 8 --projection 8 --frame_stack 2
+    --batch_size 4 --num_epochs 2 --precision fp32 --seed 3 --min_duration 0.5 --nthreads 0
+    --base_lr 1e-3
 """
 
 

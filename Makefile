@@ -1,6 +1,7 @@
 # make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
 # make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
-# make quick    the tests that are not marked slow: under a minute on two cores
+# make quick    the tests that are not marked slow: one to two minutes on two cores
+# make test-browser   installs Chromium from the system's packages, and tests the pages in it
 # make fuzz     tests of damaged input, with 10,000 cases each
 # make lint     style, form and types of the code
 # make wheel    a package to install, in dist/
@@ -11,13 +12,14 @@ VENV   := .venv$(if $(TORCH),-$(TORCH))
 READY  := $(VENV)/ready
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/python
+AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 NEEDED := $(if $(TORCH),$(VENV)/)requirements.txt
 
 ifneq ($(filter-out newest,$(TORCH)),)
 $(error TORCH=$(TORCH): only TORCH=newest is known)
 endif
 
-.PHONY: setup demo test quick fuzz lint wheel clean
+.PHONY: setup demo test quick test-browser fuzz lint wheel clean
 
 setup: $(READY)
 
@@ -38,6 +40,11 @@ test: $(READY)
 
 quick: $(READY)
 	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+
+test-browser: $(READY)
+	command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	    { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; }
+	$(RUN) -m pytest tests/inspection/test_browser.py -rs
 
 fuzz: $(READY)
 	ASR_CTC_FUZZ=10000 $(RUN) -m pytest -n auto -m fuzz

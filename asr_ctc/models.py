@@ -32,6 +32,7 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
         l1: float = 0.0,
         l2: float = 0.0,
         rnn_norm: bool = False,
+        rnn_dropout: float = 0.0,
     ):
         architecture = Architecture(
             n_mels=n_mels,
@@ -41,4 +42,4 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
             vocab_size=charmap.vocab_size,
             rnn_norm=rnn_norm,
         )
-        super().__init__(architecture, dropout=dropout, l1=l1, l2=l2)
+        super().__init__(architecture, dropout=dropout, rnn_dropout=rnn_dropout, l1=l1, l2=l2)

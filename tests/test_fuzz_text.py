@@ -1,12 +1,14 @@
 """Readers of text meet seeded damage: they read it, or say in one line why not.
 
-ASR_CTC_FUZZ is the number of inputs for each reader. Input i is the same wherever it is made.
+tests/helpers/damage.py says how it is made.
 """
 
 import gzip
+import io
 import json
 import os
-import random
+import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.corpus import columns
+from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import add_listed_durations
 from asr_ctc.corpus.layouts import read_columns, read_table
@@ -28,95 +31,9 @@ from asr_ctc.scoring.clips import as_jsonl, read_hypotheses
 from asr_ctc.scoring.compare import compare
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.damage import fuzz
 
 pytestmark = pytest.mark.fuzz
-
-N = int(os.environ.get("ASR_CTC_FUZZ", "100"))
-
-ODD = [
-    *(
-        b"\t",
-        b"\n",
-        b"\r",
-        b"\r\n",
-        b"\0",
-        b'"',
-        b'""',
-        b",",
-        b"|",
-        b" ",
-        b"\\",
-        b"\x1b[2J",
-        b"\x85",
-    ),
-    *(
-        b"\xef\xbb\xbf",
-        b"\xff\xfe",
-        b"\xe9",
-        b"\xe2\x80\xa8",
-        b"\xc2\x85",
-        b"\xe2\x80\x8b",
-        b"\xc3",
-    ),
-    *(
-        b"[" * 3000,
-        b"{",
-        b"}",
-        b"null",
-        b"true",
-        b"NaN",
-        b"-inf",
-        b"1e999",
-        b"9" * 5000,
-        b"-0",
-        b"",
-    ),
-    *(b"\\ud800", b"\\u0000", b"path", b"sentence", b"<unk>", b"<UNK>", b"<space>", b"\\data\\"),
-    *(b"\\1-grams:", b"\\end\\", b"ngram 1=9", b"0", b"-1", b"1_0", b"0x1p3", b"case_folding"),
-    *(b"apostrophe", b"\xcc\x81", b"x" * 300, b"\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"),
-]
-
-
-def damaged(content: bytes, seed: int) -> bytes:
-    """The content with a few things put in, taken out, doubled, swapped or cut off."""
-    chance, content = random.Random(seed), bytearray(content)
-    for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
-        start = chance.randrange(len(content) + 1)
-        end = min(len(content), start + chance.choice((0, 1, 1, 3, 10, 40)))
-        kind = chance.randrange(6)
-        if kind == 0:
-            content[start:end] = chance.choice(ODD)
-        elif kind == 1:
-            content[start:start] = chance.choice(ODD)
-        elif kind == 2:
-            del content[start:end]
-        elif kind == 3:
-            content[start:start] = content[start:end]
-        elif kind == 4:
-            content[start:end] = chance.randbytes(end - start)
-        elif chance.random() < 0.2:
-            del content[start:]
-    return bytes(content)
-
-
-def fuzz(content: bytes, read) -> None:
-    """``read`` (bytes, seed) of the content and of N damaged ones raises nothing but UserErrors of
-    one line; of the content itself, and of some others, nothing at all."""
-    n_read = 0
-    read(content, 0)
-    for seed in range(N):
-        try:
-            read(damaged(content, seed), seed)
-        except UserError as error:
-            assert 0 < len(str(error)) < 5000 and len(str(error).splitlines()) == 1
-            assert not set(str(error)) & set("\x00\x1b\t\x85\u200b\ufeff\ud800")
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise AssertionError(f"input {seed}: {told[:300]}") from None
-        else:
-            n_read += 1
-    assert n_read or N < 20
-
 
 ROWS = [
     ("a.wav", 'nine "one"', "anne", "1.5", "x"),
@@ -200,6 +117,97 @@ def test_common_voice(tmp_path):
 
     fuzz(content, read)
     fuzz(durations, read_durations)
+
+
+@pytest.mark.slow
+def test_spontaneous_speech(tmp_path):
+    header = "client_id audio_file duration_ms transcription split quality_tags age".split()
+    rows = [header]
+    rows += [
+        [speaker, path, f"{seconds}000", f"[noise] {text} [x].", split, "speech-rate|short", age]
+        for (path, text, speaker, seconds, age), split in zip(
+            ROWS, ("train", "train", "unassigned", "dev", "train"), strict=True
+        )
+    ]
+    content = (
+        "".join("\t".join(row) + "\n" for row in rows).encode().replace(b"speech-rate|", b"", 2)
+    )
+
+    def read(content: bytes, seed: int) -> None:
+        (tmp_path / "ss-corpus-fr.tsv").write_bytes(content)
+        whole = read_table("spontaneous", tmp_path, "all")
+        _, records = records_of("spontaneous", tmp_path / "ss-corpus-fr.tsv")
+        assert len(list(records)) == whole.n_records
+        used = len(whole.record) + len(whole.excluded) + whole.n_untranscribed
+        assert used == whole.n_records
+        use(read_table("spontaneous", tmp_path, "train"))
+
+    fuzz(content, read)
+
+
+@pytest.mark.slow
+def test_lhotse(tmp_path):
+    recordings, supervisions = [], []
+    for i, (path, text, speaker, *_) in enumerate(ROWS):
+        source = {"type": "file", "channels": [0], "source": path}
+        recordings.append({"id": f"r{i}", "sources": [source], "duration": 2.5})
+        stretch = {"id": f"s{i}", "recording_id": f"r{i}", "start": 0, "duration": 2.5}
+        supervisions.append({**stretch, "text": text, "speaker": speaker})
+    files = {
+        name: "".join(json.dumps(record) + "\n" for record in records).encode()
+        for name, records in (("recordings", recordings), ("supervisions", supervisions))
+    }
+    (tmp_path / "all").mkdir()
+
+    def reader(name: str, suffix: str, pack):
+        other = ({*files} - {name}).pop()
+
+        def read(content: bytes, seed: int) -> None:
+            (tmp_path / "all" / f"{name}.jsonl{suffix}").write_bytes(pack(content))
+            (tmp_path / "all" / f"{other}.jsonl").write_bytes(files[other])
+            use(read_table("lhotse", tmp_path, "all"))
+
+        return read
+
+    for name, content in files.items():
+        fuzz(content, reader(name, "", bytes))
+    for file in (tmp_path / "all").iterdir():
+        file.unlink()
+    fuzz(gzip.compress(files["recordings"], mtime=0), reader("recordings", ".gz", bytes))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", ["of the archive", "of what is in it"])
+def test_archives(tmp_path, monkeypatch, damage):
+    """Nothing lies beside an archive that was refused, and nothing anywhere else."""
+    monkeypatch.setattr(os, "sync", lambda: None)
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        for name, text in {
+            "v/fr/train.tsv": table_of("tsv"),
+            "v/fr/clips/a.mp3": b"x" * 700,
+        }.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    inside = damage == "of what is in it"
+    place = tmp_path / "deep" / "place"
+    file = place / "a.tar.gz"
+
+    def read(content: bytes, seed: int) -> None:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        file.write_bytes(gzip.compress(content, 1) if inside else content)
+        try:
+            unpack(file)
+        except UserError:
+            assert os.listdir(place) == ["a.tar.gz"]
+            raise
+        finally:
+            assert os.listdir(tmp_path) == ["deep"] and os.listdir(tmp_path / "deep") == ["place"]
+
+    tar = content.getvalue()
+    fuzz(tar if inside else gzip.compress(tar, mtime=0), read)
 
 
 @pytest.mark.slow

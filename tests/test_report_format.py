@@ -100,6 +100,13 @@ def test_check(tmp_path, model, capsys):
     train = Rows(folder, "train")
     train.set(30, "sentence", train.get(30, "sentence") + "\u200b")
     train.save()
+    (folder / "validated.tsv").write_bytes((folder / "train.tsv").read_bytes())
+    validated = Rows(folder, "validated")
+    for i in range(40):
+        validated.rows.append([*validated.rows[34]])
+        validated.set(-1, "path", f"more{i}.mp3")
+        validated.set(-1, "client_id", f"more{i}")
+    validated.save()
     line = f"check --nthreads 0 --device cpu --datasetroot {tmp_path / 'data'}"
     run(capsys, line, "--out", tmp_path / "all", "--modelpath", model)
     (folder / "test.tsv").unlink()
@@ -107,7 +114,8 @@ def test_check(tmp_path, model, capsys):
     reports = [
         json.loads((out / "report.json").read_text("utf-8")) for out in (tmp_path / "all", tmp_path)
     ]
-    assert "suspects" in reports[0] and "suspects" not in reports[1]
+    for key in "suspects", "unused":
+        assert key in reports[0] and key not in reports[1]
     check_section("check", reports)
 
 

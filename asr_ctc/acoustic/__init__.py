@@ -10,6 +10,7 @@ penalty.py       penalties of large weights
 clip_mask.py     the frames inside the clips of a padded batch
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 log_posteriors.py  the log posteriors of a batch
+layer_outputs.py what each layer holds of a clip, and what the output layer reads from it
 loss.py          the CTC loss of each clip
 compute.py       device, precision, threads
 model_file.py    the model file: everything needed to transcribe

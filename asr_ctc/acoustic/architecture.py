@@ -114,6 +114,14 @@ class Architecture:
             stride *= convolution.stride[0]
         return stride, offset
 
+    @property
+    def receptive_frames(self) -> int:
+        """Input frames that an output frame of the convolutions is computed from."""
+        n_frames = 1
+        for convolution in reversed(CONVOLUTIONS):
+            n_frames = (n_frames - 1) * convolution.stride[0] + convolution.kernel_size[0]
+        return n_frames
+
     @classmethod
     def of_state_dict(cls, state: dict) -> "Architecture":
         """Infers the sizes from the tensors of a CTCModel; ValueError for missing or wrong tensors.

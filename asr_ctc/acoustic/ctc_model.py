@@ -68,9 +68,10 @@ class CTCModel(nn.Module):
     """Log-mel spectrograms to logits over V classes, one output frame per four input frames.
 
     ``cnn`` halves time and mel, then time again; ``rnn`` is bidirectional; ``charlin`` gives the V
-    classes, blank first. ``dropout`` is the probability after each convolution; l1 and l2 are the
-    weights in ``penalty()``. With the architecture's ``rnn_norm`` each frame is normalised between
-    two recurrent layers: Ba et al. 2016, "Layer Normalization".
+    classes, blank first. ``dropout`` is the probability after each convolution, ``rnn_dropout``
+    that between two recurrent layers: Zaremba et al. 2014, "Recurrent neural network
+    regularization"; l1 and l2 are the weights in ``penalty()``. With the architecture's
+    ``rnn_norm`` each frame is normalised there first: Ba et al. 2016, "Layer Normalization".
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class CTCModel(nn.Module):
         architecture: Architecture,
         *,
         dropout: float = 0.0,
+        rnn_dropout: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
     ) -> None:
@@ -98,8 +100,13 @@ class CTCModel(nn.Module):
         self.rnn = RECURRENT_CELLS[architecture.cell_type](
             N_CHANNELS * architecture.output_bins, n_hidden, n_layers, bidirectional=True
         )
-        n_norms = n_layers - 1 if architecture.rnn_norm else 0
-        self.rnn_norms = nn.ModuleList(nn.LayerNorm(2 * n_hidden) for _ in range(n_norms))
+        # Without either, cuDNN runs all layers at once.
+        n_between = n_layers - 1 if architecture.rnn_norm or rnn_dropout else 0
+        self.rnn_norms = nn.ModuleList(
+            nn.LayerNorm(2 * n_hidden) if architecture.rnn_norm else nn.Identity()
+            for _ in range(n_between)
+        )
+        self.rnn_dropout = nn.Dropout(rnn_dropout)
         self.charlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.vocab_size))
         self.head = MAIN  # the one that ``forward`` returns
         self.auxlin: nn.Sequential | None = None
@@ -124,19 +131,19 @@ class CTCModel(nn.Module):
         n_mels = self.architecture.n_mels
         if padded.shape[2] != n_mels:
             raise ValueError(f"{n_mels} mel bins are needed, found {padded.shape[2]}")
-        features, n_frames = self._convolve(padded.unsqueeze(1), n_frames)
+        features, n_frames = self.convolve(padded.unsqueeze(1), n_frames)
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
-        norms = [*self.rnn_norms]
+        between = [nn.Sequential(norm, self.rnn_dropout) for norm in self.rnn_norms]
         if self.auxlin is None or not (both or self.head == AUX):
-            hidden = run_layers(self.rnn, frames, n_frames, norms)
+            hidden = run_layers(self.rnn, frames, n_frames, between)
             return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
         layer = self.architecture.aux_layer or self.rnn.num_layers
-        hidden, tapped = run_tapped(self.rnn, frames, n_frames, norms, layer=layer)
+        hidden, tapped = run_tapped(self.rnn, frames, n_frames, between, layer=layer)
         logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
         return logits if both else logits[1]
 
-    def _convolve(
+    def convolve(
         self, x: torch.Tensor, n_frames: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``cnn`` on (B, 1, T, F), and the output lengths (B,).

@@ -158,7 +158,7 @@ class EncoderModel(nn.Module):
         else:
             (first,), x, n_frames = self.input_layers, self._masked(padded, n_inputs), n_inputs
             x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
-        hidden, tapped, n_frames = self._head(x[:, : int(n_frames.max())], n_frames)
+        hidden, tapped, n_frames = self.hidden_frames(x[:, : int(n_frames.max())], n_frames)
         if self.auxlin is None or not (both or self.head == AUX):
             return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
         logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
@@ -167,10 +167,24 @@ class EncoderModel(nn.Module):
     def _masked(self, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
         return self.masks(x, n_frames) if self.training else x
 
-    def _head(
+    def hidden_frames(
         self, x: torch.Tensor, n_frames: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Frames (B, T, L · D) to hidden units (T', B, H), those of ``aux_layer``, lengths (B,)."""
+        x, n_frames = self.joined_frames(x, n_frames)
+        if self.rnn is None:
+            return x, x, n_frames
+        norms, layer = [*self.rnn_norms], self.architecture.aux_layer
+        if layer in (0, self.rnn.num_layers):
+            x = self.dropout(run_layers(self.rnn, x, n_frames, norms))
+            return x, x, n_frames
+        x, tapped = run_tapped(self.rnn, x, n_frames, norms, layer=layer)
+        return self.dropout(x), tapped, n_frames
+
+    def joined_frames(
+        self, x: torch.Tensor, n_frames: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Frames (B, T, L · D) summed over layers, stacked and projected: (T', B, I) and (B,)."""
         if self.layer_weights is not None:
             shares = self.layer_weights.softmax(0)
             x = torch.einsum("btld,l->btd", x.unflatten(2, (len(shares), -1)), shares)
@@ -182,15 +196,7 @@ class EncoderModel(nn.Module):
         n_frames = -(-n_frames // n_stacked)
         if self.norm is not None and self.projection is not None:
             x = nn.functional.gelu(self.projection(self.norm(x)))
-        x = self.dropout(x)
-        if self.rnn is None:
-            return x, x, n_frames
-        norms, layer = [*self.rnn_norms], self.architecture.aux_layer
-        if layer in (0, self.rnn.num_layers):
-            x = self.dropout(run_layers(self.rnn, x, n_frames, norms))
-            return x, x, n_frames
-        x, tapped = run_tapped(self.rnn, x, n_frames, norms, layer=layer)
-        return self.dropout(x), tapped, n_frames
+        return self.dropout(x), n_frames
 
     def penalty(self) -> torch.Tensor | float:
         """l1 · Σ|w| + l2 · Σw² over the weights of the head's linear and recurrent layers."""

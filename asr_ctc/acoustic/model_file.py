@@ -197,7 +197,8 @@ def _parse(content: dict) -> ModelFile:
     if file.features.is_scaled != (file.normalization is None):
         raise ValueError("its features and its normalisation do not belong together")
     if isinstance(file.architecture, EncoderArchitecture):
-        if file.features != features_of(file.architecture):
+        needed = features_of(file.architecture)
+        if file.features not in (needed, needed.earlier()):
             raise ValueError("its features are not those of its encoder")
     else:
         _check_features(file.features, file.architecture)

@@ -16,12 +16,17 @@ AnyModel = CTCModel | EncoderModel
 
 
 def new_model(
-    architecture: AnyArchitecture, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0
+    architecture: AnyArchitecture,
+    *,
+    dropout: float = 0.0,
+    rnn_dropout: float = 0.0,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> AnyModel:
-    """A model with random weights."""
+    """A model with random weights; ``rnn_dropout`` is of the classic one alone."""
     if isinstance(architecture, EncoderArchitecture):
         return EncoderModel(architecture, dropout=dropout, l1=l1, l2=l2)
-    return CTCModel(architecture, dropout=dropout, l1=l1, l2=l2)
+    return CTCModel(architecture, dropout=dropout, rnn_dropout=rnn_dropout, l1=l1, l2=l2)
 
 
 def features_of(architecture: EncoderArchitecture) -> Features:

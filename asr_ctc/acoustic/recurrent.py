@@ -6,7 +6,7 @@ backward pass is written by hand: a step costs one matrix product and one compil
 (gru_steps.py). The weights are those of nn.GRU and nn.LSTM.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,11 +31,20 @@ def run_packed(
     """The output of a bidirectional ``rnn`` for packed clips (T, I): (T, 2H) for each.
 
     ``norms``, if any, are applied between the layers: one fewer than these, each a function of
-    single frames (2H,). The layers then run one at a time.
+    single frames (2H,), or one that drops out. The layers then run one at a time.
     """
     if not norms:
         return rnn(packed)[0]
-    x, batch_sizes, sorting, unsorting = packed
+    for x in packed_layers(rnn, packed, norms):  # noqa: B007  the last one
+        pass
+    return packed._replace(data=x)
+
+
+def packed_layers(
+    rnn: nn.RNNBase, packed: PackedSequence, norms: Sequence[nn.Module] = ()
+) -> Iterator[torch.Tensor]:
+    """The output of each layer, as the data of the packed batch; arguments as ``run_packed``."""
+    x, batch_sizes = packed.data, packed.batch_sizes
     for layer in range(rnn.num_layers):
         weights = [w for way in ("", "_reverse") for w in _weights(rnn, layer, way)]
         zero = x.new_zeros(2, int(batch_sizes[0]), rnn.hidden_size)
@@ -44,9 +53,9 @@ def run_packed(
             x = torch.gru(x, batch_sizes, zero, *options)[0]
         else:
             x = torch.lstm(x, batch_sizes, (zero, zero), *options)[0]
+        yield x
         if layer < len(norms):
             x = norms[layer](x)
-    return PackedSequence(x, batch_sizes, sorting, unsorting)
 
 
 def run_padded(
@@ -135,7 +144,7 @@ class _GRULayer(torch.autograd.Function):
         grad_x_backward, *others = _gradients(
             *grads_backward, x_backward, weights[4], backward[0], needs_x=needs_x
         )
-        if grad_x is not None:
+        if grad_x is not None and grad_x_backward is not None:
             grad_x += _reverse(grad_x_backward, reversal)
         return grad_x, None, None, *grads, *others
 

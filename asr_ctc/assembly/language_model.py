@@ -122,7 +122,8 @@ def build_language_model(config: Config) -> Built:
     n_words = sum(source.n_words for source in sources)
     if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
-    if not set(numbering.ids) - {*SPECIAL_WORDS, SPACE}:
+    learnt = set(numbering.ids) - {*SPECIAL_WORDS, SPACE}
+    if not any(character.isalnum() for word in learnt for character in word):  # but punctuation
         raise UserError(
             f"{speller} can spell none of the {several(n_words, 'word')}: name a model of this "
             "language with --modelpath, or take --charset auto"

@@ -1,7 +1,7 @@
 """Makes character map, model, features and caches from the settings."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,16 @@ from asr_ctc.config.load import Config
 from asr_ctc.config.settings import CorpusConfig
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.display.terminal import several
+from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.rare import MOST_UNKNOWN_SHARE, suitable_min_count, unknown_share
 from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
 log = logging.getLogger(__name__)
+
+MOST_LISTED, MOST_LISTED_RARE = 100, 20  # characters in a line of the log
 
 
 def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing = PLAIN) -> CharMap:
@@ -43,16 +46,17 @@ def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing 
     if name == "auto" and train is not None:
         counts = transcripts.character_counts(train, writing)
         charmap, rare = CharMap.from_counts(counts, min_count, writing)
+        more = "…" if charmap.vocab_size > MOST_LISTED + 2 else ""
         log.info(
-            "character map from %s: %d classes: %s",
+            "character map from %s: %d classes: %s%s",
             several(len(train), "transcript"),
             charmap.vocab_size,
-            visible_text("".join(charmap.symbols[2:])),
+            visible_text("".join(charmap.symbols[2 : MOST_LISTED + 2])),
+            more,
         )
         if rare:
-            ordered = sorted(rare.items(), key=lambda item: -item[1])
-            listed = " ".join(f"{visible_form(c)}×{n}" for c, n in ordered)
-            log.info("seen fewer than %d times, mapped to the unknown class: %s", min_count, listed)
+            for line in described_rare(rare, min_count, sum(counts.values())):
+                log.info("%s", line)
         return charmap
     if name in ("default", "auto"):
         return CharMap(writing=writing)
@@ -66,6 +70,39 @@ def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing 
         ) from None
     except (ValueError, TypeError) as error:
         raise UserError(f"--charset {name}: not a character map: {error}") from None
+
+
+def described_rare(rare: Mapping[str, int], min_count: int, total: int) -> list[str]:
+    """What becomes of the characters {them: count} seen fewer than ``min_count`` times in train.
+
+    A few are listed; of many, their number and their share of the ``total`` characters are said.
+    """
+    seen = f"seen fewer than {min_count} times"
+    if len(rare) <= MOST_LISTED_RARE:
+        ordered = sorted(rare.items(), key=lambda item: -item[1])
+        listed = " ".join(f"{visible_form(c)}×{n}" for c, n in ordered)
+        lines = [f"{seen}, mapped to the unknown class: {listed}"]
+    else:
+        share = percent(unknown_share(rare.values(), min_count, total))
+        lines = [
+            f"{len(rare):,} characters {seen}, {share} of the text, mapped to the unknown class"
+        ]
+    return lines + advice_on_rare(rare.values(), min_count, total)
+
+
+def advice_on_rare(counts: Collection[int], min_count: int, total: int) -> list[str]:
+    """A line that says what helps if too much of a text of ``total`` characters becomes unknown.
+
+    ``counts`` are those of its rare characters.
+    """
+    if unknown_share(counts, min_count, total) <= MOST_UNKNOWN_SHARE:
+        return []
+    helps = suitable_min_count(counts, min_count, total)
+    left = percent(unknown_share(counts, helps, total))
+    return [
+        f"--charset_min_count {helps} leaves {left} of the text to the unknown class; so would "
+        "more transcripts"
+    ]
 
 
 def settings_for(part: type, section: object) -> dict[str, Any]:
@@ -86,7 +123,7 @@ OF_ENCODERS = {
 }
 
 
-OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn"
+OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn", "rnn_dropout"
 
 
 class Blueprint(NamedTuple):
@@ -108,7 +145,9 @@ def make_blueprint(
     heads = _heads(config, charmap, file, aux)
     if file is not None:
         architecture = replace(file.architecture, **heads)
-        if not isinstance(architecture, EncoderArchitecture):
+        if isinstance(architecture, EncoderArchitecture):
+            refuse_settings_of_convolutions(config)
+        else:
             refuse_settings_of_encoders(config)
         return Blueprint(architecture, file.features)
     if options.encoder is None:
@@ -119,8 +158,7 @@ def make_blueprint(
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
-    if unused := [name for name in OF_CONVOLUTIONS if name in config.typed]:
-        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
+    refuse_settings_of_convolutions(config)
     pretrained = read_encoder(
         options.encoder,
         padded=options.encoder_padded,
@@ -159,6 +197,12 @@ def _heads(
     }
 
 
+def refuse_settings_of_convolutions(config: Config) -> None:
+    """UserError if a flag is typed that only a model without an encoder uses."""
+    if unused := [name for name in OF_CONVOLUTIONS if name in config.typed]:
+        raise UserError(f"--{unused[0]}: a model with an --encoder does not use it; omit it")
+
+
 def refuse_settings_of_encoders(config: Config) -> None:
     """UserError if a setting of a pretrained encoder is not as it is by default."""
     default = Config()
@@ -187,7 +231,13 @@ def make_model(
     """
     options = config.model
     blueprint = blueprint or make_blueprint(config, charmap, file, aux)
-    model = new_model(blueprint.architecture, dropout=options.dropout, l1=options.l1, l2=options.l2)
+    model = new_model(
+        blueprint.architecture,
+        dropout=options.dropout,
+        rnn_dropout=options.rnn_dropout,
+        l1=options.l1,
+        l2=options.l2,
+    )
     if isinstance(model, EncoderModel):
         masks = SpanMasks(time_share=options.mask_time, channel_share=options.mask_feature)
         layer_drop = config.training.layer_drop

@@ -1,6 +1,7 @@
 """The split that a trained model is applied to, by default of its training corpus."""
 
 import contextlib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,7 +14,7 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import refuse_missing_columns
+from asr_ctc.corpus.layouts import LAYOUTS, refuse_missing_columns
 from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
@@ -49,9 +50,9 @@ def find_split(
     if not config.has("corpus"):
         layout = trained_on.get("layout", layout)
     folder = None
-    if layout == "commonvoice" and not config.has("datasetversion"):
+    if LAYOUTS[layout].has_languages and not config.has("datasetversion"):
         with contextlib.suppress(UserError):  # absent: the newest version is used
-            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang)
+            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang, layout)
     folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
     corpus = load_split(folder, split, layout, index.folder(where.index_dir))
     refuse_missing_columns(layout, folder, split, columns)
@@ -60,9 +61,11 @@ def find_split(
 
 def clips_to_read(corpus: Corpus, config: Config) -> tuple[Corpus, int]:
     """As ``split_to_read``, of a split that is found."""
-    where = config.corpus
+    low, high = config.corpus.min_duration, config.corpus.max_duration
     everything = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
-    corpus = between_or_refuse(everything, where.min_duration, where.max_duration, keep_broken=True)
+    corpus = between_or_refuse(
+        everything, low or 0.0, math.inf if high is None else high, keep_broken=True
+    )
     return corpus, len(everything) + len(everything.excluded)
 
 

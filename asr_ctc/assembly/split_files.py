@@ -8,6 +8,7 @@ is drawn first, then dev from the remaining clips; train is all that shares noth
 import contextlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,13 @@ from asr_ctc.corpus.columns import NAMES, line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
-from asr_ctc.corpus.layouts import LAYOUTS, csv_records, find_manifest, read_table
+from asr_ctc.corpus.layouts import (
+    LAYOUTS,
+    csv_records,
+    find_manifest,
+    read_table,
+    spontaneous_table,
+)
 from asr_ctc.corpus.splitting import (
     SPLITS,
     UNUSED,
@@ -89,7 +96,7 @@ def split_corpus(config: Config) -> Report:
     if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
         notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
     if split_config.keep_test:
-        split_of, reasons = extend_train(clips, free, corpus, layout, folder)
+        split_of, reasons = extend_train(free, corpus, layout, folder)
     else:
         test_s = parse_size("test", split_config.test, clips, free)
         dev_s = parse_size("dev", split_config.dev, clips, free)
@@ -99,7 +106,7 @@ def split_corpus(config: Config) -> Report:
                 notes.append(f"{split}: too few clips are left for {target_s / 3600:.2f} h")
     _refuse_empty(split_of, split_names, source)
 
-    of_record = np.full(len(table.record) + len(table.excluded), UNUSED)
+    of_record = np.full(table.n_records, UNUSED)
     of_record[table.record] = split_of
     header, records = records_of(layout, source)
     texts = {split: bytearray(header) for split in split_names}
@@ -109,7 +116,12 @@ def split_corpus(config: Config) -> Report:
     _replace_together(
         dict(zip(files, (bytes(texts[split]) for split in split_names), strict=True)), split_names
     )
-    excluded = {"row that cannot be read": Size(len(table.excluded), 0.0, 0)}
+    reasons_of_rows = Counter(
+        clip.reason if layout == "spontaneous" else "row that cannot be read"
+        for clip in table.excluded
+    )
+    reasons_of_rows["no transcription"] = table.n_untranscribed
+    excluded = {reason: Size(n, 0.0, 0) for reason, n in reasons_of_rows.items()}
     excluded |= {reason: _size(corpus, rows) for reason, rows in {**unusable, **reasons}.items()}
     splits = {split: _size(corpus, split_of == SPLITS.index(split)) for split in split_names}
     everything = np.ones(len(corpus), dtype=bool)
@@ -183,6 +195,8 @@ def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
 def table_file(layout: str, folder: Path, name: str) -> Path:
     if layout == "manifest":
         return find_manifest(folder, name)
+    if layout == "spontaneous":
+        return spontaneous_table(folder, name)
     return folder / f"{name}.{'tsv' if layout == 'commonvoice' else 'csv'}"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.model_file import ModelFile, newest_model, save_model
+from asr_ctc.acoustic.model_file import ModelFile, save_model
+from asr_ctc.assembly.decoder import make_recognizer, read_model
 from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
@@ -41,10 +41,11 @@ class Tuning:
 
     ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of units
     CER alone (PER of phonemes); each (weights, bonuses), with the best ``unk_logp``. ``path`` is
-    the model file that now holds the language model and its weights.
+    the model file that now holds the language model and its weights, None for a published model,
+    which has no file.
     """
 
-    path: Path
+    path: Path | None
     n_clips: int
     error_rates: dict[str, np.ndarray]
     greedy: ErrorRates
@@ -58,7 +59,7 @@ class Tuning:
 
 
 def tune_language_model(config: Config) -> Tuning:
-    """Decodes dev with every weight and bonus of the grid; stores the best in the model file.
+    """Decodes dev with every weight and bonus of the grid; stores the best in a model file.
 
     The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
     characters. The best weights have the lowest sum of WER and CER: WER alone is often lowest where
@@ -70,9 +71,8 @@ def tune_language_model(config: Config) -> Tuning:
     decoding = config.decoding
     if not decoding.lm:
         raise UserError("--tune needs a language model: --lm FILE")
-    path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
-    compute.use_processor()
-    recognizer = Recognizer.load(path, config.runtime.device)
+    path, file = read_model(config)
+    recognizer = make_recognizer(config, path, file)
     model = read_language_model(decoding.lm)
     units = recognizer.charmap
     # Refuses a model that does not fit, before any work.
@@ -119,9 +119,9 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
-    recognizer.file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
-    assert isinstance(recognizer.file, ModelFile)  # it was read from ``path``
-    save_model(path, recognizer.file)
+    if isinstance(file, ModelFile):
+        file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
+        save_model(path, file)
     names = Rates() if in_letters else units.rates
     grids = {
         name: np.array(
@@ -134,7 +134,7 @@ def tune_language_model(config: Config) -> Tuning:
         if by_wer or rate == "cer"
     }
     return Tuning(
-        path=path,
+        path=path if isinstance(file, ModelFile) else None,
         n_clips=len(posteriors),
         error_rates=grids,
         greedy=greedy,

@@ -81,7 +81,7 @@ def with_charset(config: Config, writing: Writing) -> Config:
     log.info(
         "character map: auto, from the training transcripts, because the published one is for "
         "French and English, and this is %s",
-        f"--lang {config.corpus.lang}" if is_known else writing.name,
+        f"--lang {config.corpus.lang}" if is_known else f"another language, in {writing.name}",
     )
     return config.replace(charset="auto")
 

@@ -36,6 +36,10 @@ class Features:
         """Frames T of a waveform of S samples (an int, or an array or tensor of them)."""
         raise NotImplementedError
 
+    def centres_hz(self) -> torch.Tensor | None:
+        """The frequencies (F,) of the numbers of a frame; None where they are no single bands."""
+        return None
+
     def cache_key(self) -> dict:
         """What the numbers follow from: a cache of other ones is another cache."""
         raise NotImplementedError
@@ -48,3 +52,7 @@ class Features:
         """Plain values for the model file, the kind among them where it is not the first one."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return values if self.kind == "log-mel" else {"kind": self.kind, **values}
+
+    def earlier(self) -> "Features":
+        """What model files of earlier versions have, and keep, where these are needed now."""
+        return self

@@ -33,10 +33,14 @@ def mel_filters(n_fft: int, n_mels: int, rate: int) -> torch.Tensor:
     next. Source: Young et al., "The HTK Book", 5.4. In single precision and in the order of
     torchaudio's ``melscale_fbanks``, so that both are equal to the bit.
     """
+    return triangles(mel_corners_hz(n_mels, rate), bins_hz(n_fft, rate))
+
+
+def mel_corners_hz(n_mels: int, rate: int) -> torch.Tensor:
+    """The corners (n_mels + 2,) of ``mel_filters``; the peaks are those between the outer two."""
     highest_mel = MEL_STEP * math.log10(1.0 + float(rate // 2) / MEL_HZ)
     corners_mel = torch.linspace(0.0, highest_mel, n_mels + 2)
-    corners_hz = MEL_HZ * (10.0 ** (corners_mel / MEL_STEP) - 1.0)
-    return triangles(corners_hz, bins_hz(n_fft, rate))
+    return MEL_HZ * (10.0 ** (corners_mel / MEL_STEP) - 1.0)
 
 
 def bins_hz(n_fft: int, rate: int) -> torch.Tensor:
@@ -148,6 +152,9 @@ class FeatureSettings(Features):
 
     def n_frames(self, n_samples: Lengths) -> Lengths:
         return n_samples // self.hop + 1
+
+    def centres_hz(self) -> torch.Tensor:
+        return mel_corners_hz(self.nmels, self.rate)[1:-1]
 
     def to_dict(self) -> dict:
         """The fields; not ``clip_norm`` where there is none, as the first model files have it."""

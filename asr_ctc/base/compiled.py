@@ -63,7 +63,7 @@ def compiled(
     """
 
     signatures = signatures if isinstance(signatures, list) else [signatures]
-    simd = {"error_model": "numpy", "fastmath": {"contract"}} if vectorised else {}
+    simd: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}} if vectorised else {}
 
     def decorate(function: Function) -> Function:
         # Numba checks the function's own file only; its cache is keyed by the qualified name.

@@ -208,6 +208,13 @@ def take(file) -> bool:
     return _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, OWNED) and _lock(file, fcntl.LOCK_EX, SHOWN)
 
 
+def wait_for(file) -> None:
+    """Waits until no other process has an open file, and has it then until it is closed."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # some network drives have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def is_taken(path: Path) -> bool:
     """True when another process has taken the file; asking keeps none from taking it."""
     if fcntl is None:

@@ -78,12 +78,19 @@ def visible_form(character: str) -> str:
         return "space"
     if len(character) > 1:  # a phoneme, or a word piece
         return visible_text(character)
-    if unicodedata.category(character)[0] == "M" and not _INVISIBLE_MARKS.match(character):
+    if is_lone_mark(character):
         return f"U+{ord(character):04X}"
     if unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK_LETTERS:
         return character
     name = unicodedata.name(character, "")
     return f"U+{ord(character):04X} {name}".rstrip()
+
+
+def is_lone_mark(text: str) -> bool:
+    """True for a single visible combining mark, which needs a letter to stand on."""
+    return (
+        len(text) == 1 and unicodedata.category(text)[0] == "M" and not _INVISIBLE_MARKS.match(text)
+    )
 
 
 class SafeFormatter(logging.Formatter):

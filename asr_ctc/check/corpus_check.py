@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+import numpy as np
+
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
@@ -14,12 +16,15 @@ from asr_ctc.check.faults import LISTEN, find_faults
 from asr_ctc.check.page import as_page
 from asr_ctc.check.report import CheckReport, make_report
 from asr_ctc.check.scan import ScannedSplit, scan
+from asr_ctc.check.suggestions import LEAST_BATCH
 from asr_ctc.check.suspects import Suspects, find_suspects
+from asr_ctc.check.unused import find_unused, split_command
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
-from asr_ctc.corpus.corpus import Corpus, between, corpus_name, find_corpus, load_split
+from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.spoken import speak_for
+from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.phonemes import Phonemes
@@ -44,6 +49,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     # What is no model is refused before the long work.
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
+    config = _with_bounds(config, corpora.get("train"))
     config, units = _make_units(config, corpora.get("train"))
     charmap = units.main
     splits = {
@@ -74,6 +80,12 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         faults=faults,
         limits=limits,
         suspects=_suspects(model_file, splits, config) if model_file else None,
+        unused=find_unused(
+            corpora,
+            folder,
+            settings.corpus,
+            split_command(config),
+        ),
         exclude=str(exclude),
     )
     files = {
@@ -114,12 +126,21 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     return corpora, absent
 
 
-def _make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:
-    """The units that `train` would use with these settings, and its --charset in them."""
-    settings = config.corpus
+def _with_bounds(config: Config, train: Corpus | None) -> Config:
+    """The settings with bounds of the clip length that suit train, where they are unset."""
+    high, durations = config.corpus.max_duration, np.zeros(0)
     if train is not None:
-        within = between(train, settings.min_duration, settings.max_duration)
-        train = within if len(within) else train
+        durations = train.durations[train.durations > (config.corpus.min_duration or 0.0)]
+    if high is None:
+        high = suitable_maximum_s(durations, MOST_BATCH_S / LEAST_BATCH)
+    return config.replace(min_duration=config.corpus.min_duration or 0.0, max_duration=high)
+
+
+def _make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:
+    """The units that `train` would use with these settings, of every clip that can be opened, and
+    its --charset in them."""
+    if train is not None and (train.durations > 0).any():
+        train = train.select(train.durations > 0)
     config, units = make_units(config, train)
     if config.corpus.charset is None:  # for phonemes none was taken, and all characters are kept
         config = config.replace(charset="auto")

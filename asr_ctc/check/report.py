@@ -1,7 +1,6 @@
 """All results of a check: the content of the screen, report.json and the page."""
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,17 +14,14 @@ from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Splits, rates
 from asr_ctc.check.phonemes import PhonemeUse, phoneme_use
 from asr_ctc.check.scan import ScannedSplit
+from asr_ctc.check.suggestions import Suggestions, make_suggestions
 from asr_ctc.check.suspects import Suspects
+from asr_ctc.check.unused import Unused
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import CorpusConfig
-from asr_ctc.display.terminal import several
+from asr_ctc.display.terminal import percent, seconds_range, several
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.phonemes import Phonemes
 
-MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
-LONG_PERCENTILE, LONG_FACTOR = 99.5, 1.5  # clips this much longer than the rest cost too much
-LEAST_STEPS = 200  # optimiser steps per epoch with the suggested batch size
-MOST_BATCH_S = 1280.0  # padded seconds of the suggested batch
 MOST_POINTS = 2500  # clips drawn in the scatter plot
 N_DURATION_BINS = 48
 
@@ -115,23 +111,6 @@ class Plots:
 
 
 @dataclass(frozen=True)
-class Suggestions:
-    """Settings that suit the corpus; None without a usable clip. Durations in seconds.
-
-    ``clips_within`` and ``hours_within`` count the clips of train within the suggested durations;
-    ``command`` is the `train` command with the suggestions.
-    """
-
-    charset: str
-    min_duration: float | None
-    max_duration: float | None
-    batch_size: int | None
-    clips_within: int | None
-    hours_within: float | None
-    command: str
-
-
-@dataclass(frozen=True)
 class Verdict:
     can_train: bool
     problems: list[str]
@@ -154,12 +133,13 @@ class CheckReport(Report):
     suggestions: Suggestions
     verdict: Verdict
     suspects: Suspects | None  # None without a model
+    unused: Unused | None = None  # None if the splits use nearly all
     phonemes: PhonemeUse | None = None  # None for units without phonemes
 
     def to_dict(self) -> dict:
-        """Like ``Report.to_dict``, without the keys ``suspects`` and ``phonemes`` if None."""
+        """Like ``Report.to_dict``, without ``suspects``, ``unused`` and ``phonemes`` if None."""
         content = super().to_dict()
-        for name in ("suspects", "phonemes"):
+        for name in ("suspects", "unused", "phonemes"):
             if content[name] is None:
                 del content[name]
         return content
@@ -170,6 +150,8 @@ def nothing_shared(report: CheckReport, what: str) -> str:
     known = [name for name, s in report.splits.items() if what != "speakers" or s.speakers]
     unread = [f"{name} cannot be read" for name in report.absent]
     unread += [f"{name} names no speaker" for name in report.splits if name not in known]
+    if not known and report.splits and what == "speakers":
+        unread = ["none is known", *(f"{name} cannot be read" for name in report.absent)]
     if not unread:
         return f"no {what} are shared between splits"
     why = ", ".join(unread)
@@ -190,6 +172,7 @@ def make_report(
     faults: list[Fault],
     limits: RateLimits,
     suspects: Suspects | None,
+    unused: Unused | None,
     exclude: str,
 ) -> CheckReport:
     """The report on the corpus ``name``.
@@ -227,9 +210,10 @@ def make_report(
         alphabet=alphabet,
         unicode=texts.unicode_forms(sentences),
         plots=_plots(splits, faults),
-        suggestions=_suggestions(config, durations, alphabet, exclude if lists_clips else None),
+        suggestions=make_suggestions(config, durations, alphabet, exclude if lists_clips else None),
         verdict=Verdict(not problems, problems),
         suspects=suspects,
+        unused=unused,
         phonemes=phonemes and phoneme_use(sentences, phonemes, config.corpus.charset_min_count),
     )
 
@@ -239,8 +223,8 @@ def _settings(config: Config, n_classes: int, limits: RateLimits) -> CheckSettin
         charset=config.corpus.charset or "default",
         charset_min_count=config.corpus.charset_min_count,
         classes=n_classes,
-        min_duration=config.corpus.min_duration,
-        max_duration=config.corpus.max_duration,
+        min_duration=config.corpus.min_duration or 0.0,
+        max_duration=config.corpus.max_duration or math.inf,
         silent_dbfs=config.check.silent_dbfs,
         near_silent_dbfs=config.check.near_silent_dbfs,
         check_clips=config.check.check_clips,
@@ -334,61 +318,7 @@ def _by_kind(faults: list[Fault], settings: CheckSettings) -> dict[str, FaultGro
     }
 
 
-# -------------------------------------------------------------------- suggestions and the verdict
-
-
-def _suggestions(
-    config: Config, durations: np.ndarray, alphabet: texts.Alphabet, exclude: str | None
-) -> Suggestions:
-    """Makes suggestions from the ``durations`` (N,) of the usable clips of train, in seconds."""
-    lost_share = alphabet.n_lost / max(1, alphabet.n_characters)
-    charset = "auto" if lost_share > MOST_LOST_SHARE else config.corpus.charset or "default"
-    low = high = batch_size = clips_within = hours_within = None
-    if len(durations):
-        long, longest = np.percentile(durations, LONG_PERCENTILE), durations.max()
-        high = math.ceil(2 * (long if longest > LONG_FACTOR * long else longest)) / 2
-        low = math.floor(10 * durations.min()) / 10
-        within = durations[(durations >= low) & (durations <= high)]
-        batch_size = suggested_batch_size(len(within), high)
-        clips_within, hours_within = len(within), float(within.sum()) / 3600
-    flags = {"min_duration": low, "max_duration": high, "batch_size": batch_size}
-    units = config.classes.units
-    if units != "phoneme" and (config.has("charset") or charset != config.corpus.charset):
-        flags = {"charset": charset, **flags}
-    if units != "char":
-        flags = {"units": units, **flags}
-    return Suggestions(
-        charset=charset,
-        min_duration=low,
-        max_duration=high,
-        batch_size=batch_size,
-        clips_within=clips_within,
-        hours_within=hours_within,
-        command=_train_command(config, {**flags, "exclude": exclude}),
-    )
-
-
-def suggested_batch_size(n_clips: int, longest_s: float) -> int:
-    """The power of two in 4..128 that leaves 200 steps in an epoch and pads to 1280 s at most."""
-    most = min(128, n_clips / LEAST_STEPS, MOST_BATCH_S / longest_s)
-    return 2 ** max(2, math.floor(math.log2(max(1, most))))
-
-
-def _train_command(config: Config, suggested: dict) -> str:
-    """The `train` command of this corpus with the suggested flags that are not None."""
-    defaults = CorpusConfig()
-    source = ("corpus", "datasetroot", "datasetversion", "profile", "case_folding")
-    flags = {name: getattr(config.corpus, name) for name in source}
-    flags = {name: value for name, value in flags.items() if value != getattr(defaults, name)}
-    if config.corpus.corpus == "commonvoice":
-        flags["lang"] = config.corpus.lang
-    flags |= suggested
-    words = [f"--{name} {_word(value)}" for name, value in flags.items() if value is not None]
-    return " ".join(["python main_ctc.py train", *words])
-
-
-def _word(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
+# ------------------------------------------------------------------------------------ the verdict
 
 
 def _training_problems(
@@ -420,8 +350,9 @@ def _training_problems(
             problems.append(f"{name}: {n_broken} of {several(n_tried, 'clip')} are broken")
         elif not within.any():
             problems.append(
-                f"{name}: no usable clip lasts {settings.min_duration:g} to "
-                f"{settings.max_duration:g} s (--min_duration, --max_duration); they last "
+                f"{name}: no usable clip lasts "
+                f"{seconds_range(settings.min_duration, settings.max_duration)} "
+                "(--min_duration, --max_duration); they last "
                 f"{durations.min():.2f} to {durations.max():.2f} s"
             )
         elif not (has_speech[name] & split.scan_mask)[used][within].any() and (
@@ -429,9 +360,10 @@ def _training_problems(
         ):
             problems.append(f"{name}: all {n_mute} clips are silent or nearly constant")
     if 2 * alphabet.n_lost > alphabet.n_characters:
-        share = 100 * alphabet.n_lost / alphabet.n_characters
+        share = percent(alphabet.n_lost / alphabet.n_characters)
+        helps = "a smaller --charset_min_count" if settings.charset == "auto" else "--charset auto"
         problems.append(
-            f"--charset {settings.charset} has no class for {share:.0f} % of the characters"
+            f"--charset {settings.charset} has no class for {share} of the characters; {helps} has"
         )
     return problems
 

@@ -3,11 +3,12 @@
 from asr_ctc.base.printable import visible_form
 from asr_ctc.check.faults import ACTION_TITLES
 from asr_ctc.check.report import CheckReport, nothing_shared
-from asr_ctc.display.terminal import several, shortened, spelled
+from asr_ctc.check.suggestions import rare_characters
+from asr_ctc.display.terminal import percent, seconds_range, several, shortened, spelled
 
 N_EXAMPLES = 3
 N_CHARACTERS = 15
-WIDTH = 72  # of a transcript
+WIDTH, ID_WIDTH = 72, 20  # of a transcript, of a speaker
 
 
 def as_text(report: CheckReport) -> str:
@@ -27,15 +28,15 @@ def as_text(report: CheckReport) -> str:
 
 
 def _splits(report: CheckReport) -> list[str]:
-    low, high = report.settings.min_duration, report.settings.max_duration
-    within = f"usable, {low:g} to {high:g} s"
+    bounds = seconds_range(report.settings.min_duration, report.settings.max_duration)
+    within = f"usable, {bounds}"
     lines = [
         f"{'split':8}{'clips':>9}{'hours':>9}{'speakers':>10}"
         f"{'shortest':>10}{'median':>8}{'longest':>9}{within:>22}{'broken':>8}"
     ]
     for name, split in report.splits.items():
-        share = 100 * split.within_bounds / max(1, split.clips)
-        usable = f"{split.within_bounds} ({share:.3g} %)"
+        share = percent(split.within_bounds / max(1, split.clips))
+        usable = f"{split.within_bounds} ({share})"
         lines.append(
             f"{name:8}{split.clips:>9}{split.hours:>9.2f}{split.speakers:>10}"
             f"{split.shortest_s:>8.2f} s{split.median_s:>6.2f} s{split.longest_s:>7.2f} s"
@@ -44,6 +45,8 @@ def _splits(report: CheckReport) -> list[str]:
         if split.decoded < split.clips:
             lines.append(f"{'':8}{split.decoded} of them decoded (--check_clips)")
     lines += [f"{name:8}{reason}" for name, reason in report.absent.items()]
+    if report.unused is not None:
+        lines += [report.unused.to_text()]
     return lines
 
 
@@ -55,7 +58,8 @@ def _overlaps(report: CheckReport) -> list[str]:
         for overlap in overlaps:
             first, second = overlap.splits
             lines.append(f"{first} and {second} share {several(overlap.n, what[:-1])}:")
-            lines += _examples([shortened(text, WIDTH) for text in overlap.examples], overlap.n)
+            width = ID_WIDTH if what == "speakers" else WIDTH
+            lines += _examples([shortened(text, width) for text in overlap.examples], overlap.n)
     for name, repetition in report.repeated_sentences.items():
         if repetition.sentences:
             lines.append(
@@ -147,7 +151,9 @@ def _characters(report: CheckReport) -> list[str]:
         lines.append(f"  it writes {_share(alphabet.n_folded, total)} otherwise:")
         lines.append("    " + _listed(foldings))
     if alphabet.rare:
-        lines.append(f"  seen fewer than {settings.charset_min_count} times in train:")
+        summary, *advice = rare_characters(alphabet, settings.charset, settings.charset_min_count)
+        lines.append(f"  {summary}")
+        lines += [f"    {line}" for line in advice]
         rare = [
             f"{visible_form(c)}  {use.count} in {shortened(use.first, WIDTH)!r}"
             for c, use in alphabet.rare.items()
@@ -179,7 +185,7 @@ def _form(form: str) -> str:
 
 
 def _share(n: int, total: int) -> str:
-    return f"{several(n, 'character')} ({100 * n / total:.2g} %)"
+    return f"{several(n, 'character')} ({percent(n / total)})"
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -212,13 +218,13 @@ def _verdict(report: CheckReport) -> list[str]:
         return ["cannot be trained on:", *(f"  {p}" for p in report.verdict.problems)]
     train = report.splits["train"]
     n_bad = train.clips - train.usable
-    low, high = report.settings.min_duration, report.settings.max_duration
+    bounds = seconds_range(report.settings.min_duration, report.settings.max_duration)
     unused = [name for name in ("train", "dev") if report.splits[name].within_bounds == 0]
     return [
         f"can be trained on: {train.usable:,} of {several(train.clips, 'training clip')} "
         + ("is good" if train.usable == 1 else "are good")
         + (f", {n_bad:,} better excluded" if n_bad else ""),
-        f"  {train.within_bounds:,} of the good ones last {low:g} to {high:g} s "
+        f"  {train.within_bounds:,} of the good ones last {bounds} "
         "(--min_duration, --max_duration)",
         *(
             f"  but every {name} clip of these lengths is better excluded: without those in "

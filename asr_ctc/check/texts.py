@@ -49,6 +49,7 @@ class Alphabet:
     """
 
     n_characters: int
+    n_in_train: int
     counts: dict[str, int]
     n_lost: int
     lost: dict[str, CharacterUse]
@@ -104,6 +105,7 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
     rare = Counter({c: n for c, n in train.items() if n < min_count})
     return Alphabet(
         n_characters=total.total(),
+        n_in_train=train.total(),
         counts=dict(total.most_common()),
         n_lost=sum(lost.values()),
         lost=_with_sentences(lost, sentences),

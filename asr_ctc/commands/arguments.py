@@ -2,9 +2,14 @@
 
 import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
+
+if TYPE_CHECKING:
+    from asr_ctc.text.normalise import Distinctions
+    from asr_ctc.text.writing import Writing
 
 FIND_CORPUS = "datasetroot", "corpus", "datasetversion", "lang", "index_dir"
 # The duration bounds of a config file are for training; a trained model takes every clip.
@@ -32,3 +37,17 @@ def refuse_flags(config: Config, names: Iterable[str], says: str) -> None:
         verb, rest = says.split(" ", 1)
         listed = " and ".join(filter(None, (", ".join(flags[:-1]), flags[-1])))
         raise UserError(f"{listed} {SINGULAR[verb] if len(flags) == 1 else verb} {rest}")
+
+
+def distinctions_of(config: Config, writing: "Writing") -> "Distinctions":
+    """The settings as arguments of ``metrics.error_rates``, without accents and profile where they
+    follow from the model; ``writing`` is its profile."""
+    scoring = config.scoring
+    distinctions: Distinctions = {"case": scoring.case, "punctuation": scoring.punctuation}
+    if config.has("accents"):
+        distinctions["accents"] = scoring.accents
+    if config.corpus.profile:
+        from asr_ctc.assembly.writing import extend_writing
+
+        distinctions["writing"] = extend_writing(config.corpus.profile, writing)
+    return distinctions

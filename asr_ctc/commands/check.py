@@ -32,7 +32,7 @@ COMMAND = Command(
     details="Writes report.html, report.json and exclude.txt, for `train --exclude`.\n"
     "Exit status 1 means that the corpus cannot be trained on.",
     examples=(
-        "check --lang fr --max_duration 11",
+        "check --lang fr",
         "check --corpus manifest --datasetroot mine",
         "check --modelpath logs/RUN/best_model.pt",
     ),

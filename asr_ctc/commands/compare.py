@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from asr_ctc.commands.arguments import distinctions_of
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
 
 def run_compare(config: Config, words: list[str], command: list[str]) -> int:
-    from asr_ctc.commands.score import distinctions_of
     from asr_ctc.scoring.clips import read_hypotheses
     from asr_ctc.scoring.compare import compare
     from asr_ctc.scoring.screen import comparison_as_text

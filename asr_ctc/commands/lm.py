@@ -11,6 +11,7 @@ from asr_ctc.display.terminal import rates_text, several
 N_NAMED = 8
 OF_TUNING = (
     *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
+    *("pretrained", "encoder_weights", "adapter"),
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
@@ -82,7 +83,10 @@ def tune(config: Config) -> int:
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
-    print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    if tuning.path:
+        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+    else:
+        print("nothing is written: `test --pretrained --beamsearch --lm` takes them as flags")
     return 0
 
 
@@ -95,10 +99,11 @@ COMMAND = Command(
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"
-    "`test --beamsearch` finds them.",
+    "`test --beamsearch` finds them. Those for a --pretrained model are printed.",
     examples=(
         "lm --lang fr --order 3 --out fr.arpa",
         "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
         "lm --tune --lm fr.arpa --lang fr",
+        "lm --tune --lm fr.arpa --lang fr --pretrained VOXPOPULI_ASR_BASE_10K_FR",
     ),
 )

@@ -11,7 +11,9 @@ from asr_ctc.commands import (
     check,
     compare,
     export,
+    fetch,
     info,
+    inspect,
     lm,
     pretrained,
     runs,
@@ -22,7 +24,21 @@ from asr_ctc.commands import (
 from asr_ctc.config.flags import Command, make_completion_parser, parse
 from asr_ctc.config.load import make_config, read_yaml
 
-MODULES = train, test, align, compare, info, runs, check, split, lm, pretrained, export
+MODULES = (
+    train,
+    test,
+    align,
+    inspect,
+    compare,
+    info,
+    runs,
+    fetch,
+    check,
+    split,
+    lm,
+    pretrained,
+    export,
+)
 COMMANDS: dict[str, Command] = {module.COMMAND.name: module.COMMAND for module in MODULES}
 # What the system says of a library for which there is no room.
 NOT_MAPPED = "failed to map segment", "cannot allocate memory", "cannot map"
@@ -47,9 +63,13 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         separate_standard_error()
         configure_logging()
-        file_values = read_yaml(flags.pop("config")) if "config" in flags else {}
+        file = flags.pop("config", None)
         config = make_config(
-            file_values, flags, names=command.names, defaults=dict(command.defaults)
+            {} if file is None else read_yaml(file),
+            flags,
+            names=command.names,
+            defaults=dict(command.defaults),
+            file=file,
         )
         return command.run(config, words, ["main_ctc.py", *argv])
     except UserError as error:

@@ -42,9 +42,11 @@ def run_test(config: Config, words: list[str], command: list[str]) -> int:
     else:
         refuse_flags(config, OF_RECORDINGS, "need --audiofile")
     refuse_model_formats(config)
-    from asr_ctc.commands.score import run_score
+    if config.input.audiofile:
+        return transcribe_files(config)
+    from asr_ctc.commands.split_scoring import report_scores
 
-    return transcribe_files(config) if config.input.audiofile else run_score(config)
+    return report_scores(config)
 
 
 def transcribe_files(config: Config) -> int:

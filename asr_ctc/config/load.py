@@ -22,6 +22,7 @@ from asr_ctc.config.settings import (
     DecodingConfig,
     FeaturesConfig,
     InputConfig,
+    InspectConfig,
     LanguageModelConfig,
     LogsConfig,
     ModelConfig,
@@ -40,7 +41,7 @@ MOST_YAML_CHARACTERS = 1 << 20
 LARGEST = 2**63  # whole numbers beyond are no settings
 TRUE_WORDS = {"true", "yes", "on", "1"}
 FALSE_WORDS = {"false", "no", "off", "0"}
-NOT_SECTIONS = ("typed", "given", "names")
+NOT_SECTIONS = ("typed", "given", "names", "file")
 NONE_WORDS = {"", "none", "null", "~"}
 # Settings of earlier versions, {name: (default, why it was removed)}: files may still contain them.
 REMOVED = {
@@ -59,7 +60,8 @@ class Config:
 
     ``given`` are the names of settings that flags or a file set, ``typed`` of those that flags set.
     Only assembly and commands use them, to resolve settings that are not given; the parts below
-    receive values. ``names`` are the settings of the command, None: all settings.
+    receive values. ``names`` are the settings of the command, None: all settings. ``file`` is the
+    path of the file, if there was one.
     """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -73,6 +75,7 @@ class Config:
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     check: CheckConfig = field(default_factory=CheckConfig)
+    inspect: InspectConfig = field(default_factory=InspectConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     lm: LanguageModelConfig = field(default_factory=LanguageModelConfig)
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
@@ -80,6 +83,7 @@ class Config:
     typed: frozenset[str] = frozenset()
     given: frozenset[str] = frozenset()
     names: tuple[str, ...] | None = None
+    file: str | None = None
 
     def has(self, name: str) -> bool:
         """Whether a flag or a file set the value; otherwise it is the default.
@@ -313,6 +317,7 @@ def make_config(
     *,
     names: Collection[str] | None = None,
     defaults: Mapping[str, Any] | None = None,
+    file: str | None = None,
 ) -> Config:
     """Merges defaults, file and flags, in this order; one UserError names every invalid value.
 
@@ -335,6 +340,7 @@ def make_config(
         typed=frozenset(flag_values),
         given=frozenset(given),
         names=None if names is None else tuple(names),
+        file=file,
     )
     config = config.replace(**{**defaults, **given})
     if problems := problems or _contradictions(config):
@@ -344,11 +350,9 @@ def make_config(
 
 def _contradictions(config: Config) -> list[str]:
     problems = []
-    if config.corpus.min_duration > config.corpus.max_duration:
-        problems.append(
-            f"--min_duration {config.corpus.min_duration:g} is greater than "
-            f"--max_duration {config.corpus.max_duration:g}"
-        )
+    low, high = config.corpus.min_duration, config.corpus.max_duration
+    if low is not None and high is not None and low > high:
+        problems.append(f"--min_duration {low:g} is greater than --max_duration {high:g}")
     if config.check.silent_dbfs > config.check.near_silent_dbfs:
         problems.append("--silent_dbfs is greater than --near_silent_dbfs")
     if config.features.win_step > config.features.win_length:

@@ -52,24 +52,34 @@ class CorpusConfig:
 
     datasetroot: str | None = setting(
         None,
-        "folder that holds the corpus, such as VERSION/LANG/train.tsv "
+        "folder that holds the corpus, such as VERSION/LANG/train.tsv, or a release as it is "
+        "downloaded (.tar.gz), which is unpacked beside itself once "
         "(default: $COMMONVOICE_ROOT, else ./data)",
+        help_of={
+            "fetch": "folder to download into, and to unpack in "
+            "(default: $COMMONVOICE_ROOT, else ./data)"
+        },
         value="FOLDER",
     )
     corpus: str = setting(
         "commonvoice",
-        "corpus layout. Common Voice: ROOT/VERSION/LANG; the others: ROOT or ROOT/VERSION, with "
-        "librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi (train/wav.scp...) "
+        "corpus layout. Common Voice: ROOT/VERSION/LANG, and spontaneous, its releases of "
+        "spontaneous speech (ss-corpus-LANG.tsv); the others: ROOT or ROOT/VERSION, with "
+        "librispeech (train-*/*/*/*.trans.txt), ljspeech (metadata.csv), kaldi (train/wav.scp...), "
+        "lhotse (recordings.jsonl.gz, supervisions.jsonl.gz) "
         "or manifest ({train,dev,test}.{tsv,csv,jsonl} with the columns path, sentence and, if "
         "known, speaker, duration)",
-        choices=("commonvoice", "librispeech", "ljspeech", "kaldi", "manifest"),
+        choices=(
+            *("commonvoice", "spontaneous", "manifest", "librispeech", "ljspeech", "kaldi"),
+            "lhotse",
+        ),
     )
     datasetversion: str | None = setting(
         None,
         "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
         "(default: the newest that has the language)",
         help_of=dict.fromkeys(
-            ("test", "align"),
+            ("test", "align", "inspect"),
             "corpus version below the root; v15.0 also finds cv-corpus-15.0-* "
             "(default: the one that the model was trained on, else the newest)",
         ),
@@ -79,23 +89,25 @@ class CorpusConfig:
         "fr",
         "language folder of the corpus",
         help_of=dict.fromkeys(
-            ("test", "align"), "language folder of the corpus (default: the model's, else fr)"
+            ("test", "align", "inspect"),
+            "language folder of the corpus (default: the model's, else fr)",
         ),
     )
-    min_duration: float = setting(
-        1.0,
-        "minimum clip length in seconds",
+    min_duration: float | None = setting(
+        None,
+        "minimum clip length in seconds (default: none; clips too short for their transcript are "
+        "excluded anyway)",
         help_of=dict.fromkeys(
-            ("test", "align", "lm"),
+            ("test", "align", "inspect", "lm"),
             "minimum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         at_least=0,
     )
-    max_duration: float = setting(
-        5.0,
-        "maximum clip length in seconds",
+    max_duration: float | None = setting(
+        None,
+        "maximum clip length in seconds (default: what suits the corpus and the batch)",
         help_of=dict.fromkeys(
-            ("test", "align", "lm"),
+            ("test", "align", "inspect", "lm"),
             "maximum clip length in seconds; one in a --config file is ignored (default: none)",
         ),
         above=0,
@@ -250,7 +262,11 @@ class ModelConfig:
     encoder_padded: bool = setting(
         False, "pad clips to the encoder's 30 s, as in its own training (default: their own length)"
     )
-    frame_stack: int = setting(2, "frames of the encoder that are joined to one", at_least=1)
+    frame_stack: int = setting(
+        1,
+        "frames of the encoder that are joined to one: 2 halves the time and costs letters",
+        at_least=1,
+    )
     projection: int = setting(
         512, "units of the linear layer on the encoder's frames; 0 for none", at_least=0
     )
@@ -276,6 +292,12 @@ class ModelConfig:
         at_least=0,
         below=1,
     )
+    rnn_dropout: float = setting(
+        0.0,
+        "dropout probability between the recurrent layers of a model without --encoder",
+        at_least=0,
+        below=1,
+    )
     l1: float = setting(0.0, "factor of the sum of absolute weights, added to the loss", at_least=0)
     l2: float = setting(0.0, "factor of the sum of squared weights, added to the loss", at_least=0)
 
@@ -288,6 +310,10 @@ class PublishedConfig:
         None,
         "published model that transcribes as it is, in place of --modelpath: a name of "
         "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub",
+        help_of={
+            "lm": "with --tune, published model to tune for, in place of --modelpath: a name of "
+            "`pretrained list`, a folder of the Hugging Face kind, or a name of its hub"
+        },
         value="NAME|FOLDER",
     )
     encoder_weights: str | None = setting(
@@ -466,6 +492,8 @@ class InputConfig:
             "lm": "model file whose character map spells the words; with --tune, the model to "
             "tune for (default: the newest below --baselogdir; without --tune only if it is of "
             "--lang and no --charset is given, else the map that `train` would make)",
+            "inspect": "model file; further ones may follow, to be shown beside it (default: the "
+            "newest best_model.pt below --baselogdir)",
         },
         value="FILE.pt",
     )
@@ -486,6 +514,8 @@ class InputConfig:
             "without its ending",
             "align": "without --audiofile, split of the corpus to align: the name of its table "
             "without its ending",
+            "inspect": "without --audiofile, split of the corpus to look at, worst clips first: "
+            "the name of its table without its ending",
         },
         value="NAME",
     )
@@ -497,8 +527,15 @@ class InputConfig:
             "dev and test are excluded",
             "align": "the words spoken in the one --audiofile (default: those of the .txt beside "
             "each file)",
+            "inspect": "the words spoken in the one --audiofile (default: not known)",
         },
-        value={"lm": "FILE", "align": "WORD"},
+        value={"lm": "FILE", "align": "WORD", "inspect": "WORD"},
+    )
+    run: str | None = setting(
+        None,
+        "folder of a run whose models are shown beside each other: the best, the last, and with "
+        "--average_best the best epochs",
+        value="FOLDER",
     )
 
 
@@ -573,8 +610,12 @@ class OutputConfig:
         help_of={
             "check": "folder of the report (default: ./check-VERSION-LANG)",
             "lm": "language model to write, FILE.arpa or FILE.arpa.gz (default: ./LANG.arpa)",
+            "inspect": "folder of the pages (default: ./inspect)",
         },
-        value={"test": "FOLDER", "align": "FOLDER", "check": "FOLDER", "lm": "FILE.arpa"},
+        value={
+            **dict.fromkeys(("test", "align", "check", "inspect"), "FOLDER"),
+            "lm": "FILE.arpa",
+        },
     )
     format: str | None = setting(
         None,
@@ -620,13 +661,28 @@ class CheckConfig:
 
 
 @dataclass(frozen=True)
+class InspectConfig:
+    """what `inspect` shows"""
+
+    layers: bool = setting(
+        False, "show each layer too, and what the output layer would read from it"
+    )
+    start_s: float = setting(
+        0.0, "second from which a recording is shown, at most 20 s of it", at_least=0
+    )
+    pages: int = setting(
+        100, "with --split, pages of the N worst clips; the index lists all", at_least=0
+    )
+
+
+@dataclass(frozen=True)
 class SplitConfig:
     """how `split` makes train, dev and test"""
 
     from_: str | None = setting(
         None,
         "table to split, without its ending (default: validated; metadata with --corpus ljspeech; "
-        "all with --corpus manifest)",
+        "all with --corpus manifest or spontaneous)",
         value="TABLE",
     )
     dev: str = setting(

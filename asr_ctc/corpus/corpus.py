@@ -1,5 +1,6 @@
 """A corpus: where it is, its rows as columns, its durations, and choices of its rows."""
 
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.corpus.archive import content_folder, is_archive, unpack
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.index import Index, make_index
-from asr_ctc.corpus.layouts import HOW_TO_GET_ONE, ExcludedClip, Table, read_columns, read_table
+from asr_ctc.corpus.layouts import (
+    HOW_TO_GET_ONE,
+    LAYOUTS,
+    ExcludedClip,
+    Table,
+    read_columns,
+    read_table,
+)
+from asr_ctc.corpus.spontaneous import TABLES
 from asr_ctc.display.terminal import several
+
+log = logging.getLogger(__name__)
+
+RELEASES = "cv-corpus-", "sps-corpus-"  # how the names of Common Voice's releases begin
 
 
 @dataclass(frozen=True)
@@ -94,17 +108,31 @@ def find_corpus(
 ) -> Path:
     """The folder ROOT/VERSION/LANG; UserError says what was looked for and what is there.
 
-    In the other layouts it is ROOT/VERSION when there is a version, else ROOT.
+    In the other layouts it is ROOT/VERSION when there is a version, else ROOT; of spontaneous
+    speech, the newest in ROOT or below it that has the language. ROOT may be an archive.
     """
     root_path = Path(root or os.environ.get("COMMONVOICE_ROOT") or "./data")
+    if is_archive(root_path):
+        root_path = unpack(root_path)
+        if not LAYOUTS[layout].has_languages:
+            root_path = content_folder(root_path)
+    if root_path.is_file():
+        raise UserError(
+            f"{root_path} is a file (--datasetroot): a folder is needed, or a release as it is "
+            "downloaded, a .tar.gz archive"
+        )
     if not root_path.is_dir():
         raise UserError(f"no corpus folder at {root_path} (--datasetroot). {HOW_TO_GET_ONE}")
+    if layout == "spontaneous":
+        return _find_spontaneous(root_path, version, lang)
     if layout != "commonvoice":
         folder = root_path / (version or ".")
         if not folder.is_dir():
             raise UserError(f"no folder {folder} (--datasetversion; {_listed(root_path, '*')})")
         return folder
-    versions = sorted((d for d in root_path.iterdir() if d.is_dir()), key=_version_key)
+    # Hidden ones are not finished, see archive.py.
+    versions = [d for d in root_path.iterdir() if d.is_dir() and not d.name.startswith(".")]
+    versions.sort(key=_version_key)
     if version is None:
         matching = [d for d in versions if (d / lang).is_dir()]
         if not matching:
@@ -129,21 +157,39 @@ def find_corpus(
     return with_lang[-1] / lang
 
 
+def _find_spontaneous(root: Path, version: str | None, lang: str) -> Path:
+    """The folder with ss-corpus-LANG.tsv: ROOT, or the newest release at most two below it."""
+    ways = ".", "[!.]*", "[!.]*/[!.]*"  # hidden ones are not finished, see archive.py
+    tables = [table for way in ways for table in root.glob(f"{way}/{TABLES}")]
+    name = TABLES.replace("*", lang)
+    folders = [table.parent for table in tables if table.name == name]
+    found = ", ".join(sorted({str(table.relative_to(root)) for table in tables})[:8])
+    if version is not None:
+        folders = [folder for folder in folders if _is_version(folder.name, version)]
+    if not folders:
+        which = f", version {version!r} (--datasetversion)" if version is not None else ""
+        raise UserError(
+            f"no spontaneous speech of the language {lang!r} (--lang){which} in {root}: looked for "
+            f"{name} (found {found or 'nothing'}). {HOW_TO_GET_ONE}"
+        )
+    return max(folders, key=_version_key)
+
+
 def _version_key(folder: Path) -> tuple:
     """Numeric order (9.0 before 15.0), releases of Common Voice after folders of other names.
 
     A full release comes after a delta of the same number.
     """
     numbers = tuple(int(n) for n in re.findall(r"\d+", folder.name))
-    is_release = folder.name.startswith("cv-corpus-")
+    is_release = folder.name.startswith(RELEASES)
     return is_release, numbers[:2], "delta" not in folder.name, numbers, folder.name
 
 
 def _is_version(name: str, version: str) -> bool:
     if name == version:
         return True
-    short = version.removeprefix("cv-corpus-").removeprefix("v")
-    return bool(re.match(rf"cv-corpus-{re.escape(short)}(-|$)", name))
+    short = version.removeprefix(RELEASES[0]).removeprefix(RELEASES[1]).removeprefix("v")
+    return any(re.match(rf"{prefix}{re.escape(short)}(-|$)", name) for prefix in RELEASES)
 
 
 def _listed(folder: Path, pattern: str) -> str:
@@ -183,6 +229,9 @@ def corpus_of(
         split=split,
     )
     refuse_if_mostly_broken(corpus.name, table.excluded, len(table.record) + len(table.excluded))
+    if table.n_untranscribed:
+        n_rows = several(table.n_untranscribed, "recording")
+        log.info("%s: %s without a transcription left out", corpus.name, n_rows)
     if index_dir is None:
         return corpus
     index = make_index(

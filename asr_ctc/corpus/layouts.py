@@ -5,6 +5,8 @@ librispeech  FOLDER/{split}-*/SPEAKER/CHAPTER/*.trans.txt, flac files beside the
 ljspeech     FOLDER/metadata.csv, FOLDER/wavs/*.wav; {split}.csv made by `split`
 kaldi        FOLDER/{split}/{wav.scp,text,utt2spk}
 manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and optional speaker, duration
+spontaneous  FOLDER/ss-corpus-LANG.tsv, FOLDER/audios/*.mp3: Common Voice's spontaneous speech
+lhotse       FOLDER/{split}/{recordings,supervisions}.jsonl.gz, or *recordings_{split}.jsonl.gz
 """
 
 import csv
@@ -14,8 +16,8 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,20 +39,42 @@ from asr_ctc.corpus.columns import (
     undecodable,
 )
 from asr_ctc.corpus.half_split import refuse_half_split
+from asr_ctc.corpus.lhotse import find_pair, read_supervisions
+from asr_ctc.corpus.spontaneous import disqualified, find_spontaneous_table, without_marks
 
 MOST_LISTED_S = 86_400.0  # a longer duration is taken for an error
 HOW_TO_GET_ONE = (
-    "Download a Common Voice release (commonvoice.mozilla.org/datasets) and unpack it there, "
-    "or run `make demo` to make a small corpus"
+    "Get a Common Voice release from mozilladatacollective.com, in a browser or by `fetch`, and "
+    "name its archive or folder, or run `make demo` to make a small corpus"
 )
 EMPTY = "is empty: it holds no clips; a header line and a line per clip are needed"
 ONLY_HEADER = "is empty but for its header: it holds no clips; a line per clip is needed"
 NOT_UTF8 = "not UTF-8 text"
 CONTINUES_BELOW = "its text continues on the next line"
 MANIFEST_ENDINGS = ("tsv", "csv", "jsonl")
+CSV_SEPARATORS = ",;\t"
+# What NeMo's manifests and Hugging Face's folders of audio call the columns of ours.
+OTHER_NAMES = {
+    "path": ("audio_filepath", "file_name", "audio"),
+    "sentence": ("text", "transcription"),
+    "speaker": ("speaker_id", "client_id"),
+}
+SPONTANEOUS_COLUMNS = (
+    *("audio_file", "transcription", "split"),
+    *("client_id", "duration_ms", "quality_tags"),
+)
+HOW_TO_CUT = (
+    "stretches of longer recordings are not read; cut them into clips with "
+    "`python tools/cut_segments.py {source} --out cut` of asr_ctc's repository"
+)
 FILE_NAME = re.compile(rb"\S+\.\w{2,4}")
+MOST_HEADER_BYTES = 1 << 16
 PLAIN = bytes(range(32, 127))
 CONTROL = re.compile(rb"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")  # in UTF-8
+
+
+OtherNames = Mapping[str, tuple[str, ...]]
+NO_OTHER_NAMES: OtherNames = {}
 
 
 class ExcludedClip(NamedTuple):
@@ -74,8 +98,9 @@ class Table:
     """A split as listed in its files: N usable rows, and the unusable ones in ``excluded``.
 
     ``paths`` are relative to ``clips``, or absolute. ``record`` (N,) int32 is the index of each
-    row among all records of the file, 0 for the first after the header. ``fingerprint`` is a hash
-    of all files that were read.
+    row among all ``n_records`` of the file, 0 for the first after the header; records that belong
+    to other splits, or have no transcription (``n_untranscribed``), are in neither.
+    ``fingerprint`` is a hash of all files that were read.
     """
 
     clips: Path
@@ -86,6 +111,8 @@ class Table:
     record: np.ndarray
     excluded: tuple[ExcludedClip, ...]
     fingerprint: str
+    n_records: int
+    n_untranscribed: int = 0
 
 
 class _TableBuilder:
@@ -113,7 +140,7 @@ class _TableBuilder:
         self.record.append(np.array(record, dtype=np.int32))
         self.duration_s.append(np.full(len(paths), duration_s, dtype=np.float32))
 
-    def table(self, clips: Path, digest: Digest) -> Table:
+    def table(self, clips: Path, digest: Digest, n_records: int) -> Table:
         return Table(
             clips,
             Strings.of(self.paths),
@@ -123,6 +150,7 @@ class _TableBuilder:
             np.concatenate([np.zeros(0, np.int32), *self.record]),
             tuple(self.excluded),
             digest.hexdigest()[:16],
+            n_records,
         )
 
 
@@ -133,9 +161,12 @@ def read_table(layout: str, folder: Path, split: str) -> Table:
 
 
 def _make_table(
-    clips: Path, items: Iterable[Row | ExcludedClip], digest: Digest, source: Path
+    clips: Path, items: Iterable[Row | ExcludedClip | None], digest: Digest, source: Path
 ) -> Table:
-    """A table of the items, one per record; UserError, which names the source, if there is none."""
+    """A table of the items, one per record; UserError, which names the source, if there is none.
+
+    None is a record that belongs to no row of this split.
+    """
     builder, items, n_records = _TableBuilder(), iter(items), 0
     while piece := [_checked(item) for item in islice(items, PIECE_ROWS)]:
         used = [(n, item) for n, item in enumerate(piece, n_records) if isinstance(item, Row)]
@@ -151,10 +182,10 @@ def _make_table(
     if n_records == 0:
         empty = "is empty" if source.is_file() else "no such file, or all are empty"
         raise UserError(f"{source}: {empty}: it holds no clips")
-    return builder.table(clips, digest)
+    return builder.table(clips, digest, n_records)
 
 
-def _checked(item: Row | ExcludedClip) -> Row | ExcludedClip:
+def _checked(item: Row | ExcludedClip | None) -> Row | ExcludedClip | None:
     if isinstance(item, Row) and (problem := _problem_of_path(item.path.encode("utf-8", NAMES))):
         return ExcludedClip(item.path, problem)
     return item
@@ -179,11 +210,21 @@ def read_commonvoice(folder: Path, split: str) -> Table:
     """FOLDER/SPLIT.tsv of any release. A path without an ending gets that of an mp3 file."""
     tsv, clips = folder / f"{split}.tsv", folder / "clips"
     if not tsv.is_file():
-        available = (path.stem for path in folder.glob("*.tsv"))
+        available = (path.stem for path in folder.glob("*.tsv") if _lists_clips(path))
         raise _no_such_split(tsv, available, f". {HOW_TO_GET_ONE}")
     if not clips.is_dir():
         raise UserError(f"no clips: looked for the folder {clips}. {HOW_TO_GET_ONE}")
-    return _read_tsv_table(tsv, clips, "client_id", with_mp3_ending, " (as in Common Voice)")
+    return _read_tsv_table(tsv, clips, "client_id", with_mp3_ending, hint=" (as in Common Voice)")
+
+
+def _lists_clips(tsv: Path) -> bool:
+    """Whether a table has clips and their sentences, unlike clip_durations and reported."""
+    try:
+        with tsv.open("rb") as lines:
+            header = lines.readline(MOST_HEADER_BYTES).removeprefix(b"\xef\xbb\xbf")
+    except OSError:
+        return False
+    return {b"path", b"sentence"} <= set(header.rstrip(b"\r\n").split(b"\t"))
 
 
 def with_mp3_ending(path: bytes) -> bytes:
@@ -207,7 +248,13 @@ def without_csv_quotes(field: bytes) -> bytes:
 
 
 def _read_tsv_table(
-    tsv: Path, clips: Path, speaker_name: str, clip_name: Callable[[bytes], bytes], hint: str = ""
+    tsv: Path,
+    clips: Path,
+    speaker_name: str,
+    clip_name: Callable[[bytes], bytes],
+    *,
+    hint: str = "",
+    other_names: OtherNames = NO_OTHER_NAMES,
 ) -> Table:
     """A TSV with named columns path and sentence; every line after the first is one record."""
     builder, digest, n_records = _TableBuilder(), hashlib.sha256(), 0
@@ -217,7 +264,7 @@ def _read_tsv_table(
     if first is None:
         raise UserError(f"{tsv}: {EMPTY}")
     header = first.pop(0).decode("utf-8", NAMES).split("\t")
-    columns = _find_columns(tsv, header, speaker_name, hint)
+    columns = _find_columns(tsv, header, speaker_name, hint=hint, other_names=other_names)
     path_column, sentence_column, speaker_column, duration_column = columns
     n_cuts = max(column for column in columns if column is not None) + 1
     for rows in _pieces(chain([first], blocks), len(header)):
@@ -253,7 +300,7 @@ def _read_tsv_table(
         n_records += len(rows)
     if n_records == 0:
         raise UserError(f"{tsv}: {ONLY_HEADER}")
-    return builder.table(clips, digest)
+    return builder.table(clips, digest, n_records)
 
 
 def _pieces(blocks: Iterable[list[bytes]], n_columns: int) -> Iterator[list[bytes]]:
@@ -331,21 +378,50 @@ class _Columns(NamedTuple):
     duration: int | None
 
 
-def _find_columns(path: Path, header: list[str], speaker_name: str, hint: str = "") -> _Columns:
+def _find_columns(
+    path: Path,
+    header: list[str],
+    speaker_name: str,
+    *,
+    hint: str = "",
+    other_names: OtherNames = NO_OTHER_NAMES,
+) -> _Columns:
     """Finds the columns by name; UserError if path or sentence is missing or one is there twice."""
     if not is_utf8("\t".join(header)):
         raise UserError(f"{path}: its first line is {NOT_UTF8}: save it as UTF-8")
-    missing = [name for name in ("path", "sentence") if name not in header]
+    names = {name: _name_in(header, name, other_names, path) for name in ("path", "sentence")}
+    missing = [name for name, found in names.items() if found is None]
     if missing:
+        if len(header) == 1 and (separator := csv_separator(header[0])) in header[0]:
+            hint = f"; its cells are separated by {separator!r}: rename it to {path.stem}.csv"
         raise UserError(
             f"{path}: no column named {' or '.join(missing)} in its first line "
             f"({', '.join(header[:8])}); path and sentence are needed{hint}"
         )
-    _refuse_twice(path, header, ("path", "sentence", speaker_name, "duration"))
-    speaker, duration = (
-        header.index(name) if name in header else None for name in (speaker_name, "duration")
+    names["speaker"] = _name_in(header, speaker_name, other_names, path)
+    names["duration"] = "duration" if "duration" in header else None
+    _refuse_twice(path, header, filter(None, names.values()))
+    path_column, sentence, speaker, duration = (
+        header.index(name) if name is not None else None for name in names.values()
     )
-    return _Columns(header.index("path"), header.index("sentence"), speaker, duration)
+    assert path_column is not None and sentence is not None  # they are not missing
+    return _Columns(path_column, sentence, speaker, duration)
+
+
+def _name_in(
+    header: Iterable[str], name: str, other_names: OtherNames, path: Path | str
+) -> str | None:
+    """The name that a column has in a header, its own or one that other tools give it, if any.
+
+    UserError when it has several of the others: they may differ.
+    """
+    header = list(header)
+    if name in header:
+        return name
+    found = [other for other in other_names.get(name, ()) if other in header]
+    if len(found) > 1:
+        raise UserError(f"{path}: has {' and '.join(found)}: name the column that counts {name}")
+    return found[0] if found else None
 
 
 def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
@@ -354,10 +430,10 @@ def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
             raise UserError(f"{path}: {n} columns are named {name}: which one is it?")
 
 
-def _seconds(value: Any) -> float:
+def _seconds(value: Any, unit_s: float = 1.0) -> float:
     """A duration as listed; NaN, so that it is measured, if it is not a possible duration."""
     try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
+        seconds = math.nan if isinstance(value, bool) else unit_s * float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
     return seconds if 0 < seconds <= MOST_LISTED_S else math.nan
@@ -505,7 +581,9 @@ def find_manifest(folder: Path, split: str) -> Path:
     existing = [file for file in files if file.is_file()]
     if not existing:
         available = (p.name for ending in MANIFEST_ENDINGS for p in folder.glob(f"*.{ending}"))
-        raise _no_such_split(" or ".join(map(str, files)), available)
+        other = next(iter(sorted(folder.glob(f"{split}*.json"))), None)  # as NeMo names it
+        hint = f"; if {other.name} has an object in each line, rename it" if other else ""
+        raise _no_such_split(" or ".join(map(str, files)), available, hint)
     if len(existing) > 1:
         names = " and ".join(map(str, existing))
         raise UserError(f"{names} exist: which one is the split? Keep one of them")
@@ -513,10 +591,13 @@ def find_manifest(folder: Path, split: str) -> Path:
 
 
 def read_manifest(folder: Path, split: str) -> Table:
-    """A table made by the user; paths may be relative to its folder, durations are in seconds."""
+    """A table made by the user; paths may be relative to its folder, durations are in seconds.
+
+    The names that NeMo and Hugging Face give to the columns are read too, see OTHER_NAMES.
+    """
     file = find_manifest(folder, split)
     if file.suffix == ".tsv":
-        return _read_tsv_table(file, folder, "speaker", bytes)
+        return _read_tsv_table(file, folder, "speaker", bytes, other_names=OTHER_NAMES)
     digest = hashlib.sha256()
     records = _csv_rows if file.suffix == ".csv" else _jsonl_rows
     return _make_table(folder, records(file, digest), digest, file)
@@ -526,7 +607,7 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
     header, *records = csv_records(file, digest) or [CsvRecord([], "", 1)]
     if not header.cells:
         raise UserError(f"{file}: {EMPTY}")
-    columns = _find_columns(file, header.cells, "speaker")
+    columns = _find_columns(file, header.cells, "speaker", other_names=OTHER_NAMES)
     if not records:
         raise UserError(f"{file}: {ONLY_HEADER}")
     # Joined by NUL: a separator inside a quoted cell separates nothing.
@@ -551,7 +632,7 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
             for column in columns
         )
         problem = unused.get(i) or (None if path.strip() else "no path")
-        if problem is None and _contains_row(record, len(header.cells), columns.path):
+        if problem is None and _contains_row(record, header, columns.path):
             problem = "a quotation mark joins several rows"
         if problem:
             yield ExcludedClip(f"{file.name} record {i + 1}", problem)
@@ -559,11 +640,12 @@ def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
             yield Row(path.strip(), sentence, speaker, _seconds(duration))
 
 
-def _contains_row(record: "CsvRecord", n_columns: int, path_column: int) -> bool:
+def _contains_row(record: "CsvRecord", header: "CsvRecord", path_column: int) -> bool:
     """Whether a line inside a quoted cell is itself a row, with a path of the same ending."""
     ending = Path(record.cells[path_column].strip()).suffix
+    n_columns, separator = len(header.cells), csv_separator(header.raw)
     for line in record.raw.split("\n")[1:]:
-        cells = line.split(",")
+        cells = line.split(separator)
         if ending and len(cells) == n_columns and cells[path_column].strip().endswith(ending):
             return True
     return False
@@ -578,13 +660,25 @@ class CsvRecord(NamedTuple):
     line: int
 
 
+def csv_separator(header: str) -> str:
+    """What separates the cells of a CSV file: a comma; where commas are decimal, a semicolon."""
+    return max(CSV_SEPARATORS, key=header.count)
+
+
 def csv_records(file: Path, digest: Digest | None = None) -> list[CsvRecord]:
-    """The records of a CSV file, header first; quoted fields may contain commas and line ends."""
+    """The records of a CSV file, header first; quoted fields may contain separators and line ends.
+
+    The first line says what separates the cells.
+    """
     texts = list(lines(file, digest, keeps_undecodable=True))
     records: list[CsvRecord] = []
     n_read = 0
     # csv.reader treats any \r as a line end, and in older Pythons refuses \0: both are text here.
-    reader = csv.reader((text.translate(_HIDDEN) + "\n" for text in texts), strict=True)
+    reader = csv.reader(
+        (text.translate(_HIDDEN) + "\n" for text in texts),
+        strict=True,
+        delimiter=csv_separator(next(filter(None, texts), "")),
+    )
     try:
         for cells in reader:
             raw = "\n".join(texts[n_read : reader.line_num])
@@ -608,18 +702,122 @@ def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
             continue
         try:
             content = json.loads(line)
-            path, sentence, speaker = content["path"], content["sentence"], content.get("speaker")
+            names = [_name_in(content, name, OTHER_NAMES, file) for name in OTHER_NAMES]
+            path, sentence, speaker = (content.get(name) for name in names)
             if isinstance(speaker, (list, dict, bool)):
                 raise TypeError
+            if float(content.get("offset") or 0) != 0:
+                raise UserError(f"{file}: line {number}: {HOW_TO_CUT.format(source=file)}")
             speaker = "" if speaker is None else str(speaker)
             row = Row(path.strip(), sentence, speaker, _seconds(content.get("duration")))
             "".join(row[:3]).encode()
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, AttributeError, RecursionError):
             yield ExcludedClip(
                 f"{file.name} line {number}", "not an object with a path and a sentence"
             )
         else:
             yield row if row.path else ExcludedClip(f"{file.name} line {number}", "no path")
+
+
+def spontaneous_table(folder: Path, split: str) -> Path:
+    """The table that a split of spontaneous speech is read from."""
+    made = folder / f"{split}.tsv"
+    return made if made.is_file() else find_spontaneous_table(folder)
+
+
+def read_spontaneous(folder: Path, split: str) -> Table:
+    """The rows of ss-corpus-LANG.tsv whose column split says so; `all` are the transcribed ones.
+
+    FOLDER/SPLIT.tsv, which `split` makes, goes before.
+    """
+    file = spontaneous_table(folder, split)
+    is_made = file.stem == split
+    wanted = None if is_made or split == LAYOUTS["spontaneous"].whole else split
+    digest, others = hashlib.sha256(), Counter[str]()
+    rows = _spontaneous_rows(file, wanted, digest, others)
+    read = _make_table(folder / "audios", rows, digest, file)
+    if len(read.record) + len(read.excluded) == 0:
+        n_untranscribed = others.pop("", 0)
+        splits = ", ".join(f"{name} ({n:,})" for name, n in sorted(others.items())) or "none"
+        raise UserError(
+            f"{file}: no transcribed row of the split {split!r} (available: {splits}; "
+            f"{n_untranscribed:,} without a transcription); `split --corpus spontaneous` makes some"
+        )
+    return replace(read, n_untranscribed=others[""])
+
+
+def _spontaneous_rows(
+    file: Path, wanted: str | None, digest: Digest, others: Counter[str]
+) -> Iterator[Row | ExcludedClip | None]:
+    """The rows of a split (None: of all); ``others`` counts those of other splits by its name, and
+    the ones without a transcription as ""."""
+    header_line, *texts = list(lines(file, digest, keeps_undecodable=True)) or [""]
+    if not header_line:
+        raise UserError(f"{file}: {EMPTY}")
+    header = header_line.split("\t")
+    missing = [name for name in ("audio_file", "transcription", "split") if name not in header]
+    if missing:
+        raise UserError(
+            f"{file}: no column named {' or '.join(missing)} in its first line "
+            f"({', '.join(header[:8])}), as releases of spontaneous speech have"
+        )
+    _refuse_twice(file, header, SPONTANEOUS_COLUMNS)
+    raw = [text.encode("utf-8", NAMES) for text in texts]
+    unused = _misfits(
+        raw,
+        b"\t",
+        {len(header)},
+        sentence_is_first=header[0] == "transcription",
+        sentence_is_last=header[-1] == "transcription",
+    )
+    unused |= dict.fromkeys(undecodable(raw), NOT_UTF8)
+    for i, text in enumerate(texts):
+        cells = dict(zip(header, text.split("\t"), strict=False))
+        where = f"{file.name} line {i + 2}"
+        if i in unused:
+            yield ExcludedClip(where, unused[i])
+        elif wanted is not None and cells["split"].strip() != wanted:
+            others[cells["split"].strip() or "unassigned"] += 1
+            yield None
+        elif not cells["transcription"].strip():
+            others[""] += 1
+            yield None
+        else:
+            yield _spontaneous_row(cells, where)
+
+
+def _spontaneous_row(cells: dict[str, str], where: str) -> Row | ExcludedClip:
+    path = cells["audio_file"].strip()
+    duration_s = _seconds(cells.get("duration_ms"), 0.001)
+    problem = disqualified(cells.get("quality_tags", ""), duration_s)
+    transcription = without_csv_quotes(cells["transcription"].encode()).decode()
+    sentence = without_marks(transcription)
+    if not path:
+        return ExcludedClip(where, "no audio_file")
+    if problem or not sentence:
+        return ExcludedClip(path, problem or "its transcription has no words beside its marks")
+    return Row(path, sentence, cells.get("client_id", ""), duration_s)
+
+
+def read_lhotse(folder: Path, split: str) -> Table:
+    """The supervisions that are whole recordings; paths may be relative to FOLDER."""
+    recordings, supervisions = find_pair(folder, split)
+    digest = hashlib.sha256()
+    listed = read_supervisions(recordings, supervisions, digest)
+
+    def rows() -> Iterator[Row | ExcludedClip]:
+        for number, item in enumerate(listed, 1):
+            if item.problem:
+                yield ExcludedClip(f"{supervisions.name} record {number}", item.problem)
+            elif not item.is_whole:
+                raise UserError(
+                    f"{supervisions}: {item.id} is a part of its recording: "
+                    f"{HOW_TO_CUT.format(source=supervisions)}"
+                )
+            else:
+                yield Row(item.path, item.text, item.speaker, _seconds(item.duration_s))
+
+    return _make_table(folder, rows(), digest, supervisions)
 
 
 # -------------------------------------------------------------------------- further columns
@@ -654,12 +852,16 @@ def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterabl
 
 def _records_with(layout: str, folder: Path, split: str, names: list[str]) -> Iterator[dict]:
     """The records of a split's table as {name: value}; UserError unless it has these columns."""
-    if layout not in ("commonvoice", "manifest"):
+    if layout == "manifest":
+        file = find_manifest(folder, split)
+    elif layout == "spontaneous":
+        file = spontaneous_table(folder, split)
+    elif layout == "commonvoice":
+        file = folder / f"{split}.tsv"
+    else:
         raise UserError(
             f"--corpus {layout} has no column {names[0]!r}: its files have no named columns"
         )
-    is_manifest = layout == "manifest"
-    file = find_manifest(folder, split) if is_manifest else folder / f"{split}.tsv"
     header, records = _named_records(file)
     for name in names:
         if name not in header:
@@ -694,16 +896,22 @@ def _json_object(line: str) -> dict[str, Any]:
 
 
 class Layout(NamedTuple):
-    """``read`` makes the table; ``whole`` is the split that others can be made from, if any."""
+    """``read`` makes the table; ``whole`` is the split that others can be made from, if any.
+
+    With ``has_languages`` the corpora of several lie in one root, in folders named after them.
+    """
 
     read: Callable[[Path, str], Table]
     whole: str | None
+    has_languages: bool = False
 
 
 LAYOUTS = {
-    "commonvoice": Layout(read_commonvoice, "validated"),
+    "commonvoice": Layout(read_commonvoice, "validated", has_languages=True),
     "librispeech": Layout(read_librispeech, None),
     "ljspeech": Layout(read_ljspeech, "metadata"),
     "kaldi": Layout(read_kaldi, None),
     "manifest": Layout(read_manifest, "all"),
+    "spontaneous": Layout(read_spontaneous, "all", has_languages=True),
+    "lhotse": Layout(read_lhotse, None),
 }

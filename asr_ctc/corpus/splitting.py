@@ -201,7 +201,7 @@ def _mask(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def extend_train(
-    clips: Clips, free: np.ndarray, corpus: Corpus, layout: str, folder: Path
+    free: np.ndarray, corpus: Corpus, layout: str, folder: Path
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """As ``make_splits`` with existing dev and test: train is the clips without a conflict."""
     split_of, reasons, remaining = np.full(len(free), UNUSED), {}, free.copy()

@@ -39,9 +39,7 @@ def _checked_lengths(
         raise ValueError(f"logp has shape {tuple(shape)}; needed (clips, frames, classes)")
     n_clips, n_frames, n_classes = shape
     if n_classes != units.vocab_size:
-        raise ValueError(
-            f"logp has {n_classes} classes; the units need {units.vocab_size}"
-        )
+        raise ValueError(f"logp has {n_classes} classes; the units need {units.vocab_size}")
 
     array = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
     if array.shape != (n_clips,):

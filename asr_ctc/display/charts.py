@@ -7,6 +7,8 @@ from itertools import pairwise
 
 WIDTH, HEIGHT = 520, 260
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+LABEL_SIZE = 11  # of the text in html.STYLE, as wide as a character of a wide script
+MOST_BARS = (WIDTH - LEFT - RIGHT) // (LABEL_SIZE + 1)
 
 
 class Axis:
@@ -107,12 +109,17 @@ def stacked_histogram(
     return svg(parts, "clips by duration")
 
 
-def bars(counts: dict[str, int], styles: dict[str, str], labels: dict[str, str]) -> str:
-    """Counts of characters on a logarithmic scale, with labels below the bars."""
+def bars(
+    counts: dict[str, int], styles: dict[str, str], labels: dict[str, str], hints: dict[str, str]
+) -> str:
+    """Counts of characters on a logarithmic scale, with labels below the bars.
+
+    At most MOST_BARS have room for labels of one character.
+    """
     x, y = x_axis(0, max(1, len(counts))), y_axis(0.7, 1.5 * max(counts.values(), default=1), True)
     parts = axes("character", "times", x, y, x_ticks=False)
     for i, (key, n) in enumerate(counts.items()):
-        hint = f"{labels[key]}: {n}"
+        hint = f"{hints[key]}: {n}"
         height = y(0.7) - y(n)
         parts.append(rectangle(x(i) + 0.5, y(n), x(1) - x(0) - 1, height, styles[key], hint))
         parts.append(text((x(i) + x(i + 1)) / 2, HEIGHT - BOTTOM + 15, labels[key], "tick middle"))
@@ -148,7 +155,7 @@ def ranks(values: dict[str, list[int]]) -> str:
     """Clips per speaker in descending order: a stepped line per split, both axes logarithmic."""
     most = max([max(v) for v in values.values() if v], default=1)
     n_most = max([len(v) for v in values.values()], default=1)
-    x, y = x_axis(1, max(2, 1.2 * n_most), True), y_axis(0.8, max(2, 1.3 * most), True)
+    x, y = x_axis(1, max(2, n_most + 1, 1.2 * n_most), True), y_axis(0.8, max(2, 1.3 * most), True)
     parts = axes("speakers, by their clips", "clips", x, y)
     for name, counts in values.items():
         if counts:

@@ -41,6 +41,23 @@ def rates_text(wer: float, cer: float, names: tuple[str, ...] = ("WER", "CER")) 
     return f"{of_words}{names[1]} {100 * cer:.2f} %"
 
 
+def percent(share: float) -> str:
+    """A share in percent to two digits, never rounded to none or to all: 0.12 %, 42 %, 99.9 %."""
+    value = 100 * share
+    if 0 < value < 0.01:
+        return "less than 0.01 %"
+    if 99 < value < 100:
+        return f"{min(value, 99.9):.1f} %"
+    return f"{value:.0f} %" if value >= 10 else f"{value:.2g} %"
+
+
+def seconds_range(low: float, high: float) -> str:
+    """The lengths between two bounds: 1 to 5 s, up to 5 s, 1 s or more."""
+    if low <= 0:
+        return "any length" if math.isinf(high) else f"up to {high:g} s"
+    return f"{low:g} s or more" if math.isinf(high) else f"{low:g} to {high:g} s"
+
+
 def spelled(text: str) -> str:
     """A character as displayed: the empty text is 'nothing', a space is 'space'."""
     return {"": "nothing", " ": "space"}.get(text, text)

@@ -103,6 +103,8 @@ def encode_missing(
 ) -> list[ExcludedClip]:
     """Fills the cache of a split with what the encoder makes of each clip of ``dataset``.
 
+    What is there is read and checked whole, as an epoch reads it: frames that turned out damaged
+    within one could not be computed there, and would end the run.
     ``copy`` seeds its changes in place of an epoch. Clips are encoded in batches of like durations,
     with a bar. Returns those that cannot be used, which have no frames. UserError when there is no
     room for the frames of one: without them no epoch would end.

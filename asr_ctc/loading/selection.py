@@ -12,7 +12,7 @@ from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mostly_broken
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.exclude import exclude_listed
-from asr_ctc.display.terminal import several
+from asr_ctc.display.terminal import seconds_range, several
 from asr_ctc.text.ctc_labels import infeasible
 from asr_ctc.text.units import Units
 
@@ -52,7 +52,8 @@ def between_or_refuse(
     chosen = corpus.select(within | (durations == 0) if keep_broken else within)
     if not within.any():
         raise UserError(
-            f"{corpus.name}: none of {several(len(corpus), 'clip')} lasts {min_s:g} to {max_s:g} s "
+            f"{corpus.name}: none of {several(len(corpus), 'clip')} lasts "
+            f"{seconds_range(min_s, max_s)} "
             f"(they last {durations.min():.2f} to {durations.max():.2f} s): "
             "change --min_duration, --max_duration"
         )
@@ -67,9 +68,8 @@ def exclude_unlearnable(
     ``output_lengths`` maps frames of these ``features`` to the model's output frames. UserError
     when most clips are excluded.
     """
-    n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
-    available = np.asarray(output_lengths(features.n_frames(n_samples)))
     needed = transcripts.ctc_frames(corpus, charmap)
+    available = _output_frames(corpus, features, output_lengths)
     keep = (needed > 0) & (needed <= available)
     excluded = [
         ExcludedClip(
@@ -79,6 +79,19 @@ def exclude_unlearnable(
     ]
     refuse_if_mostly_broken(corpus.name, excluded, len(corpus))
     return corpus.select(keep, excluded)
+
+
+def filled_shares(
+    corpus: Corpus, charmap: Units, *, features: Features, output_lengths: Callable
+) -> np.ndarray:
+    """Of each clip's output frames (N,), the share that CTC needs for the labels."""
+    available = _output_frames(corpus, features, output_lengths)
+    return transcripts.ctc_frames(corpus, charmap) / np.maximum(available, 1)
+
+
+def _output_frames(corpus: Corpus, features: Features, output_lengths: Callable) -> np.ndarray:
+    n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
+    return np.asarray(output_lengths(features.n_frames(n_samples)))
 
 
 def _why_unlearnable(sentence: str, charmap: Units, n_output_frames: int) -> str:

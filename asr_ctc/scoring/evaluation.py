@@ -97,7 +97,8 @@ class Evaluation:
         """Error rates of the best hypotheses, without intervals; see ``metrics.error_rates``."""
         best = [clip.hypotheses[0].text for clip in self.clips]
         references = [clip.reference for clip in self.clips]
-        return error_rates(references, best, n_resamples=0, **{**self.distinctions, **distinctions})
+        rule: Distinctions = {**self.distinctions, **distinctions}
+        return error_rates(references, best, n_resamples=0, **rule)
 
 
 def dataset_of(loader: DataLoader) -> ClipDataset:

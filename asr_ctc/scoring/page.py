@@ -3,8 +3,7 @@
 import math
 from html import escape
 
-from asr_ctc.base.printable import visible_form
-from asr_ctc.display.html import document, row, section, table
+from asr_ctc.display.html import character, document, row, section, shortened_id, table, text
 from asr_ctc.display.terminal import edit_mark, several
 from asr_ctc.scoring.metrics import Rate
 from asr_ctc.scoring.report import (
@@ -20,7 +19,7 @@ from asr_ctc.text.units import Rates
 STYLE = """
 .rates td { font-size:15px }
 .pairs { display:flex; flex-wrap:wrap; gap:4px 10px; margin:4px 0 14px }
-.pairs div { display:grid } .pairs span { min-height:1.5em }
+.pairs div { display:grid; max-width:100%; overflow-wrap:anywhere } .pairs span { min-height:1.5em }
 .pairs .S span,.pairs .D span,.pairs .I span { color:var(--bad) }
 .pairs small { color:var(--soft); min-height:1.4em }
 .span { width:220px; height:12px; display:inline-block }
@@ -30,7 +29,7 @@ STYLE = """
 
 def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
-    body = [f"<h1>{escape(report.corpus)}</h1>", _rates(report)]
+    body = [f"<h1>{text(report.corpus)}</h1>", _rates(report)]
     if report.clips:
         names, has_words = report.rate_names, report.has_words
         body += [_slices(name, rows, names, has_words) for name, rows in report.slices.items()]
@@ -101,7 +100,7 @@ def _slices(name: str, slices: list[Slice], names: Rates, has_words: bool) -> st
             cells += [f"{part.words:,}", *_interval(part.wer), plot, *_interval(part.cer)]
         else:
             cells += [*_interval(part.cer), plot]
-        rows.append(row(escape(part.value or "(empty)"), cells))
+        rows.append(row(shortened_id(part.value or "(empty)"), cells))
     of_symbols = [names.of_symbols, "95 % interval"]
     head = ["clips", "words", names.of_words, "95 % interval", "", *of_symbols]
     head = head if has_words else ["clips", *of_symbols, ""]
@@ -122,7 +121,7 @@ def _confusions(confusions: Confusions, names: Rates) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
-            f'<span class="chip">{escape("→".join(map(visible_form, pair)))} '
+            f'<span class="chip">{"→".join(map(character, pair))} '
             f'<span class="soft">{n:,}</span></span>'
             for *pair, n in rows
         )
@@ -137,12 +136,13 @@ def _examples(title: str, clips: list[Example], names: Rates) -> str:
     for clip in clips:
         wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
         rates = f"{wer}{names.of_symbols} {100 * clip.cer:.0f} %"
-        parts.append(f"<h3><code>{escape(clip.id)}</code> {rates}</h3>")
+        parts.append(f"<h3><code>{text(clip.id)}</code> {rates}</h3>")
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"
             for pair in clip.words
         )
-        parts.append(f'<div class="pairs">{words}</div>')
+        # The words follow each other in the direction of their script: that of the first letter.
+        parts.append(f'<div class="pairs" dir="auto">{words}</div>')
     note = "Reference above hypothesis; S substituted, D deleted, I inserted."
     return section(title.capitalize(), f'<p class="note">{note}</p>', *parts)

@@ -10,6 +10,7 @@ resume.py        going on with a run
 optimiser.py     AdamW over the parts of a model
 schedule.py      the learning rate over time
 averages.py      averages of weights
+kept_models.py   the model files that a run keeps
 best_epochs.py   which epochs are the best
 curves.py        tensorboard's file
 epoch_log.py     metrics and decodings of an epoch

@@ -10,6 +10,7 @@ from asr_ctc.base.processors import n_usable_cores
 from asr_ctc.config.load import Config
 
 BLANK_STEPS = 2_000  # optimiser steps after the warm-up in which only blanks are no bad sign
+MOST_FILLED = 0.6  # of the frames, by labels; docs/experiments.md, "Frames per second"
 PATIENCE = 3  # epochs for which the dev metrics may get worse
 WATCHED = (
     "epoch", "train_loss", "dev_loss", "dev_cer", "dev_blank_share", "dev_empty_share",
@@ -33,9 +34,15 @@ class Doctor:
         """What the corpus shows before any training.
 
         ``unlearnable_share``: training clips excluded because their transcript is too long for
-        their frames; ``unknown_share``: characters of the transcripts that the character map lacks.
+        their frames; ``filled_share``: of a clip's output frames, the part that its labels need, in
+        the tenth of the clips that need most; ``unknown_share``: characters of the transcripts that
+        the character map lacks.
         """
-        sentences = _labels_too_long(facts), self._unknown_characters(facts)
+        sentences = (
+            _labels_too_long(facts),
+            self._frames_filled(facts),
+            self._unknown_characters(facts),
+        )
         return [sentence for sentence in sentences if sentence]
 
     def after_epoch(self, metrics: dict) -> list[str]:
@@ -65,6 +72,20 @@ class Doctor:
         self.reported = set(state["told"])
 
     # -------------------------------------------------------------------------- the failures
+
+    def _frames_filled(self, facts: dict) -> str | None:
+        share, model = facts.get("filled_share", math.nan), self.config.model
+        if not share > MOST_FILLED or (model.encoder and model.frame_stack == 1):
+            return None
+        win_step = self.config.features.win_step
+        remedy = f"--win_step {0.75 * win_step:.2g} (now {win_step:g})"
+        if model.encoder:
+            remedy = f"--frame_stack 1 (now {model.frame_stack})"
+        return (
+            f"in every tenth clip the labels need {share:.0%} or more of the frames that the model "
+            f"gives, which leaves few for the blanks between them: letters will be missing. "
+            f"{remedy} gives more frames"
+        )
 
     def _unknown_characters(self, facts: dict) -> str | None:
         share = facts.get("unknown_share", math.nan)

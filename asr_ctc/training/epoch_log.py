@@ -18,6 +18,8 @@ from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
 from asr_ctc.base.files import open_own
 from asr_ctc.base.printable import one_line
+from asr_ctc.inspection import plots
+from asr_ctc.inspection.strips import symbol
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
@@ -125,8 +127,18 @@ def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> 
     run.model.eval()
     with torch.inference_mode():
         logp, _ = log_posteriors(run.model, pack_sequence([clip.features.to(run.device)]))
-    posteriors = logp[0].exp().cpu()
-    writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
+    add_posteriors(run, writer, logp[0].exp().cpu(), epoch)
+
+
+def add_posteriors(run: Run, writer: CurveWriter, posteriors: torch.Tensor, epoch: int) -> None:
+    """(T', V) as a plot whose rows have names, or in plain grey where there is no matplotlib."""
+    if not plots.is_installed():
+        writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
+        return
+    charmap = run.charmap
+    symbols = [symbol(charmap, label) for label in range(charmap.vocab_size)]
+    figure = plots.posteriorgram(posteriors.numpy(), symbols, blank=charmap.blankid)
+    writer.add_image("posteriors", plots.as_image(figure), epoch, dataformats="HWC")
 
 
 def first_clip(dataset: ClipDataset, ids: set[str]) -> tuple[Clip | None, torch.Tensor]:

@@ -114,6 +114,7 @@ def without_regularisation(config: Config) -> Config:
         train_augment=False,
         augment=[],
         dropout=0.0,
+        rnn_dropout=0.0,
         mask_time=0.0,
         mask_feature=0.0,
         layer_drop=0.0,

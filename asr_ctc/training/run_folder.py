@@ -77,6 +77,8 @@ def repeatable(run: Run) -> Config:
         folder = run.train_corpus.folder
         root, version = str(folder.parent.parent), folder.parent.name
         corpus = replace(corpus, datasetroot=root, datasetversion=version)
+    elif corpus.corpus == "spontaneous":
+        corpus = replace(corpus, datasetroot=str(run.train_corpus.folder), datasetversion=None)
     return replace(config, corpus=corpus, logs=replace(config.logs, logname=None))
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from asr_ctc.acoustic import compute
@@ -37,9 +38,16 @@ from asr_ctc.corpus import index, transcripts
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
 from asr_ctc.corpus.spoken import speak_for
+from asr_ctc.display.terminal import seconds_range, several
 from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.loading.normalization import measure_normalization
-from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
+from asr_ctc.loading.selection import (
+    between_or_refuse,
+    exclude_unlearnable,
+    filled_shares,
+    prepare_split,
+)
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.units import Units
@@ -121,23 +129,44 @@ def refuse_unused_masks(config: Config) -> None:
         raise UserError(f"{' and '.join(unused)} would change nothing without --train_augment")
 
 
+def refuse_unused_with_frozen_layers(config: Config) -> None:
+    """UserError when a flag is typed for layers of an encoder that are frozen.
+
+    Settings of a --config file are not refused, since it may be for other runs too.
+    """
+    names: tuple[str, ...]
+    if config.training.freeze_encoder:
+        cause, names = "--freeze_encoder", ("lr_encoder", "layer_drop", "gradient_checkpointing")
+    elif config.training.last_layers:  # what is below them is frozen
+        cause, names = "--last_layers", ("train_feature_extractor",)
+    else:
+        return
+    if unused := [f"--{name}" for name in names if name in config.typed]:
+        them = "it" if len(unused) == 1 else "them"
+        raise UserError(f"{' and '.join(unused)} would change nothing with {cause}; omit {them}")
+
+
 def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALONE) -> Run:
     """Corpora, character map, model and datasets of a run; writes no more than the caches.
 
     Sets threads and memory of this process for long work, and seeds torch.
     """
+    refuse_unused_with_frozen_layers(start.config)
     config = resolve(start, world)
     compute.use_processor()
     compute.keep_freed_memory()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
-    train, dev = load_splits(config, world)
-    config, units = choose_units(start, config, train)
+    readable, dev = load_splits(config, world)
+    config = with_duration_bounds(config, readable)
+    # The units know all transcripts, so that they do not depend on the bounds.
+    config, units = choose_units(start, config, readable)
     for each in units:
         speak_for(each, [dev])
     charmap = units.main
     refuse_best_by_wer(config, charmap)
+    train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file, units.aux)
     model = make_model(config, charmap, start.file, blueprint, units.aux)
@@ -220,7 +249,7 @@ def seed_of(config: Config) -> int:
 
 
 def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
-    """The training and the dev split, within the duration bounds and without excluded clips."""
+    """The training and the dev split, clips of any length, without excluded ones."""
     corpus_config = config.corpus
     folder = find_corpus(
         corpus_config.datasetroot,
@@ -230,8 +259,6 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     )
     excluded = read_excluded(corpus_config.exclude) if corpus_config.exclude else {}
     options: dict[str, Any] = {
-        "min_s": corpus_config.min_duration,
-        "max_s": corpus_config.max_duration,
         "n_threads": config.runtime.nthreads,
         "excluded": excluded,
         "layout": corpus_config.corpus,
@@ -245,9 +272,44 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
     return train, dev
 
 
+def with_duration_bounds(config: Config, train: Corpus) -> Config:
+    """The settings with both bounds of the clip length; unset ones follow from ``train``."""
+    low, high = config.corpus.min_duration, config.corpus.max_duration
+    if low is not None and high is not None:
+        return config
+    low, training, note = low or 0.0, config.training, ""
+    if high is None:
+        durations = train.durations[train.durations >= low]
+        n_clips, batch_s = training.batch_size, training.batch_seconds
+        most_s = batch_s or MOST_BATCH_S / n_clips
+        high = suitable_maximum_s(durations, most_s)
+        batch, remedy = f"{n_clips} clips", "a smaller --batch_size"
+        if batch_s is not None:
+            batch, remedy = f"{batch_s:g} s", "a larger --batch_seconds"
+        if high < suitable_maximum_s(durations):
+            note = f"; longer ones need too much memory in batches of {batch}: {remedy} takes them"
+    config = config.replace(min_duration=low, max_duration=high)
+    n_within = int(((train.durations >= low) & (train.durations <= high)).sum())
+    log.info(
+        "clip length, from the corpus: %s, %d of %s%s",
+        seconds_range(low, high),
+        n_within,
+        several(len(train), "training clip"),
+        note,
+    )
+    return config
+
+
+def within_bounds(corpus: Corpus, config: Config) -> Corpus:
+    """The clips within the bounds that ``with_duration_bounds`` has set; UserError without one."""
+    low, high = config.corpus.min_duration, config.corpus.max_duration
+    assert low is not None and high is not None
+    return between_or_refuse(corpus, low, high)
+
+
 def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, ModelUnits]:
     """The model file's units, unless a new run asks for others; the settings with the --charset
-    that was taken."""
+    that was taken. ``train`` holds clips of any length."""
     if start.file and (start.folder or not asks_for_units(config)):
         if config.corpus.profile and not start.folder:
             raise UserError(
@@ -403,8 +465,15 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
+    filled = filled_shares(
+        run.train_corpus,
+        run.charmap,
+        features=run.features,
+        output_lengths=run.model.output_lengths,
+    )
     facts = {
         "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),
+        "filled_share": float(np.quantile(filled, 0.9)),
         "unknown_share": 0.0,  # word pieces and phonemes are made from the same transcripts
     }
     units = run.charmap

@@ -42,7 +42,7 @@ def main() -> int:
     spectrograms = pack_sequence([torch.randn(n_frames, 20)] * n_clips).to(step.device)
     labels = pack_sequence([torch.randint(1, 44, (n_frames // 12,))] * n_clips).to(step.device)
     padded = torch.randn(n_clips, 1, n_frames, 20, device=step.device)
-    convolve = model._convolve
+    convolve = model.convolve
 
     def whole():
         model.zero_grad(set_to_none=True)
@@ -58,7 +58,7 @@ def main() -> int:
         logits.float().square().sum().backward()
 
     def compiled(**options):
-        model._convolve = torch.compile(convolve, **options)
+        model.convolve = torch.compile(convolve, **options)
         return whole
 
     ways = {

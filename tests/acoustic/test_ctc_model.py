@@ -4,12 +4,18 @@ import pytest
 import torch
 import torchinfo
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, unpack_sequence
+from torch.nn.utils.rnn import (
+    pack_padded_sequence,
+    pack_sequence,
+    pad_packed_sequence,
+    unpack_sequence,
+)
 
 from asr_ctc.acoustic import ctc_model
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
 from asr_ctc.acoustic.log_posteriors import log_posteriors
+from asr_ctc.acoustic.recurrent import run_layers, run_packed
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 
@@ -348,12 +354,53 @@ def test_lengths_need_no_model():
     assert architecture.output_lengths(torch.tensor([1, 16, 17])).tolist() == [1, 4, 5]
 
 
+def run_packed_layers(rnn, x, n_frames, norms=()):
+    packed = pack_padded_sequence(x, n_frames, enforce_sorted=False)
+    return pad_packed_sequence(run_packed(rnn, packed, norms))[0]
+
+
+@pytest.mark.parametrize("run", [run_layers, run_packed_layers])
+@pytest.mark.parametrize("rnn_norm", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_dropout_between_the_recurrent_layers(cell, rnn_norm, run, monkeypatch):
+    """Each layer's outputs but the last one's are 0 or larger by 1 / 0.8, so the mean is kept."""
+    monkeypatch.setattr(ctc_model, "run_layers", run)
+    sizes = dict(n_layers=3, hidden=40, rnn_norm=rnn_norm)
+    model, clips = make(cell, rnn_dropout=0.2, **sizes), pack(make_clips(60, 41))
+    evaluated = model(clips).data
+    torch.testing.assert_close(evaluated, make(cell, **sizes)(clips).data)
+    passed = []
+    model.rnn_dropout.register_forward_hook(lambda _, x, y: passed.append((*x, y)))
+    model.rnn_dropout.train()
+
+    def trained(seed):
+        torch.manual_seed(seed)
+        return model(clips).data
+
+    outputs = trained(1)
+    assert len(passed) == 2
+    for before, after in passed:
+        is_kept = after != 0
+        assert float(is_kept.float().mean()) == pytest.approx(0.8, abs=0.04)
+        torch.testing.assert_close(after[is_kept], before[is_kept] / 0.8)
+    assert torch.equal(trained(1), outputs)
+    assert not torch.allclose(trained(2), outputs) and not torch.allclose(outputs, evaluated)
+
+
+def test_one_recurrent_layer_has_nothing_to_drop():
+    model, clips = make(n_layers=1, rnn_dropout=0.5), pack(make_clips(20))
+    evaluated = model(clips).data
+    model.rnn_dropout.train()
+    assert torch.equal(model(clips).data, evaluated)
+
+
 def test_the_classic_signature_and_the_architecture_build_one_model():
     torch.manual_seed(0)
-    classic = CTCModel(CHARMAP, 20, 4, 2, "LSTM", 0.25, 0.5, 0.75, True)
+    classic = CTCModel(CHARMAP, 20, 4, 2, "LSTM", 0.25, 0.5, 0.75, True, 0.1)
     torch.manual_seed(0)
     architecture = Architecture(**{**SIZES, "cell_type": "LSTM", "rnn_norm": True})
-    model = ctc_model.CTCModel(architecture, dropout=0.25, l1=0.5, l2=0.75)
+    model = ctc_model.CTCModel(architecture, dropout=0.25, rnn_dropout=0.1, l1=0.5, l2=0.75)
+    assert classic.rnn_dropout.p == model.rnn_dropout.p == 0.1
     assert classic.architecture == model.architecture == architecture
     assert (classic.l1, classic.l2, classic.cnn[3].p) == (model.l1, model.l2, model.cnn[3].p)
     for (name, value), (other, same) in zip(

@@ -176,7 +176,19 @@ def test_the_file_gives_the_model_back(tmp_path, shape):
         assert torch.equal(ours, theirs)
 
 
+def test_a_padded_model_of_an_earlier_version_hears_what_it_heard(tmp_path):
+    """Its file has features of clips with reflected ends, where new models have padded ones."""
+    padded = replace(make_encoder().settings, padded=True)
+    for features in (WhisperFeatures(), WhisperFeatures(padded_to=3000)):
+        file = replace(
+            make_file(), features=features, architecture=make_architecture(encoder=padded)
+        )
+        save_model(tmp_path / "a.pt", file)
+        assert load_model(tmp_path / "a.pt").features == features
+
+
 CONTRADICTIONS = {
+    "padded features": ({"features": WhisperFeatures(padded_to=3000)}, "not those of its encoder"),
     "other features": ({"features": WhisperFeatures(nmels=81)}, "not those of its encoder"),
     "normalised": ({"normalization": (1.0, 2.0)}, "do not belong together"),
     "log-mel": (

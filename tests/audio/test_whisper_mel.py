@@ -66,10 +66,45 @@ def test_as_transformers_computes_it():
     assert torch.allclose(mel[:inside], expected[:inside], atol=1e-5)
 
 
+# Frames whose window, 200 samples to both sides, reaches into the clip; 3000 for 30 s and a bit.
+PADDED_FRAMES = {
+    37_123: 234, 40_000: 252, 40_120: 252, 40_121: 253, 479_641: 3000, 479_800: 3000,
+    480_000: 3000, 480_159: 3000, 480_160: 3003, 960_000: 6000,
+}  # fmt: skip
+
+
+def test_frames_of_padded_clips():
+    features = WhisperFeatures(padded_to=3000)
+    assert [features.n_frames(n_samples) for n_samples in PADDED_FRAMES] == [
+        *PADDED_FRAMES.values()
+    ]
+    for kind in (np.array, torch.tensor):
+        assert features.n_frames(kind([*PADDED_FRAMES])).tolist() == [*PADDED_FRAMES.values()]
+
+
+@pytest.mark.parametrize("n_samples", [37_123, 40_121, 479_700, 480_159])
+def test_padded_clips_are_as_transformers_pads_them(n_samples):
+    """Every frame that hears the clip; the others are silence."""
+    transformers = pytest.importorskip("transformers")
+    samples = noise(n_samples)
+    extractor = transformers.WhisperFeatureExtractor(feature_size=80)
+    padded = extractor(samples.numpy(), sampling_rate=RATE_HZ, return_tensors="pt")
+    expected = padded.input_features[0].T
+    features = WhisperFeatures(padded_to=3000)
+    mel = features.analyser()(samples)
+    assert len(mel) == features.n_frames(n_samples)
+    assert torch.allclose(mel, expected[: len(mel)], atol=1e-5)
+    assert torch.allclose(expected[len(mel) :], expected.max() - 2.0)
+
+
 def test_the_kind_is_kept_in_the_model_file():
-    features = WhisperFeatures(nmels=128)
-    assert features_from_dict(features.to_dict()) == features
+    assert WhisperFeatures().to_dict() == {"kind": "whisper", "nmels": 80}
+    for features in (WhisperFeatures(nmels=128), WhisperFeatures(padded_to=3000)):
+        assert features_from_dict(features.to_dict()) == features
+    assert WhisperFeatures(padded_to=3000).cache_key() != WhisperFeatures().cache_key()
     with pytest.raises(ValueError, match="unknown kind, 'bark'"):
         features_from_dict({"kind": "bark"})
     with pytest.raises(ValueError, match="nmels must be a whole number of at least 1, found 0"):
         WhisperFeatures(nmels=0)
+    with pytest.raises(ValueError, match="padded_to must be a whole number of at least 0, found 1"):
+        WhisperFeatures(padded_to=1.5)

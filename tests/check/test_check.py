@@ -14,9 +14,10 @@ import soundfile
 from asr_ctc.base.errors import UserError
 from asr_ctc.check import corpus_check
 from asr_ctc.check.corpus_check import check_corpus
-from asr_ctc.check.report import CheckReport, Verdict, suggested_batch_size
+from asr_ctc.check.report import CheckReport, Verdict
 from asr_ctc.check.scan import measure
 from asr_ctc.check.screen import as_text
+from asr_ctc.check.suggestions import suggested_batch_size
 from asr_ctc.check.texts import Overlap, unicode_forms
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config

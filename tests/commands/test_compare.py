@@ -169,7 +169,8 @@ def files(tmp_path):
 
 def test_compare_prints_a_table_and_a_verdict(files, capsys):
     assert cli.main(["compare", *files]) == 0
-    a, b, held, _, wer, cer, verdict = capsys.readouterr().out.splitlines()
+    a, b, held, _, wer, cer, scored, verdict = capsys.readouterr().out.splitlines()
+    assert scored == "scored without case, accents and punctuation"
     assert (a, b, held) == (f"A  {files[0]}", f"B  {files[1]}", "3 clips in both")
     assert wer.startswith("WER      66.67 %    0.00 %  -66.67 %   -100.00 to +0.00 %")
     assert cer.startswith("CER") and verdict

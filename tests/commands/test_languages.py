@@ -44,7 +44,7 @@ def train_split(tmp_path, log_everything):
             folder = tmp_path / "data" / "v-1.0" / config.corpus.lang
             rows = [f"p\t{i}.mp3\t{i}\t{s}\t\t2\t0\t\t\t\t\t\t" for i, s in enumerate(lines)]
             table = "\n".join([HEADER, *rows]) + "\n"
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "clips").mkdir(parents=True, exist_ok=True)
         for split in ("train", "dev", "test"):
             (folder / f"{split}.tsv").write_text(table, encoding="utf-8")
         corpus = config.corpus
@@ -262,11 +262,13 @@ def test_a_map_of_a_model_file_carries_its_profile(tmp_path, tiny_model):
 
 
 def speak(path, text: str, seed: int) -> None:
-    """A clip long enough for its transcript: a tone for each character."""
+    """A clip long enough for its transcript: a tone for each character, each with a pause."""
     noise = np.random.default_rng(seed)
     time = np.arange(RATE_HZ // 10) / RATE_HZ
-    tones = [np.sin(2 * np.pi * (300 + 13 * (ord(c) % 97)) * time) for c in text]
-    samples = 0.3 * np.concatenate(tones) + 0.01 * noise.standard_normal(len(text) * len(time))
+    tones = [
+        np.hanning(len(time)) * np.sin(2 * np.pi * (300 + 13 * (ord(c) % 97)) * time) for c in text
+    ]
+    samples = 0.3 * np.concatenate(tones) + 0.001 * noise.standard_normal(len(text) * len(time))
     soundfile.write(path, samples, RATE_HZ)
 
 

@@ -98,6 +98,39 @@ def test_a_split_is_scored_and_a_language_model_used(tmp_path):
     assert json.loads(found.stdout)["wer"]["rate"] > 0.5
 
 
+@pytest.mark.slow
+def test_a_language_model_is_tuned_for_a_published_model(tmp_path, few_root):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    make_folder(folder)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (tmp_path / "text.txt").write_text("bonjour à tous\nbonjour l'été\n" * 20)
+    root = "--nthreads 0 --datasetroot", few_root
+    built = call("lm --text text.txt --order 2 --out lm.arpa --datasetroot", few_root, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    tune = "lm --tune --pretrained model --lm lm.arpa --beamwidth 2 --unk_logp -8"
+    tuned = call(tune, *root, cwd=tmp_path)
+    assert tuned.returncode == 0, tuned.stderr
+    *_, best, last = tuned.stdout.splitlines()
+    assert best.startswith("lowest WER + CER: WER ") and last.startswith("nothing is written: ")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    words, flags = best.split(), best.partition(" with ")[2]
+    scored = call(
+        f"test --pretrained model --beamsearch --beamwidth 2 --lm lm.arpa {flags} --split dev",
+        *root,
+        cwd=tmp_path,
+    )
+    assert f"WER {float(words[5]):6.2f} %" in scored.stdout, scored.stderr
+    for flags, message in {
+        "--modelpath a.pt": "--pretrained names the model; omit --modelpath",
+        "--adapter fra": "has no adapters; omit it",
+    }.items():
+        refused = call(tune, flags, *root, cwd=tmp_path)
+        assert refused.returncode == 2 and message in refused.stderr
+    refused = call("lm --pretrained model", *root, cwd=tmp_path)
+    assert refused.returncode == 2 and "--pretrained and --nthreads need --tune" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -192,7 +192,8 @@ def test_scoring_takes_every_clip_unless_bounds_are_typed(folder, uneven, words,
     (folder / "bounds.yaml").write_text("min_duration: 2\nmax_duration: 3\n")
     finished = call(f"test --nthreads 0 {words}", cwd=folder, COMMONVOICE_ROOT=str(uneven))
     assert finished.returncode == 0, finished.stderr
-    first, *rest = finished.stdout.splitlines()
+    first, rule, *rest = finished.stdout.splitlines()
+    assert rule == "scored without case, accents and punctuation; writing fr"
     assert first.startswith(f"toy-1.0/fr test: {scored} clips scored, 0.0")
     assert first.endswith(f" h, {method}, on cpu")
     assert re.match(r"WER +\d+\.\d\d % [ (].{17} +\d+ words: \d+ substituted", rest[0])

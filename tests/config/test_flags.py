@@ -22,8 +22,8 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "datasetversion": (None, "(default: the newest that has the language)"),
     "datasetroot": (None, "(default: $COMMONVOICE_ROOT, else ./data)"),
     "nthreads": (6, "(default: 6)"),
-    "min_duration": (1.0, "(default: 1.0)"),
-    "max_duration": (5.0, "(default: 5.0)"),
+    "min_duration": (None, "(default: none; clips too short for their transcript are excluded"),
+    "max_duration": (None, "(default: what suits the corpus and the batch)"),
     "nmels": (20, "(default: 20)"),
     "train_augment": (False, "(default: off)"),
     "nlayers_rnn": (4, "(default: 4)"),
@@ -229,7 +229,10 @@ def test_removed_flags_are_refused_by_name(words, message):
     [
         ("info --batch_size 3 m.pt", "--batch_size is a flag of train; `info` does not have it"),
         ("--batch_size=3 info m.pt", "--batch_size is a flag of train; `info` does not have it"),
-        ("train --beamwidth 5", "--beamwidth is a flag of test and lm; `train` does not have it"),
+        (
+            "train --beamwidth 5",
+            "--beamwidth is a flag of test, inspect and lm; `train` does not have it",
+        ),
         (
             "train --no-json",
             "--no-json is a flag of test, compare, runs and pretrained; `train` does not have it",

@@ -16,7 +16,7 @@ TABLE = settings()
 KNOWN = """
     --batch_size 128 --num_epochs 50 --base_lr 0.0005 --grad_clip None --scheduler None
     --seed None --debug False --datasetversion None --datasetroot None --nthreads 6
-    --min_duration 1 --max_duration 5 --nmels 20 --train_augment False --nlayers_rnn 4
+    --min_duration None --max_duration None --nmels 20 --train_augment False --nlayers_rnn 4
     --nhidden_rnn 1024 --cell_type GRU --dropout 0.1 --weight_decay 0.01 --modelpath None
     --audiofile [] --beamsearch False --beamwidth 10 --baselogdir ./logs --logname None
     --resume_from None --lang fr --split test --charset None --l1 0 --l2 0 --device auto
@@ -325,7 +325,9 @@ def test_a_number_of_any_length_is_refused_by_name():
 
 def test_contradictions():
     with pytest.raises(UserError, match="--min_duration 6 is greater than --max_duration 5"):
-        make_config({}, {"min_duration": 6.0})
+        make_config({}, {"min_duration": 6.0, "max_duration": 5.0})
+    make_config({}, {"min_duration": 6.0})
+    make_config({}, {"max_duration": 0.5})
     with pytest.raises(UserError, match="--min_duration 3 is greater than --max_duration 2"):
         make_config({"min_duration": 3.0}, {"max_duration": 2.0})
     make_config({}, {"min_duration": 2.0, "max_duration": 2.0})

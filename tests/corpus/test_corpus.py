@@ -154,6 +154,13 @@ def test_missing_split_and_clips(folder):
     write_split(folder, "path\tsentence\na.mp3\tUn.\n")
     with pytest.raises(UserError, match=r"validated\.tsv \(available: train\).*make demo"):
         load_split(folder, "validated")
+    # What else a release holds is no split.
+    (folder / "clip_durations.tsv").write_text("clip\tduration[ms]\na.mp3\t1000\n")
+    (folder / "reported.tsv").write_text("sentence_id\tsentence\tlocale\treason\n1\tUn.\tfr\t\n")
+    (folder / "empty.tsv").write_text("")
+    (folder / "other.tsv").write_text("\ufeffpath\tclient_id\tsentence\r\n")
+    with pytest.raises(UserError, match=r"\(available: other, train\)"):
+        load_split(folder, "validated")
     (folder / "clips").rmdir()
     with pytest.raises(UserError, match="clips.*make demo") as caught:
         load_split(folder, "train")

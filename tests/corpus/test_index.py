@@ -280,7 +280,8 @@ def test_training_keeps_one(toy_root, tmp_path):
         line = f"index of toy-1.0/fr {split}: looking for lengths (first time), {n} clips to read"
         assert line in first.stderr and line not in again.stderr
     what = sorted(file.name.split(".")[-2].split("-")[0] for file in (tmp_path / "ours").iterdir())
-    assert what == ["characters", "durations", "durations", "frames"]
+    # Characters of all clips, for the map, and of those within the bounds of their length.
+    assert what == ["characters", "characters", "durations", "durations", "frames"]
     assert "index of" not in again.stderr
 
 

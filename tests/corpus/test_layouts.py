@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -575,8 +578,12 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
     [
         ({}, r"looked for .*train\.tsv or .*train\.csv or .*train\.jsonl \(available: none\)"),
         ({"a.csv": "x"}, r"\(available: a\.csv\)"),
+        (
+            {"train_manifest.json": "{}"},
+            r"if train_manifest\.json has an object in each line",
+        ),
         ({"train.csv": "x", "train.tsv": "x"}, "exist: which one is the split"),
-        ({"train.csv": "path,text\na,b\n"}, "no column named sentence"),
+        ({"train.csv": "path,words\na,b\n"}, "no column named sentence"),
         ({"train.csv": ""}, r"train\.csv: is empty: it holds no clips"),
         ({"train.csv": "path,sentence\n"}, r"train\.csv: is empty but for its header"),
         ({"train.csv": 'path,sentence\na,"b\n'}, "not a CSV table"),
@@ -689,6 +696,91 @@ def test_split_keeps_out_lines_that_are_not_utf8(tmp_path):
     _, records = records_of("manifest", source)
     assert list(records) == [row + b"\n" for row in rows]
     assert read_table("manifest", tmp_path, "all").record.tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+# --- Manifests of other tools --------------------------------------------------------------------
+
+NAMES = [
+    ("path", "sentence", "speaker"),
+    ("audio_filepath", "text", "speaker"),  # NeMo
+    ("file_name", "transcription", "speaker_id"),  # Hugging Face
+    ("audio", "text", "client_id"),
+]
+
+
+@pytest.mark.parametrize("names", NAMES)
+@pytest.mark.parametrize("form", ["jsonl", "csv", "semicolon", "tabs in csv", "tsv"])
+def test_columns_by_the_names_of_other_tools(tmp_path, names, form):
+    records = [("a.wav", "Un; deux, trois.", "p", 1.5), ("b.wav", "Quatre.", "q", 2.25)]
+    header = [*names, "duration"]
+    ending = form if form in ("jsonl", "tsv") else "csv"
+    with open(tmp_path / f"train.{ending}", "w", encoding="utf-8", newline="") as file:
+        if form == "jsonl":
+            for record in records:
+                file.write(
+                    json.dumps(dict(zip(header, record, strict=True)) | {"offset": 0}) + "\n"
+                )
+        else:
+            separator = {"csv": ",", "semicolon": ";"}.get(form, "\t")
+            csv.writer(file, delimiter=separator, lineterminator="\n").writerows([header, *records])
+    table = read_table("manifest", tmp_path, "train")
+    found = zip(table.paths, table.sentences, table.speakers, table.duration_s, strict=True)
+    assert list(found) == records
+
+
+def test_own_names_go_before_those_of_other_tools(tmp_path):
+    write(tmp_path / "train.tsv", "path\tsentence\ttext\na.wav\tours\ttheirs\n")
+    assert list(read_table("manifest", tmp_path, "train").sentences) == ["ours"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("train.tsv", "path\ttext\ttranscription\na\tb\tc\n", "has text and transcription: name"),
+        ("train.csv", "audio,file_name,text\na,b,c\n", "has file_name and audio: name"),
+        ("train.jsonl", '{"path": "a", "text": "b", "transcription": "c"}\n', "has text and tran"),
+        (
+            "train.tsv",
+            "path;sentence\na;b\n",
+            r"cells are separated by ';': rename it to train\.csv",
+        ),
+        ("train.tsv", "path,sentence\na,b\n", r"cells are separated by ',': rename it"),
+    ],
+)
+def test_manifests_that_do_not_say_which(tmp_path, name, text, message):
+    write(tmp_path / name, text)
+    with pytest.raises(UserError, match=message):
+        read_table("manifest", tmp_path, "train")
+
+
+def test_stretches_of_recordings_are_refused_with_what_cuts_them(tmp_path):
+    entry = {"audio_filepath": "long.wav", "text": "ab", "duration": 2.0}
+    text = "".join(json.dumps({**entry, "offset": offset}) + "\n" for offset in (0, 2.5))
+    write(tmp_path / "train.jsonl", text)
+    message = r"line 2: .*`python tools/cut_segments\.py .*train\.jsonl --out cut`"
+    with pytest.raises(UserError, match=message):
+        read_table("manifest", tmp_path, "train")
+
+
+def test_semicolons_inside_quotes_and_rows_that_a_quote_joins(tmp_path):
+    text = 'path;sentence\na.wav;"b; c ""d"""\nb.wav;"e\nc.wav;f"\nd.wav;g\n'
+    write(tmp_path / "train.csv", text)
+    table = read_table("manifest", tmp_path, "train")
+    assert list(table.sentences) == ['b; c "d"', "g"]
+    assert [reason for _, reason in table.excluded] == ["a quotation mark joins several rows"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_the_line_that_converts_another_encoding_does_so(tmp_path, encoding):
+    sentences = ["Été à Nîmes.", "Où êtes-vous ?", "Ça va, déjà."]
+    text = "path;sentence\r\n" + "".join(f"{i}.wav;{s}\r\n" for i, s in enumerate(sentences))
+    file = write(tmp_path / "my mine's" / "train.csv", text.encode(encoding))
+    with pytest.raises(UserError, match="save it as UTF-8, as this does") as refusal:
+        read_table("manifest", file.parent, "train")
+    line = str(refusal.value).partition("python -c ")[2]
+    subprocess.run([sys.executable, "-c", *shlex.split(line)], check=True)
+    assert list(read_table("manifest", file.parent, "train").sentences) == sentences
+    assert file.with_name("train.csv.old").read_bytes() == text.encode(encoding)
 
 
 # --- Where they are ------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """A folder of a pretrained Whisper, small and random, as the Hugging Face hub serves it."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
+import pytest
 import torch
 
 from asr_ctc.acoustic.encoders.folder import whisper_settings
 from asr_ctc.acoustic.encoders.whisper import WhisperEncoder
+from tests.helpers.command import REPOSITORY
 
 CONFIG = {
     "model_type": "whisper",
@@ -49,6 +52,18 @@ def make_whisper_folder(folder: Path, **changes) -> Path:
     weights = {f"model.encoder.{n}": t for n, t in make_encoder(**changes).state_dict().items()}
     weights["model.decoder.layer_norm.weight"] = torch.ones(16)
     write_safetensors(folder / "model.safetensors", weights)
+    return folder
+
+
+def whisper_base() -> Path:
+    """The folder of Whisper base's encoder, below $ASR_CTC_ENCODERS (../shared/encoders).
+
+    Skips the test if it is absent.
+    """
+    root = Path(os.environ.get("ASR_CTC_ENCODERS", REPOSITORY.parent / "shared/encoders"))
+    folder = root / "whisper-base-encoder"
+    if not folder.is_dir():
+        pytest.skip(f"no encoder at {folder} (ASR_CTC_ENCODERS says where encoders lie)")
     return folder
 
 

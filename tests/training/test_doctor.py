@@ -189,6 +189,8 @@ def test_waiting_for_data(monkeypatch):
     [
         ({"unlearnable_share": 0.02, "unknown_share": 0.05}, []),
         ({"unlearnable_share": 0.073}, ["7.3% of the training clips have more characters"]),
+        ({"filled_share": 0.6}, []),
+        ({"filled_share": 0.62}, ["in every tenth clip the labels need 62% or more of the frames"]),
         ({"unknown_share": 0.61}, ["61% of the characters in the training transcripts"]),
     ],
 )
@@ -196,6 +198,14 @@ def test_at_the_start(facts, said):
     found = doctor().at_start(facts)
     assert len(found) == len(said)
     assert all(sentence.startswith(start) for sentence, start in zip(found, said, strict=True))
+
+
+def test_more_frames_for_fast_speech():
+    [sentence] = doctor(win_step=0.01).at_start({"filled_share": 0.8})
+    assert "--win_step 0.0075 (now 0.01) gives more frames" in sentence
+    [sentence] = doctor(encoder="whisper-base", frame_stack=2).at_start({"filled_share": 0.8})
+    assert "--frame_stack 1 (now 2) gives more frames" in sentence
+    assert not doctor(encoder="whisper-base", frame_stack=1).at_start({"filled_share": 0.8})
 
 
 def test_unknown_characters_and_the_map_in_use():
@@ -238,7 +248,7 @@ def test_every_flag_that_is_named_exists():
     from asr_ctc.config.load import settings
 
     watching = Doctor(replace(Config()), 3000)
-    said = watching.at_start({"unlearnable_share": 0.5, "unknown_share": 0.5})
+    said = watching.at_start({"unlearnable_share": 0.5, "filled_share": 0.9, "unknown_share": 0.5})
     for figures in course(
         train_loss=[9.0, 1.0, 0.5, 0.4, 0.3, 3.0],
         dev_loss=[9.0, 1.0, 2.0, 2.0, 2.0, 2.0],
@@ -248,6 +258,6 @@ def test_every_flag_that_is_named_exists():
         data_wait_share=[0.9] * 6,
     ):
         said += watching.after_epoch(figures)
-    assert len(said) == 7
+    assert len(said) == 8
     flags = {word.strip(",;.:()") for text in said for word in text.split() if "--" in word}
     assert flags <= {f"--{name}" for name in settings()}

@@ -18,8 +18,9 @@ from tests.helpers.whisper_folder import make_encoder, make_whisper_folder
 pytestmark = pytest.mark.slow
 
 COMMON = """
-    train --encoder tiny --nlayers_rnn 1 --nhidden_rnn 8 --projection 8 --batch_size 4
-    --num_epochs 2 --precision fp32 --seed 3 --min_duration 0.5 --nthreads 0 --base_lr 1e-3
+    train --encoder tiny --nlayers_rnn 1 --nhidden_rnn 8 --projection 8 --frame_stack 2
+    --batch_size 4 --num_epochs 2 --precision fp32 --seed 3 --min_duration 0.5 --nthreads 0
+    --base_lr 1e-3
 """
 
 
@@ -197,6 +198,14 @@ BAD_FLAGS = {
     "--freeze_encoder --cache_dir cache --train_augment": "add --encoder_copies",
     "--freeze_encoder --cache_dir cache --cache_gb 0": "too little room for the frames",
     "--freeze_encoder --freeze_encoder_steps 5": "contradicts --freeze_encoder_steps",
+    "--freeze_encoder --lr_encoder 0.1": "--lr_encoder would change nothing with --freeze_encoder",
+    "--freeze_encoder --layer_drop 0.1 --gradient_checkpointing": (
+        "--layer_drop and --gradient_checkpointing would change nothing with --freeze_encoder"
+    ),
+    "--last_layers 1 --train_feature_extractor": (
+        "--train_feature_extractor would change nothing with --last_layers"
+    ),
+    "--rnn_dropout 0.2": "--rnn_dropout: a model with an --encoder does not use it; omit it",
     "--nmels 40": "--nmels: a model with an --encoder does not use it; omit it",
     "--encoder nowhere": "--encoder: nowhere: neither a folder nor the name of a published model",
     "--layer_drop 0.1": "for encoders of samples, which Whisper's encoder",
@@ -210,6 +219,11 @@ BAD_FLAGS = {
 def test_flags_that_cannot_be_are_refused(home, flags):
     stderr = refusal(home, flags)
     assert BAD_FLAGS[flags] in stderr and "Traceback" not in stderr
+
+
+def test_a_recipe_for_training_the_encoder_too_serves_for_a_frozen_one(home):
+    (home / "recipe.yaml").write_text("lr_encoder: 0.2")
+    assert (train(home, "--config recipe.yaml --freeze_encoder") / "best_model.pt").exists()
 
 
 def test_flags_of_an_encoder_need_one(home):
@@ -239,6 +253,8 @@ def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
         done = call(start, flags, cwd=home)
         name = flags.split()[0]
         assert done.returncode == 2 and f"{name} (its encoder is in the file)" in done.stderr
+    done = call(start, "--rnn_dropout 0.2", cwd=home)
+    assert done.returncode == 2 and "--rnn_dropout: a model with an --encoder" in done.stderr
     done = call(start, "--freeze_encoder --logname next", cwd=home)
     assert done.returncode == 0, done.stderr
     before, after = encoder_weights(file), encoder_weights(home / "logs/next/best_model.pt")

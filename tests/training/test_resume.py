@@ -39,7 +39,8 @@ KINDS = {
     "cached": "--cache_dir cache --ema 0.9 --scheduler plateau --scheduler_step 1",
     "encoder": "--encoder tiny --projection 8 --last_layers 1 --cache_dir cache "
     "--encoder_copies 2 --mask_time 0.2",
-    "augmented": "--batch_size 2 --accumulate 2 --scheduler onecycle --average_best 2",
+    "augmented": "--batch_size 2 --accumulate 2 --scheduler onecycle --average_best 2 "
+    "--nlayers_rnn 2 --rnn_dropout 0.2",
 }
 
 

@@ -33,6 +33,7 @@ from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.languages import writing_of_language
 from asr_ctc.training import loop as training
 from asr_ctc.training import run_folder
 from asr_ctc.training import setup as runs
@@ -285,7 +286,7 @@ def test_the_model_file_says_where_it_is_from(first, toy_root):
     assert file.features == features
     plain = ClipDataset(corpus, CharMap(), log_mel.WaveformProcessor(features))
     assert file.normalization == pytest.approx(measure_normalization(plain), rel=1e-9)
-    assert file.charmap == CharMap()
+    assert file.charmap == CharMap(writing=writing_of_language("fr"))
 
 
 # --- The same again ------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def read_encoder(
             return Pretrained(settings=settings, state_dict=state, source=_source(name, folder))
         if padded:
             raise UserError(f"{name}: --encoder_padded is for a Whisper")
-        encoder, assumed = open_encoder(name, weights=weights, language=language)
+        encoder, assumed = open_encoder(name, path=folder, weights=weights, language=language)
     except UserError as error:
         raise UserError(f"--encoder: {error}") from None
     if assumed:

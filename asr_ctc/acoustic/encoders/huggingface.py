@@ -563,7 +563,10 @@ def read_labels(
             "are: put that of its tokenizer beside config.json"
         )
     if any(isinstance(value, dict) for value in vocab.values()):  # MMS: one for each language
-        vocab = vocab[_language_of(folder, list(vocab), language)]
+        chosen = _language_of(folder, list(vocab), language)
+        vocab = vocab[chosen]
+        if not isinstance(vocab, dict):
+            raise UserError(f"{file}: {chosen} holds a {type(vocab).__name__}; needed an object")
     settings = read_json(folder.path / "special_tokens_map.json") or {}
     settings |= read_json(folder.path / "tokenizer_config.json") or {}
 

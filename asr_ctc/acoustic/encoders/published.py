@@ -92,13 +92,18 @@ def open_pretrained(
 
 
 def open_encoder(
-    name: str, *, weights: str | None = None, language: str | None = None
+    name: str,
+    *,
+    path: Path | None = None,
+    weights: str | None = None,
+    language: str | None = None,
 ) -> tuple[Encoder, str]:
     """The encoder of a name as of ``open_pretrained``, with its weights, without a head.
 
-    The second is what was assumed, empty where nothing was.
+    ``path`` is what ``locate`` finds, where that is known. The second is what was assumed, empty
+    where nothing was.
     """
-    folder = find_folder(name, language)
+    folder = find_folder(name, language, path)
     if folder is None:
         _refuse_adapter(name, language)
         return torchaudio_bundles.load_bundle(name, weights)[0], ""
@@ -109,9 +114,14 @@ def open_encoder(
     return encoder, assumed_of(folder)
 
 
-def find_folder(name: str, language: str | None = None) -> huggingface.Folder | None:
-    """What is in the folder of ``locate``, None for a bundle; UserError also as ``read_folder``."""
-    path = locate(name, language)
+def find_folder(
+    name: str, language: str | None = None, path: Path | None = None
+) -> huggingface.Folder | None:
+    """What is in the folder of ``locate``, None for a bundle; UserError also as ``read_folder``.
+
+    ``path`` is that folder, where it is known.
+    """
+    path = path or locate(name, language)
     return None if path is None else huggingface.read_folder(path, name)
 
 

@@ -102,7 +102,9 @@ class WhisperEncoder(Encoder):
     def __init__(self, settings: WhisperSettings):
         super().__init__()
         self.settings, self.size, self.n_layers = settings, settings.size, settings.n_layers
-        self.features = WhisperFeatures(nmels=settings.n_mels)
+        self.features = WhisperFeatures(
+            nmels=settings.n_mels, padded_to=2 * settings.n_positions if settings.padded else 0
+        )
         self.conv1 = nn.Conv1d(settings.n_mels, self.size, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(self.size, self.size, kernel_size=3, stride=2, padding=1)
         self.embed_positions = nn.Embedding(settings.n_positions, self.size)

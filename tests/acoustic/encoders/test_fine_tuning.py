@@ -86,6 +86,8 @@ def test_every_layer_can_be_skipped_alone(encoder):
     encoder.fine_tuning = FineTuning(layer_drop=0.5)
     patterns = set()
     for seed in range(12):
+        if len(patterns) == 4:
+            break
         parts = encoder.parts()
         found = gradients(encoder, seed=seed)
         of = {id(p): name for name, p in encoder.named_parameters()}

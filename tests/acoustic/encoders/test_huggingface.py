@@ -26,7 +26,7 @@ from tests.helpers.whisper_folder import make_whisper_folder
 
 transformers = pytest.importorskip("transformers")
 # Even numbers of mel frames: see test_an_odd_mel_frame_is_no_frame.
-LENGTHS = 16_000, 9201, 6321, 4080
+LENGTHS = 9201, 6321, 4080
 
 
 def frames_of(encoder, waveforms):
@@ -427,6 +427,14 @@ def test_a_folder_of_which_a_part_was_fetched_is_fetched_whole(hub):
     open_encoder("some/model")
 
 
+def test_a_name_of_the_hub_is_looked_up_once(hub, monkeypatch):
+    make_folder(hub[0])
+    names, fetch = [], huggingface.fetch
+    monkeypatch.setattr(huggingface, "fetch", lambda *about: names.append(about) or fetch(*about))
+    read_encoder("some/model")
+    assert names == [("some/model", None)]
+
+
 def test_a_whisper_of_the_hub(hub):
     served, _ = hub
     make_whisper_folder(served)
@@ -451,7 +459,7 @@ def test_a_small_folder_takes_little_memory(tmp_path):
     from safetensors.torch import save_file
 
     save_file({}, tmp_path / "model.safetensors", {"format": "pt"})
-    change(tmp_path, intermediate_size=900_000, num_hidden_layers=900)
+    change(tmp_path, intermediate_size=900_000, num_hidden_layers=90)
     with pytest.raises(UserError, match=r"a model of .* numbers; its weights are \d+ bytes"):
         open_encoder(str(tmp_path))
 

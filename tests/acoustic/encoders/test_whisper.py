@@ -11,7 +11,12 @@ from asr_ctc.acoustic.encoders.folder import read_encoder
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
 from asr_ctc.acoustic.encoders.whisper import WhisperEncoder
 from asr_ctc.base.errors import UserError
-from tests.helpers.whisper_folder import CONFIG, make_encoder, make_whisper_folder
+from tests.helpers.whisper_folder import (
+    CONFIG,
+    make_encoder,
+    make_whisper_folder,
+    whisper_base,
+)
 
 
 def mel(n_frames: int, seed: int = 0) -> torch.Tensor:
@@ -27,16 +32,19 @@ def frames_of(encoder: WhisperEncoder, *clips: torch.Tensor, **options) -> list[
         return unpack_sequence(encoder(packed(*clips), **options))
 
 
-def of_transformers(encoder: WhisperEncoder, spectrogram: torch.Tensor) -> list[torch.Tensor]:
-    """Outputs of every layer for a spectrogram (3000, 80)."""
+def noise(n_samples: int) -> torch.Tensor:
+    return torch.randn(n_samples, generator=torch.Generator().manual_seed(n_samples))
+
+
+def transformers_encoder(encoder: WhisperEncoder, config: dict):
+    """That of transformers, with the weights of ``encoder``."""
     transformers = pytest.importorskip("transformers")
     from transformers.models.whisper.modeling_whisper import WhisperEncoder as Theirs
 
-    config = transformers.WhisperConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"})
-    theirs = Theirs(config).eval()
+    sizes = {k: v for k, v in config.items() if k not in ("model_type", "torch_dtype")}
+    theirs = Theirs(transformers.WhisperConfig(**sizes)).eval()
     theirs.load_state_dict(encoder.state_dict())
-    with torch.inference_mode():
-        return theirs(spectrogram.T[None], output_hidden_states=True).hidden_states
+    return theirs
 
 
 def padded_encoder(encoder: WhisperEncoder) -> WhisperEncoder:
@@ -48,23 +56,45 @@ def padded_encoder(encoder: WhisperEncoder) -> WhisperEncoder:
 def test_every_layer_is_that_of_transformers():
     encoder = make_encoder()
     spectrogram = mel(3000)
-    expected = of_transformers(encoder, spectrogram)
+    with torch.inference_mode():
+        expected = transformers_encoder(encoder, CONFIG)(
+            spectrogram.T[None], output_hidden_states=True
+        ).hidden_states
     for layer in range(4):
         (ours,) = frames_of(encoder, spectrogram, layers=[layer])
         assert torch.allclose(ours, expected[layer][0], atol=2e-5)
 
 
+def assert_padded_is_transformers(encoder: WhisperEncoder, theirs, atol: float) -> None:
+    """From samples on, two clips in a batch: every frame is that of transformers' padded clip."""
+    transformers = pytest.importorskip("transformers")
+    clips = [level * noise(n) for level, n in ((0.1, 48_123), (0.01, 67_200))]
+    analyse = encoder.features.analyser()
+    extractor = transformers.WhisperFeatureExtractor(feature_size=80)
+    frames = frames_of(encoder, *map(analyse, clips))
+    for clip, ours in zip(clips, frames, strict=True):
+        padded = extractor(clip.numpy(), sampling_rate=16_000, return_tensors="pt").input_features
+        with torch.inference_mode():
+            expected = theirs(padded).last_hidden_state[0]
+        assert len(ours) == encoder.output_lengths(encoder.features.n_frames(len(clip)))
+        assert len(ours) >= len(clip) / 320
+        assert torch.allclose(ours, expected[: len(ours)], atol=atol)
+
+
 def test_padded_clips_are_those_of_transformers():
-    """In a batch of two lengths, each padded by what silence has in its spectrogram."""
     encoder = padded_encoder(make_encoder())
-    short, long = mel(301).clamp(min=-1), mel(420, seed=1).clamp(min=-1)
-    for clip, ours in zip((short, long), frames_of(encoder, short, long), strict=True):
-        silence = max(float(clip.max()) - 2, -1.5)
-        spectrogram = torch.full((3000, 80), silence)
-        spectrogram[: len(clip)] = clip
-        expected = of_transformers(encoder, spectrogram)[-1][0, : len(ours)]
-        assert len(ours) == encoder.output_lengths(len(clip))
-        assert torch.allclose(ours, expected, atol=2e-5)
+    assert_padded_is_transformers(encoder, transformers_encoder(encoder, CONFIG), atol=2e-5)
+
+
+@pytest.mark.slow
+def test_padded_clips_of_real_weights_are_those_of_transformers():
+    """Values are up to 24 large, and the weights in half precision."""
+    folder = whisper_base()
+    pretrained = read_encoder(str(folder), padded=True)
+    encoder = WhisperEncoder(pretrained.settings).eval()
+    encoder.load_state_dict(pretrained.state_dict)
+    config = json.loads((folder / "config.json").read_text())
+    assert_padded_is_transformers(encoder, transformers_encoder(encoder, config), atol=1e-3)
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -1,4 +1,4 @@
-"""`test --split`: scores a split and writes the files of --csv, --html and --hypotheses."""
+"""The half of `test` that scores a split, and writes --csv, --html and --hypotheses."""
 
 import sys
 from collections.abc import Callable
@@ -6,33 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
-from asr_ctc.assembly.writing import extend_writing
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
+from asr_ctc.commands.arguments import distinctions_of
 from asr_ctc.config.load import Config
 from asr_ctc.config.settings import OutputConfig
 
 if TYPE_CHECKING:
     from asr_ctc.scoring.split_scores import SplitScores
-    from asr_ctc.text.normalise import Distinctions
-    from asr_ctc.text.writing import Writing
 
 
-def distinctions_of(config: Config, writing: "Writing") -> "Distinctions":
-    """The settings as arguments of ``metrics.error_rates``, without accents and profile where they
-    follow from the model; ``writing`` is its profile."""
-    scoring = config.scoring
-    distinctions: Distinctions = {"case": scoring.case, "punctuation": scoring.punctuation}
-    if config.has("accents"):
-        distinctions["accents"] = scoring.accents
-    if config.corpus.profile:
-        distinctions["writing"] = extend_writing(config.corpus.profile, writing)
-    return distinctions
-
-
-def run_score(config: Config) -> int:
-    """Scores a split: every clip within the duration bounds."""
+def report_scores(config: Config) -> int:
+    """Scores a split, every clip within the duration bounds, and prints the report."""
     refuse_missing_folders(config.output)
     from asr_ctc.assembly.scored_split import clips_to_read, find_split, make_scoring_loader
     from asr_ctc.scoring.screen import as_text

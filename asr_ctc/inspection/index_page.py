@@ -1,0 +1,80 @@
+"""The index of a split that was looked at: its clips, worst first, each with its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+
+from asr_ctc.display.html import document
+from asr_ctc.inspection.clip_page import resource, text_of
+from asr_ctc.scoring.clips import ClipErrors
+from asr_ctc.scoring.metrics import RATES
+
+
+class IndexRow(NamedTuple):
+    """A clip of the index; ``page`` is the address of its page, None where it has none."""
+
+    clip: str
+    wer: float
+    cer: float
+    reference: str
+    hypothesis: str
+    page: str | None
+
+
+def worst_first(errors: ClipErrors) -> list[int]:
+    """The scored clips by CER, then WER, the worst first; of equals in the corpus's order."""
+    scored = np.flatnonzero(errors.scored)
+    wer, cer = _rates(errors)
+    return scored[np.lexsort([scored, -wer[scored], -cer[scored]])].tolist()
+
+
+def index_rows(errors: ClipErrors, order: Sequence[int], pages: dict[int, str]) -> list[IndexRow]:
+    """Rows of the clips of ``order``; ``pages`` {clip: address}."""
+    wer, cer = _rates(errors)
+    return [
+        IndexRow(
+            errors.clips[i].id,
+            float(wer[i]),
+            float(cer[i]),
+            errors.clips[i].reference,
+            errors.clips[i].hypothesis,
+            pages.get(i),
+        )
+        for i in order
+    ]
+
+
+def _rates(errors: ClipErrors) -> tuple[np.ndarray, np.ndarray]:
+    counts = errors.counts.astype(float)
+    wer, cer = (
+        counts[:, wrong] / np.maximum(counts[:, total], 1)
+        for wrong, total in (RATES["wer"], RATES["cer"])
+    )
+    return wer, cer
+
+
+def index_page(title: str, rows: Sequence[IndexRow], notes: Sequence[str] = ()) -> str:
+    """The whole page."""
+    body = [f"<h1>{text_of(title)}</h1>"]
+    n_pages = sum(row.page is not None for row in rows)
+    body.append(
+        f'<p class="note">Clips by their character error rate, the worst first; {n_pages:,} of '
+        f"{len(rows):,} have a page that shows what the model heard, frame by frame.</p>"
+    )
+    body += [f'<p class="remark">{escape(note)}</p>' for note in notes]
+    body.append('<section><table class="index"><tr><th class="l">clip</th><th>CER</th><th>WER</th>')
+    body.append('<th class="l">said, heard</th></tr>')
+    for row in rows:
+        name = text_of(row.clip)
+        link = f'<a href="{escape(row.page)}">{name}</a>' if row.page else name
+        body.append(
+            f'<tr><td class="l">{link}</td><td>{100 * row.cer:.0f} %</td>'
+            f'<td>{100 * row.wer:.0f} %</td><td class="l">{text_of(row.reference)}<br>'
+            f'<span class="soft">{text_of(row.hypothesis)}</span></td></tr>'
+        )
+    body.append("</table></section>")
+    return document(title, "\n".join(body), resource("page.css"))

@@ -1,0 +1,248 @@
+"""What a model believes, as matplotlib figures: arrays in, a figure out.
+
+For notebooks, for PNG files and for tensorboard. matplotlib is optional (``pip install
+'asr-ctc[plots]'``) and imported where it is used; figures belong to no window and no global state.
+``symbols`` are the names of all V classes, of which class ``blank`` is the blank; times are in
+seconds, and frame i of T' is centred on ``first_s + i * step_s``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.decoding.beam_history import BeamHistory
+from asr_ctc.inspection.ctc_rule import Run, runs_of, top_classes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN = 11.0
+MOST_TICKS = 60
+MERGED = 0.1
+
+
+def is_installed() -> bool:
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def waveform(samples: np.ndarray, rate: int) -> Figure:
+    """Samples (S,) at ``rate`` Hz."""
+    figure, (axes,) = _figure([1.8])
+    axes.plot(np.arange(len(samples)) / rate, samples, linewidth=0.5)
+    axes.set(xlabel="seconds", ylabel="amplitude", xlim=(0, max(len(samples), 1) / rate))
+    return figure
+
+
+def spectrogram(
+    values: np.ndarray, hz: np.ndarray, *, step_s: float, start_s: float = 0.0, unit: str = "dB"
+) -> Figure:
+    """Values (T, F) of bands centred on ``hz`` (F,); column t begins at start_s + t · step_s."""
+    figure, (axes,) = _figure([3.0])
+    image = axes.imshow(
+        values.T,
+        aspect="auto",
+        origin="lower",
+        cmap="inferno",
+        extent=(start_s, start_s + len(values) * step_s, -0.5, len(hz) - 0.5),
+    )
+    marks = [f for f in (250, 500, 1000, 2000, 4000, 8000) if hz[0] <= f <= hz[-1]]
+    axes.set_yticks(np.interp(marks, hz, np.arange(len(hz))), [str(f) for f in marks])
+    axes.set(xlabel="seconds", ylabel="Hz")
+    figure.colorbar(image, label=unit)
+    return figure
+
+
+def posteriorgram(
+    posteriors: np.ndarray,
+    symbols: Sequence[str],
+    *,
+    step_s: float = 1.0,
+    first_s: float = 0.0,
+    blank: int = 0,
+    floor: float = 0.01,
+) -> Figure:
+    """(T', V): a row for each class that reaches ``floor``, the blank apart, below the others."""
+    symbols = _drawable(symbols)
+    highest = posteriors.max(axis=0, initial=0.0)
+    classes = [c for c in np.flatnonzero(highest >= floor).tolist() if c != blank]
+    figure, (axes, below) = _figure([max(1.0, 0.16 * len(classes)), 0.35], sharex=True)
+    start_s = first_s - step_s / 2
+    ends = (start_s, start_s + max(1, len(posteriors)) * step_s)
+    options: dict[str, Any] = dict(
+        aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, interpolation="nearest"
+    )
+    rows = posteriors[:, classes].T if classes else np.zeros((1, max(1, len(posteriors))))
+    axes.imshow(rows, extent=(*ends, len(rows) - 0.5, -0.5), **options)
+    if len(classes) <= MOST_TICKS:
+        axes.set_yticks(range(len(classes)), [symbols[c] for c in classes])
+    else:
+        axes.set_ylabel(f"{len(classes)} classes")
+    below.imshow(
+        posteriors[:, [blank]].T, extent=(*ends, 0.5, -0.5), **{**options, "cmap": "Greys"}
+    )
+    below.set_yticks([0], ["blank"])
+    below.set(xlabel="seconds" if step_s != 1.0 else "frames")
+    return figure
+
+
+def activations(
+    posteriors: np.ndarray,
+    symbols: Sequence[str],
+    *,
+    step_s: float = 1.0,
+    first_s: float = 0.0,
+    blank: int = 0,
+    k: int = 3,
+) -> Figure:
+    """(T', V): a curve for each class that is ever among the ``k`` likeliest, named at its peak."""
+    symbols = _drawable(symbols)
+    figure, (axes,) = _figure([2.4])
+    times = first_s + step_s * np.arange(len(posteriors))
+    for label in top_classes(posteriors, k, 0.05):
+        values = posteriors[:, label]
+        is_blank = label == blank
+        colour = "0.7" if is_blank else None
+        axes.plot(times, values, linewidth=1.2, color=colour, label=symbols[label])
+        peak = int(values.argmax())
+        if not is_blank:
+            axes.annotate(symbols[label], (times[peak], values[peak]), ha="center", va="bottom")
+    axes.set(xlabel="seconds" if step_s != 1.0 else "frames", ylabel="probability")
+    axes.set(ylim=(0, 1.12))
+    return figure
+
+
+def ctc_rule(
+    path: np.ndarray, symbols: Sequence[str], *, step_s: float = 1.0, blank: int = 0
+) -> Figure:
+    """The classes (T',) of a path; the same with repeats merged; and without blanks: the text."""
+    symbols = _drawable(symbols)
+    figure, (axes,) = _figure([1.6])
+    runs = runs_of(path)
+    rows = (
+        [Run(label, t, t + 1) for t, label in enumerate(path.tolist())],
+        runs,
+        [run for run in runs if run.label != blank],
+    )
+    for row, cells in enumerate(rows):
+        for label, start, end in cells:
+            middle = (start + end) / 2 * step_s
+            colour = "0.7" if label == blank else "black"
+            text = "–" if label == blank else symbols[label]
+            axes.text(middle, -row, text, ha="center", va="center", color=colour, fontsize=8)
+            axes.plot([start * step_s] * 2, [-row - 0.4, -row + 0.4], color="0.85", linewidth=0.5)
+    axes.set_yticks([0, -1, -2], ["path", "merged", "text"])
+    axes.set(xlim=(0, max(1, len(path)) * step_s), ylim=(-2.6, 0.6))
+    axes.set(xlabel="seconds" if step_s != 1.0 else "frames")
+    return figure
+
+
+def lattice(beliefs: np.ndarray, states: np.ndarray, symbols: Sequence[str]) -> Figure:
+    """Posteriors (T', 2U + 1) of the states of a text, named by ``symbols``, and a path (T',)."""
+    symbols = _drawable(symbols)
+    figure, (axes,) = _figure([max(1.5, 0.13 * len(symbols))])
+    axes.imshow(beliefs.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    axes.plot(np.arange(len(states)), states, color="tab:red", linewidth=1.2)
+    labels = range(1, len(symbols), 2)
+    axes.set_yticks(labels, [symbols[i] for i in labels])
+    axes.set(xlabel="frames", ylabel="text, with blanks between")
+    return figure
+
+
+def beam(history: BeamHistory) -> Figure:
+    """The rank of each prefix over the frames; where one is dropped, and where two become one."""
+    width = max(len(prefixes) for prefixes in history.beams)
+    figure, (axes,) = _figure([max(1.5, 0.22 * width)])
+    last = history.beams[-1]
+    best = history.ancestors(last[0].number) if last else set()
+    before: dict[int, int] = {}
+    for t, prefixes in enumerate(history.beams):
+        ranks = {prefix.number: rank for rank, prefix in enumerate(prefixes)}
+        for number, rank in ranks.items() if t else ():
+            source = before.get(number, before.get(history.parents[number]))
+            if source is not None:
+                style = ("tab:blue", 2.5) if number in best else ("0.75", 0.8)
+                axes.plot([t - 1, t], [source, rank], color=style[0], linewidth=style[1])
+        dropped = [before[number] for number in history.dropped(t)]
+        axes.plot([t - 1] * len(dropped), dropped, "x", color="tab:red", markersize=4)
+        merged = [ranks[prefix.number] for prefix in prefixes if prefix.merged >= MERGED]
+        axes.plot([t] * len(merged), merged, "o", color="tab:orange", markersize=4)
+        before = ranks
+    axes.invert_yaxis()
+    axes.set(xlabel="frames", ylabel="rank")
+    return figure
+
+
+def class_bars(heard: Mapping[str, int], said: Mapping[str, int] | None = None) -> Figure:
+    """How often each symbol was heard, beside how often it was said where that is known."""
+    names = list(dict.fromkeys([*(said or {}), *heard]))
+    figure, (axes,) = _figure([2.2])
+    places, width = np.arange(len(names)), 0.8 if said is None else 0.4
+    axes.bar(places - (0.4 - width) / 2, [heard.get(n, 0) for n in names], width, label="heard")
+    if said is not None:
+        axes.bar(places + 0.4, [said.get(n, 0) for n in names], width, color="0.6", label="said")
+        axes.legend()
+    axes.set_xticks(places + (0.2 if said is not None else 0.0), _drawable(names))
+    axes.set(ylabel="times")
+    return figure
+
+
+def layer(values: np.ndarray, *, step_s: float, start_s: float = 0.0) -> Figure:
+    """Values (T, N) of a layer's units, around 0; column t begins at start_s + t · step_s."""
+    figure, (axes,) = _figure([2.6])
+    most = float(np.abs(values).max(initial=0.0)) or 1.0
+    end_s = start_s + len(values) * step_s
+    axes.imshow(
+        values.T,
+        aspect="auto",
+        origin="lower",
+        cmap="RdBu_r",
+        vmin=-most,
+        vmax=most,
+        interpolation="nearest",
+        extent=(start_s, end_s, -0.5, values.shape[1] - 0.5),
+    )
+    axes.set(xlabel="seconds", ylabel="units")
+    return figure
+
+
+def as_image(figure: Figure) -> np.ndarray:
+    """The pixels (height, width, 3) uint8 of a figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _drawable(symbols: Sequence[str]) -> list[str]:
+    """The symbols, by their code points where the font has no glyph for them."""
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    glyphs = FT2Font(findfont(FontProperties())).get_charmap()
+    return [
+        s if all(ord(c) in glyphs for c in s) else " ".join(f"U+{ord(c):04X}" for c in s)
+        for s in symbols
+    ]
+
+
+def _figure(heights_in: Sequence[float], **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure with axes under each other; UserError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UserError(
+            "plots need the package matplotlib: pip install matplotlib (or 'asr-ctc[plots]')"
+        ) from None
+    size = (WIDTH_IN, sum(heights_in) + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(
+        len(heights_in), 1, squeeze=False, height_ratios=list(heights_in), **options
+    )
+    return figure, list(axes[:, 0])

@@ -1,0 +1,125 @@
+"""The figures: what is drawn in them is the arrays that went in."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from asr_ctc.base.errors import UserError
+from asr_ctc.decoding.beam import Beam
+from asr_ctc.decoding.beam_history import record_beam
+from asr_ctc.inspection import plots
+from asr_ctc.text.charmap import CharMap
+from tests.helpers.inspected import noise, sharp, view_of
+
+needs_matplotlib = pytest.mark.skipif(
+    not plots.is_installed(), reason="matplotlib is missing: pip install 'asr-ctc[plots]'"
+)
+ABC = CharMap.from_symbols(" abc")
+SYMBOLS = ["blank", "space", "a", "b", "c"]
+POSTERIORS = sharp(ABC, "-ab--c-", certainty=0.99)
+
+
+def names_of(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+@needs_matplotlib
+def test_rows_of_a_posteriorgram_are_named_and_the_blank_is_apart():
+    figure = plots.posteriorgram(POSTERIORS, SYMBOLS, step_s=0.04, first_s=0.0)
+    letters, blank = figure.axes
+    assert names_of(letters) == ["a", "b", "c"] and names_of(blank) == ["blank"]
+    np.testing.assert_allclose(letters.images[0].get_array(), POSTERIORS[:, 2:].T)
+    np.testing.assert_allclose(blank.images[0].get_array(), POSTERIORS[:, :1].T)
+    assert letters.images[0].get_extent() == pytest.approx([-0.02, 0.26, 2.5, -0.5])
+
+
+@needs_matplotlib
+def test_each_curve_is_of_one_class_and_named_at_its_own_peak():
+    (axes,) = plots.activations(POSTERIORS, SYMBOLS, k=1).axes
+    curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+    assert set(curves) == {"blank", "a", "b", "c"}
+    for label, name in enumerate(SYMBOLS):
+        if name in curves:
+            np.testing.assert_allclose(curves[name], POSTERIORS[:, label])
+    named = {text.get_text(): text.xy for text in axes.texts}
+    assert named == {"a": (1, 0.99), "b": (2, 0.99), "c": (5, 0.99)}
+
+
+@needs_matplotlib
+def test_the_rows_of_ctc_s_rule():
+    (axes,) = plots.ctc_rule(np.array([0, 2, 2, 0, 3]), SYMBOLS).axes
+    rows = {0: "", -1: "", -2: ""}
+    for text in sorted(axes.texts, key=lambda text: text.get_position()[0]):
+        rows[text.get_position()[1]] += text.get_text()
+    assert rows == {0: "–aa–b", -1: "–a–b", -2: "ab"}
+
+
+@needs_matplotlib
+def test_a_spectrogram_has_seconds_and_hertz():
+    values = np.random.default_rng(0).normal(size=(50, 10))
+    hz = np.linspace(100, 5000, 10)
+    axes = plots.spectrogram(values, hz, step_s=0.01, start_s=-0.005).axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), values.T)
+    assert axes.images[0].get_extent()[:2] == pytest.approx([-0.005, 0.495])
+    assert names_of(axes) == ["250", "500", "1000", "2000", "4000"]
+    np.testing.assert_allclose(np.interp(axes.get_yticks(), range(10), hz)[2], 1000)
+
+
+@needs_matplotlib
+def test_waveform_lattice_layer_and_bars():
+    (axes,) = plots.waveform(np.array([0.0, 1.0, -1.0]), 2).axes
+    assert axes.lines[0].get_xdata().tolist() == [0, 0.5, 1.0]
+    states = np.array([1, 1, 3])
+    (axes,) = plots.lattice(np.zeros((3, 5)), states, ["–", "a", "–", "b", "–"]).axes
+    assert axes.lines[0].get_ydata().tolist() == [1, 1, 3] and names_of(axes) == ["a", "b"]
+    (axes,) = plots.layer(np.array([[-2.0, 1.0]]), step_s=0.04).axes
+    assert axes.images[0].get_clim() == (-2, 2)
+    (axes,) = plots.class_bars({"a": 2, "c": 1}, {"a": 3, "b": 1}).axes
+    assert [bar.get_height() for bar in axes.patches] == [2, 0, 1, 3, 1, 0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+
+
+@needs_matplotlib
+def test_the_beam_marks_what_is_dropped_and_merged():
+    frames = np.log(np.full((3, 2), 0.5))
+    history = record_beam(frames, CharMap.from_symbols("a"), Beam(width=2))
+    (axes,) = plots.beam(history).axes
+    n_dropped = sum(len(history.dropped(t)) for t in range(4))
+    n_merged = sum(p.merged >= plots.MERGED for beam in history.beams for p in beam)
+    drawn = {m: sum(len(x.get_xdata()) for x in axes.lines if x.get_marker() == m) for m in "xo"}
+    assert n_merged > 0 and drawn == {"x": n_dropped, "o": n_merged}
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("path", ["a", "-", "-ab--c-"])
+def test_all_figures_of_a_clip_can_be_drawn(path):
+    from asr_ctc.inspection.figures import clip_figures
+
+    view = view_of(ABC, sharp(ABC, path), text=path.replace("-", ""), with_layers=True)
+    figures = clip_figures(noise(len(path)), view)
+    assert {"posteriorgram", "beam", "layer-recurrent-layer-1"} <= set(figures)
+    pixels = plots.as_image(figures["posteriorgram"])
+    assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
+    assert pixels.min() < 255 == pixels.max()
+
+
+@needs_matplotlib
+@pytest.mark.filterwarnings("error")
+def test_symbols_that_the_font_lacks_are_their_code_points():
+    figure = plots.posteriorgram(POSTERIORS, ["blank", "space", "❌", "é", "中文"])
+    assert names_of(figure.axes[0]) == ["U+274C", "é", "U+4E2D U+6587"]
+    plots.as_image(figure)
+
+
+@needs_matplotlib
+@pytest.mark.filterwarnings("error")
+def test_a_figure_of_nothing():
+    plots.as_image(plots.posteriorgram(np.zeros((0, 5)), SYMBOLS))
+    plots.as_image(plots.class_bars({}))
+
+
+def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UserError, match=r"pip install matplotlib"):
+        plots.waveform(np.zeros(3), 1)

@@ -41,8 +41,7 @@ def run_tapped(
     if layer == rnn.num_layers:
         hidden = run_layers(rnn, x, n_frames, norms)
         return hidden, hidden
-    following = list(norms) or [None] * (rnn.num_layers - 1)
-    taps = [_Tap(norm) for norm in following]
+    taps = [_Tap(norm) for norm in norms] or [_Tap(None) for _ in range(rnn.num_layers - 1)]
     hidden = run_layers(rnn, x, n_frames, taps)  # type: ignore[arg-type]  # they are called only
     return hidden, taps[layer - 1].passed
 

@@ -128,7 +128,8 @@ def build_language_model(config: Config) -> Built:
             f"{speller} can spell none of the {several(n_words, 'word')}: name a model of this "
             "language with --modelpath, or take --charset auto"
         )
-    lexicon, unpronounced = None, []
+    lexicon: Lexicon | None = None
+    unpronounced: list[str] = []
     if settings.lexicon_from:
         lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
         write_lexicon(lexicon_beside(path), lexicon)

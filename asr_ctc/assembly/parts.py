@@ -179,7 +179,7 @@ def make_blueprint(
 
 def _heads(
     config: Config, charmap: Units, file: ModelFile | None, aux: Units | None
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Sizes and place of the output layers; UserError for a layer that is not there."""
     layer = config.classes.aux_layer or 0
     if file is not None and file.aux_units is not None and not config.has("aux_layer"):

@@ -214,7 +214,7 @@ def make_report(
         verdict=Verdict(not problems, problems),
         suspects=suspects,
         unused=unused,
-        phonemes=phonemes and phoneme_use(sentences, phonemes, config.corpus.charset_min_count),
+        phonemes=phoneme_use(sentences, phonemes, settings.charset_min_count) if phonemes else None,
     )
 
 

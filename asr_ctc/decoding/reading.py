@@ -12,7 +12,6 @@ import numpy as np
 
 from asr_ctc.decoding.fusion import Fusion, Vocabulary
 from asr_ctc.lm.ngrams import UNK
-from asr_ctc.lm.scoring import NO_CHILD, find_child, score
 from asr_ctc.lm.spelling import NO_WORD
 from asr_ctc.text.units import Units
 
@@ -42,6 +41,8 @@ class Reader:
 
         A word that the lexicon lacks is written as its phonemes, between slashes.
         """
+        from asr_ctc.lm.scoring import NO_CHILD, find_child, score  # loads numba
+
         fusion, trie, n_units = self.fusion, self.vocabulary.trie, self.units.vocab_size
         words: list[str] = []
         begun: list[int] = []  # of the word that has not ended
@@ -79,6 +80,8 @@ class Reader:
         return max(values, key=values.__getitem__) if values else NO_WORD
 
     def _value(self, entry: int, state: int) -> float:
+        from asr_ctc.lm.scoring import score
+
         fusion, word = self.fusion, self.fusion.entry_word[entry]
         if word == UNK:
             return float(fusion.entry_value[entry])

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
@@ -82,7 +83,7 @@ def read_lexicon(path: Path) -> Lexicon:
         raise UserError(f"{path}: not a lexicon: {error}") from None
 
 
-def lexicon_beside(model: str | Path) -> Path:
+def lexicon_beside(model: str | PathLike[str]) -> Path:
     """Where the lexicon of a language model is: fr.dict for fr.arpa or fr.arpa.gz."""
     path = Path(model)
     name = path.name.removesuffix(".gz").removesuffix(".arpa")

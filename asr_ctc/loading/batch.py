@@ -96,12 +96,10 @@ def _batch_of(frames: torch.Tensor | np.ndarray, arrays: list, about: tuple) -> 
     """What ``Batch.__reduce__`` took apart."""
     small: list = [None if array is None else torch.from_numpy(array) for array in arrays]
     aux = PackedSequence(*small[7:]) if small[7:] else None
-    return Batch(
-        PackedSequence(torch.as_tensor(frames), *small[:3]),
-        PackedSequence(*small[3:7]),
-        *about,
-        aux_transcripts=aux,
+    batch = Batch(
+        PackedSequence(torch.as_tensor(frames), *small[:3]), PackedSequence(*small[3:7]), *about
     )
+    return replace(batch, aux_transcripts=aux)
 
 
 class BatchCollate:

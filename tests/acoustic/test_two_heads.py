@@ -107,7 +107,7 @@ def test_the_loss_is_the_weighted_sum_of_both():
     torch.testing.assert_close(objective(model, clips), expected)
     objective(model, clips).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.auxlin.parameters())
-    assert math.isfinite(float(expected.sum()))
+    assert math.isfinite(expected.sum().item())
 
 
 def test_labels_of_both_travel_with_a_batch():

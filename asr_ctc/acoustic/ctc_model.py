@@ -113,6 +113,11 @@ class CTCModel(nn.Module):
         if architecture.aux_vocab_size:
             self.auxlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.aux_vocab_size))
 
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer of the ``head`` that is read."""
+        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
+
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
         return self.architecture.output_lengths(n_frames)

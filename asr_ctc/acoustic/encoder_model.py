@@ -127,6 +127,11 @@ class EncoderModel(nn.Module):
         if architecture.aux_vocab_size:
             self.auxlin = nn.Sequential(nn.Linear(n_outputs, architecture.aux_vocab_size))
 
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer of the ``head`` that is read."""
+        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
+
     def output_lengths(self, n_inputs: Size) -> Size:
         """Output frames T' of clips of ``n_inputs`` features, or frames of ``input_layers``."""
         if self.input_layers is None:

@@ -84,6 +84,17 @@ def test_one_model_shows_letters_and_sounds(folder):
     assert [word["word"] for word in aligned["words"]] == ["bac", "dac"]
 
 
+def test_the_page_shows_letters_beside_sounds(folder):
+    text = "--text bac --out pages"
+    succeed("inspect", model("both"), "logs/sounds/best_model.pt", CLIP, text, cwd=folder)
+    page = (folder / "pages/toy_dev_0.html").read_text("utf-8")
+    for title in ("both, characters", "both, phonemes", "sounds"):
+        assert f">{title}</" in page, title
+    succeed("inspect", model("both"), "--units phoneme --layers", CLIP, text, cwd=folder)
+    page = (folder / "pages/toy_dev_0.html").read_text("utf-8")
+    assert "both, characters" not in page and "recurrent layer 2" in page
+
+
 @pytest.mark.parametrize("name", ["sounds", "pieces"])
 def test_known_words_are_aligned(folder, name):
     aligned = json.loads(succeed("align", model(name), CLIP, "--text Bac dac.", cwd=folder))

@@ -207,10 +207,10 @@ class UnitsConfig:
 class FeaturesConfig:
     """from samples to log-mel spectrograms"""
 
-    nmels: int = setting(20, "number of mel bins", at_least=1, at_most=256)
+    nmels: int = setting(40, "number of mel bins", at_least=1, at_most=256)
     win_length: float = setting(0.04, "analysis window in seconds", at_least=0.001, at_most=1)
     win_step: float = setting(
-        0.01, "step between windows (hop length) in seconds", at_least=0.001, at_most=1
+        0.0075, "step between windows (hop length) in seconds", at_least=0.001, at_most=1
     )
     clip_norm: str = setting(
         "mean",
@@ -282,8 +282,8 @@ class ModelConfig:
         at_least=0,
         below=1,
     )
-    nlayers_rnn: int = setting(4, "recurrent layers; with --encoder there may be none", at_least=0)
-    nhidden_rnn: int = setting(1024, "hidden units per direction and recurrent layer", at_least=1)
+    nlayers_rnn: int = setting(2, "recurrent layers; with --encoder there may be none", at_least=0)
+    nhidden_rnn: int = setting(384, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
     rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")
     dropout: float = setting(
@@ -330,7 +330,7 @@ class PublishedConfig:
 class TrainingConfig:
     """the optimisation"""
 
-    batch_size: int = setting(128, "clips per batch", at_least=1)
+    batch_size: int = setting(16, "clips per batch", at_least=1)
     batch_seconds: float | None = setting(
         None,
         "seconds of audio per batch, padding included, in place of --batch_size "
@@ -341,8 +341,8 @@ class TrainingConfig:
     accumulate: int = setting(
         1, "batches whose gradients are accumulated for one optimiser step", at_least=1
     )
-    num_epochs: int = setting(50, "passes over the training split", at_least=1)
-    base_lr: float = setting(0.0005, "learning rate; with a schedule, its maximum", above=0)
+    num_epochs: int = setting(30, "passes over the training split", at_least=1)
+    base_lr: float = setting(0.0015, "learning rate; with a schedule, its maximum", above=0)
     lr_cnn: float = setting(
         1.0, "learning rate of the convolutions, as a factor of --base_lr", above=0
     )
@@ -393,12 +393,12 @@ class TrainingConfig:
     )
     scheduler: str | None = setting(
         None,
-        "lower the learning rate: step (what --scheduler alone means) halves it every "
-        "--scheduler_step epochs; plateau halves it after that many epochs without improvement; "
-        "cosine falls to 0; onecycle rises, then falls to 0; tristage rises, holds, falls to 0, "
-        "as pretrained encoders are fine-tuned (default: off)",
-        choices=("step", "plateau", "cosine", "onecycle", "tristage"),
-        bare="step",
+        "change the learning rate: onecycle (what --scheduler alone means) rises, then falls to 0; "
+        "step halves it every --scheduler_step epochs; plateau halves it after that many epochs "
+        "without improvement; cosine falls to 0; tristage rises, holds, falls to 0, as pretrained "
+        "encoders are fine-tuned (default: off)",
+        choices=("onecycle", "step", "plateau", "cosine", "tristage"),
+        bare="onecycle",
     )
     scheduler_step: int = setting(
         10,
@@ -418,7 +418,7 @@ class TrainingConfig:
         at_least=0,
     )
     grad_clip: float | None = setting(
-        None, "clip the gradient to this norm (default: no clipping)", above=0
+        5.0, "clip the gradient to this norm; none does not clip it", above=0
     )
     ema: float | None = setting(
         None,

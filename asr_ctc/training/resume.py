@@ -6,6 +6,7 @@ the place in the epoch. A model file without that part starts a new run from its
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -138,10 +139,15 @@ def is_unsaved_run(folder: Path) -> bool:
     return "train.log" in rest and rest <= {"train.log", "config.yaml", "summary.txt"}
 
 
+def as_recorded(text: str) -> str:
+    """The settings (YAML) that a run wrote, as they were meant: ``scheduler: true`` was step."""
+    return re.sub(r"(?m)^scheduler: (?i:true|yes|on)$", "scheduler: step", text)
+
+
 def _resumed_config(config: Config, text: str, path: Path) -> Config:
     """The run's settings, with what may change as given now."""
     try:
-        values = EARLIER_DEFAULTS | parse_yaml(text, str(path), ignored=REMOVED)
+        values = EARLIER_DEFAULTS | parse_yaml(as_recorded(text), str(path), ignored=REMOVED)
     except UserError as error:
         raise UserError(
             f"--resume_from {error}; the run cannot go on here, but a new one can start from its "

@@ -14,6 +14,7 @@ from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.display.terminal import several
 from asr_ctc.training.best_epochs import Best
+from asr_ctc.training.resume import as_recorded
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
 UNCOMPARED = ("logname", "baselogdir")
@@ -104,7 +105,7 @@ def _read_settings(path: Path) -> dict:
     UserError when the file is missing, or is no such file.
     """
     try:
-        content = settings_of.load_yaml(path.read_text(encoding="utf-8"), path.name)
+        content = settings_of.load_yaml(as_recorded(path.read_text(encoding="utf-8")), path.name)
     except FileNotFoundError:
         raise UserError("no config.yaml: not a run, or one that ended before it began") from None
     except (OSError, UnicodeDecodeError, UserError):

@@ -12,10 +12,10 @@ from asr_ctc.config import load as config
 from asr_ctc.corpus import corpus
 
 KNOWN_FLAGS = {  # those that existing users know, with what --help says of their defaults
-    "batch_size": (128, "(default: 128)"),
-    "num_epochs": (50, "(default: 50)"),
-    "base_lr": (0.0005, "(default: 0.0005)"),
-    "grad_clip": (None, "(default: no clipping)"),
+    "batch_size": (16, "(default: 16)"),
+    "num_epochs": (30, "(default: 30)"),
+    "base_lr": (0.0015, "(default: 0.0015)"),
+    "grad_clip": (5.0, "none does not clip it (default: 5.0)"),
     "scheduler": (None, "(default: off)"),
     "seed": (None, "(default: drawn, and written down)"),
     "debug": (False, "(default: off)"),
@@ -24,10 +24,10 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "nthreads": (6, "(default: 6)"),
     "min_duration": (None, "(default: none; clips too short for their transcript are excluded"),
     "max_duration": (None, "(default: what suits the corpus and the batch)"),
-    "nmels": (20, "(default: 20)"),
+    "nmels": (40, "(default: 40)"),
     "train_augment": (False, "(default: off)"),
-    "nlayers_rnn": (4, "(default: 4)"),
-    "nhidden_rnn": (1024, "(default: 1024)"),
+    "nlayers_rnn": (2, "(default: 2)"),
+    "nhidden_rnn": (384, "(default: 384)"),
     "cell_type": ("GRU", "(default: GRU)"),
     "dropout": (0.1, "(default: 0.1)"),
     "weight_decay": (0.01, "(default: 0.01)"),
@@ -88,14 +88,14 @@ def test_switches_can_be_turned_off_and_values_taken_back():
 @pytest.mark.parametrize(
     ("line", "scheduler"),
     [
-        ("train --scheduler", "step"),
-        ("--scheduler train", "step"),
-        ("train --scheduler --debug", "step"),
+        ("train --scheduler", "onecycle"),
+        ("--scheduler train", "onecycle"),
+        ("train --scheduler --debug", "onecycle"),
         ("train --scheduler cosine --debug", "cosine"),
         ("--scheduler cosine train", "cosine"),
         ("--scheduler=plateau train", "plateau"),
         ("train --scheduler none", None),
-        ("train --scheduler true", "step"),
+        ("train --scheduler true", "onecycle"),
     ],
 )
 def test_the_scheduler_may_be_named_or_not(line, scheduler):
@@ -132,8 +132,8 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(tmp_path):
     assert made.training.num_epochs == 9
     assert made.training.base_lr == 0.0001
     assert made.corpus.lang == "no"
-    assert made.training.scheduler == "step" and made.training.grad_clip is None
-    assert made.training.batch_size == 128
+    assert made.training.scheduler == "onecycle" and made.training.grad_clip is None
+    assert made.training.batch_size == 16
 
 
 def test_the_corpus_root_is_the_flag_then_the_variable_then_data(tmp_path, monkeypatch):
@@ -197,7 +197,7 @@ def test_every_recipe_is_of_settings_that_train_takes(recipe):
 
 def test_the_published_commands():
     assert parse("train --scheduler --train_augment")[2] == {
-        "scheduler": "step", "train_augment": True
+        "scheduler": "onecycle", "train_augment": True
     }  # fmt: skip
     assert parse("test --audiofile clip.mp3 --beamsearch")[2] == {
         "audiofile": ["clip.mp3"], "beamsearch": True

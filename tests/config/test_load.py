@@ -14,10 +14,10 @@ from tests.helpers.command import REPOSITORY
 
 TABLE = settings()
 KNOWN = """
-    --batch_size 128 --num_epochs 50 --base_lr 0.0005 --grad_clip None --scheduler None
+    --batch_size 16 --num_epochs 30 --base_lr 0.0015 --grad_clip 5.0 --scheduler None
     --seed None --debug False --datasetversion None --datasetroot None --nthreads 6
-    --min_duration None --max_duration None --nmels 20 --train_augment False --nlayers_rnn 4
-    --nhidden_rnn 1024 --cell_type GRU --dropout 0.1 --weight_decay 0.01 --modelpath None
+    --min_duration None --max_duration None --nmels 40 --train_augment False --nlayers_rnn 2
+    --nhidden_rnn 384 --cell_type GRU --dropout 0.1 --weight_decay 0.01 --modelpath None
     --audiofile [] --beamsearch False --beamwidth 10 --baselogdir ./logs --logname None
     --resume_from None --lang fr --split test --charset None --l1 0 --l2 0 --device auto
 """
@@ -120,8 +120,8 @@ def test_torch_is_not_imported():
         ("datasetversion: 15.0", {"datasetversion": "15.0"}),
         ("logname: 2024-01-01", {"logname": "2024-01-01"}),
         ("logname: 0x10", {"logname": "0x10"}),
-        ("scheduler: yes\ndebug: off", {"scheduler": "step", "debug": False}),
-        ("scheduler: TRUE", {"scheduler": "step"}),
+        ("scheduler: yes\ndebug: off", {"scheduler": "onecycle", "debug": False}),
+        ("scheduler: TRUE", {"scheduler": "onecycle"}),
         ("scheduler: false", {"scheduler": None}),
         ("scheduler: none", {"scheduler": None}),
         ("scheduler: cosine", {"scheduler": "cosine"}),
@@ -239,8 +239,8 @@ def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     listed = (
         "commonvoice_fr.yaml, commonvoice_fr_pretrained.yaml, commonvoice_fr_small.yaml, "
-        "commonvoice_large.yaml, demo.yaml, digits.yaml, digits_pretrained.yaml, finetune.yaml, finetune_large.yaml, "
-        "overfit.yaml"
+        "commonvoice_large.yaml, demo.yaml, digits.yaml, digits_pretrained.yaml, finetune.yaml, "
+        "finetune_large.yaml, overfit.yaml"
     )
     with pytest.raises(UserError, match=f"No such file.*; recipes .* asr_ctc: {listed}$"):
         read_yaml(named)
@@ -267,7 +267,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(yaml):
     config = make_config(values, {"nmels": 80, "scheduler": None})
     assert (config.features.nmels, config.training.base_lr) == (80, 1e-4)
     assert (config.training.scheduler, config.corpus.lang) == (None, "en")
-    assert config.training.batch_size == 128
+    assert config.training.batch_size == 16
     assert config.typed == {"nmels", "scheduler"}
     assert config.given == {"nmels", "scheduler", "base_lr", "lang"}
 
@@ -312,7 +312,7 @@ def test_all_problems_are_named_at_once():
 
 
 def test_a_choice_is_refused_by_name():
-    with pytest.raises(UserError, match="--scheduler must be one of step, .*, found 'maybe'"):
+    with pytest.raises(UserError, match="--scheduler must be one of onecycle, .*, found 'maybe'"):
         make_config({}, {"scheduler": "maybe"})
     with pytest.raises(UserError, match="--freeze must be one of cnn, rnn, found 'out'"):
         make_config({"freeze": ["cnn", "out"]}, {})

@@ -14,7 +14,10 @@ from tools.toy_corpus import make_toy_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAIN = REPOSITORY / "main_ctc.py"
-SMALL = "--nlayers_rnn 1 --nhidden_rnn 16 --batch_size 8 --nthreads 0 --precision fp32 --seed 1"
+SMALL = (
+    "--nmels 20 --win_step 0.01 --nlayers_rnn 1 --nhidden_rnn 16 --batch_size 8 --base_lr 5e-4 "
+    "--nthreads 0 --precision fp32 --seed 1"
+)
 
 
 def environment(**extra: str) -> dict[str, str]:

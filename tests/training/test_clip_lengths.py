@@ -49,7 +49,12 @@ def test_typed_bounds_are_kept_and_the_other_is_found(caplog):
 @pytest.mark.parametrize(
     ("flags", "maximum_s", "note"),
     [
-        ({}, 10.0, "; longer ones need too much memory in batches of 128 clips: a smaller --batch"),
+        ({}, 12.0, ""),
+        (
+            {"batch_size": 128},
+            10.0,
+            "; longer ones need too much memory in batches of 128 clips: a smaller --batch",
+        ),
         ({"batch_size": 64}, 12.0, ""),
         ({"batch_seconds": 10.5}, 10.5, "; longer ones need too much memory in batches of 10.5 s:"),
         ({"batch_seconds": 80.0}, 12.0, ""),

@@ -258,6 +258,16 @@ def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
     assert make_config({}, {}).features.clip_norm == "mean"
 
 
+def test_a_run_that_recorded_a_bare_scheduler_halves_as_it_did(finished, tmp_path):
+    file = load_model(finished / "last.pt")
+    training = {**file.training, "config": "nhidden_rnn: 8\nscheduler: true"}
+    save_model(tmp_path / "last.pt", replace(file, training=training))
+    (tmp_path / "config.yaml").write_text(training["config"])
+    start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
+    assert start.config.training.scheduler == "step"
+    assert make_config({"scheduler": True}, {}).training.scheduler == "onecycle"
+
+
 REMOVED = "optimizer: 'adamw'\nmomentum: 0.9\nhistograms: false\n"
 
 

@@ -62,6 +62,15 @@ class BeamHistory:
             number = self.parents[number]
         return line
 
+    def leading(self) -> list[int]:
+        """In each beam the likeliest of the prefixes that the best of the last beam begins with.
+
+        -1 where there is none: the search found no possible path.
+        """
+        last = self.beams[-1]
+        best = self.ancestors(last[0].number) if last else set()
+        return [next((p.number for p in beam if p.number in best), -1) for beam in self.beams]
+
 
 def record_beam(logp: torch.Tensor | np.ndarray, charmap: Units, beam: Beam) -> BeamHistory:
     """The history of a search through one clip, (T', V) natural log probabilities.

@@ -83,7 +83,7 @@ def comparison_strip(views: Sequence[ClipView], scale: Scale) -> str:
     from the first model's."""
     reference = views[0].reference
     is_known = reference is not None and not reference.problem
-    row_px, rows, ticks = 26, [], []
+    row_px, rows, ticks = 44, [], []
     for number, view in enumerate(views):
         words = view.greedy.words
         against = reference.text.split() if reference and is_known else _words(views[0])
@@ -91,7 +91,7 @@ def comparison_strip(views: Sequence[ClipView], scale: Scale) -> str:
         wrong = differing([word.text for word in words], against)
         cells = strips.cells(words, scale, "", wrong)
         rows.append(f'<div class="lane" style="top:{row_px * number}px">{cells}</div>')
-        ticks.append(strips.tick((number + 0.5) / len(views), view.model, "middle-of wide"))
+        ticks.append(strips.tick(number / len(views), view.model, "wide"))
     other = "what was said" if is_known else f"“{views[0].model}”"
     return strips.strip(
         "The models beside each other",
@@ -153,6 +153,7 @@ def _below(view: ClipView, number: int, several: bool) -> str:
 
 
 def _n_best(view: ClipView) -> str:
+    is_ambiguous = len({h.text for h in view.n_best}) < len(view.n_best)
     rows = "".join(
         f'<tr><td class="l">{text_of(h.text) if h.text else "<i>nothing</i>"}</td>'
         + (f"<td>{h.score:.2f}</td>" if view.has_lm else "")
@@ -162,7 +163,14 @@ def _n_best(view: ClipView) -> str:
     score = "<th>score</th>" if view.has_lm else ""
     caption = (
         "What the beam search found, best first, with the natural logarithm of the probability of "
-        "all their paths" + (" and the score with the language model." if view.has_lm else ".")
+        "all their paths"
+        + (" and the score with the language model" if view.has_lm else "")
+        + (
+            "; those that read the same differ in signs that are not written"
+            if is_ambiguous
+            else ""
+        )
+        + "."
     )
     return (
         f'<p class="note">{caption}</p><table><tr><th class="l">hypothesis</th>{score}'

@@ -140,7 +140,8 @@ def view_clip(
     spectrogram, heard = spectrogram_of(processor.settings, sound)
     if processor.normalization is not None:
         mean, deviation = processor.normalization
-        heard += f"; minus {mean:.1f}, divided by {deviation:.1f}, it enters the network"
+        shift = f"less {mean:.1f} and " if abs(mean) >= 0.05 else ""
+        heard += f", {shift}divided by {deviation:.1f}"
     convolutions, reach_s = _convolutions(recognizer, features)
     outputs = layer_outputs(recognizer.model, features) if with_layers else []
     if convolutions is not None:  # they have their own picture

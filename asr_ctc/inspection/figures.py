@@ -28,7 +28,7 @@ def clip_figures(sound: Sound, view: ClipView) -> dict[str, Figure]:
         "posteriorgram": plots.posteriorgram(view.posteriors, symbols, **times),
         "activations": plots.activations(view.posteriors, symbols, **times),
         "rule": plots.ctc_rule(view.path, symbols, step_s=clock.step_s),
-        "beam": plots.beam(view.history),
+        "beam": plots.beam(view.history, symbols),
     }
     heard, said = count_classes(view)
     figures["classes"] = plots.class_bars(

@@ -25,6 +25,20 @@ if TYPE_CHECKING:
 WIDTH_IN = 11.0
 MOST_TICKS = 60
 MERGED = 0.1
+LEADING_WIDTH = 3.0  # of the line that leads to the text
+MOST_RANKS = 5  # of a beam that are drawn
+FRAMES_IN_A_ROW = 40  # of a beam: wide enough for a letter each
+MERGED_MARK: dict[str, Any] = dict(
+    color="tab:orange",
+    marker="o",
+    fillstyle="none",
+    markersize=13,
+    linestyle="",
+    markeredgewidth=1.8,
+)
+DROPPED_MARK: dict[str, Any] = dict(
+    color="tab:red", marker="x", markersize=8, linestyle="", markeredgewidth=1.8
+)
 
 
 def is_installed() -> bool:
@@ -154,28 +168,79 @@ def lattice(beliefs: np.ndarray, states: np.ndarray, symbols: Sequence[str]) -> 
     return figure
 
 
-def beam(history: BeamHistory) -> Figure:
-    """The rank of each prefix over the frames; where one is dropped, and where two become one."""
-    width = max(len(prefixes) for prefixes in history.beams)
-    figure, (axes,) = _figure([max(1.5, 0.22 * width)])
-    last = history.beams[-1]
-    best = history.ancestors(last[0].number) if last else set()
-    before: dict[int, int] = {}
-    for t, prefixes in enumerate(history.beams):
-        ranks = {prefix.number: rank for rank, prefix in enumerate(prefixes)}
-        for number, rank in ranks.items() if t else ():
-            source = before.get(number, before.get(history.parents[number]))
-            if source is not None:
-                style = ("tab:blue", 2.5) if number in best else ("0.75", 0.8)
-                axes.plot([t - 1, t], [source, rank], color=style[0], linewidth=style[1])
-        dropped = [before[number] for number in history.dropped(t)]
-        axes.plot([t - 1] * len(dropped), dropped, "x", color="tab:red", markersize=4)
-        merged = [ranks[prefix.number] for prefix in prefixes if prefix.merged >= MERGED]
-        axes.plot([t] * len(merged), merged, "o", color="tab:orange", markersize=4)
-        before = ranks
-    axes.invert_yaxis()
-    axes.set(xlabel="frames", ylabel="rank")
+def beam(history: BeamHistory, symbols: Sequence[str]) -> Figure:
+    """The likeliest prefixes by rank after each frame; long clips go on in the next row.
+
+    A prefix is a line, named by its last symbol where it appears; marks say where it is dropped,
+    and where paths of a shorter one join it. The thick line leads to the text.
+    """
+    symbols = _drawable(symbols)
+    n_ranks = max(1, min(MOST_RANKS, max(len(prefixes) for prefixes in history.beams)))
+    starts = range(0, len(history.beams), FRAMES_IN_A_ROW)
+    figure, rows = _figure([0.3 + 0.3 * n_ranks] * len(starts))
+    for start, axes in zip(starts, rows, strict=True):
+        _beam_row(axes, history, symbols, start, n_ranks)
+    rows[-1].set(xlabel="frames")
+    keys = (
+        dict(label="leads to the text", color="tab:blue", linewidth=LEADING_WIDTH),
+        dict(label="another prefix", color="0.6", linewidth=1.0),
+        dict(label="merged: paths of a shorter prefix join it", **MERGED_MARK),
+        dict(label="dropped", **DROPPED_MARK),
+    )
+    lines = [rows[0].plot([], [], **key)[0] for key in keys]
+    figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), frameon=False)
     return figure
+
+
+def _beam_row(
+    axes: Axes, history: BeamHistory, symbols: Sequence[str], start: int, n_ranks: int
+) -> None:
+    """The beams from ``start`` on, as many as a row has."""
+    leading, parents = history.leading(), history.parents
+    ranks = [{p.number: rank for rank, p in enumerate(beam)} for beam in history.beams]
+    merged: list[tuple[int, int]] = []
+    dropped: list[tuple[int, int]] = []
+    for t in range(start, min(start + FRAMES_IN_A_ROW, len(ranks))):
+        before = ranks[t - 1] if t else {}
+        after = ranks[t + 1] if t + 1 < len(ranks) else ranks[t]
+        for number, rank in ranks[t].items():
+            source = before.get(number, before.get(parents[number]))
+            if source is not None and min(source, rank) < n_ranks:
+                axes.plot([t - 1, t], [source, rank], color="0.6", linewidth=1.0, zorder=1)
+            if rank >= n_ranks:
+                continue
+            if t == start or before.get(number, n_ranks) >= n_ranks:
+                labels = history.labels[number]
+                name = symbols[labels[-1]] if labels else "∅"
+                _name_prefix(axes, t, rank, name, number == leading[t])
+            if history.beams[t][rank].merged >= MERGED:
+                merged.append((t, rank))
+            if number not in after:
+                dropped.append((t, rank))
+        if leading[t] in ranks[t] and t and leading[t - 1] in before:
+            ends = [before[leading[t - 1]], ranks[t][leading[t]]]
+            axes.plot([t - 1, t], ends, color="tab:blue", linewidth=LEADING_WIDTH, zorder=2)
+    for places, mark in ((merged, MERGED_MARK), (dropped, DROPPED_MARK)):
+        axes.plot([t for t, _ in places], [rank for _, rank in places], zorder=4, **mark)
+    axes.set_yticks(range(n_ranks), [f"{rank + 1}." for rank in range(n_ranks)])
+    n_shown = min(FRAMES_IN_A_ROW, len(ranks))
+    axes.set(xlim=(start - 0.6, start + n_shown - 0.4), ylim=(n_ranks - 0.4, -0.6))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name_prefix(axes: Axes, t: int, rank: int, name: str, leads: bool) -> None:
+    axes.text(
+        t,
+        rank,
+        name,
+        ha="center",
+        va="center",
+        fontsize=12,
+        weight="bold" if leads else "normal",
+        color="tab:blue" if leads else "0.3",
+        bbox=dict(boxstyle="round,pad=0.1", facecolor="white", edgecolor="none"),
+        zorder=3,
+    )
 
 
 def class_bars(heard: Mapping[str, int], said: Mapping[str, int] | None = None) -> Figure:

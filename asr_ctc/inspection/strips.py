@@ -21,6 +21,7 @@ from asr_ctc.inspection import images
 from asr_ctc.inspection.clip_view import ClipView, LayerView, Picture, ReferenceView
 from asr_ctc.inspection.ctc_rule import runs_of, top_classes
 from asr_ctc.inspection.sound import Sound
+from asr_ctc.text.charmap import END, START
 from asr_ctc.text.units import Units
 
 INK, BLANK_INK = (47, 111, 181), (120, 130, 145)
@@ -54,6 +55,15 @@ def symbol(charmap: Units, label: int) -> str:
     return {" ": "␣"}.get(text) or (
         visible_form(text).partition(" ")[0] if len(text) == 1 else text
     )
+
+
+def legend_of(charmap: Units) -> str:
+    """What the signs in the pictures stand for, of those that a model has."""
+    signs = ["– is the blank"]
+    for character, meaning in ((" ", "␣ a space"), (START, "¶ the start"), (END, "¦ the end")):
+        if character in charmap.symbols:
+            signs.append(meaning)
+    return ", ".join(signs)
 
 
 def strip(title: str, caption: str, plot: str, height_px: int, ticks: str = "") -> str:
@@ -205,8 +215,8 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
     )
     return parts + strip(
         "The blank",
-        "The blank, class 0, says “nothing new here”: it fills pauses, and the time between the "
-        "moments at which letters are told.",
+        "The blank says “nothing new here”: it fills pauses, and the time between the moments at "
+        "which letters are told.",
         image(images.ink_map(blank, BLANK_INK), picture, scale, "posterior of the blank"),
         ROW_PX,
         tick(0.5, "blank", "middle-of"),
@@ -265,7 +275,7 @@ def rule_strips(view: ClipView, scale: Scale) -> str:
     rows = [
         (
             "1. The likeliest symbol of each frame",
-            "Greedy decoding takes the darkest square of every column (– is the blank).",
+            f"Greedy decoding takes the darkest square of every column; {legend_of(charmap)}.",
             [cell(label, t, t + 1) for t, label in enumerate(path.tolist())],
         ),
         (
@@ -363,9 +373,9 @@ def beam_strip(view: ClipView, scale: Scale) -> str:
     parts = [f'<path class="{kind}" d="{d}"/>' for kind, d in lines.items() if d]
     return strip(
         "The beam as it grows",
-        "Every line is a beginning of the text, the likeliest on top: red dots are where one is "
-        "dropped, yellow ones where two become the same, blue lines reach the end, the thick one "
-        "leads to the best.",
+        "Every line is a beginning of the text, the likeliest on top: the thick one leads to the "
+        "best hypothesis, thin blue ones to the others, red dots are where one is dropped, yellow "
+        "ones where two become the same.",
         frame_svg(view, scale, width, parts),
         max(60, 15 * width),
         tick(0.0, "rank 1") + tick((width - 1) / width, str(width)) if width > 3 else "",
@@ -375,7 +385,7 @@ def beam_strip(view: ClipView, scale: Scale) -> str:
 def beam_lines(history: BeamHistory) -> dict[str, str]:
     """SVG paths by kind; x are frames, y ranks. A line begins at the prefix it extends."""
     last = history.beams[-1]
-    best = history.ancestors(last[0].number) if last else set()
+    leading = history.leading()
     alive: set[int] = set()
     for prefix in last:
         alive |= history.ancestors(prefix.number)
@@ -388,11 +398,14 @@ def beam_lines(history: BeamHistory) -> dict[str, str]:
         for prefix in beam if t else []:
             number, rank = prefix.number, ranks[prefix.number]
             source = before.get(number, before.get(history.parents[number]))
-            kind = "best" if number in best else "alive" if number in alive else "lost"
+            kind = "alive" if number in alive else "lost"
             if source is not None:
                 parts[kind].append(f"M{t - 1.5:g} {source + 0.5:g}L{t - 0.5:g} {rank + 0.5:g}")
             if prefix.merged >= MERGED:
                 parts["merged"].append(f"M{t - 0.5:g} {rank + 0.5:g}h0")
+        if t and leading[t] in ranks and leading[t - 1] in before:
+            ends = before[leading[t - 1]] + 0.5, ranks[leading[t]] + 0.5
+            parts["best"].append(f"M{t - 1.5:g} {ends[0]:g}L{t - 0.5:g} {ends[1]:g}")
         for number in history.dropped(t):
             parts["dropped"].append(f"M{t - 1.5:g} {before[number] + 0.5:g}h0")
         before = ranks

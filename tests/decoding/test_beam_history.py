@@ -52,6 +52,7 @@ def test_two_frames_by_hand():
     assert history.beams[1][1].merged == 0.0  # it has just arrived
     assert (history.arrived(1), history.dropped(1)) == ({a.number}, set())
     assert history.parents[a.number] == 0 and history.parents[0] == -1
+    assert history.leading() == [0, 0, a.number]
 
 
 def test_a_narrow_beam_drops():

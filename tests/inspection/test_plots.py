@@ -84,11 +84,41 @@ def test_waveform_lattice_layer_and_bars():
 def test_the_beam_marks_what_is_dropped_and_merged():
     frames = np.log(np.full((3, 2), 0.5))
     history = record_beam(frames, CharMap.from_symbols("a"), Beam(width=2))
-    (axes,) = plots.beam(history).axes
+    (axes,) = plots.beam(history, ["–", "a"]).axes
     n_dropped = sum(len(history.dropped(t)) for t in range(4))
     n_merged = sum(p.merged >= plots.MERGED for beam in history.beams for p in beam)
     drawn = {m: sum(len(x.get_xdata()) for x in axes.lines if x.get_marker() == m) for m in "xo"}
     assert n_merged > 0 and drawn == {"x": n_dropped, "o": n_merged}
+
+
+@needs_matplotlib
+def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest():
+    """ "a" is heard in frames 2 and 45: of a beam of 6, 5 ranks in rows of 40 beams."""
+    charmap = CharMap.from_symbols("abcdef")
+    path = ["-"] * 60
+    path[2] = path[45] = "a"
+    history = record_beam(np.log(sharp(charmap, path)), charmap, Beam(width=6))
+    first, second = plots.beam(history, list("–abcdef")).axes
+    for axes, start, end in ((first, 0, 39), (second, 40, 60)):
+        shown = {
+            (t, rank): (history.labels[p.number] or (-1,))[-1]
+            for t in range(start, end + 1)
+            for rank, p in enumerate(history.beams[t][: plots.MOST_RANKS])
+            if t == start
+            or p.number not in [q.number for q in history.beams[t - 1][: plots.MOST_RANKS]]
+        }
+        assert len(shown) > plots.MOST_RANKS
+        drawn = {text.get_position(): text.get_text() for text in axes.texts}
+        assert drawn == {at: "∅" if k < 0 else "–abcdef"[k] for at, k in shown.items()}
+        thick = [line for line in axes.lines if line.get_linewidth() == plots.LEADING_WIDTH]
+        drawn = {
+            line.get_xdata()[1]: line.get_ydata()[1] for line in thick if len(line.get_xdata())
+        }
+        leading = history.leading()
+        assert drawn == {
+            t: [p.number for p in history.beams[t]].index(leading[t])
+            for t in range(max(1, start), end + 1)
+        }
 
 
 @needs_matplotlib

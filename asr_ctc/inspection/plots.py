@@ -28,6 +28,7 @@ MERGED = 0.1
 LEADING_WIDTH = 3.0  # of the line that leads to the text
 MOST_RANKS = 5  # of a beam that are drawn
 FRAMES_IN_A_ROW = 40  # of a beam: wide enough for a letter each
+OTHER_LINE: dict[str, Any] = dict(color="0.7", linewidth=1.0)
 MERGED_MARK: dict[str, Any] = dict(
     color="tab:orange",
     marker="o",
@@ -37,7 +38,7 @@ MERGED_MARK: dict[str, Any] = dict(
     markeredgewidth=1.8,
 )
 DROPPED_MARK: dict[str, Any] = dict(
-    color="tab:red", marker="x", markersize=8, linestyle="", markeredgewidth=1.8
+    color="tab:red", marker="x", markersize=6, linestyle="", markeredgewidth=1.8
 )
 
 
@@ -172,7 +173,7 @@ def beam(history: BeamHistory, symbols: Sequence[str]) -> Figure:
     """The likeliest prefixes by rank after each frame; long clips go on in the next row.
 
     A prefix is a line, named by its last symbol where it appears; marks say where it is dropped,
-    and where paths of a shorter one join it. The thick line leads to the text.
+    and where paths of a shorter one join it. The thick line leads to the text, and spells it.
     """
     symbols = _drawable(symbols)
     n_ranks = max(1, min(MOST_RANKS, max(len(prefixes) for prefixes in history.beams)))
@@ -183,7 +184,7 @@ def beam(history: BeamHistory, symbols: Sequence[str]) -> Figure:
     rows[-1].set(xlabel="frames")
     keys = (
         dict(label="leads to the text", color="tab:blue", linewidth=LEADING_WIDTH),
-        dict(label="another prefix", color="0.6", linewidth=1.0),
+        dict(label="another prefix", **OTHER_LINE),
         dict(label="merged: paths of a shorter prefix join it", **MERGED_MARK),
         dict(label="dropped", **DROPPED_MARK),
     )
@@ -198,25 +199,27 @@ def _beam_row(
     """The beams from ``start`` on, as many as a row has."""
     leading, parents = history.leading(), history.parents
     ranks = [{p.number: rank for rank, p in enumerate(beam)} for beam in history.beams]
-    merged: list[tuple[int, int]] = []
-    dropped: list[tuple[int, int]] = []
+    merged: list[tuple[float, int]] = []
+    dropped: list[tuple[float, int]] = []
     for t in range(start, min(start + FRAMES_IN_A_ROW, len(ranks))):
         before = ranks[t - 1] if t else {}
         after = ranks[t + 1] if t + 1 < len(ranks) else ranks[t]
         for number, rank in ranks[t].items():
             source = before.get(number, before.get(parents[number]))
-            if source is not None and min(source, rank) < n_ranks:
-                axes.plot([t - 1, t], [source, rank], color="0.6", linewidth=1.0, zorder=1)
+            if source is not None and max(source, rank) < n_ranks:
+                axes.plot([t - 1, t], [source, rank], zorder=1, **OTHER_LINE)
             if rank >= n_ranks:
                 continue
-            if t == start or before.get(number, n_ranks) >= n_ranks:
+            is_new = before.get(number, n_ranks) >= n_ranks
+            now_leads = number == leading[t] and number not in leading[max(0, t - 1) : t]
+            if t == start or is_new or now_leads:
                 labels = history.labels[number]
                 name = symbols[labels[-1]] if labels else "∅"
                 _name_prefix(axes, t, rank, name, number == leading[t])
             if history.beams[t][rank].merged >= MERGED:
                 merged.append((t, rank))
             if number not in after:
-                dropped.append((t, rank))
+                dropped.append((t + 0.5, rank))  # beside its name
         if leading[t] in ranks[t] and t and leading[t - 1] in before:
             ends = [before[leading[t - 1]], ranks[t][leading[t]]]
             axes.plot([t - 1, t], ends, color="tab:blue", linewidth=LEADING_WIDTH, zorder=2)

@@ -97,7 +97,9 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
     charmap = CharMap.from_symbols("abcdef")
     path = ["-"] * 60
     path[2] = path[45] = "a"
-    history = record_beam(np.log(sharp(charmap, path)), charmap, Beam(width=6))
+    history = record_beam(np.log(sharp(charmap, path, certainty=0.99)), charmap, Beam(width=6))
+    leading = history.leading()
+    assert [history.labels[leading[t]] for t in (0, 3, 60)] == [(), (1,), (1, 1)]
     first, second = plots.beam(history, list("–abcdef")).axes
     for axes, start, end in ((first, 0, 39), (second, 40, 60)):
         shown = {
@@ -106,16 +108,16 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
             for rank, p in enumerate(history.beams[t][: plots.MOST_RANKS])
             if t == start
             or p.number not in [q.number for q in history.beams[t - 1][: plots.MOST_RANKS]]
+            or (p.number == leading[t] and leading[t - 1] != p.number)
         }
         assert len(shown) > plots.MOST_RANKS
         drawn = {text.get_position(): text.get_text() for text in axes.texts}
         assert drawn == {at: "∅" if k < 0 else "–abcdef"[k] for at, k in shown.items()}
         thick = [line for line in axes.lines if line.get_linewidth() == plots.LEADING_WIDTH]
-        drawn = {
-            line.get_xdata()[1]: line.get_ydata()[1] for line in thick if len(line.get_xdata())
-        }
-        leading = history.leading()
-        assert drawn == {
+        ends = [
+            (line.get_xdata()[1], line.get_ydata()[1]) for line in thick if len(line.get_xdata())
+        ]
+        assert dict(ends) == {
             t: [p.number for p in history.beams[t]].index(leading[t])
             for t in range(max(1, start), end + 1)
         }

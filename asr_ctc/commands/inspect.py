@@ -244,7 +244,10 @@ def inspect_split(config: Config, models: Sequence[Model], out: Path) -> int:
     rows = index_rows(scores.errors, order, pages)
     page = out / "index.html"
     write_atomically(
-        page, index_page(f"{corpus.name}, {title}", rows, notes).encode("utf-8", "backslashreplace")
+        page,
+        index_page(f"{corpus.name}, {title}", rows, notes, rates=recognizer.charmap.rates).encode(
+            "utf-8", "backslashreplace"
+        ),
     )
     print(page)
     return 0

@@ -21,8 +21,9 @@ from asr_ctc.scoring.metrics import align_words
 
 N_LIKELIEST = 5  # classes of a frame that the player names
 INTRODUCTION = (
-    "From the sound to the text, top to bottom, on one time axis: click anywhere to hear it from "
-    "there. Space plays and pauses, ← and → move by 0.1 s (with Shift by 1 s), + and − zoom."
+    "From the sound to the text, top to bottom, on one time axis that scrolls sideways: click "
+    "anywhere to hear it from there. Space plays and pauses, ← and → move by 0.1 s (with Shift by "
+    "1 s), + and − zoom."
 )
 
 

@@ -12,6 +12,7 @@ from asr_ctc.display.html import document
 from asr_ctc.inspection.clip_page import resource, text_of
 from asr_ctc.scoring.clips import ClipErrors
 from asr_ctc.scoring.metrics import RATES
+from asr_ctc.text.units import Rates
 
 
 class IndexRow(NamedTuple):
@@ -57,16 +58,21 @@ def _rates(errors: ClipErrors) -> tuple[np.ndarray, np.ndarray]:
     return wer, cer
 
 
-def index_page(title: str, rows: Sequence[IndexRow], notes: Sequence[str] = ()) -> str:
-    """The whole page."""
+def index_page(
+    title: str, rows: Sequence[IndexRow], notes: Sequence[str] = (), *, rates: Rates
+) -> str:
+    """The whole page; ``rates`` are the names of its error rates."""
     body = [f"<h1>{text_of(title)}</h1>"]
     n_pages = sum(row.page is not None for row in rows)
     body.append(
-        f'<p class="note">Clips by their character error rate, the worst first; {n_pages:,} of '
-        f"{len(rows):,} have a page that shows what the model heard, frame by frame.</p>"
+        f'<p class="note">Clips by their share of wrong {rates.symbols} ({rates.of_symbols}; '
+        f"{rates.of_words} is that of wrong words), the worst first, heard in grey below said; "
+        f"{n_pages:,} of {len(rows):,} have a page that shows what the model heard, frame by "
+        "frame.</p>"
     )
     body += [f'<p class="remark">{escape(note)}</p>' for note in notes]
-    body.append('<section><table class="index"><tr><th class="l">clip</th><th>CER</th><th>WER</th>')
+    body.append('<section><table class="index"><tr><th class="l">clip</th>')
+    body.append(f"<th>{rates.of_symbols}</th><th>{rates.of_words}</th>")
     body.append('<th class="l">said, heard</th></tr>')
     for row in rows:
         name = text_of(row.clip)

@@ -63,6 +63,21 @@ def test_both_widths_and_both_themes(browser, file, width, dark):
     assert page.problems == []
 
 
+def test_a_narrow_page_opens_with_letters_and_names_apart(browser, file):
+    page = opened(browser, file, width=390)
+    width = page.run("document.querySelector('.timeline > .over').clientWidth")
+    assert width >= 9.9 * len(PATH)
+    assert page.run("document.querySelector('.scroller').scrollLeft") == 0
+    names, words = page.run(
+        "['.ticks .wide', '.lane .cell'].map(kind => [...document.querySelectorAll(kind)]"
+        ".map(e => e.getBoundingClientRect()).map(box => [box.top, box.bottom]))"
+    )
+    assert len(names) == 2 and len(words) >= 2
+    for top, bottom in words:
+        assert not any(top < name[1] - 1 and name[0] < bottom - 1 for name in names)
+    assert page.problems == []
+
+
 def test_the_player_moves_the_cursor(browser, file):
     page = opened(browser, file)
     assert page.run(CURSOR) == 0

@@ -16,6 +16,7 @@ from asr_ctc.inspection.index_page import index_page, index_rows, worst_first
 from asr_ctc.scoring.clips import ScoredClip, count_errors
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.label_map import LabelMap
+from asr_ctc.text.units import Rates
 from tests.helpers.inspected import noise, sharp, view_of
 
 ABC = CharMap.from_symbols(" abc")
@@ -145,7 +146,7 @@ def test_transcripts_with_markup_stay_text():
     assert MARKUP in structure.texts and "<b>&a" in structure.texts
     (data,) = data_of(page)
     assert data["model"] == MARKUP and any(p.startswith("<b>") for p in data["prefixes"])
-    index = index_page(MARKUP, index_rows(errors_of([("a", "<i>", "<u>")]), [0], {}))
+    index = index_page(MARKUP, index_rows(errors_of([("a", "<i>", "<u>")]), [0], {}), rates=Rates())
     assert {MARKUP, "<i>", "<u>"} <= set(checked(index).texts)
 
 
@@ -238,7 +239,9 @@ def test_the_index_is_worst_first():
     assert [errors.clips[i].id for i in order] == ["bad", "also bad", "half", "good"]
     rows = index_rows(errors, order, {2: "clips/0001.html"})
     assert [(row.cer, row.wer) for row in rows] == [(1, 1), (1, 1), (0.5, 1), (0, 0)]
-    structure = checked(index_page("dev", rows, ["gone.mp3: no such file"]))
+    rates = Rates("WER (IPA)", "PER", "phonemes")
+    structure = checked(index_page("dev", rows, ["gone.mp3: no such file"], rates=rates))
+    assert {"PER", "WER (IPA)"} <= set(structure.texts)
     assert structure.attributes("a", "href") == ["clips/0001.html"]
     texts = structure.texts
     assert texts.index("half") < texts.index("good") and "gone.mp3: no such file" in texts

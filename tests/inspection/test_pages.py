@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -173,6 +174,13 @@ def test_controls_of_direction_have_no_effect():
 @pytest.mark.parametrize("path", ["a", "-", "a" * 300])
 def test_short_blank_and_long_clips(path):
     checked(page_of(path, with_layers=True))
+
+
+def test_what_part_of_a_long_recording_is_shown_stands_above_the_strips():
+    view = view_of(ABC, sharp(ABC, "ab"))
+    note = "Shown: 0 to 20.0 s of 3600.0 s; times count from there."
+    page = as_page(noise(2), [replace(view, notes=[note])])
+    assert page.index(note) < page.index("<h3>")
 
 
 def test_rare_classes_have_no_row():

@@ -426,7 +426,8 @@ def layer_strip(layer: LayerView, view: ClipView, scale: Scale) -> str:
     if layer.text is None:
         caption += "."
     else:
-        caption += f"; the output layer reads from it: “{printable(layer.text) or 'nothing'}”."
+        read_text = printable(layer.text) or "nothing"
+        caption += f"; the output layer, trained on the last layer, reads from it: “{read_text}”."
     plot = image(images.signed_map(layer.picture.values, 3.0), layer.picture, scale, layer.name)
     if layer.posteriors is not None:
         step_s, blank = view.clock.step_s, view.charmap.blankid

@@ -93,7 +93,8 @@ def build_language_model(config: Config) -> Built:
             "this writing has no spaces between words: a model of words learns whole sentences; "
             "--level char suits it"
         )
-    forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
+    keys = [sentence_keys(c.all_sentences(), charmap.writing) for c in held_out]
+    forbidden = np.unique(np.concatenate(keys))
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
@@ -181,7 +182,7 @@ def _numbered(
     for source, pieces in zip(sources, texts, strict=True):
         for piece in pieces:
             piece = [sentence for sentence in piece if sentence.strip()]
-            allowed = ~np.isin(sentence_keys(piece), forbidden)
+            allowed = ~np.isin(sentence_keys(piece, numbering.charmap.writing), forbidden)
             source.n_excluded += len(piece) - int(allowed.sum())
             for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
                 if is_allowed:

@@ -75,7 +75,8 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
             corpora,
             folder,
             settings.corpus,
-            split_command(config),
+            writing=charmap.writing,
+            command=split_command(config),
         ),
         exclude=str(exclude),
     )

@@ -178,7 +178,7 @@ def make_report(
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
     usable = {split: _usable(split, scanned, faults) for split, scanned in splits.items()}
-    repeated, shared_sentences = texts.repeated_sentences(sentences)
+    repeated, shared_sentences = texts.repeated_sentences(sentences, charmap)
     settings = _settings(config, charmap, limits)
     summaries = {
         split: _summary(scanned, usable[split], _n_broken(split, scanned, faults), settings)
@@ -204,7 +204,13 @@ def make_report(
         alphabet=alphabet,
         unicode=texts.unicode_forms(sentences),
         plots=_plots(splits, faults),
-        suggestions=make_suggestions(config, durations, alphabet, exclude if lists_clips else None),
+        suggestions=make_suggestions(
+            config,
+            durations,
+            alphabet,
+            writing=charmap.writing,
+            exclude=exclude if lists_clips else None,
+        ),
         verdict=Verdict(not problems, problems),
         suspects=suspects,
         unused=unused,

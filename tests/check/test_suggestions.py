@@ -6,7 +6,7 @@ import pytest
 
 from asr_ctc.check import texts
 from asr_ctc.check.corpus_check import check_corpus
-from asr_ctc.check.suggestions import suggested_writing
+from asr_ctc.check.suggestions import suggested_charset
 from asr_ctc.commands.main import COMMANDS
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config
@@ -28,7 +28,8 @@ def writing(sentences, **flags):
     charmap = CharMap()
     if config.corpus.charset == "auto":
         charmap, _ = CharMap.from_transcripts(sentences)
-    return suggested_writing(config, texts.alphabet({"train": list(sentences)}, charmap, 5))
+    alphabet = texts.alphabet({"train": list(sentences)}, charmap, 5)
+    return suggested_charset(config, alphabet, charmap.writing)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,17 @@ def test_nothing_is_said_that_training_does_by_itself(toy_root, tmp_path):
     assert flags == {
         "datasetroot": str(toy_root), "lang": "fr", "nthreads": 0, "batch_size": 4, **longest
     }  # fmt: skip
+
+
+def test_the_case_of_a_language_needs_no_flag(tmp_path):
+    folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="tr")
+    for split in "train", "dev", "test":
+        rows = Rows(folder, split)
+        for i in range(len(rows.rows)):
+            rows.set(i, "sentence", TURKISH[i % 2][:8])
+        rows.save()
+    report = check(tmp_path / "data", tmp_path / "o", lang="tr", charset_min_count=1)
+    assert "case_folding" not in flags_of(report.suggestions.command)
 
 
 def test_a_config_file_stays_and_its_settings_need_no_flag(toy_root, tmp_path):

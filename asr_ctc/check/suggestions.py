@@ -111,20 +111,21 @@ def suggested_charset(config: Config, alphabet: Alphabet, writing: Writing) -> d
         case_folding = "turkish"
     min_count = corpus.charset_min_count
     if charset == "auto" and "charset_min_count" not in config.typed:
-        min_count = suitable_min_count(_counts(alphabet), min_count, alphabet.n_in_train)
+        min_count = suitable_min_count(rare_counts(alphabet), min_count, alphabet.n_in_train)
     return {"charset": charset, "case_folding": case_folding, "charset_min_count": min_count}
 
 
 def rare_characters(alphabet: Alphabet, charset: str, min_count: int) -> list[str]:
     """How many characters are seen fewer than ``min_count`` times; with 'auto', what helps."""
-    counts = _counts(alphabet)
+    counts = rare_counts(alphabet)
     share = percent(unknown_share(counts, min_count, alphabet.n_in_train))
     seen = f"seen fewer than {min_count} times in train: {share} of its text"
     advice = advice_on_rare(counts, min_count, alphabet.n_in_train) if charset == "auto" else []
     return [f"{several(len(counts), 'character')} {seen}", *advice]
 
 
-def _counts(alphabet: Alphabet) -> list[int]:
+def rare_counts(alphabet: Alphabet) -> list[int]:
+    """How often each of the rare characters is seen."""
     return [use.count for use in alphabet.rare.values()]
 
 

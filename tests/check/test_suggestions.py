@@ -1,5 +1,6 @@
 """What `check` suggests: the writing of a language, bounds that train, every typed flag."""
 
+import re
 import shlex
 
 import pytest
@@ -76,6 +77,31 @@ def test_characters_that_are_rare_keep_their_class_where_they_are_much_of_the_te
     assert writing(VIETNAMESE * 5, lang="vi")["charset_min_count"] == 5
     assert writing(VIETNAMESE, lang="vi", charset_min_count=4)["charset_min_count"] == 4  # typed
     assert writing(FRENCH, lang="fr")["charset_min_count"] == 5  # the map has nothing to count
+
+
+@pytest.mark.parametrize(
+    ("flags", "helps"),
+    [
+        ({}, "--charset_min_count 1 has"),
+        ({"charset_min_count": 3}, "--charset_min_count 1 has"),
+        ({"charset": "default"}, "--charset auto has"),
+        ({"charset_min_count": 1}, "they are not in train"),
+    ],
+)
+def test_what_gives_a_large_alphabet_more_classes(tmp_path, flags, helps):
+    folder = make_toy_corpus(tmp_path / "data", (12, 12, 4), lang="zh-CN")
+    first = iter(range(0x4E00, 0x9000))
+    is_shared = flags != {"charset_min_count": 1}
+    for split in "train", "dev":
+        rows, shared = Rows(folder, split), iter(range(0x4E00, 0x9000))
+        for i in range(len(rows.rows)):
+            code = shared if is_shared else first
+            n = 4 if split == "train" or is_shared else 8
+            rows.set(i, "sentence", "".join(chr(next(code)) for _ in range(n)))
+        rows.save()
+    report = check(tmp_path / "data", tmp_path / "o", lang="zh-CN", **flags)
+    (problem,) = report.verdict.problems
+    assert re.fullmatch(rf"--charset \w+ has no class for .* of the characters; {helps}", problem)
 
 
 # --------------------------------------------------------------------------------- the command

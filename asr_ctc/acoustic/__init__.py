@@ -5,6 +5,7 @@ encoder_model.py a pretrained encoder, recurrent layers, linear layer
 encoders/        the encoders
 model_kinds.py   both kinds of models, by their sizes
 architecture.py  the sizes that rebuild a model of the first kind
+two_heads.py     a second output layer
 penalty.py       penalties of large weights
 clip_mask.py     the frames inside the clips of a padded batch
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches

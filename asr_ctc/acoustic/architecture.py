@@ -11,6 +11,23 @@ RECURRENT_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM
 Size = TypeVar("Size", int, torch.Tensor)  # a size, or a tensor of them
 
 
+def check_aux(aux_vocab_size: int, aux_layer: int, n_layers: int) -> None:
+    """ValueError for a second output layer that cannot be."""
+    for name, size in (("aux_vocab_size", aux_vocab_size), ("aux_layer", aux_layer)):
+        if type(size) is not int or size < 0:
+            raise ValueError(f"{name} must be a whole number of at least 0, found {size!r}")
+    if aux_layer > n_layers or (aux_layer and not aux_vocab_size):
+        raise ValueError(f"aux_layer {aux_layer}: there are {n_layers} recurrent layers")
+
+
+def describe_aux(aux_vocab_size: int, aux_layer: int) -> str:
+    """A second output layer in words; empty if there is none."""
+    if not aux_vocab_size:
+        return ""
+    where = f"recurrent layer {aux_layer}" if aux_layer else "the last"
+    return f", a second output layer of {aux_vocab_size} classes on {where}"
+
+
 class Convolution(NamedTuple):
     """A convolution's geometry: each pair is of time and mel."""
 
@@ -37,6 +54,8 @@ class Architecture:
     n_mels: mel bins F of a spectrogram; vocab_size: classes V, blank included.
     nhidden_rnn: hidden units per direction and recurrent layer. cell_type: GRU or LSTM.
     rnn_norm: layer normalisation between the recurrent layers; False if there is only one layer.
+    aux_vocab_size: classes of a second output layer, 0: there is none. aux_layer: the recurrent
+    layer that it is on, 0: the last.
     Dropout and penalties are not part of it: only training needs them, and models that differ in
     them can exchange their weights. ValueError for impossible sizes.
     """
@@ -47,6 +66,8 @@ class Architecture:
     cell_type: str
     vocab_size: int
     rnn_norm: bool = False
+    aux_vocab_size: int = 0
+    aux_layer: int = 0
 
     def __post_init__(self) -> None:
         for name in ("n_mels", "nhidden_rnn", "nlayers_rnn", "vocab_size"):
@@ -57,13 +78,14 @@ class Architecture:
             raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
         if not isinstance(self.rnn_norm, bool):
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
+        check_aux(self.aux_vocab_size, self.aux_layer, self.nlayers_rnn)
         if self.nlayers_rnn == 1:  # nothing to normalise between layers
             object.__setattr__(self, "rnn_norm", False)
 
     def __str__(self) -> str:
         norm = " with layer normalisation" if self.rnn_norm else ""
         layers = f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}"
-        return f"2 convolutions, {layers}{norm}"
+        return f"2 convolutions, {layers}{norm}{describe_aux(self.aux_vocab_size, self.aux_layer)}"
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
@@ -132,4 +154,5 @@ class Architecture:
             cell_type=cell_type,
             vocab_size=state["charlin.0.weight"].shape[0],
             rnn_norm="rnn_norms.0.weight" in state,
+            aux_vocab_size=len(state.get("auxlin.0.bias", ())),
         )

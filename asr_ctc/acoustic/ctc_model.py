@@ -3,6 +3,8 @@
 DeepSpeech-style: Amodei et al. 2016, "Deep Speech 2".
 """
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
@@ -18,6 +20,7 @@ from asr_ctc.acoustic.architecture import (
 from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_layers
+from asr_ctc.acoustic.two_heads import AUX, MAIN, pack_both, run_tapped
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -105,6 +108,15 @@ class CTCModel(nn.Module):
         )
         self.rnn_dropout = nn.Dropout(rnn_dropout)
         self.charlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.vocab_size))
+        self.head = MAIN  # the one that ``forward`` returns
+        self.auxlin: nn.Sequential | None = None
+        if architecture.aux_vocab_size:
+            self.auxlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.aux_vocab_size))
+
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer of the ``head`` that is read."""
+        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
@@ -115,8 +127,11 @@ class CTCModel(nn.Module):
         """(stride, offset): output frame i is centred on input frame stride · i + offset."""
         return self.architecture.output_centres
 
-    def forward(self, spectrograms: PackedSequence) -> PackedSequence:
-        """Logits (T', V) of each clip, packed, in the order of the spectrograms (T, F)."""
+    def forward(self, spectrograms: PackedSequence, both: bool = False) -> Any:
+        """Logits (T', V) of each clip, packed, in the order of the spectrograms (T, F).
+
+        With ``both``, a pair of them: those of each output layer.
+        """
         padded, n_frames = pad_packed_sequence(spectrograms, batch_first=True)
         n_mels = self.architecture.n_mels
         if padded.shape[2] != n_mels:
@@ -125,8 +140,13 @@ class CTCModel(nn.Module):
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
         between = [nn.Sequential(norm, self.rnn_dropout) for norm in self.rnn_norms]
-        hidden = run_layers(self.rnn, frames, n_frames, between)
-        return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+        if self.auxlin is None or not (both or self.head == AUX):
+            hidden = run_layers(self.rnn, frames, n_frames, between)
+            return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+        layer = self.architecture.aux_layer or self.rnn.num_layers
+        hidden, tapped = run_tapped(self.rnn, frames, n_frames, between, layer=layer)
+        logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
+        return logits if both else logits[1]
 
     def convolve(
         self, x: torch.Tensor, n_frames: torch.Tensor

@@ -4,17 +4,19 @@ The head is that of the classic model: recurrent layers, if any, and a linear la
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size
+from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size, check_aux, describe_aux
 from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_layers
+from asr_ctc.acoustic.two_heads import AUX, MAIN, pack_both, run_tapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,8 @@ class EncoderArchitecture:
     encoder: its settings. layers: those of its layers that are read, in increasing order; of
     several a weighted sum is learned. frame_stack: frames that are joined to one. projection: units
     of the linear layer after that; 0: there is none, and no normalisation before it. nlayers_rnn,
-    which may be 0, nhidden_rnn, cell_type, rnn_norm and vocab_size are those of ``Architecture``.
-    ValueError for impossible sizes.
+    which may be 0, nhidden_rnn, cell_type, rnn_norm, vocab_size, aux_vocab_size and aux_layer are
+    those of ``Architecture``. ValueError for impossible sizes.
     """
 
     encoder: EncoderSettings
@@ -37,6 +39,8 @@ class EncoderArchitecture:
     cell_type: str
     vocab_size: int
     rnn_norm: bool = False
+    aux_vocab_size: int = 0
+    aux_layer: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -52,6 +56,7 @@ class EncoderArchitecture:
             raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
         if not isinstance(self.rnn_norm, bool):
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
+        check_aux(self.aux_vocab_size, self.aux_layer, self.nlayers_rnn)
         layers, n_layers = self.layers, self.encoder.n_layers
         if not layers or any(type(n) is not int or not 0 <= n <= n_layers for n in layers):
             raise ValueError(f"layers must be in 0..{n_layers}, found {layers!r}")
@@ -71,7 +76,7 @@ class EncoderArchitecture:
             parts.append(
                 f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}{norm}"
             )
-        return ", ".join(parts)
+        return ", ".join(parts) + describe_aux(self.aux_vocab_size, self.aux_layer)
 
 
 class EncoderModel(nn.Module):
@@ -117,6 +122,15 @@ class EncoderModel(nn.Module):
                 norm = nn.LayerNorm(n_outputs) if architecture.rnn_norm else nn.Identity()
                 self.rnn_norms.append(nn.Sequential(norm, nn.Dropout(dropout)))
         self.charlin = nn.Sequential(nn.Linear(n_outputs, architecture.vocab_size))
+        self.head = MAIN  # the one that ``forward`` returns
+        self.auxlin: nn.Sequential | None = None
+        if architecture.aux_vocab_size:
+            self.auxlin = nn.Sequential(nn.Linear(n_outputs, architecture.aux_vocab_size))
+
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer of the ``head`` that is read."""
+        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
 
     def output_lengths(self, n_inputs: Size) -> Size:
         """Output frames T' of clips of ``n_inputs`` features, or frames of ``input_layers``."""
@@ -131,8 +145,11 @@ class EncoderModel(nn.Module):
         n_stacked = self.architecture.frame_stack
         return stride * n_stacked, offset + stride * (n_stacked - 1) / 2
 
-    def forward(self, inputs: PackedSequence) -> PackedSequence:
-        """Logits (T', V) of each clip, packed, in the order of the inputs."""
+    def forward(self, inputs: PackedSequence, both: bool = False) -> Any:
+        """Logits (T', V) of each clip, packed, in the order of the inputs.
+
+        With ``both``, a pair of them: those of each output layer.
+        """
         padded, n_inputs = pad_packed_sequence(inputs, batch_first=True)
         layers = self.architecture.layers
         if self.input_layers is None:
@@ -146,18 +163,28 @@ class EncoderModel(nn.Module):
         else:
             (first,), x, n_frames = self.input_layers, self._masked(padded, n_inputs), n_inputs
             x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
-        hidden, n_frames = self.head(x[:, : int(n_frames.max())], n_frames)
-        return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+        hidden, tapped, n_frames = self.hidden_frames(x[:, : int(n_frames.max())], n_frames)
+        if self.auxlin is None or not (both or self.head == AUX):
+            return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+        logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
+        return logits if both else logits[1]
 
     def _masked(self, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
         return self.masks(x, n_frames) if self.training else x
 
-    def head(self, x: torch.Tensor, n_frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Frames (B, T, L · D) to hidden units (T', B, H), and their lengths (B,)."""
+    def hidden_frames(
+        self, x: torch.Tensor, n_frames: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Frames (B, T, L · D) to hidden units (T', B, H), those of ``aux_layer``, lengths (B,)."""
         x, n_frames = self.joined_frames(x, n_frames)
         if self.rnn is None:
-            return x, n_frames
-        return self.dropout(run_layers(self.rnn, x, n_frames, [*self.rnn_norms])), n_frames
+            return x, x, n_frames
+        norms, layer = [*self.rnn_norms], self.architecture.aux_layer
+        if layer in (0, self.rnn.num_layers):
+            x = self.dropout(run_layers(self.rnn, x, n_frames, norms))
+            return x, x, n_frames
+        x, tapped = run_tapped(self.rnn, x, n_frames, norms, layer=layer)
+        return self.dropout(x), tapped, n_frames
 
     def joined_frames(
         self, x: torch.Tensor, n_frames: torch.Tensor

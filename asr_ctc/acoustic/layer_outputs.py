@@ -60,7 +60,7 @@ def _recurrent_outputs(model: CTCModel | EncoderModel, x: torch.Tensor) -> Itera
     packed: PackedSequence = pack_sequence([x[:, 0]])
     norms: list[nn.Module] = [*model.rnn_norms]
     for number, hidden in enumerate(packed_layers(model.rnn, packed, norms), 1):
-        logits = model.charlin(hidden)
+        logits = model.output_layer(hidden)
         yield LayerOutput(f"recurrent layer {number}", hidden, model.output_centres, logits)
 
 
@@ -80,8 +80,8 @@ def _head_outputs(model: EncoderModel, features: torch.Tensor) -> Iterator[Layer
     n_read, encoder = len(model.architecture.layers), model.encoder
     outputs = []
     for number, (name, x) in enumerate(_encoder_outputs(encoder, features)):
-        hidden, _ = model.head(x.repeat(1, 1, n_read), torch.tensor([x.shape[1]]))
-        yield LayerOutput(name, x[0], encoder.output_centres, model.charlin(hidden)[:, 0])
+        hidden, *_ = model.hidden_frames(x.repeat(1, 1, n_read), torch.tensor([x.shape[1]]))
+        yield LayerOutput(name, x[0], encoder.output_centres, model.output_layer(hidden)[:, 0])
         if number in model.architecture.layers:
             outputs.append(x)
     top = torch.cat(outputs, dim=2)

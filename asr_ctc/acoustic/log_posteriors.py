@@ -9,5 +9,18 @@ def log_posteriors(
     model: nn.Module, spectrograms: PackedSequence
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Log probabilities (B, T', V) in float32 of a packed batch, and the output lengths (B,)."""
-    logits, lengths = pad_packed_sequence(model(spectrograms), batch_first=True)
-    return logits.float().log_softmax(dim=-1), lengths
+    return _padded(model(spectrograms))
+
+
+def both_log_posteriors(
+    model: nn.Module, spectrograms: PackedSequence
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Those of both output layers of a model, and the output lengths (B,)."""
+    main, aux = model(spectrograms, both=True)
+    logp, lengths = _padded(main)
+    return logp, _padded(aux)[0], lengths
+
+
+def _padded(logits: PackedSequence) -> tuple[torch.Tensor, torch.Tensor]:
+    padded, lengths = pad_packed_sequence(logits, batch_first=True)
+    return padded.float().log_softmax(dim=-1), lengths

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from asr_ctc.acoustic.log_posteriors import log_posteriors
+from asr_ctc.acoustic.log_posteriors import both_log_posteriors, log_posteriors
 
 
 def ctc_losses(
@@ -33,3 +33,15 @@ def ctc_objective(model: nn.Module, batch: Any) -> torch.Tensor:
     spectrograms, transcripts = batch
     logp, n_frames = log_posteriors(model, spectrograms)
     return ctc_losses(logp, n_frames, transcripts)
+
+
+def two_headed_objective(model: nn.Module, batch: Any, *, aux_weight: float) -> torch.Tensor:
+    """As ``ctc_objective`` for a model with two output layers: the weighted sum of their losses.
+
+    ``aux_weight`` is that of the second, the first has the rest of 1.
+    """
+    spectrograms, transcripts = batch
+    logp, aux_logp, n_frames = both_log_posteriors(model, spectrograms)
+    losses = ctc_losses(logp, n_frames, transcripts)
+    aux_losses = ctc_losses(aux_logp, n_frames, batch.aux_transcripts)
+    return (1 - aux_weight) * losses + aux_weight * aux_losses

@@ -19,6 +19,7 @@ from asr_ctc.acoustic.model_kinds import (
     new_model,
 )
 from asr_ctc.acoustic.plain_content import check_content, load_archive
+from asr_ctc.acoustic.two_heads import AUX, MAIN
 from asr_ctc.audio.feature_kinds import features_from_dict
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings, WaveformProcessor
@@ -27,6 +28,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.unit_kinds import units_from_dict
+from asr_ctc.text.units import Units
 
 # What `train` can make is far within these; a file beyond them is damaged or made to harm.
 LARGEST_DB, SMALLEST_DB = 1e4, 1e-7
@@ -44,25 +47,38 @@ class ModelFile:
     ``normalization``: mean and standard deviation in dB, None for features without. ``scores``: the
     metrics of the epoch it was saved at. ``origin``: command, versions, corpus, the source of a
     pretrained encoder. ``assumed`` says what the file lacked and what was assumed instead.
-    ``training`` resumes the run, see resume.py; None in a file
-    that only transcribes. ``language_model`` is what ``lm --tune`` stored.
+    ``training`` resumes the run, see resume.py; None in a file that only transcribes.
+    ``language_model`` is what ``lm --tune`` stored. ``aux_units`` are those of a second output
+    layer; ``head`` is the output layer that is read, that of ``charmap``.
     """
 
     state_dict: dict[str, torch.Tensor]
     architecture: AnyArchitecture
     features: Features
     normalization: tuple[float, float] | None
-    charmap: CharMap
+    charmap: Units
     scores: dict = field(default_factory=dict)
     origin: dict = field(default_factory=dict)
     assumed: str = ""
     training: dict | None = None
     language_model: StoredModel | None = None
+    aux_units: Units | None = None
+    head: str = MAIN
+
+    def with_units(self, kind: str) -> "ModelFile":
+        """The same model read in its units of that kind; ValueError where it has none."""
+        if self.charmap.kind == kind:
+            return self
+        if self.aux_units is None or self.aux_units.kind != kind:
+            known = [u.kind for u in (self.charmap, self.aux_units) if u is not None]
+            raise ValueError(f"the model has units of {' and '.join(known)}, not of {kind}")
+        return replace(self, charmap=self.aux_units, head=AUX, language_model=None)
 
     def build_model(self, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> AnyModel:
         """The model with its weights, on the CPU, in evaluation mode."""
         model = new_model(self.architecture, dropout=dropout, l1=l1, l2=l2)
         model.load_state_dict(self.state_dict)
+        model.head = self.head
         return model.eval()
 
     def build_processor(self, spec_augment: SpecAugment | None = None) -> WaveformProcessor:
@@ -88,6 +104,8 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
         "scores": file.scores,
         "origin": file.origin,
     }
+    if file.aux_units is not None:
+        content["aux_units"] = file.aux_units.to_dict()
     if file.training is not None:
         content["training"] = file.training
     if file.language_model is not None:
@@ -163,15 +181,19 @@ def _parse(content: dict) -> ModelFile:
         architecture=architecture_from_dict(content["architecture"]),
         features=features_from_dict(content["features"]),
         normalization=_parse_normalization(content["normalization"]),
-        charmap=CharMap.from_dict(content["charmap"]),
+        charmap=units_from_dict(content["charmap"]),
         scores=content["scores"],
         origin=content["origin"],
         training=training,
     )
     if "language_model" in content:
         file.language_model = StoredModel.from_dict(content["language_model"])
-    if file.charmap.vocab_size != file.architecture.vocab_size:
-        raise ValueError("its character map and its output layer differ in size")
+    if "aux_units" in content:
+        file.aux_units = units_from_dict(content["aux_units"])
+    n_aux = file.aux_units.vocab_size if file.aux_units else 0
+    sizes = file.architecture.vocab_size, file.architecture.aux_vocab_size
+    if (file.charmap.vocab_size, n_aux) != sizes:
+        raise ValueError("its units and its output layers differ in size")
     if file.features.is_scaled != (file.normalization is None):
         raise ValueError("its features and its normalisation do not belong together")
     if isinstance(file.architecture, EncoderArchitecture):
@@ -181,7 +203,9 @@ def _parse(content: dict) -> ModelFile:
     else:
         _check_features(file.features, file.architecture)
         # Before building: sizes that the tensors do not have could ask for any amount of memory.
-        of_tensors = Architecture.of_state_dict(file.state_dict)
+        of_tensors = replace(
+            Architecture.of_state_dict(file.state_dict), aux_layer=file.architecture.aux_layer
+        )
         if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
             raise ValueError(f"it says {file.architecture!r}, its tensors are of {of_tensors!r}")
     _check_tensors(file)

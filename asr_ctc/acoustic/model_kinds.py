@@ -47,6 +47,9 @@ def architecture_to_dict(architecture: AnyArchitecture) -> dict:
     if isinstance(architecture, EncoderArchitecture):
         values["encoder"] = kinds.to_dict(architecture.encoder)
         values["layers"] = list(architecture.layers)
+    for name in ("aux_vocab_size", "aux_layer"):  # which earlier versions do not know
+        if not values[name]:
+            del values[name]
     return values
 
 

@@ -2,6 +2,7 @@
 
 writing.py         the writing profile of a corpus, and which character map suits it
 parts.py           character map, model, features, caches
+units.py           what the classes of a model are
 scored_split.py    the split of a corpus that a model is applied to
 decoder.py         a recogniser, its beam search and language model
 language_model.py  estimates a language model from a corpus and texts

@@ -85,7 +85,17 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
-    return path, load_model(path)
+    return path, in_units_of(config, path, load_model(path))
+
+
+def in_units_of(config: Config, path: Path, file: "ModelFile") -> "ModelFile":
+    """A model that has two kinds of units, in those that --units names; UserError if it has not."""
+    if "units" not in config.typed:
+        return file
+    try:
+        return file.with_units(config.classes.units)
+    except ValueError as error:
+        raise UserError(f"--units {config.classes.units}: {path}: {error}") from None
 
 
 def make_recognizer(config: Config, path: Path, file: "ModelFile | PublishedModel") -> "Recognizer":
@@ -109,8 +119,8 @@ def note_ignored(config: Config) -> None:
         for name, (section, _, _) in settings().items()
         if name in config.typed and section in ("features", "model")
     ]
-    of_charset = "charset", "case_folding", "charset_min_count"
-    ignored += [f"--{name}" for name in of_charset if name in config.typed]
+    of_units = "charset", "case_folding", "charset_min_count"
+    ignored += [f"--{name}" for name in of_units if name in config.typed]
     if ignored:
         are, them = ("is", "it") if len(ignored) == 1 else ("are", "them")
         print(

@@ -13,8 +13,8 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from asr_ctc.acoustic.model_file import load_model, newest_model
-from asr_ctc.assembly.parts import make_charmap
-from asr_ctc.assembly.writing import find_writing, with_charset
+from asr_ctc.assembly.decoder import in_units_of
+from asr_ctc.assembly.units import OF_UNITS, make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
@@ -22,14 +22,18 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.display.terminal import several
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import Numbering, count_windows
 from asr_ctc.lm.kneser_ney import estimate
-from asr_ctc.lm.ngrams import SPACE, SPECIAL_WORDS, UNK, LanguageModel
+from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexicon
+from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.ipa import phonemes_of
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +68,16 @@ class Built:
     path: Path
     model: LanguageModel
     dev: Perplexity
-    speller: str  # the character map that spells the words
+    speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
+    unit: str = "word"
+    lexicon: Lexicon | None = None
+    unpronounced: list[str] = field(default_factory=list)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files written."""
+        return [self.path, lexicon_beside(self.path)] if self.lexicon else [self.path]
 
 
 def build_language_model(config: Config) -> Built:
@@ -87,14 +99,18 @@ def build_language_model(config: Config) -> Built:
     train, *held_out = (
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
-    charmap, speller = _charmap(config, train)
+    charmap, speller = _units(config, train)
     if settings.level == "word" and not charmap.writing.spaces:
         log.warning(
             "this writing has no spaces between words: a model of words learns whole sentences; "
             "--level char suits it"
         )
-    keys = [sentence_keys(c.all_sentences(), charmap.writing) for c in held_out]
+    if settings.level == "char":
+        speak_for(charmap, (train, held_out[0]))
+    keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
     forbidden = np.unique(np.concatenate(keys))
+    if settings.lexicon_from and settings.level == "char":
+        raise UserError("--lexicon_from: the language model needs words: omit --level char")
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
@@ -113,27 +129,59 @@ def build_language_model(config: Config) -> Built:
             f"{speller} can spell none of the {several(n_words, 'word')}: name a model of this "
             "language with --modelpath, or take --charset auto"
         )
+    lexicon: Lexicon | None = None
+    unpronounced: list[str] = []
+    if settings.lexicon_from:
+        lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
+        write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    return Built(path, model, dev, speller, sources)
+    unit = charmap.noun if settings.level == "char" else "word"
+    return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
 
 
-def _charmap(config: Config, train: Corpus) -> tuple[CharMap, str]:
-    """The map that spells the words, and what it is: that of --modelpath, that which the settings
-    name, that of the newest model of the language, or the one that training would make."""
+def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:
+    """(how the words of a language model sound, those of which that is not known).
+
+    ``source`` is espeak or a file. UserError for units that are not phonemes with word boundaries,
+    and where no word can be pronounced.
+    """
+    words = model.words[EOS + 1 :]
+    if not isinstance(units, Phonemes):
+        raise UserError(
+            "--lexicon_from: for a model of phonemes: --modelpath MODEL, or --units phoneme"
+        )
+    if source == "espeak":
+        readings = zip(words, units.read(words), strict=True)
+        pairs = ((word, tuple(phonemes_of(ipa.replace(" ", "")))) for word, ipa in readings)
+        lexicon = Lexicon(tuple((word, phonemes) for word, phonemes in pairs if phonemes))
+    else:
+        lexicon = read_lexicon(Path(source))
+    lexicon, _ = lexicon.of_words(words)
+    spelt = {word for word, _ in lexicon.spellings(units)}
+    if not spelt:
+        raise UserError(
+            f"--lexicon_from {source}: no word of the language model is there in phonemes of the "
+            f"model: {' '.join(units.symbols[2:]):.200}"
+        )
+    return lexicon, [word for word in words if word not in spelt]
+
+
+def _units(config: Config, train: Corpus) -> tuple[Units, str]:
+    """The units that spell the words, and what they are: those of --modelpath, those which the
+    settings name, those of the newest model of the language, or those that training would make."""
     settings, path = config.corpus, config.input.modelpath
     if path:
-        return load_model(path).charmap, f"the character map of {path}"
-    if not any(map(config.has, ("charset", "profile", "case_folding"))):
+        units = in_units_of(config, Path(path), load_model(path)).charmap
+        return units, f"the {units.described} of {path}"
+    if not any(map(config.has, OF_UNITS)):
         with contextlib.suppress(UserError):
             newest = newest_model(config.logs.baselogdir)
             file = load_model(newest)
             if file.origin.get("corpus", {}).get("lang") == settings.lang:
-                return file.charmap, f"the character map of {newest}"
-    writing = find_writing(config, train)
-    config = with_charset(config, writing)
-    charmap = make_charmap(config.corpus, train, writing)
-    return charmap, f"the character map of --charset {config.corpus.charset}"
+                return file.charmap, f"the {file.charmap.described} of {newest}"
+    config, (units, _) = make_units(config, train)
+    return units, f"the {units.described} of --charset {config.corpus.charset}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
@@ -147,7 +195,7 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
 
 
 def perplexity(
-    model: LanguageModel, sentences: Iterable[str], charmap: CharMap, level: str
+    model: LanguageModel, sentences: Iterable[str], charmap: Units, level: str
 ) -> Perplexity:
     """The perplexity of sentences under a model of words or characters (``level``)."""
     total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
@@ -182,7 +230,7 @@ def _numbered(
     for source, pieces in zip(sources, texts, strict=True):
         for piece in pieces:
             piece = [sentence for sentence in piece if sentence.strip()]
-            allowed = ~np.isin(sentence_keys(piece, numbering.charmap.writing), forbidden)
+            allowed = ~np.isin(sentence_keys(piece, numbering.units.words_writing), forbidden)
             source.n_excluded += len(piece) - int(allowed.sum())
             for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
                 if is_allowed:

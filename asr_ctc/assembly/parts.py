@@ -28,6 +28,7 @@ from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.rare import MOST_UNKNOWN_SHARE, suitable_min_count, unknown_share
+from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
 log = logging.getLogger(__name__)
@@ -133,11 +134,17 @@ class Blueprint(NamedTuple):
     pretrained: Pretrained | None = None
 
 
-def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = None) -> Blueprint:
-    """Of the model that ``file`` holds, else of a new one; UserError for impossible settings."""
+def make_blueprint(
+    config: Config, charmap: Units, file: ModelFile | None = None, aux: Units | None = None
+) -> Blueprint:
+    """Of the model that ``file`` holds, else of a new one; UserError for impossible settings.
+
+    ``aux`` are the units of a second output layer.
+    """
     options = config.model
+    heads = _heads(config, charmap, file, aux)
     if file is not None:
-        architecture = replace(file.architecture, vocab_size=charmap.vocab_size)
+        architecture = replace(file.architecture, **heads)
         if isinstance(architecture, EncoderArchitecture):
             refuse_settings_of_convolutions(config)
         else:
@@ -147,7 +154,7 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         refuse_settings_of_encoders(config)
         architecture = Architecture(
             n_mels=config.features.nmels,
-            vocab_size=charmap.vocab_size,
+            **heads,
             **settings_for(Architecture, options),
         )
         return Blueprint(architecture, make_features(config))
@@ -165,9 +172,29 @@ def make_blueprint(config: Config, charmap: CharMap, file: ModelFile | None = No
         raise UserError(f"--encoder_layer {layers[-1]}: the encoder has {n_layers} layers")
     architecture = EncoderArchitecture(
         **{**sizes, "encoder": pretrained.settings, "layers": layers},
-        vocab_size=charmap.vocab_size,
+        **heads,
     )
     return Blueprint(architecture, features_of(architecture), pretrained)
+
+
+def _heads(
+    config: Config, charmap: Units, file: ModelFile | None, aux: Units | None
+) -> dict[str, Any]:
+    """Sizes and place of the output layers; UserError for a layer that is not there."""
+    layer = config.classes.aux_layer or 0
+    if file is not None and file.aux_units is not None and not config.has("aux_layer"):
+        layer = file.architecture.aux_layer
+    n_layers = (file.architecture if file else config.model).nlayers_rnn
+    if aux is None and "aux_layer" in config.typed:
+        raise UserError("--aux_layer: needs --units char+phoneme; omit it")
+    if layer > n_layers:
+        raise UserError(f"--aux_layer {layer}: there are {n_layers} recurrent layers")
+    n_aux = aux.vocab_size if aux else 0
+    return {
+        "vocab_size": charmap.vocab_size,
+        "aux_vocab_size": n_aux,
+        "aux_layer": layer if aux else 0,
+    }
 
 
 def refuse_settings_of_convolutions(config: Config) -> None:
@@ -193,16 +220,17 @@ def refuse_settings_of_encoders(config: Config) -> None:
 
 def make_model(
     config: Config,
-    charmap: CharMap,
+    charmap: Units,
     file: ModelFile | None = None,
     blueprint: Blueprint | None = None,
+    aux: Units | None = None,
 ) -> AnyModel:
     """Makes a new model, or one with the weights of ``file``.
 
-    With another character map than the file's the output layer is new.
+    With other units than the file's the output layer is new.
     """
     options = config.model
-    blueprint = blueprint or make_blueprint(config, charmap, file)
+    blueprint = blueprint or make_blueprint(config, charmap, file, aux)
     model = new_model(
         blueprint.architecture,
         dropout=options.dropout,
@@ -229,15 +257,17 @@ def make_model(
     if file is None:
         return model
     weights = file.state_dict
-    has_same_classes = replace(charmap, writing=file.charmap.writing) == file.charmap
+    has_same_classes = charmap.has_classes_of(file.charmap)
     if not has_same_classes:
         weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
         log.info(
-            "another character map than the file's, %d classes for its %d: the output layer is new",
+            "other units than the file's, %d classes for its %d: the output layer is new",
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
-    model.load_state_dict(weights, strict=has_same_classes)
+    if aux != file.aux_units:
+        weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
+    model.load_state_dict(weights, strict=has_same_classes and aux == file.aux_units)
     return model
 
 

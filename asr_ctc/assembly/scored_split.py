@@ -15,6 +15,7 @@ from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.layouts import LAYOUTS, refuse_missing_columns
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -76,6 +77,7 @@ def make_scoring_loader(
     ``durations`` (N,), in seconds, are needed for a corpus without durations.
     """
     durations = corpus.durations if durations is None else durations
+    speak_for(recognizer.charmap, [corpus])
     dataset = ClipDataset(corpus, recognizer.charmap, recognizer.processor)
     batches = DurationBatchSampler(durations, CLIPS_AT_A_TIME, shuffle=False)
     on_gpu = recognizer.device.type == "cuda"

@@ -2,7 +2,7 @@
 
 import itertools
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,15 @@ from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.lm.lexicon import lexicon_beside, read_lexicon
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import missing_accents_note, unspelt_note
+from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.units import Rates, Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -38,9 +39,10 @@ UNK_LOGPS = (-10.0, -20.0, -30.0)
 class Tuning:
     """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
-    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of characters
-    CER alone; each (weights, bonuses), with the best ``unk_logp``. ``path`` is the model file that
-    now holds the language model and its weights, None for a published model, which has no file.
+    ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of units
+    CER alone (PER of phonemes); each (weights, bonuses), with the best ``unk_logp``. ``path`` is
+    the model file that now holds the language model and its weights, None for a published model,
+    which has no file.
     """
 
     path: Path | None
@@ -48,6 +50,8 @@ class Tuning:
     error_rates: dict[str, np.ndarray]
     greedy: ErrorRates
     best: ErrorRates
+    greedy_names: Rates  # what the rates of the greedy hypotheses are called
+    names: Rates  # and all others
     lm_weight: float
     word_bonus: float
     unk_logp: float
@@ -70,11 +74,15 @@ def tune_language_model(config: Config) -> Tuning:
     path, file = read_model(config)
     recognizer = make_recognizer(config, path, file)
     model = read_language_model(decoding.lm)
-    fuse(model, recognizer.charmap)  # refuses a model that does not fit, before any work
+    units = recognizer.charmap
+    # Refuses a model that does not fit, before any work.
+    prepared = Beam(lm=decoding.lm, width=decoding.beamwidth, n_best=1).prepared(units)
+    lexicon = read_lexicon(lexicon_beside(decoding.lm)) if prepared.reader else None
     evaluation, posteriors = dev_posteriors(recognizer, config)
-    references = [clip.reference for clip in evaluation.clips]
-    distinctions = distinctions_of(recognizer.charmap)
-    has_words = recognizer.charmap.writing.spaces
+    in_letters = lexicon is not None
+    references = [clip.transcript if in_letters else clip.reference for clip in evaluation.clips]
+    distinctions = distinctions_of(units, in_letters=in_letters)
+    has_words = units.writing.spaces
     greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
@@ -82,12 +90,14 @@ def tune_language_model(config: Config) -> Tuning:
     def rates_with(unk_logp: float, lm_weight: float, word_bonus: float) -> ErrorRates:
         fusion = fuse(
             model,
-            recognizer.charmap,
+            units,
             lm_weight=lm_weight,
             word_bonus=word_bonus,
             unk_logp=unk_logp,
+            pronunciations=lexicon,
         )
-        beam = Beam(width=decoding.beamwidth, n_best=1, fusion=fusion)
+        reader = replace(prepared.reader, fusion=fusion) if prepared.reader else None
+        beam = replace(prepared, fusion=fusion, reader=reader)
 
         def decode(logp: np.ndarray) -> str:
             return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
@@ -95,7 +105,7 @@ def tune_language_model(config: Config) -> Tuning:
         hypotheses = list(threads.map(decode, posteriors))
         return error_rates(references, hypotheses, n_resamples=0, **distinctions)
 
-    of_words = model.level == "word"
+    of_words = level_of(model, units) == "word"
     by_wer = of_words and has_words
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
@@ -110,16 +120,18 @@ def tune_language_model(config: Config) -> Tuning:
     best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
     weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
     if isinstance(file, ModelFile):
-        file.language_model = StoredModel(Path(decoding.lm).name, model, weights)
+        file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
         save_model(path, file)
+    names = Rates() if in_letters else units.rates
     grids = {
         name: np.array(
             [
-                [getattr(results[unk_logp, weight, bonus], name.lower()) for bonus in WORD_BONUSES]
+                [getattr(results[unk_logp, weight, bonus], rate) for bonus in WORD_BONUSES]
                 for weight in LM_WEIGHTS
             ]
         )
-        for name in (("WER", "CER") if by_wer else ("CER",))
+        for name, rate in ((names.of_words, "wer"), (names.of_symbols, "cer"))
+        if by_wer or rate == "cer"
     }
     return Tuning(
         path=path if isinstance(file, ModelFile) else None,
@@ -127,11 +139,13 @@ def tune_language_model(config: Config) -> Tuning:
         error_rates=grids,
         greedy=greedy,
         best=results[best],
+        greedy_names=units.rates,
+        names=names,
         **weights,
         notes=[
             note
-            for make_note in (unspelt_note, missing_accents_note)
-            if (note := make_note(model, recognizer.charmap))
+            for note in (unspelt_note(model, units, lexicon), missing_accents_note(model, units))
+            if note
         ],
     )
 
@@ -144,7 +158,7 @@ def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, 
     posteriors: list[np.ndarray] = []
 
     def keep_and_decode(
-        logp: torch.Tensor, lengths: torch.Tensor, charmap: CharMap
+        logp: torch.Tensor, lengths: torch.Tensor, charmap: Units
     ) -> list[list[Hypothesis]]:
         logp = logp.cpu()
         posteriors.extend(

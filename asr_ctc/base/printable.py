@@ -72,10 +72,12 @@ def visible_text(text: str) -> str:
 
 
 def visible_form(character: str) -> str:
-    """A character in visible form: itself, 'space', or its code point, with its name if it is
-    invisible."""
+    """A character, or another unit, in visible form: itself, 'space', or its code point, with its
+    name if it is invisible."""
     if character == " ":
         return "space"
+    if len(character) > 1:  # a phoneme, or a word piece
+        return visible_text(character)
     if is_lone_mark(character):
         return f"U+{ord(character):04X}"
     if unicodedata.category(character)[0] not in "ZCM" and character not in _BLANK_LETTERS:

@@ -9,7 +9,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
 from asr_ctc.assembly.parts import make_blueprint, make_charmap
-from asr_ctc.assembly.writing import find_writing, with_charset
+from asr_ctc.assembly.units import ModelUnits, make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder, write_atomically
 from asr_ctc.check.faults import LISTEN, find_faults
@@ -23,9 +23,13 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
+from asr_ctc.text.word_pieces import WordPieces
 
 SPLITS = ("train", "dev", "test")
 
@@ -46,12 +50,15 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     model_file = load_model(config.input.modelpath) if config.input.modelpath else None
     corpora, absent = _read_splits(folder, config)
     config = _with_bounds(config, corpora.get("train"))
-    config, charmap = _make_charmap(config, corpora.get("train"))
+    config, units = _make_units(config, corpora.get("train"))
+    charmap = units.main
     splits = {
         split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
         for split, corpus in corpora.items()
     }
-    blueprint = make_blueprint(config, charmap)
+    for each in units:
+        speak_for(each, [corpus for split, corpus in corpora.items() if split != "train"])
+    blueprint = make_blueprint(config, charmap, aux=units.aux)
     features, output_lengths = blueprint.features, output_lengths_of(blueprint.architecture)
     faults, limits = find_faults(
         splits,
@@ -67,7 +74,9 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
         splits,
         name=name,
         absent=absent,
-        charmap=charmap,
+        charmap=_letters(charmap, config, corpora.get("train")),
+        n_classes=charmap.vocab_size,
+        phonemes=next((u for u in units if isinstance(u, Phonemes)), None),
         faults=faults,
         limits=limits,
         suspects=_suspects(model_file, splits, config) if model_file else None,
@@ -75,7 +84,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
             corpora,
             folder,
             settings.corpus,
-            writing=charmap.writing,
+            writing=charmap.words_writing,
             command=split_command(config),
         ),
         exclude=str(exclude),
@@ -128,14 +137,24 @@ def _with_bounds(config: Config, train: Corpus | None) -> Config:
     return config.replace(min_duration=config.corpus.min_duration or 0.0, max_duration=high)
 
 
-def _make_charmap(config: Config, train: Corpus | None) -> tuple[Config, CharMap]:
-    """The map that `train` would use with these settings, of every clip that can be opened, and its
-    --charset in them."""
+def _make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:
+    """The units that `train` would use with these settings, of every clip that can be opened, and
+    its --charset in them."""
     if train is not None and (train.durations > 0).any():
         train = train.select(train.durations > 0)
-    writing = find_writing(config, train)
-    config = with_charset(config, writing)
-    return config, make_charmap(config.corpus, train, writing)
+    config, units = make_units(config, train)
+    if config.corpus.charset is None:  # for phonemes none was taken, and all characters are kept
+        config = config.replace(charset="auto")
+    return config, units
+
+
+def _letters(units: Units, config: Config, train: Corpus | None) -> CharMap:
+    """The characters of units, or those of the transcripts."""
+    if isinstance(units, CharMap):
+        return units
+    if isinstance(units, WordPieces):
+        return units.letters
+    return make_charmap(config.corpus, train, units.words_writing)
 
 
 def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) -> Suspects:
@@ -143,7 +162,9 @@ def _suspects(file: ModelFile, splits: dict[str, ScannedSplit], config: Config) 
     compute.use_processor()
     recognizer = Recognizer(file, config.runtime.device)
     return Suspects(
-        str(config.input.modelpath), find_suspects(recognizer, splits, config.runtime.nthreads)
+        str(config.input.modelpath),
+        find_suspects(recognizer, splits, config.runtime.nthreads),
+        recognizer.charmap.rates.of_symbols,
     )
 
 

@@ -30,9 +30,9 @@ import numpy as np
 from asr_ctc.audio import decode as audio
 from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, ScannedSplit
 from asr_ctc.scoring.metrics import normalised
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.units import Units
 
 LEAST_VARIATION_DB = 6.0
 MOST_CLIPPED_SHARE = 0.001
@@ -126,7 +126,7 @@ Faults = dict[tuple[str, int], Fault]
 
 def find_faults(
     splits: Splits,
-    charmap: CharMap,
+    charmap: Units,
     *,
     min_samples: int,
     output_frames: Callable[[int], int],
@@ -178,7 +178,7 @@ def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[st
 
 
 def _cannot_be_learnt(
-    split: ScannedSplit, row: int, charmap: CharMap, output_frames: Callable[[int], int]
+    split: ScannedSplit, row: int, charmap: Units, output_frames: Callable[[int], int]
 ) -> tuple[str, str] | None:
     sentence = split.sentences[row]
     if not sentence.strip():
@@ -260,7 +260,7 @@ def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
     )
 
 
-def _add_duplicates(splits: Splits, faults: Faults, charmap: CharMap) -> None:
+def _add_duplicates(splits: Splits, faults: Faults, charmap: Units) -> None:
     """Adds the clips that have the samples of another one.
 
     One of them is kept, the one of test if there is one: training must not see it. If the
@@ -270,7 +270,7 @@ def _add_duplicates(splits: Splits, faults: Faults, charmap: CharMap) -> None:
     for group in same_audio(splits, faults):
         group.sort(key=lambda place: -TEST_LAST.index(place[0]))  # stable: rows stay in order
         sentences = [splits[name].sentences[row] for name, row in group]
-        texts = set(normalised(sentences, **distinctions_of(charmap)))
+        texts = set(normalised(sentences, **distinctions_of(charmap, in_letters=True)))
         original = group[0]
         for name, row in group if len(texts) > 1 and original[0] != "test" else group[1:]:
             clip = splits[name].corpus.path(row)

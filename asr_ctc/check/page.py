@@ -31,6 +31,7 @@ def as_page(report: CheckReport) -> str:
             _suspects(report),
             _overlaps(report),
             _characters(report),
+            _phonemes(report),
         ]
     )
     return document(f"check of {report.corpus}", body)
@@ -185,7 +186,8 @@ def _suspects(report: CheckReport) -> str:
     model = f"<code>{text(report.suspects.model)}</code>"
     parts = [
         f'<p class="soft">Transcripts that the model {model} doubts most, the worst first: how '
-        "much likelier its own hypothesis is, per character (natural logarithm), and the CER.</p>"
+        "much likelier its own hypothesis is, per character (natural logarithm), and the "
+        f"{report.suspects.rate}.</p>"
     ]
     for name, suspects in report.suspects.splits.items():
         rows = [
@@ -195,7 +197,7 @@ def _suspects(report: CheckReport) -> str:
             f'<span class="soft">{text(suspect.heard)}</span></td></tr>'
             for suspect in suspects.clips[:N_SUSPECTS_LISTED]
         ]
-        head = ["likelier by", "CER", "transcript, heard"]
+        head = ["likelier by", report.suspects.rate, "transcript, heard"]
         parts.append(
             f"<details><summary><b>{escape(name)}</b> "
             f'<span class="soft">{len(suspects.clips):,} of {suspects.n_ranked:,} clips</span>'
@@ -279,6 +281,20 @@ def _characters(report: CheckReport) -> str:
             f"composed form (NFC){mixed}. Training composes them.</p>"
         )
     return section("Characters", *parts)
+
+
+def _phonemes(report: CheckReport) -> str:
+    use = report.phonemes
+    if use is None:
+        return ""
+    chips = _chips([(phoneme, n, phoneme in use.rare) for phoneme, n in use.counts.items()])
+    parts = [f"<h3>{len(use.counts)}, as espeak reads {escape(use.language)}</h3>", chips]
+    if use.rare:
+        n = report.settings.charset_min_count
+        parts.append(f"<p>Marked: seen fewer than {n} times in train, without a class.</p>")
+    if use.unseen:
+        parts.append(f"<p>In dev or test only: {escape('  '.join(use.unseen))}</p>")
+    return section("Phonemes", *parts)
 
 
 def _written(letters: str) -> str:

@@ -12,6 +12,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.report import Report
 from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Splits, rates
+from asr_ctc.check.phonemes import PhonemeUse, phoneme_use
 from asr_ctc.check.scan import ScannedSplit
 from asr_ctc.check.suggestions import Suggestions, make_suggestions, rare_counts
 from asr_ctc.check.suspects import Suspects
@@ -19,6 +20,7 @@ from asr_ctc.check.unused import Unused
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import percent, seconds_range, several
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.rare import suitable_min_count
 
 MOST_POINTS = 2500  # clips drawn in the scatter plot
@@ -133,11 +135,12 @@ class CheckReport(Report):
     verdict: Verdict
     suspects: Suspects | None  # None without a model
     unused: Unused | None = None  # None if the splits use nearly all
+    phonemes: PhonemeUse | None = None  # None for units without phonemes
 
     def to_dict(self) -> dict:
-        """Like ``Report.to_dict``, without the keys ``suspects`` and ``unused`` if None."""
+        """Like ``Report.to_dict``, without ``suspects``, ``unused`` and ``phonemes`` if None."""
         content = super().to_dict()
-        for name in ("suspects", "unused"):
+        for name in ("suspects", "unused", "phonemes"):
             if content[name] is None:
                 del content[name]
         return content
@@ -165,6 +168,8 @@ def make_report(
     name: str,
     absent: dict[str, str],
     charmap: CharMap,
+    n_classes: int,
+    phonemes: Phonemes | None,
     faults: list[Fault],
     limits: RateLimits,
     suspects: Suspects | None,
@@ -173,14 +178,15 @@ def make_report(
 ) -> CheckReport:
     """The report on the corpus ``name``.
 
-    ``absent`` maps each unreadable split to the reason; ``exclude`` is the path of the list of
-    clips to exclude, for the suggested command.
+    ``charmap`` are the characters of the units, of which there are ``n_classes``; ``phonemes`` the
+    units that are phonemes. ``absent`` maps each unreadable split to the reason; ``exclude`` is the
+    path of the list of clips to exclude, for the suggested command.
     """
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
     usable = {split: _usable(split, scanned, faults) for split, scanned in splits.items()}
     repeated, shared_sentences = texts.repeated_sentences(sentences, charmap)
-    settings = _settings(config, charmap, limits)
+    settings = _settings(config, n_classes, limits)
     summaries = {
         split: _summary(scanned, usable[split], _n_broken(split, scanned, faults), settings)
         for split, scanned in splits.items()
@@ -215,14 +221,15 @@ def make_report(
         verdict=Verdict(not problems, problems),
         suspects=suspects,
         unused=unused,
+        phonemes=phoneme_use(sentences, phonemes, settings.charset_min_count) if phonemes else None,
     )
 
 
-def _settings(config: Config, charmap: CharMap, limits: RateLimits) -> CheckSettings:
+def _settings(config: Config, n_classes: int, limits: RateLimits) -> CheckSettings:
     return CheckSettings(
         charset=config.corpus.charset or "default",
         charset_min_count=config.corpus.charset_min_count,
-        classes=charmap.vocab_size,
+        classes=n_classes,
         min_duration=config.corpus.min_duration or 0.0,
         max_duration=config.corpus.max_duration or math.inf,
         silent_dbfs=config.check.silent_dbfs,

@@ -20,6 +20,7 @@ def as_text(report: CheckReport) -> str:
         *(_faults(report, action, title) for action, title in ACTION_TITLES.items()),
         _suspects(report),
         _characters(report),
+        _phonemes(report),
         _suggestions(report),
         _verdict(report),
     ]
@@ -95,7 +96,7 @@ def _suspects(report: CheckReport) -> list[str]:
         )
         for suspect in suspects.clips[:N_EXAMPLES]:
             lines += [
-                f"    {suspect.clip}  CER {suspect.cer:.0%}, {suspect.gap_text}",
+                f"    {suspect.clip}  {report.suspects.rate} {suspect.cer:.0%}, {suspect.gap_text}",
                 f"      says  {shortened(suspect.sentence, WIDTH)}",
                 f"      heard {shortened(suspect.heard, WIDTH)}",
             ]
@@ -108,6 +109,23 @@ def _examples(texts: list[str], n: int, indent: int = 4) -> list[str]:
     lines = [" " * indent + text for text in first]
     if n > len(first):
         lines.append(" " * indent + f"and {n - len(first)} more")
+    return lines
+
+
+def _phonemes(report: CheckReport) -> list[str]:
+    use = report.phonemes
+    if use is None:
+        return []
+    lines = [
+        f"{several(len(use.counts), 'different phoneme')}, as espeak reads {use.language}",
+        "  " + _listed([f"{phoneme} {n:,}" for phoneme, n in use.counts.items()]),
+    ]
+    if use.rare:
+        rare = _listed([f"{phoneme} {n}" for phoneme, n in use.rare.items()])
+        n = report.settings.charset_min_count
+        lines.append(f"  seen fewer than {n} times in train, without a class: {rare}")
+    if use.unseen:
+        lines.append(f"  in dev or test only: {_listed(use.unseen)}")
     return lines
 
 

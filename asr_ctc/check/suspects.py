@@ -14,9 +14,9 @@ from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import error_rates
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
 from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.units import Units
 
 LISTED_SHARE, MOST_LISTED = 0.06, 1000  # of a split's clips: twice as many as may well be wrong
 
@@ -55,6 +55,7 @@ class Suspects:
 
     model: str
     splits: dict[str, SplitSuspects]
+    rate: str = "CER"  # what ``cer`` is called: a model of phonemes has a PER
 
 
 def find_suspects(
@@ -110,14 +111,15 @@ def judge(
     return list(filter(None, suspects))
 
 
-def suspect_of(clip: str, sentence: str, logp: torch.Tensor, charmap: CharMap) -> Suspect | None:
+def suspect_of(clip: str, sentence: str, logp: torch.Tensor, units: Units) -> Suspect | None:
     """The Suspect of log posteriors (T', V); None if the transcript has no word."""
-    ((heard,),) = greedy_decode(logp[None], [len(logp)], charmap)
-    cer = error_rates([sentence], [heard.text], n_resamples=0, **distinctions_of(charmap)).cer
+    ((heard,),) = greedy_decode(logp[None], [len(logp)], units)
+    reference = units.reference(sentence)
+    cer = error_rates([reference], [heard.text], n_resamples=0, **distinctions_of(units)).cer
     if math.isnan(cer):
         return None
-    labels = charmap.encode(sentence)
+    labels = units.encode(sentence)
     gap = math.inf
     if infeasible(labels, len(logp)) is None:
-        gap = max(0.0, heard.logp - best_path(logp, labels, charmap.blankid).logp) / len(labels)
-    return Suspect(clip, sentence, heard.text, gap, cer)
+        gap = max(0.0, heard.logp - best_path(logp, labels, units.blankid).logp) / len(labels)
+    return Suspect(clip, reference, heard.text, gap, cer)

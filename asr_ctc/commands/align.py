@@ -86,7 +86,7 @@ COMMAND = Command(
     common=("audiofile", "text", "split", "modelpath", "pretrained", "format", "out"),
     further=(
         *FIND_CORPUS,
-        *("min_duration", "max_duration", "encoder_weights", "adapter"),
+        *("min_duration", "max_duration", "encoder_weights", "adapter", "units"),
         *("baselogdir", "device", "nthreads"),
     ),
     ignored=OF_MODEL_FILE,

@@ -25,6 +25,7 @@ COMMAND = Command(
     ),
     further=(
         *FIND_CORPUS,
+        *("units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"),
         *("profile", "case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
         *("check", "device", "nthreads"),
     ),

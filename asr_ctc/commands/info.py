@@ -6,6 +6,8 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
 
 
 def run_info(config: Config, words: list[str], command: list[str]) -> int:
@@ -16,7 +18,6 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
 
     path = words[0] if words else config.input.modelpath or newest_model(config.logs.baselogdir)
     file = load_model(path)
-    symbols = file.charmap.symbols
     n_params = sum(p.numel() for p in file.build_model().parameters())
     rows = [
         ("model file", str(path)),
@@ -28,19 +29,29 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
             if file.normalization
             else "none",
         ),
-        ("characters", f"{len(symbols)} classes: {visible_text(''.join(symbols))}"),
+        *(_units(units) for units in (file.charmap, file.aux_units) if units is not None),
         ("writing", visible_text(str(file.charmap.writing))),
     ]
     if file.language_model:
         rows.append(("language model", str(file.language_model)))
     if file.scores:
-        rows.append(("scores", ", ".join(_score(k, v) for k, v in file.scores.items())))
+        rate = file.charmap.rates.of_symbols.lower()
+        scores = {name.replace("dev_cer", f"dev_{rate}"): v for name, v in file.scores.items()}
+        rows.append(("scores", ", ".join(_score(k, v) for k, v in scores.items())))
     rows += [(name.replace("_", " "), _flat(value)) for name, value in file.origin.items() if value]
     if file.assumed:
         rows.append(("note", file.assumed))
     for name, value in rows:
         print(f"{name:14} {one_line(value)}")
     return 0
+
+
+def _units(units: Units) -> tuple[str, str]:
+    from asr_ctc.base.printable import visible_text
+
+    of_language = f" of {units.language}" if isinstance(units, Phonemes) else ""
+    listing = visible_text(units.listing)
+    return f"{units.noun}s", f"{units.vocab_size} classes{of_language}: {listing:.2000}"
 
 
 def _flat(value: object) -> str:
@@ -51,7 +62,7 @@ def _flat(value: object) -> str:
 
 def _score(name: str, value: object) -> str:
     if isinstance(value, float):
-        is_rate = name.endswith(("cer", "wer"))
+        is_rate = name.endswith(("cer", "wer", "per"))
         if is_rate and math.isnan(value):  # of a writing without spaces between words
             return f"{name} none"
         return f"{name} {100 * value:.2f} %" if is_rate else f"{name} {value:.4f}"

@@ -56,7 +56,7 @@ def run_inspect(config: Config, words: list[str], command: list[str]) -> int:
 def open_models(config: Config, words: Sequence[str]) -> list[Model]:
     """The models of --run, or of --modelpath and the words beside it, or the newest one."""
     from asr_ctc.acoustic.model_file import load_model
-    from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
+    from asr_ctc.assembly.decoder import in_units_of, make_decoder, make_recognizer, read_model
 
     files: list[tuple[str, Path, ModelFile | PublishedModel]] = []
     if config.input.run:
@@ -65,13 +65,23 @@ def open_models(config: Config, words: Sequence[str]) -> list[Model]:
             raise UserError(f"--run names the models; omit {words[0]}")
         from asr_ctc.training.kept_models import kept_models
 
-        files += kept_models(Path(config.input.run))
+        files += [
+            (title, path, in_units_of(config, path, file))
+            for title, path, file in kept_models(Path(config.input.run))
+        ]
     else:
         if config.given & {"modelpath", "pretrained"} or not words:
             path, file = read_model(config)
             files.append((str(path), path, file))
-        files += [(word, Path(word), load_model(word)) for word in words]
+        files += [
+            (word, Path(word), in_units_of(config, Path(word), load_model(word))) for word in words
+        ]
     titles = shortest_titles([title for title, _, _ in files])
+    heads = [
+        head
+        for title, (_, path, file) in zip(titles, files, strict=True)
+        for head in heads_of(config, title, path, file)
+    ]
     searching = config.replace(beamsearch=True)
     return [
         (
@@ -79,8 +89,20 @@ def open_models(config: Config, words: Sequence[str]) -> list[Model]:
             make_recognizer(config, path, file),
             make_decoder(searching, file.language_model),  # type: ignore[misc]  # it is a Beam
         )
-        for title, (_, path, file) in zip(titles, files, strict=True)
+        for title, path, file in heads
     ]
+
+
+def heads_of(
+    config: Config, title: str, path: Path, file: "ModelFile | PublishedModel"
+) -> "list[tuple[str, Path, ModelFile | PublishedModel]]":
+    """A model once for each of its output layers, or for that of --units alone."""
+    from asr_ctc.acoustic.model_file import ModelFile
+
+    if not isinstance(file, ModelFile) or file.aux_units is None or "units" in config.typed:
+        return [(title, path, file)]
+    both = [file, file.with_units(file.aux_units.kind)]
+    return [(f"{title}, {head.charmap.noun}s", path, head) for head in both]
 
 
 def shortest_titles(paths: Sequence[str]) -> list[str]:
@@ -241,7 +263,7 @@ COMMAND = Command(
         *("min_duration", "max_duration", "pretrained", "encoder_weights", "adapter"),
         *("start_s", "pages", "beamwidth", "n_best", "beam_tokens", "beam_threshold"),
         *("lm", "lm_weight", "word_bonus", "unk_logp", "lexicon", "hotwords"),
-        *("case", "accents", "punctuation", "baselogdir", "device", "nthreads"),
+        *("case", "accents", "punctuation", "baselogdir", "device", "nthreads", "units"),
     ),
     ignored=OF_MODEL_FILE,
     defaults=EVERY_CLIP,

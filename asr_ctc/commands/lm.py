@@ -2,27 +2,31 @@
 
 import sys
 
+from asr_ctc.base.printable import visible_text
 from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import rates_text, several
 
+N_NAMED = 8
 OF_TUNING = (
     *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
     *("pretrained", "encoder_weights", "adapter"),
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
-OF_ESTIMATION = "text", "out", "order", "level", "prune", *OF_CHARSET
+OF_UNITS = "units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"
+OF_ESTIMATION = "text", "out", "order", "level", "prune", "lexicon_from", *OF_CHARSET
 
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
     if config.lm.tune:
-        refuse_flags(config, OF_ESTIMATION, "have no effect with --tune")
+        refuse_flags(config, (*OF_ESTIMATION, *OF_UNITS), "have no effect with --tune")
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:
-        refuse_flags(config, OF_CHARSET, "have no effect with --modelpath")
+        of_new_units = (*OF_CHARSET, *(name for name in OF_UNITS if name != "units"))
+        refuse_flags(config, of_new_units, "have no effect with --modelpath")
     return estimate(config)
 
 
@@ -31,7 +35,7 @@ def estimate(config: Config) -> int:
 
     built = build_language_model(config)
     print(f"note: words are spelt by {built.speller}", file=sys.stderr)
-    unit = "character" if config.lm.level == "char" else "word"
+    unit = built.unit
     for source in built.sources:
         excluded = (
             f"; {source.n_excluded:,} more in dev or test excluded" if source.n_excluded else ""
@@ -47,7 +51,15 @@ def estimate(config: Config) -> int:
         f"perplexity of dev {dev.value:.1f} over its known {unit}s; {share:.1f} % of its "
         f"{several(dev.n_words, unit)} {'is' if dev.n_words == 1 else 'are'} unknown"
     )
-    print(f"written: {built.path}")
+    if built.lexicon is not None:
+        n_words = len({word for word, _ in built.lexicon.pairs})
+        print(f"lexicon: {several(n_words, 'word')}, {several(len(built.lexicon.pairs), 'pair')}")
+        if built.unpronounced:
+            print(
+                f"{several(len(built.unpronounced), 'word')} without a pronunciation, not used: "
+                + ", ".join(map(visible_text, built.unpronounced[:N_NAMED]))
+            )
+    print(f"written: {', '.join(map(str, built.paths))}")
     return 0
 
 
@@ -58,14 +70,16 @@ def tune(config: Config) -> int:
     for note in tuning.notes:
         print(note)
     greedy, best = tuning.greedy, tuning.best
-    print(f"{several(tuning.n_clips, 'clip')} of dev, greedy: {rates_text(greedy.wer, greedy.cer)}")
+    greedy_rates = rates_text(greedy.wer, greedy.cer, tuning.greedy_names)
+    print(f"{several(tuning.n_clips, 'clip')} of dev, greedy: {greedy_rates}")
     for name, error_rates in tuning.error_rates.items():
         print(f"{name} in % with --unk_logp {tuning.unk_logp:g}:")
         print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
         for weight, row in zip(LM_WEIGHTS, error_rates, strict=True):
             print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
     print(
-        f"lowest {' + '.join(tuning.error_rates)}: {rates_text(best.wer, best.cer)} with "
+        f"lowest {' + '.join(tuning.error_rates)}: "
+        f"{rates_text(best.wer, best.cer, tuning.names)} with "
         f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
         f"--unk_logp {tuning.unk_logp:g}"
     )
@@ -81,7 +95,7 @@ COMMAND = Command(
     summary="estimate an n-gram language model; with --tune, find its weights",
     run=run_lm,
     common=("datasetroot", "lang", "text", "order", "out", "tune", "lm", "modelpath"),
-    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_TUNING, "baselogdir"),
+    further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_UNITS, *OF_TUNING, "baselogdir"),
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"

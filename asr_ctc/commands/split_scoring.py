@@ -40,6 +40,7 @@ def report_scores(config: Config) -> int:
         n_rows=n_rows,
         decode=decoder.decode,
         decoding=decoder.name(stored),
+        in_letters=decoder.reader is not None,
         columns=columns,
         **distinctions,
     )

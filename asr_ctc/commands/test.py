@@ -148,7 +148,7 @@ COMMAND = Command(
     further=(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "out", "json", "csv", "html", "hypotheses"),
-        *("encoder_weights", "adapter", "profile"),
+        *("encoder_weights", "adapter", "profile", "units"),
         *("decoding", "scoring", "baselogdir", "device", "nthreads"),
     ),
     ignored=OF_MODEL_FILE,

@@ -46,8 +46,7 @@ COMMAND = Command(
     further=(
         *FIND_CORPUS,
         *("min_duration", "max_duration", "charset", "profile", "case_folding"),
-        *("charset_min_count",),
-        *("exclude", "cache_dir", "cache_gb"),
+        *("charset_min_count", "classes", "exclude", "cache_dir", "cache_gb"),
         *("encoder_weights", "adapter"),
         *("features", "model", "training", "logs", "runtime"),
     ),

@@ -32,6 +32,7 @@ from asr_ctc.config.settings import (
     ScoringConfig,
     SplitConfig,
     TrainingConfig,
+    UnitsConfig,
 )
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Config:
     """
 
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    classes: UnitsConfig = field(default_factory=UnitsConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)

@@ -13,6 +13,8 @@ from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.index import recall_or_find
 from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
 from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
 SENTENCES_AT_A_TIME = 1 << 14
@@ -38,17 +40,19 @@ def character_counts(corpus: Corpus, writing: Writing = PLAIN) -> Counter[str]:
     return Counter(dict(zip(characters, stored["counts"].tolist(), strict=True)))
 
 
-def ctc_frames(corpus: Corpus, charmap: CharMap) -> np.ndarray:
+def ctc_frames(corpus: Corpus, units: Units) -> np.ndarray:
     """``frames_needed`` (N,) int32 of each transcript of the selection.
 
-    0 for an empty transcript, REFUSED for one that the map cannot encode.
+    0 for an empty transcript, REFUSED for one that the units cannot encode.
     """
 
     def count() -> dict[str, np.ndarray]:
         every_row = np.arange(len(corpus.paths))
-        return {"frames": frames_of(_sentences(corpus, every_row), charmap)}
+        return {"frames": frames_of(_sentences(corpus, every_row), units)}
 
-    what = f"frames-{_digest(charmap.to_json().encode() + RULES)}"
+    if isinstance(units, Phonemes):  # which depend on the version of espeak too
+        return count()["frames"][corpus.rows]
+    what = f"frames-{_digest(units.to_json().encode() + RULES)}"
     return recall_or_find(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
 
 
@@ -61,11 +65,13 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def frames_of(sentences: Iterable[str], charmap: CharMap) -> np.ndarray:
+def frames_of(sentences: Iterable[str], units: Units) -> np.ndarray:
     """As ``ctc_frames``, (N,) int32, for any sentences."""
+    if not isinstance(units, CharMap):
+        return np.array([_frames_of_one(sentence, units) for sentence in sentences], np.int32)
     sentences, pieces = iter(sentences), [np.zeros(0, np.int32)]
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        pieces.append(_frames_of_piece(piece, charmap))
+        pieces.append(_frames_of_piece(piece, units))
     return np.concatenate(pieces)
 
 
@@ -120,11 +126,11 @@ def _label(character: str, charmap: CharMap) -> int:
         return _NO_CLASS
 
 
-def _frames_of_one(sentence: str, charmap: CharMap) -> int:
+def _frames_of_one(sentence: str, units: Units) -> int:
     if not sentence.strip():
         return 0
     try:
-        labels = charmap.encode(sentence)
+        labels = units.encode(sentence)
     except ValueError:
         return REFUSED
     return frames_needed(labels)

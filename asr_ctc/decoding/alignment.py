@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +13,9 @@ import torch
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_form
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.units import Units, Word
 
-SPACE = " "
 MEMORY_LIMIT_BYTES = 2_000_000_000  # enough for ten hours of fast speech
 REACH_S = 0.2  # how far a label may extend into the blanks around it; longer blanks are a pause
 
@@ -58,13 +55,6 @@ class Path(NamedTuple):
         gaps = np.subtract([*starts, self.n_frames], [0, *ends])
         shares = np.minimum(gaps / 2, reach)
         return list(zip(starts - shares[:-1], ends + shares[1:], strict=True))
-
-
-class Word(NamedTuple):
-    """A word as written, and the indices of the labels that spell it."""
-
-    text: str
-    labels: range
 
 
 class Alignment(NamedTuple):
@@ -126,66 +116,21 @@ def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
     )
 
 
-def spell_text(text: str, charmap: CharMap) -> tuple[list[int], list[Word]]:
-    """The labels of a text, normalised as in training, and the words between its spaces.
-
-    Words keep their spelling. Punctuation that stands alone has labels, but is no word. Punctuation
-    and optional marks without a class are skipped; other characters without one have the unknown
-    class, as in training. UserError where there is no unknown class.
-    """
-    unknown = charmap.unknown_characters("".join(text.split()))
-    if charmap.unknown is None and (lacking := [c for c in unknown if not _is_silent(c, charmap)]):
-        listed = " ".join(map(visible_form, dict.fromkeys(lacking)))
-        raise UserError(f"the model has no class for these characters of the text: {listed}")
-    labels = [] if charmap.sos is None else [charmap.sos]
-    words: list[Word] = []
-    space = SPACE if SPACE in charmap.char2idx else ""  # some scripts have no spaces
-    spelt = ((word, _symbols_to_align(word, space, charmap)) for word in text.split())
-    for number, (word, symbols) in enumerate((word, symbols) for word, symbols in spelt if symbols):
-        labels += map(charmap.label, space if number else "")
-        start = len(labels)
-        labels += map(charmap.label, symbols)
-        if any(map(_is_sounding, symbols)):
-            words.append(Word(word, range(start, len(labels))))
-    return labels + ([] if charmap.eos is None else [charmap.eos]), words
+def spell_text(text: str, units: Units) -> tuple[list[int], list[Word]]:
+    """``units.labels_and_words``; UserError for characters without a class."""
+    if lacking := units.unspellable(text):
+        listed = " ".join(map(visible_form, lacking))
+        raise UserError(f"the model has no class for these {units.noun}s of the text: {listed}")
+    return units.labels_and_words(text)
 
 
-def _symbols_to_align(word: str, space: str, charmap: CharMap) -> list[str]:
-    """The symbols that spell a word, ``space`` between its parts, without what is skipped."""
-    parts = [
-        [s for s in charmap.split(part) if charmap.knows(s) or not _is_silent(s, charmap)]
-        for part in charmap.normalise(word).split()
-    ]
-    symbols: list[str] = []
-    for part in filter(None, parts):
-        symbols += [*(space if symbols else ""), *part]
-    return symbols
-
-
-def _is_silent(symbol: str, charmap: CharMap) -> bool:
-    """Punctuation, and marks that ordinary writing omits."""
-    return not _is_sounding(symbol) or not charmap.writing.without_optional(symbol)
-
-
-def words_of(labels: Sequence[int], charmap: CharMap) -> list[Word]:
-    """The words between the spaces of labels that a model wrote; as in ``spell_text``."""
-    separators = {charmap.sos, charmap.eos, charmap.char2idx.get(SPACE)}
-    words = []
-    for is_word, run in groupby(range(len(labels)), lambda i: labels[i] not in separators):
-        indices = list(run)
-        text = charmap.decode([labels[i] for i in indices])
-        if is_word and any(map(_is_sounding, text)):
-            words.append(Word(text, range(indices[0], indices[-1] + 1)))
-    return words
-
-
-def time_words(path: Path, words: Sequence[Word], charmap: CharMap, clock: FrameClock) -> Alignment:
+def time_words(path: Path, words: Sequence[Word], units: Units, clock: FrameClock) -> Alignment:
     """The characters of a path and the words that they spell, in seconds.
 
     A word lasts from its first letter or digit to its last: punctuation makes no sound, and the
     model emits it anywhere. Spaces and sentence marks are not among the characters.
     """
-    symbols = [charmap.idx2char[span.label] for span in path.spans]
+    labels = [span.label for span in path.spans]
     extents = path.extents(REACH_S / clock.step_s)
 
     def timed(text: str, indices: Sequence[int]) -> Timed:
@@ -197,27 +142,22 @@ def time_words(path: Path, words: Sequence[Word], charmap: CharMap, clock: Frame
             float(np.exp(np.average([s.logp for s in spans], weights=[s.length for s in spans]))),
         )
 
-    marks = {SPACE, charmap.soschar, charmap.eoschar}
     return Alignment(
         tuple(
-            timed(text, [i for i in labels if _is_sounding(symbols[i])]) for text, labels in words
+            timed(text, [i for i in indices if units.is_sounding(labels[i])])
+            for text, indices in words
         ),
-        tuple(timed(symbol, [i]) for i, symbol in enumerate(symbols) if symbol not in marks),
+        tuple(timed(units.symbols[k], [i]) for i, k in enumerate(labels) if units.is_shown(k)),
         path.logp,
     )
 
 
-def _is_sounding(symbol: str) -> bool:
-    """True for letters, digits, marks and symbols; False for punctuation and spaces."""
-    return any(unicodedata.category(character)[0] not in "PZC" for character in symbol)
-
-
-def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int], list[Word]]:
+def spell_to_align(text: str, units: Units, n_frames: int) -> tuple[list[int], list[Word]]:
     """``spell_text`` of a text that can be aligned with ``n_frames`` output frames.
 
     UserError for a text without words, with characters that have no class, or too long.
     """
-    labels, words = spell_text(text, charmap)
+    labels, words = spell_text(text, units)
     if not words:
         raise UserError("the text contains no word to align")
     problem = unalignable(labels, n_frames)
@@ -226,23 +166,28 @@ def spell_to_align(text: str, charmap: CharMap, n_frames: int) -> tuple[list[int
     return labels, words
 
 
-def align_text(logp: torch.Tensor, text: str, charmap: CharMap, clock: FrameClock) -> Alignment:
+def align_text(logp: torch.Tensor, text: str, units: Units, clock: FrameClock) -> Alignment:
     """The times of the words and characters of ``text`` in a clip with posteriors (T', V).
 
     UserError as ``spell_to_align``, and for a text whose paths all have probability zero.
     """
-    labels, words = spell_to_align(text, charmap, len(logp))
+    labels, words = spell_to_align(text, units, len(logp))
     try:
-        path = best_path(logp, labels, charmap.blankid)
+        path = best_path(logp, labels, units.blankid)
     except ValueError as error:
         raise UserError(f"cannot be aligned: {error}") from None
-    return time_words(path, words, charmap, clock)
+    return time_words(path, words, units, clock)
 
 
 def with_times(
-    hypothesis: Hypothesis, logp: torch.Tensor, charmap: CharMap, clock: FrameClock
+    hypothesis: Hypothesis, logp: torch.Tensor, units: Units, clock: FrameClock
 ) -> Hypothesis:
     """The hypothesis with the times of its words and characters on its likeliest path."""
-    path = best_path(logp, hypothesis.labels, charmap.blankid)
-    aligned = time_words(path, words_of(hypothesis.labels, charmap), charmap, clock)
+    path = best_path(logp, hypothesis.labels, units.blankid)
+    words = units.words_of(hypothesis.labels)
+    if hypothesis.written:
+        words = [
+            word._replace(text=text) for word, text in zip(words, hypothesis.written, strict=True)
+        ]
+    aligned = time_words(path, words, units, clock)
     return replace(hypothesis, words=aligned.words, characters=aligned.characters)

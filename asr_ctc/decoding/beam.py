@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from asr_ctc.base.errors import UserError
 from asr_ctc.decoding import beam_batched
-from asr_ctc.decoding.fusion import Fusion, fuse, no_fusion
+from asr_ctc.decoding.fusion import Fusion, fuse, no_fusion, vocabulary_of
 from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
+from asr_ctc.decoding.reading import Reader
+from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import missing_accents_note, unspelt_note
+from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Units
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.beam_compiled import BeamArrays
@@ -48,7 +52,8 @@ class Beam:
     favoured; with ``lexicon`` only known words and hotwords are possible. See ``fusion.fuse``.
 
     With a ``device`` all clips of a batch are decoded there at once, without a language model; None
-    is the compiled search, on the processor. ``fusion`` is what ``prepared`` makes of all this.
+    is the compiled search, on the processor. ``fusion`` is what ``prepared`` makes of all this, and
+    ``reader`` what reads phonemes into words, where a language model of words has a lexicon.
     """
 
     width: int = 10
@@ -64,6 +69,7 @@ class Beam:
     hotwords: Mapping[str, float] | None = None
     device: torch.device | str | None = None
     fusion: Fusion | None = None
+    reader: Reader | None = None
 
     def __post_init__(self) -> None:
         counts = dict(beam_width=self.width, n_best=self.n_best, beam_tokens=self.tokens)
@@ -87,7 +93,7 @@ class Beam:
         overrides = {name: getattr(self, name) for name in weights}
         return weights | {name: value for name, value in overrides.items() if value is not None}
 
-    def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Beam:
+    def prepared(self, units: Units, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
 
         Warns of words that the characters cannot spell, and of letters that the language model
@@ -104,13 +110,43 @@ class Beam:
             model = stored.model if stored is not None and self.uses(stored) else None
         if model is None and not self.hotwords and not self.lexicon:
             return self
-        words = {charmap.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
-        fusion = fuse(model, charmap, lexicon=self.lexicon, hotwords=words, **self.weights(stored))
+        lexicon = self._lexicon(model, units, stored)
+        words = {units.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
+        fusion = fuse(
+            model,
+            units,
+            lexicon=self.lexicon,
+            hotwords=words,
+            pronunciations=lexicon,
+            **self.weights(stored),
+        )
         if model is not None:
-            for make_note in unspelt_note, missing_accents_note:
-                if note := make_note(model, charmap):
-                    log.warning("%s", note)
-        return replace(self, fusion=fusion)
+            notes = unspelt_note(model, units, lexicon), missing_accents_note(model, units)
+            for note in filter(None, notes):
+                log.warning("%s", note)
+        reader = None
+        if model is not None and lexicon is not None:
+            vocabulary = vocabulary_of(model, units, tuple(words), lexicon)
+            reader = Reader(units, vocabulary, fusion)
+        return replace(self, fusion=fusion, reader=reader)
+
+    def _lexicon(
+        self, model: LanguageModel | None, units: Units, stored: StoredModel | None
+    ) -> Lexicon | None:
+        """The pronunciations of a language model of words for a model of phonemes."""
+        if model is None or not isinstance(units, Phonemes) or level_of(model, units) != "word":
+            return None
+        if isinstance(self.lm, LanguageModel):
+            return None
+        if self.lm is None:
+            return stored.lexicon if stored is not None else None
+        beside = lexicon_beside(self.lm)
+        if not beside.exists():
+            raise UserError(
+                f"{self.lm}: a model of phonemes needs a lexicon of its words, {beside}: "
+                "`lm --lexicon_from espeak` writes it"
+            )
+        return read_lexicon(beside)
 
     def limits(self, n_classes: int) -> tuple[int, int, int, float]:
         """(width, n_best, tokens, threshold) as numbers, for ``n_classes``."""
@@ -131,17 +167,17 @@ class Beam:
         self,
         logp: torch.Tensor | np.ndarray,
         lengths: torch.Tensor | Sequence[int],
-        charmap: CharMap,
+        units: Units,
     ) -> list[list[Hypothesis]]:
         """``decode`` with this beam."""
-        beam = self.prepared(charmap)
+        beam = self.prepared(units)
         if beam.device is not None:
-            batch = padded_batch(logp, lengths, charmap, beam.device)
-            beams = beam_batched.search(batch, charmap.blankid, *beam.limits(charmap.vocab_size))
-            return [hypotheses_of([(*path, path[1]) for path in paths], charmap) for paths in beams]
+            batch = padded_batch(logp, lengths, units, beam.device)
+            beams = beam_batched.search(batch, units.blankid, *beam.limits(units.vocab_size))
+            return [hypotheses_of([(*path, path[1]) for path in paths], units) for paths in beams]
 
-        clips = frames_of_clips(logp, lengths, charmap)
-        start = start_beam(charmap, beam)
+        clips = frames_of_clips(logp, lengths, units)
+        start = start_beam(units, beam)
 
         def decode_clip(frames: np.ndarray) -> list[Hypothesis]:
             return _search(start, frames)[1]
@@ -159,7 +195,7 @@ Decoder = Beam | Greedy
 def decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
-    charmap: CharMap,
+    units: Units,
     beam: Decoder | None = None,
 ) -> list[list[Hypothesis]]:
     """The hypotheses of each clip, best first: the greedy one, or those of a prefix beam search.
@@ -188,13 +224,13 @@ def decode(
     bi-directional recurrent DNNs", algorithm 1, without its re-use of prefixes that have left the
     beam; Graves 2012, "Supervised sequence labelling with recurrent neural networks", section 7.5.
     """
-    return (beam or Greedy()).decode(logp, lengths, charmap)
+    return (beam or Greedy()).decode(logp, lengths, units)
 
 
 def beam_decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
-    charmap: CharMap,
+    units: Units,
     beam_width: int = 10,
     n_best: int = 10,
     *,
@@ -212,7 +248,7 @@ def beam_decode(
         fusion=fusion,
         device=device,
     )
-    return beam.decode(logp, lengths, charmap)
+    return beam.decode(logp, lengths, units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,20 +258,20 @@ class BeamState:
     It grows by up to 56 bytes per frame and prefix of the beam.
     """
 
-    charmap: CharMap
+    units: Units
     beam: Beam
     arrays: BeamArrays
 
 
-def start_beam(charmap: CharMap, beam: Beam) -> BeamState:
+def start_beam(units: Units, beam: Beam) -> BeamState:
     """The state before the first frame; ValueError for a beam with a device."""
     from asr_ctc.decoding.beam_compiled import first_beam
 
     if beam.device is not None:
         raise ValueError("a beam search on a device takes whole clips only")
-    beam = beam.prepared(charmap)
-    fusion = beam.fusion or no_fusion(charmap.vocab_size)
-    return BeamState(charmap, beam, first_beam(charmap.blankid, fusion))
+    beam = beam.prepared(units)
+    fusion = beam.fusion or no_fusion(units.vocab_size)
+    return BeamState(units, beam, first_beam(units.blankid, fusion))
 
 
 def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
@@ -247,29 +283,47 @@ def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
     """
     if len(frames.shape) != 2:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; needed (frames, classes)")
-    (clip,) = frames_of_clips(frames[None], [len(frames)], state.charmap)
+    (clip,) = frames_of_clips(frames[None], [len(frames)], state.units)
     return _search(state, clip)[0]
 
 
 def n_best(state: BeamState) -> list[Hypothesis]:
     """The hypotheses, best first, of the frames so far, as ``decode`` returns them."""
-    return _search(state, np.zeros((0, state.charmap.vocab_size)))[1]
+    return _search(state, np.zeros((0, state.units.vocab_size)))[1]
 
 
 def _search(state: BeamState, frames: np.ndarray) -> tuple[BeamState, list[Hypothesis]]:
     """The state after ``frames`` (T', V) float64, and its hypotheses."""
     from asr_ctc.decoding.beam_compiled import BeamArrays, Rows, Tree, search
 
-    charmap, beam = state.charmap, state.beam
+    units, beam = state.units, state.beam
+    width, n_best, n_tokens, threshold = beam.limits(units.vocab_size)
+    if beam.reader is not None:
+        frames = beam.reader.widen(frames)
+        n_tokens += frames.shape[1] - units.vocab_size
     tree, rows, (labels, ends, logps, scores) = search(
         state.arrays,
         np.ascontiguousarray(frames),
-        charmap.blankid,
-        *beam.limits(charmap.vocab_size),
-        beam.fusion or no_fusion(charmap.vocab_size),
+        units.blankid,
+        width,
+        n_best,
+        n_tokens,
+        threshold,
+        beam.fusion or no_fusion(units.vocab_size),
     )
     labels = labels.tolist()
     paths = [tuple(labels[start:end]) for start, end in pairwise([0, *ends.tolist()])]
     best = zip(paths, logps.tolist(), scores.tolist(), strict=True)
     arrays = BeamArrays(Tree(*tree), Rows(*rows))
-    return BeamState(charmap, beam, arrays), hypotheses_of(best, charmap)
+    state = BeamState(units, beam, arrays)
+    if beam.reader is None:
+        return state, hypotheses_of(best, units)
+    return state, _read(best, beam.reader)
+
+
+def _read(best: Iterable[tuple[tuple[int, ...], float, float]], reader: Reader) -> list[Hypothesis]:
+    hypotheses = []
+    for labels, logp, score in list(best) or [((), -math.inf, -math.inf)]:
+        own, words = reader.read(labels)
+        hypotheses.append(Hypothesis(" ".join(words), own, logp, score=score, written=words))
+    return hypotheses

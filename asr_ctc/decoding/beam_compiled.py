@@ -175,20 +175,47 @@ def _sort_best_first(scores: np.ndarray, codes: np.ndarray, n: int) -> None:
 
 @without_refcounts
 def _score_if_word_ends(fusion: Fusion, tree: Tree, node: int) -> tuple[float, int]:
-    """(contribution of the language model to a prefix if its last word ends, its new state)."""
+    """(contribution of the language model to a prefix if its last word ends, its new state).
+
+    Of several words with the same spelling the best counts.
+    """
     spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
     if fusion.kind != WORDS or spelt == TRIE_ROOT:
         return tree.lm_score[node, COMPLETED], state
     if not math.isnan(tree.lm_score[node, IF_WORD_ENDS]):
         return tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE]
     entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
+    added, end_state = _score_entry(fusion, state, entry)
+    while entry != NO_WORD and fusion.next_entry[entry] != NO_WORD:
+        entry = fusion.next_entry[entry]
+        of_other, state_of_other = _score_entry(fusion, state, entry)
+        if of_other > added:
+            added, end_state = of_other, state_of_other
+    return tree.lm_score[node, COMPLETED] + added, end_state
+
+
+@without_refcounts
+def _score_entry(fusion: Fusion, state: int, entry: int) -> tuple[float, int]:
+    """(what an entry of the vocabulary adds, NO_WORD for an unknown word, the state after it)."""
     word = fusion.entry_word[entry] if entry != NO_WORD else UNK
     logp, state = score(fusion.ngrams, state, word)
-    added = fusion.unknown
     if word != UNK:
-        added = fusion.lm_weight * logp + fusion.entry_bonus[entry]
-    elif entry != NO_WORD:
-        added = fusion.entry_value[entry]
+        return fusion.lm_weight * logp + fusion.entry_bonus[entry], state
+    return fusion.entry_value[entry] if entry != NO_WORD else fusion.unknown, state
+
+
+@without_refcounts
+def _score_choice(fusion: Fusion, tree: Tree, node: int, choice: int) -> tuple[float, int]:
+    """As ``_score_if_word_ends`` for one of the words with the same spelling; -inf if none."""
+    spelt, state = tree.nodes[node, SPELT], tree.nodes[node, STATE]
+    if spelt == TRIE_ROOT:  # no word has begun: another boundary would be the same text again
+        return -np.inf, state
+    entry = fusion.trie.word[spelt] if spelt != NONE else NO_WORD
+    for _ in range(choice):
+        entry = fusion.next_entry[entry] if entry != NO_WORD else NO_WORD
+    if choice and entry == NO_WORD:
+        return -np.inf, state
+    added, state = _score_entry(fusion, state, entry)
     return tree.lm_score[node, COMPLETED] + added, state
 
 
@@ -208,9 +235,14 @@ def _score_extension(
             )
         return completed, completed, spelt, state
     if fusion.ends_word[label]:
-        end_score, state = _score_if_word_ends(fusion, tree, node)
-        tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = end_score, state
-        return end_score, end_score, np.int32(TRIE_ROOT), state
+        if fusion.has_choices:
+            completed, state = _score_choice(fusion, tree, node, fusion.choice[label])
+        else:
+            completed, state = _score_if_word_ends(fusion, tree, node)
+            tree.lm_score[node, IF_WORD_ENDS], tree.nodes[node, END_STATE] = completed, state
+        spelt = np.int32(TRIE_ROOT)
+        if not fusion.begins_word[label]:
+            return completed, completed, spelt, state
     if spelt != NONE:  # it is the beginning of a word
         spelt = np.int32(find_child(fusion.trie.children, fusion.trie.label, spelt, label))
     best = fusion.unknown if spelt == NONE else fusion.best_completion[spelt]
@@ -322,7 +354,7 @@ def _bound_extensions(fusion: Fusion, tree: Tree, rows: Rows, n: int, work: _Wor
             end_score = lm_score[node, COMPLETED] + fusion.most_of_ended_word
             if not math.isnan(lm_score[node, IF_WORD_ENDS]):
                 end_score = lm_score[node, IF_WORD_ENDS]
-            bound_at_end[row] = total[row] + end_score
+            bound_at_end[row] = total[row] + end_score + fusion.most_after_end
         highest = max(highest, bound_in_word[row], bound_at_end[row])
     return highest
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from asr_ctc.decoding.beam import Beam, BeamState, advance, start_beam
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 
 class Prefix(NamedTuple):
@@ -63,7 +63,7 @@ class BeamHistory:
         return line
 
 
-def record_beam(logp: torch.Tensor | np.ndarray, charmap: CharMap, beam: Beam) -> BeamHistory:
+def record_beam(logp: torch.Tensor | np.ndarray, charmap: Units, beam: Beam) -> BeamHistory:
     """The history of a search through one clip, (T', V) natural log probabilities.
 
     ValueError as ``advance``, and for a beam with a device.

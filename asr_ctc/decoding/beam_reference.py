@@ -10,7 +10,7 @@ import torch
 from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 
 class _PrefixTree:
@@ -109,14 +109,14 @@ def _prefix_beam(
 def reference_decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
-    charmap: CharMap,
+    units: Units,
     beam: Beam,
 ) -> list[list[Hypothesis]]:
     """``beam.decode`` without a language model, slow and readable."""
-    width, n_best, n_tokens, threshold = beam.limits(charmap.vocab_size)
+    width, n_best, n_tokens, threshold = beam.limits(units.vocab_size)
     hypotheses = []
-    for frames in frames_of_clips(logp, lengths, charmap):
-        prefixes = _prefix_beam(frames, charmap.blankid, width, n_tokens, threshold)
+    for frames in frames_of_clips(logp, lengths, units):
+        prefixes = _prefix_beam(frames, units.blankid, width, n_tokens, threshold)
         best = [(labels, clip_logp, clip_logp) for labels, clip_logp in prefixes[:n_best]]
-        hypotheses.append(hypotheses_of(best, charmap))
+        hypotheses.append(hypotheses_of(best, units))
     return hypotheses

@@ -12,7 +12,7 @@ import torch
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.decoding.posteriors import frames_of_clips
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 
 def _best_path(frames: np.ndarray, blank: int) -> tuple[tuple[int, ...], float]:
@@ -27,7 +27,7 @@ def _best_path(frames: np.ndarray, blank: int) -> tuple[tuple[int, ...], float]:
 
 
 def greedy_decode(
-    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], units: Units
 ) -> list[list[Hypothesis]]:
     """Best-path decoding: the likeliest class of each frame, repeats merged, blanks dropped.
 
@@ -43,9 +43,9 @@ def greedy_decode(
     Source: Graves et al. 2006, "Connectionist temporal classification", section 3.2.
     """
     hypotheses = []
-    for frames in frames_of_clips(logp, lengths, charmap):
-        labels, path_logp = _best_path(frames, charmap.blankid)
-        hypotheses.append([Hypothesis(charmap.text(labels), labels, path_logp)])
+    for frames in frames_of_clips(logp, lengths, units):
+        labels, path_logp = _best_path(frames, units.blankid)
+        hypotheses.append([Hypothesis(units.text(labels), labels, path_logp)])
     return hypotheses
 
 
@@ -54,9 +54,10 @@ class Greedy:
     """``greedy_decode`` as a decoder, in the place of a ``Beam``."""
 
     fusion: ClassVar[None] = None
+    reader: ClassVar[None] = None
     decode = staticmethod(greedy_decode)
 
-    def prepared(self, charmap: CharMap, stored: StoredModel | None = None) -> Greedy:
+    def prepared(self, units: Units, stored: StoredModel | None = None) -> Greedy:
         return self
 
     def name(self, stored: StoredModel | None = None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 
 class Timed(NamedTuple):
@@ -46,6 +46,7 @@ class Hypothesis:
 
     A beam search ranks by ``score``: ``logp`` plus the language model's contribution.
     ``words`` and ``characters``, with their times, are empty until ``alignment.with_times``.
+    ``written`` are the words of the text where a lexicon has read them from phonemes.
     """
 
     text: str
@@ -54,13 +55,14 @@ class Hypothesis:
     words: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
     characters: tuple[Timed, ...] = field(default=(), compare=False, repr=False)
     score: float = field(default=math.nan, compare=False)
+    written: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 def hypotheses_of(
-    beam: Iterable[tuple[tuple[int, ...], float, float]], charmap: CharMap
+    beam: Iterable[tuple[tuple[int, ...], float, float]], units: Units
 ) -> list[Hypothesis]:
     """Hypotheses from the (labels, logp, score) of a beam; the empty one if the beam is empty."""
     beam = list(beam) or [((), -math.inf, -math.inf)]
     return [
-        Hypothesis(charmap.text(labels), labels, logp, score=score) for labels, logp, score in beam
+        Hypothesis(units.text(labels), labels, logp, score=score) for labels, logp, score in beam
     ]

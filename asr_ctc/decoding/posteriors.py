@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 LOGP_TOLERANCE = 1e-3  # a log probability may exceed zero by this: rounding in half precision
 
 
 def frames_of_clips(
-    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], charmap: CharMap
+    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], units: Units
 ) -> list[np.ndarray]:
     """The valid frames of each clip, (T'_b, V) float64; ValueError for invalid input.
 
@@ -24,7 +24,7 @@ def frames_of_clips(
         logp = logp.detach().cpu().double().numpy()
     logp = np.asarray(logp, dtype=np.float64)
     clips = []
-    for clip, length in enumerate(_checked_lengths(logp.shape, lengths, charmap)):
+    for clip, length in enumerate(_checked_lengths(logp.shape, lengths, units)):
         frames = logp[clip, :length]
         _refuse_unless_logp(clip, frames.max(initial=-np.inf))
         clips.append(frames)
@@ -32,16 +32,14 @@ def frames_of_clips(
 
 
 def _checked_lengths(
-    shape: Sequence[int], lengths: torch.Tensor | Sequence[int], charmap: CharMap
+    shape: Sequence[int], lengths: torch.Tensor | Sequence[int], units: Units
 ) -> list[int]:
     """The lengths of the clips in frames; ValueError if they do not match ``shape``."""
     if len(shape) != 3:
         raise ValueError(f"logp has shape {tuple(shape)}; needed (clips, frames, classes)")
     n_clips, n_frames, n_classes = shape
-    if n_classes != charmap.vocab_size:
-        raise ValueError(
-            f"logp has {n_classes} classes; the character map needs {charmap.vocab_size}"
-        )
+    if n_classes != units.vocab_size:
+        raise ValueError(f"logp has {n_classes} classes; the units need {units.vocab_size}")
 
     array = np.asarray(lengths.cpu() if isinstance(lengths, torch.Tensor) else lengths)
     if array.shape != (n_clips,):
@@ -65,7 +63,7 @@ def _refuse_unless_logp(clip: int, maximum: float) -> None:
 def padded_batch(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
-    charmap: CharMap,
+    units: Units,
     device: torch.device | str,
 ) -> torch.Tensor:
     """All clips on the device, (B, T', V) float64; ValueError as for ``frames_of_clips``.
@@ -74,7 +72,7 @@ def padded_batch(
     """
     if not isinstance(logp, torch.Tensor):
         logp = torch.from_numpy(np.array(logp, dtype=np.float64))
-    lengths = _checked_lengths(logp.shape, lengths, charmap)
+    lengths = _checked_lengths(logp.shape, lengths, units)
     logp = logp.detach().to(device).double()
     frame = torch.arange(logp.shape[1], device=device)
     is_padding = frame >= torch.tensor(lengths, device=device)[:, None]
@@ -82,5 +80,5 @@ def padded_batch(
     if batch.numel():
         for clip, maximum in enumerate(batch.amax(dim=(1, 2)).tolist()):
             _refuse_unless_logp(clip, maximum)
-    batch[:, :, charmap.blankid].masked_fill_(is_padding, 0.0)
+    batch[:, :, units.blankid].masked_fill_(is_padding, 0.0)
     return batch

@@ -32,9 +32,13 @@ def several(n: int, what: str, plural: str = "") -> str:
     return f"{n:,} {what if n == 1 else plural or what + 's'}"
 
 
-def rates_text(wer: float, cer: float) -> str:
-    """'WER 12.50 %, CER 3.10 %' of two fractions; without the WER where there is none."""
-    return f"{'' if math.isnan(wer) else f'WER {100 * wer:.2f} %, '}CER {100 * cer:.2f} %"
+def rates_text(wer: float, cer: float, names: tuple[str, ...] = ("WER", "CER")) -> str:
+    """'WER 12.50 %, CER 3.10 %' of two fractions; without the WER where there is none.
+
+    ``names`` are what both are called.
+    """
+    of_words = "" if math.isnan(wer) else f"{names[0]} {100 * wer:.2f} %, "
+    return f"{of_words}{names[1]} {100 * cer:.2f} %"
 
 
 def percent(share: float) -> str:

@@ -39,6 +39,10 @@ def export_folder(file: ModelFile, folder: Path) -> str:
     model = file.build_model()
     assert isinstance(model, EncoderModel)
     config, features, state, note = model.encoder.to_huggingface()
+    if not isinstance(file.charmap, CharMap):
+        raise UserError(
+            f"--format huggingface: for models of characters, this one is of {file.charmap.noun}s"
+        )
     vocab = vocabulary(file.charmap)
     own = {"vocab_size": len(vocab), "pad_token_id": 0}
     made = build(Folder(folder, {**config, **own}, features), head=True)

@@ -28,7 +28,7 @@ from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.inspection.ctc_rule import lattice_classes, path_states
 from asr_ctc.inspection.sound import Sound
 from asr_ctc.recognition.recognizer import Recognizer
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 MOST_UNITS = 64  # of a layer that are shown: those that vary most
 
@@ -82,7 +82,7 @@ class ClipView:
     """
 
     model: str
-    charmap: CharMap
+    charmap: Units
     clock: FrameClock
     spectrogram: Picture
     heard: str
@@ -182,9 +182,7 @@ def spectrogram_of(features: Features, sound: Sound) -> tuple[Picture, str]:
     return Picture(values, -step_s / 2, step_s, hz.numpy()), heard
 
 
-def reference_of(
-    text: str, logp: torch.Tensor, charmap: CharMap, clock: FrameClock
-) -> ReferenceView:
+def reference_of(text: str, logp: torch.Tensor, charmap: Units, clock: FrameClock) -> ReferenceView:
     """The forced alignment of a text, or why there is none."""
     try:
         labels, words = spell_to_align(text, charmap, len(logp))

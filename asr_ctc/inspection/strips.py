@@ -21,7 +21,7 @@ from asr_ctc.inspection import images
 from asr_ctc.inspection.clip_view import ClipView, LayerView, Picture, ReferenceView
 from asr_ctc.inspection.ctc_rule import runs_of, top_classes
 from asr_ctc.inspection.sound import Sound
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 INK, BLANK_INK = (47, 111, 181), (120, 130, 145)
 SEEN = 0.01  # a class that reaches this in some frame has a row in the posteriorgram
@@ -46,9 +46,9 @@ class Scale(NamedTuple):
         return f"left:{self.left(start_s)};width:{self.left(end_s - start_s)}"
 
 
-def symbol(charmap: CharMap, label: int) -> str:
+def symbol(charmap: Units, label: int) -> str:
     """How a class is written in a picture: – for the blank, ␣ for a space."""
-    text = charmap.idx2char[label]
+    text = charmap.symbols[label]
     if label == charmap.blankid:
         return "–"
     return {" ": "␣"}.get(text) or (

@@ -1,1 +1,2 @@
-"""N-gram language models: ARPA files, estimation from text, and arrays for compiled scoring."""
+"""N-gram language models: ARPA files, estimation from text, arrays for compiled
+scoring, lexicons of pronunciations."""

@@ -9,7 +9,7 @@ import numpy as np
 from asr_ctc.base.errors import UserError
 from asr_ctc.lm.ngrams import BOS, EOS, SPACE, SPECIAL_WORDS, UNK
 from asr_ctc.lm.spelling import words_of
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 SENTENCES_AT_A_TIME = 1 << 18
 MOST_ROWS = 12_000_000  # different n-grams held: a model of so many is estimated in 4 GB
@@ -26,18 +26,20 @@ MOST_WORDS = FIELD_MASK - FIRST_WORD
 class Numbering:
     """Numbers the words of sentences as they come, after <unk>, <s>, </s>.
 
-    What the character map makes of a piece of text between white space is looked up once, and
+    What the units make of a piece of text between white space is looked up once, and
     remembered: most of a text is the same pieces again. Words after the ``MOST_WORDS``-th are
     <unk>.
     """
 
-    def __init__(self, charmap: CharMap, level: str):
-        self.charmap, self.level = charmap, level
+    def __init__(self, units: Units, level: str):
+        self.units, self.level = units, level
         self.ids = {word: i for i, word in enumerate(SPECIAL_WORDS)}
         self._of_piece: dict[str, list[int]] = {}
 
     def sentence(self, text: str) -> list[int]:
         """The ids of the words that ``words_of`` finds in a sentence."""
+        if self.level == "char" and not self.units.is_spelt_by_word:
+            return [self._id(word) for word in words_of(text, self.units, self.level)]
         known = self._of_piece
         pieces = [known[p] if p in known else self._number(p) for p in text.split()]
         if self.level == "word":
@@ -50,7 +52,7 @@ class Numbering:
     def _number(self, piece: str) -> list[int]:
         if len(self._of_piece) == MOST_PIECES:
             self._of_piece.clear()
-        ids = [self._id(word) for word in words_of(piece, self.charmap, self.level)]
+        ids = [self._id(word) for word in words_of(piece, self.units, self.level)]
         self._of_piece[piece] = ids
         return ids
 

@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END = "<unk>", "<s>", "</s>"
+from asr_ctc.text.units import SPACE_NAME, UNKNOWN_NAME
+
+UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END = UNKNOWN_NAME, "<s>", "</s>"
 SPECIAL_WORDS = (UNKNOWN_WORD, SENTENCE_BEGIN, SENTENCE_END)
 UNK, BOS, EOS = 0, 1, 2  # their ids in every model
-SPACE = "▁"  # the word that stands for a space in a character model
+SPACE = SPACE_NAME  # the word that stands for a space in a character model
 # What other tools call them, in lower case; of the spaces the first that is there is meant.
 OTHER_NAMES = {
     UNKNOWN_WORD: (UNKNOWN_WORD, "<unknown>", "<oov>", "[unk]"),

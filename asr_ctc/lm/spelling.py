@@ -1,4 +1,4 @@
-"""Where a language model and a character map meet: what its words are, and how they are spelt."""
+"""Where a language model and units meet: what its words are, and how they are spelt."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -7,10 +7,11 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.display.terminal import several
+from asr_ctc.lm.lexicon import Lexicon
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE, fold_latin
-from asr_ctc.text.words import separates_words
+from asr_ctc.text.units import Units
 from asr_ctc.text.writing import script_of
 
 NO_WORD = -1
@@ -18,35 +19,31 @@ LARGEST_UNSPELT_SHARE = 0.5
 MOST_LETTERS = 10  # in a note
 
 
-def separators(charmap: CharMap) -> np.ndarray:
-    """Which classes (V,) bool end a word: separating characters and sentence marks, not blank."""
-    marks = (charmap.soschar, charmap.eoschar)
-    ends = [_separates(symbol, charmap) or symbol in marks for symbol in charmap.symbols]
-    return np.array([False, *ends[1:]])
+def separators(units: Units) -> np.ndarray:
+    """Which classes (V,) bool end a word."""
+    return np.array(units.ends_word)
 
 
-def _separates(character: str, charmap: CharMap) -> bool:
-    return len(character) == 1 and separates_words(character) and character != charmap.apostrophe
+def words_of(sentence: str, units: Units, level: str = "word") -> list[str]:
+    """The words of a sentence as the units write it; <unk> where they cannot.
 
-
-def words_of(sentence: str, charmap: CharMap, level: str = "word") -> list[str]:
-    """The words of a sentence as the character map spells it.
-
-    A word with a character that the map has no class for is <unk>. With ``level`` 'char' every
-    character is a word, punctuation too, and '▁' stands for the space between two.
+    With ``level`` 'char' every unit is a word: every character, punctuation too, where '▁' stands
+    for the space between two; or every phoneme, or word piece.
     """
-    text = charmap.normalise(sentence)
-    if level == "word":
-        text = "".join(" " if _separates(character, charmap) else character for character in text)
-        return [word if _is_spelt(word, charmap) else UNKNOWN_WORD for word in text.split()]
-    return [
-        character if character == SPACE or charmap.knows(character) else UNKNOWN_WORD
-        for character in SPACE.join(text.split())
-    ]
+    words = units.vocabulary_of(sentence) if level == "word" else units.names_of(sentence)
+    return [UNKNOWN_WORD if word is None or word in SPECIAL_WORDS else word for word in words]
 
 
-def _is_spelt(word: str, charmap: CharMap) -> bool:
-    return all(map(charmap.knows, charmap.split(word))) and word not in SPECIAL_WORDS
+def level_of(model: LanguageModel, units: Units) -> str:
+    """'char' for a language model whose words are units, else 'word'."""
+    if model.level == "char":
+        return "char"
+    names, words = set(units.names), model.words[EOS + 1 :]
+    if not names.issuperset(words):
+        return "word"
+    # Pieces within words may be words too, but a model of pieces has some that begin a word.
+    has_beginnings = any(name and name.startswith(SPACE) and name != SPACE for name in names)
+    return "char" if not has_beginnings or any(w.startswith(SPACE) for w in words) else "word"
 
 
 class Trie(NamedTuple):
@@ -60,67 +57,66 @@ class Trie(NamedTuple):
     word: np.ndarray  # (M,) int32: the id of the word that the prefix spells, NO_WORD if none
 
 
-def labels_of(word: str, charmap: CharMap) -> list[int] | None:
-    """The classes of a word as the map writes it; None when it does not write it so, whatever the
-    word's apostrophes."""
-    word = charmap.with_one_apostrophe(charmap.writing.replace_alternatives(word))
-    if words_of(word, charmap) != [word]:
-        return None
-    return [charmap.char2idx[symbol] for symbol in charmap.split(word)]
+def labels_of(word: str, units: Units) -> list[int] | None:
+    """The classes of a word as the units write it; None when they do not write it so."""
+    return None if word in SPECIAL_WORDS else units.spelling(word)
 
 
-def character_words(model: LanguageModel, charmap: CharMap) -> np.ndarray:
-    """The word (V,) int32 of a character model for each class; NO_WORD for blank and marks.
+def unit_words(model: LanguageModel, units: Units) -> np.ndarray:
+    """The word (V,) int32 of a model of units for each class; NO_WORD for blank and marks.
 
-    UserError when the map has no class for half of the model's characters.
+    UserError when the units lack half of the model's.
     """
-    refuse_if_mostly_unspelt(unspelt_words(model, charmap), len(model.words) - EOS - 1)
-    silent = (charmap.symbols[charmap.blankid], charmap.soschar, charmap.eoschar)
-    names = [_name_of(symbol, model, charmap) for symbol in charmap.symbols]
-    words = [
-        NO_WORD if name in silent else UNK if name == charmap.unknown else model.ids.get(name, UNK)
-        for name in names
-    ]
+    refuse_if_mostly_unspelt(unspelt_words(model, units), len(model.words) - EOS - 1)
+    names = [_name_in(model, name, units) for name in units.names]
+    words = [NO_WORD if name is None else model.ids.get(name, UNK) for name in names]
     return np.array(words, dtype=np.int32)
 
 
-def _name_of(symbol: str, model: LanguageModel, charmap: CharMap) -> str:
-    """The word of a character model that stands for a symbol, whether it has that word or not."""
-    if symbol == charmap.apostrophe and symbol not in model.ids:
-        return next((form for form in LIKE_APOSTROPHE if form in model.ids), symbol)
-    return SPACE if symbol == " " else symbol
+def _name_in(model: LanguageModel, name: str | None, units: Units) -> str | None:
+    """The word of a model of units that stands for a name, whether it has that word or not."""
+    if name is not None and name == units.apostrophe and name not in model.ids:
+        return next((form for form in LIKE_APOSTROPHE if form in model.ids), name)
+    return name
 
 
-def unspelt_words(model: LanguageModel, charmap: CharMap) -> list[str]:
-    """The words, or characters, of a model that the map has no classes for."""
-    if model.level == "word":
-        return [word for word in model.words[EOS + 1 :] if labels_of(word, charmap) is None]
-    spellable = {SPACE} if " " in charmap.char2idx else set()
-    spellable.update(filter(charmap.knows, charmap.symbols))
-    characters = set(model.words[EOS + 1 :])
-    return sorted(c for c in characters if charmap.with_one_apostrophe(c) not in spellable)
+def unspelt_words(model: LanguageModel, units: Units) -> list[str]:
+    """The words, or units, of a model that the units have no classes for."""
+    words = model.words[EOS + 1 :]
+    if level_of(model, units) == "word":
+        return [word for word in words if labels_of(word, units) is None]
+    names = set(units.names)
+    return sorted(c for c in set(words) if units.with_one_apostrophe(c) not in names)
 
 
-def unspelt_note(model: LanguageModel, charmap: CharMap) -> str:
-    """What a person is told of the ``unspelt_words``; empty when there are none."""
-    unspelt = unspelt_words(model, charmap)
+def unspelt_note(model: LanguageModel, units: Units, lexicon: Lexicon | None = None) -> str:
+    """What a person is told of the ``unspelt_words``; empty when there are none.
+
+    With a ``lexicon`` they are those that it lacks.
+    """
+    if lexicon is None:
+        unspelt = unspelt_words(model, units)
+    else:
+        pronounced = {word for word, _ in lexicon.spellings(units)}
+        unspelt = [word for word in model.words[EOS + 1 :] if word not in pronounced]
     share = 100 * len(unspelt) / max(1, len(model.words) - EOS - 1)
     if not share:
         return ""
     note = f"{share:.1f} % of the language model's words cannot be spelt, and are not used"
     counts = Counter(c for word in unspelt for c in word if script_of(c))
-    lacking = [c for c, _ in counts.most_common() if not charmap.knows(c)]
+    known = units.knows if isinstance(units, CharMap) else bool  # others lack no letters
+    lacking = [c for c, _ in counts.most_common() if not known(c)]
     if lacking:
         more = " and others" if len(lacking) > MOST_LETTERS else ""
         note += f"; the model has no {' '.join(lacking[:MOST_LETTERS])}{more}"
     return note
 
 
-def missing_accents_note(model: LanguageModel, charmap: CharMap) -> str:
+def missing_accents_note(model: LanguageModel, units: Units) -> str:
     """What a person is told of a language model without any of the model's letters with accents:
     its text had them folded. Empty otherwise."""
-    accented = {c for c in charmap.symbols if charmap.knows(c) and fold_latin(c) != c}
-    if charmap.fold or not accented or any(accented & set(word) for word in model.words):
+    accented = {c for c in units.written_letters if fold_latin(c) != c}
+    if not accented or any(accented & set(word) for word in model.words):
         return ""
     some = " ".join(sorted(accented)[:MOST_LETTERS])
     return (

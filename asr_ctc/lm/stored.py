@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from asr_ctc.display.terminal import several
+from asr_ctc.lm.lexicon import Lexicon
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
 
 WEIGHTS = {"lm_weight", "word_bonus", "unk_logp"}
@@ -16,11 +17,15 @@ DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
 
 @dataclass(frozen=True)
 class StoredModel:
-    """``weights`` are settings of the beam search: lm_weight, word_bonus, unk_logp."""
+    """``weights`` are settings of the beam search: lm_weight, word_bonus, unk_logp.
+
+    ``lexicon``: how the words sound, for a model of phonemes.
+    """
 
     name: str
     model: LanguageModel
     weights: dict[str, float]
+    lexicon: Lexicon | None = None
 
     def __str__(self) -> str:
         weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
@@ -30,7 +35,9 @@ class StoredModel:
     def to_dict(self) -> dict:
         """Plain values and tensors, which are read without running code."""
         arrays = self.model.ngrams._asdict()
+        lexicon = {} if self.lexicon is None else {"lexicon": self.lexicon.to_text()}
         return {
+            **lexicon,
             "name": self.name,
             "weights": dict(self.weights),
             "order": self.model.order,
@@ -56,7 +63,8 @@ class StoredModel:
             raise ValueError(f"its language model is of order {model.order}")
         if model.levels[-1][1] != len(ngrams.word):
             raise ValueError(f"its language model is not of order {model.order}")
-        return cls(str(content["name"]), model, weights)
+        lexicon = Lexicon.from_text(content["lexicon"]) if "lexicon" in content else None
+        return cls(str(content["name"]), model, weights, lexicon)
 
 
 def _is_sound(ngrams: Ngrams, n_words: int) -> bool:

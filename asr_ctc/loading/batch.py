@@ -22,6 +22,7 @@ class Clip(NamedTuple):
     sentence: str
     duration_s: float
     has_labels: bool = True  # False where the transcript gives none: scored without a loss
+    aux_labels: torch.Tensor | None = None  # (U',) int64, for a second output layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Batch:
     Spectrograms hold (T, F) log-mels by decreasing length, transcripts (U,) labels; clip i of the
     one is clip i of the other, and of ``ids``, ``sentences``, ``durations`` (seconds) and
     ``has_labels``. ``excluded`` names the clips that could not be used; when no clip was left both
-    are None and ``ids`` is empty. It unpacks as the pair: ``spectrograms, transcripts = batch``.
+    are None and ``ids`` is empty. ``aux_transcripts`` are the labels of a second output layer, if
+    the model has one. It unpacks as the pair: ``spectrograms, transcripts = batch``.
     """
 
     spectrograms: PackedSequence | None
@@ -41,6 +43,7 @@ class Batch:
     durations: tuple[float, ...] = ()
     has_labels: tuple[bool, ...] = ()
     excluded: tuple[ExcludedClip, ...] = ()
+    aux_transcripts: PackedSequence | None = None
 
     def __iter__(self) -> Iterator[PackedSequence | None]:
         return iter((self.spectrograms, self.transcripts))
@@ -67,7 +70,10 @@ class Batch:
         if self.spectrograms is None or self.transcripts is None:
             return self
         return replace(
-            self, spectrograms=change(self.spectrograms), transcripts=change(self.transcripts)
+            self,
+            spectrograms=change(self.spectrograms),
+            transcripts=change(self.transcripts),
+            aux_transcripts=self.aux_transcripts and change(self.aux_transcripts),
         )
 
     def __reduce__(self):
@@ -81,7 +87,7 @@ class Batch:
         if self.spectrograms is None or self.transcripts is None:
             return Batch, (None, None, *about)
         frames = self.spectrograms.data
-        small = (*self.spectrograms[1:], *self.transcripts)
+        small = (*self.spectrograms[1:], *self.transcripts, *(self.aux_transcripts or ()))
         arrays = [None if tensor is None else tensor.numpy() for tensor in small]
         return _batch_of, (frames if frames.is_shared() else frames.numpy(), arrays, about)
 
@@ -89,9 +95,11 @@ class Batch:
 def _batch_of(frames: torch.Tensor | np.ndarray, arrays: list, about: tuple) -> Batch:
     """What ``Batch.__reduce__`` took apart."""
     small: list = [None if array is None else torch.from_numpy(array) for array in arrays]
-    return Batch(
-        PackedSequence(torch.as_tensor(frames), *small[:3]), PackedSequence(*small[3:]), *about
+    aux = PackedSequence(*small[7:]) if small[7:] else None
+    batch = Batch(
+        PackedSequence(torch.as_tensor(frames), *small[:3]), PackedSequence(*small[3:7]), *about
     )
+    return replace(batch, aux_transcripts=aux)
 
 
 class BatchCollate:
@@ -100,7 +108,7 @@ class BatchCollate:
     def __call__(self, items: Sequence[Clip | ExcludedClip]) -> Batch:
         clips = [item for item in items if isinstance(item, Clip)]
         clips.sort(key=lambda clip: len(clip.features), reverse=True)
-        spectrograms = transcripts = None
+        spectrograms = transcripts = aux_transcripts = None
         if clips:
             spectrograms = pack_sequence([clip.features for clip in clips])
             if get_worker_info() is not None:
@@ -109,6 +117,8 @@ class BatchCollate:
                 with contextlib.suppress(RuntimeError):
                     spectrograms.data.share_memory_()
             transcripts = pack_sequence([clip.labels for clip in clips], enforce_sorted=False)
+            aux = [clip.aux_labels for clip in clips if clip.aux_labels is not None]
+            aux_transcripts = pack_sequence(aux, enforce_sorted=False) if aux else None
         return Batch(
             spectrograms,
             transcripts,
@@ -117,4 +127,5 @@ class BatchCollate:
             durations=tuple(clip.duration_s for clip in clips),
             has_labels=tuple(clip.has_labels for clip in clips),
             excluded=tuple(item for item in items if isinstance(item, ExcludedClip)),
+            aux_transcripts=aux_transcripts,
         )

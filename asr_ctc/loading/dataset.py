@@ -15,8 +15,8 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.units import Units
 
 
 class Cache(Protocol):
@@ -33,6 +33,7 @@ class ClipDataset(Dataset):
     ``for_training`` excludes what CTC cannot learn: clips without labels, and those with more
     labels + adjacent repeats than output frames, which ``output_lengths`` gives for input frames.
     Otherwise every clip that can be read is given, since scoring counts them all.
+    ``aux_units`` give the labels of a second output layer.
     ``augmentation`` changes the waveforms; ``cache`` keeps the features. ValueError for both, since
     the features then differ at each draw, and for training without ``output_lengths``.
     """
@@ -40,7 +41,7 @@ class ClipDataset(Dataset):
     def __init__(
         self,
         corpus: Corpus,
-        charmap: CharMap,
+        charmap: Units,
         processor: WaveformProcessor,
         *,
         seed: int = 0,
@@ -48,6 +49,7 @@ class ClipDataset(Dataset):
         output_lengths: Callable | None = None,
         augmentation: Augmentation | None = None,
         cache: Cache | None = None,
+        aux_units: Units | None = None,
     ):
         if augmentation is not None and cache is not None:
             raise ValueError("features of augmented waveforms cannot be kept in a cache")
@@ -56,6 +58,7 @@ class ClipDataset(Dataset):
         self.corpus, self.charmap, self.processor = corpus, charmap, processor
         self.seed, self.for_training, self.output_lengths = seed, for_training, output_lengths
         self.augmentation, self.cache = augmentation, cache
+        self.aux_units = aux_units
 
     def __len__(self) -> int:
         return len(self.corpus)
@@ -102,7 +105,11 @@ class ClipDataset(Dataset):
         draw = draw if isinstance(draw, tuple) else Draw(draw, 0)
         clip_id, sentence = self.corpus.path(draw.row), self.corpus.sentence(draw.row)
         problem: str | None
-        labels, problem = self._labels(sentence)
+        labels, problem = labels_or_why_not(sentence, self.charmap)
+        aux_labels: list[int] | None = None
+        if self.aux_units is not None:
+            aux_labels, aux_problem = labels_or_why_not(sentence, self.aux_units)
+            problem = problem or aux_problem
         if problem and self.for_training:
             return ExcludedClip(clip_id, problem)
         try:
@@ -114,7 +121,8 @@ class ClipDataset(Dataset):
             generator = torch.Generator().manual_seed(mix_seeds(self.seed, draw.epoch, draw.row))
         features = self.processor.finish(features, generator)
         if self.output_lengths is not None:
-            problem = infeasible(labels, int(self.output_lengths(len(features))))
+            n_frames = int(self.output_lengths(len(features)))
+            problem = infeasible(labels, n_frames) or infeasible(aux_labels or [], n_frames)
             if problem:
                 return ExcludedClip(clip_id, problem)
         return Clip(
@@ -124,18 +132,20 @@ class ClipDataset(Dataset):
             sentence,
             n_samples / self.processor.rate,
             not problem,
+            None if aux_labels is None else torch.tensor(aux_labels, dtype=torch.long),
         )
 
-    def _labels(self, sentence: str) -> tuple[list[int], str]:
-        """Labels of a transcript, and why it has none: then one label holds the place."""
-        placeholder = [self.charmap.vocab_size - 1]
-        if not sentence.strip():
-            return placeholder, "empty transcript"
-        try:
-            labels = self.charmap.encode(sentence)
-        except ValueError as error:
-            return placeholder, str(error)
-        return (labels, "") if labels else (placeholder, "empty transcript")
+
+def labels_or_why_not(sentence: str, units: Units) -> tuple[list[int], str]:
+    """Labels of a transcript, and why it has none: then one label holds the place."""
+    placeholder = [units.vocab_size - 1]
+    if not sentence.strip():
+        return placeholder, "empty transcript"
+    try:
+        labels = units.encode(sentence)
+    except ValueError as error:
+        return placeholder, str(error)
+    return (labels, "") if labels else (placeholder, "empty transcript")
 
 
 def mix_seeds(*numbers: int) -> int:

@@ -13,8 +13,8 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mo
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.exclude import exclude_listed
 from asr_ctc.display.terminal import seconds_range, several
-from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.units import Units
 
 
 def prepare_split(
@@ -61,7 +61,7 @@ def between_or_refuse(
 
 
 def exclude_unlearnable(
-    corpus: Corpus, charmap: CharMap, *, features: Features, output_lengths: Callable
+    corpus: Corpus, charmap: Units, *, features: Features, output_lengths: Callable
 ) -> Corpus:
     """The clips without those whose transcript is empty or too long for CTC, before training.
 
@@ -82,7 +82,7 @@ def exclude_unlearnable(
 
 
 def filled_shares(
-    corpus: Corpus, charmap: CharMap, *, features: Features, output_lengths: Callable
+    corpus: Corpus, charmap: Units, *, features: Features, output_lengths: Callable
 ) -> np.ndarray:
     """Of each clip's output frames (N,), the share that CTC needs for the labels."""
     available = _output_frames(corpus, features, output_lengths)
@@ -94,7 +94,7 @@ def _output_frames(corpus: Corpus, features: Features, output_lengths: Callable)
     return np.asarray(output_lengths(features.n_frames(n_samples)))
 
 
-def _why_unlearnable(sentence: str, charmap: CharMap, n_output_frames: int) -> str:
+def _why_unlearnable(sentence: str, charmap: Units, n_output_frames: int) -> str:
     if not sentence.strip():
         return "empty transcript"
     try:

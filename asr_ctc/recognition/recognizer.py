@@ -55,9 +55,16 @@ class Recognizer:
         self._prepared: tuple[Beam, Beam] | None = None
 
     @classmethod
-    def load(cls, path: str | PathLike[str], device: str = "auto") -> Recognizer:
-        """Reads a model file; UserError when it is not one, or the device is absent."""
-        return cls(load_model(path), device)
+    def load(
+        cls, path: str | PathLike[str], device: str = "auto", units: str | None = None
+    ) -> Recognizer:
+        """Reads a model file; UserError when it is not one, or the device is absent.
+
+        A model of characters and phonemes is read in ``units``, char or phoneme; None is char.
+        ValueError for units that it does not have.
+        """
+        file = load_model(path)
+        return cls(file if units is None else file.with_units(units), device)
 
     def prepare(self, decoder: Decoder | None) -> Decoder:
         """The decoder with its language model read, kept for the next call; None is greedy.

@@ -23,14 +23,14 @@ from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
 from asr_ctc.recognition.cutting import Piece, cut_at_pauses, find_seam
 from asr_ctc.recognition.formats import Transcript
 from asr_ctc.recognition.recording_notes import RecordingNotes, TrainedSound
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 
 
 class Acoustics(Protocol):
     """What a Transcriber needs of a recognizer: samples to log posteriors and their times."""
 
     @property
-    def charmap(self) -> CharMap: ...
+    def charmap(self) -> Units: ...
 
     @property
     def trained_sound(self) -> TrainedSound | None: ...

@@ -9,6 +9,7 @@ import math
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,7 @@ import numpy as np
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.columns import lines
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.scoring.evaluation import Evaluation
+from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import (
     COUNTS,
     RATES,
@@ -59,18 +59,19 @@ def in_corpus_order(
     evaluation: Evaluation, corpus: Corpus, scored: Distinctions | None = None
 ) -> list[ScoredClip]:
     """The best hypothesis of each clip; clip i is that of row i of the corpus."""
-    hypotheses: dict[tuple[str, str], list[Hypothesis]] = {}
+    decoded: dict[tuple[str, str], list[Decoded]] = {}
     for clip in evaluation.clips:  # a clip may have several rows, each with its sentence
-        hypotheses.setdefault((clip.id, clip.reference), []).append(clip.hypotheses[0])
+        decoded.setdefault((clip.id, clip.transcript), []).append(clip)
     clips = []
     for i in range(len(corpus)):
-        best = hypotheses[corpus.path(i), corpus.sentence(i)].pop()
+        clip = decoded[corpus.path(i), corpus.sentence(i)].pop()
+        best = clip.hypotheses[0]
         speaker = corpus.speakers[corpus.rows[i]]
         logp = best.logp if math.isfinite(best.logp) else None
         clips.append(
             ScoredClip(
                 corpus.path(i),
-                corpus.sentence(i),
+                clip.reference,
                 best.text,
                 None if logp is None else round(logp, 4),
                 round(corpus.duration(i), 3),
@@ -106,7 +107,8 @@ def count_errors(clips: Sequence[ScoredClip], **distinctions: Unpack[Distinction
     hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
     aligned: list[list[Pairs]] = []  # by words, by characters
     scored = [i for i, reference in enumerate(references) if reference]
-    for align in (align_words, align_characters):
+    of_symbols = partial(align_characters, phonemes=distinctions.get("phonemes", False))
+    for align in (align_words, of_symbols):
         alignments = align([references[i] for i in scored], [hypotheses[i] for i in scored])
         pairs_of = dict(zip(scored, alignments, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
@@ -155,6 +157,7 @@ def _as_plain(scored: Distinctions | None) -> dict[str, Any]:
     return {
         "accents": scored.get("accents", False),
         "writing": writing.name if is_known else writing.to_dict(),
+        **({"phonemes": True} if scored.get("phonemes") else {}),
     }
 
 
@@ -171,9 +174,13 @@ def _from_plain(content: dict[str, Any]) -> Distinctions | None:
         writing = Writing.from_dict(profile)
     if writing is None:
         raise ValueError(f"writing: there is no profile {reprlib.repr(profile)}")
-    if not isinstance(accents, bool):
-        raise ValueError(f"accents must be true or false, found {reprlib.repr(accents)}")
-    return {"accents": accents, "writing": writing}
+    scored: Distinctions = {"accents": accents, "writing": writing}
+    if "phonemes" in content:
+        scored["phonemes"] = content["phonemes"]
+    for name in ("accents", "phonemes"):
+        if not isinstance(value := scored.get(name, False), bool):
+            raise ValueError(f"{name} must be true or false, found {reprlib.repr(value)}")
+    return scored
 
 
 def read_hypotheses(path: Path) -> list[ScoredClip]:
@@ -210,10 +217,12 @@ def as_csv(errors: ClipErrors, columns: Mapping[str, Sequence[str]]) -> str:
     fields = list(TEXTS_OF_CLIP) if errors.clips else []
     further = {name: values for name, values in columns.items() if name not in fields}
     edits = ("substitutions", "deletions", "insertions")
+    is_ipa = any((clip.scored or {}).get("phonemes", False) for clip in errors.clips)
+    symbol, rate = ("phoneme", "per") if is_ipa else ("character", "cer")
     table.writerow(
         [*fields]
         + ["words", *(f"word_{edit}" for edit in edits), "wer"]
-        + ["characters", *(f"character_{edit}" for edit in edits), "cer"]
+        + [f"{symbol}s", *(f"{symbol}_{edit}" for edit in edits), rate]
         + list(further)
     )
     for i, clip in enumerate(errors.clips):

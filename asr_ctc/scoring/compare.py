@@ -16,6 +16,7 @@ from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
 from asr_ctc.scoring.metrics import RATES, Pairs, rate_of
+from asr_ctc.scoring.report import rates_of_units, units_of
 from asr_ctc.text.normalise import Distinctions, described
 from asr_ctc.text.writing import PLAIN, Writing
 
@@ -55,6 +56,7 @@ class Comparison(Report):
     verdict: str
     case_folding: str  # with which both were scored
     scored_by: str  # what counts as an error in both, in words
+    units: str  # characters, or phonemes: then cer is of these
 
 
 def compare(
@@ -82,7 +84,7 @@ def compare(
     counts = [system.counts[scored] for system in errors]
     sums = np.split(bootstrap.resampled_sums(np.hstack(counts)), 2, axis=1)
     totals = [system.sum(axis=0) for system in counts]
-    writing = distinctions["writing"]
+    writing, names_of = distinctions["writing"], rates_of_units(units_of(distinctions))
     cer = _paired_rate("cer", totals, sums)
     wer = _paired_rate("wer", totals, sums) if writing.spaces else None
     return Comparison(
@@ -95,9 +97,10 @@ def compare(
         resamples=len(sums[0]),
         wer=wer,
         cer=cer,
-        verdict=_verdict("WER", wer) if wer else _verdict("CER", cer),
+        verdict=_verdict(names_of.of_words, wer) if wer else _verdict(names_of.of_symbols, cer),
         case_folding=writing.case_folding,
         scored_by=described(distinctions),
+        units=units_of(distinctions),
     )
 
 
@@ -125,10 +128,17 @@ def _common_rule(
             f"({'; '.join(sorted(map(str, writings.values())))}): an error in one may be none in "
             "the other; --profile names one for both"
         )
-    return {
+    phonemes = {rule.get("phonemes", False) for rule in rules}
+    if len(phonemes) > 1:
+        raise UserError(
+            f"{names[0]} and {names[1]}: one is in letters, the other in phonemes: score both in "
+            "the same units"
+        )
+    rule: Distinctions = {
         "accents": next(iter(accents), False),
         "writing": next(iter(writings.values()), PLAIN),
     }
+    return {**rule, "phonemes": True} if True in phonemes else rule
 
 
 def _as_scored(writing: Writing) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from asr_ctc.base.report import Report
 from asr_ctc.display.terminal import several
 from asr_ctc.scoring import bootstrap
+from asr_ctc.text.ipa import normalise_ipa, phonemes_of
 from asr_ctc.text.languages import writing_of_language
 from asr_ctc.text.normalise import Distinctions, normalise_text
 from asr_ctc.text.writing import PLAIN, Writing
@@ -79,6 +80,7 @@ def error_rates(
     accents: bool = False,
     punctuation: bool = False,
     writing: Writing | str = PLAIN,
+    phonemes: bool = False,
     n_resamples: int = bootstrap.N_RESAMPLES,
 ) -> ErrorRates:
     """Word, character and sentence error rates of ``hypotheses``, one for each of ``references``.
@@ -86,7 +88,9 @@ def error_rates(
     Both are normalised alike (see ``normalise_text``). Differences in case, accents or punctuation
     count as errors only with ``case``, ``accents`` or ``punctuation``; ``writing`` is a profile or
     the code of a language that has one, such as tr: how case folds and what else is equal. Of a
-    language that writes no spaces between words there is no WER. Errors are summed over all clips
+    language that writes no spaces between words there is no WER. With ``phonemes`` the texts are
+    IPA, compared as they are: the words are theirs, and in place of characters stand phonemes,
+    without the spaces. Errors are summed over all clips
     before they are divided, so a long clip weighs more than a short one. Alignments are jiwer's.
     The intervals are of ``n_resamples`` resamples of the clips; 0 skips them, which is faster.
 
@@ -106,7 +110,7 @@ def error_rates(
             raise ValueError(f"writing: there is no profile of the language {writing!r}")
         writing = profile
     distinctions = Distinctions(
-        case=case, accents=accents, punctuation=punctuation, writing=writing
+        case=case, accents=accents, punctuation=punctuation, writing=writing, phonemes=phonemes
     )
     references = normalised(references, **distinctions)
     hypotheses = normalised(hypotheses, **distinctions)
@@ -114,7 +118,10 @@ def error_rates(
     words = _count_operations(jiwer.process_words, pairs)
     if not writing.spaces:
         words[:] = 0
-    chars = _count_operations(jiwer.process_characters, pairs)
+    if phonemes:
+        chars = _count_operations(jiwer.process_words, [(_apart(r), _apart(h)) for r, h in pairs])
+    else:
+        chars = _count_operations(jiwer.process_characters, pairs)
     wrong = np.array([ref != hyp for ref, hyp in pairs], dtype=np.int64)
     counts = np.stack(
         [
@@ -157,8 +164,11 @@ def normalised(
     accents: bool = False,
     punctuation: bool = False,
     writing: Writing = PLAIN,
+    phonemes: bool = False,
 ) -> list[str]:
-    """The texts as they are scored, by ``normalise_text``."""
+    """The texts as they are scored, by ``normalise_text``, or as IPA."""
+    if phonemes:
+        return list(map(normalise_ipa, texts))
     return [
         normalise_text(
             text,
@@ -169,6 +179,11 @@ def normalised(
         )
         for text in texts
     ]
+
+
+def _apart(ipa: str) -> str:
+    """A text of IPA with a space between two phonemes."""
+    return " ".join(phonemes_of(ipa))
 
 
 def rate_of(total: np.ndarray, name: str) -> float:
@@ -217,8 +232,12 @@ def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pa
     return _aligned(jiwer.process_words, references, hypotheses)
 
 
-def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
-    """The same for characters (code points, spaces included)."""
+def align_characters(
+    references: Sequence[str], hypotheses: Sequence[str], *, phonemes: bool = False
+) -> list[Pairs]:
+    """The same for characters (code points, spaces included), or for phonemes of IPA."""
+    if phonemes:
+        return align_words([*map(_apart, references)], [*map(_apart, hypotheses)])
     return _aligned(jiwer.process_characters, references, hypotheses)
 
 

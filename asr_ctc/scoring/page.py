@@ -14,6 +14,7 @@ from asr_ctc.scoring.report import (
     Slice,
     SplitReport,
 )
+from asr_ctc.text.units import Rates
 
 STYLE = """
 .rates td { font-size:15px }
@@ -30,10 +31,11 @@ def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{text(report.corpus)}</h1>", _rates(report)]
     if report.clips:
-        body += [_slices(name, rows, report.has_words) for name, rows in report.slices.items()]
-        body.append(_confusions(report.confusions))
+        names, has_words = report.rate_names, report.has_words
+        body += [_slices(name, rows, names, has_words) for name, rows in report.slices.items()]
+        body.append(_confusions(report.confusions, names))
         body += [
-            _examples(title, getattr(report.examples, kind))
+            _examples(title, getattr(report.examples, kind), names)
             for kind, title in EXAMPLE_TITLES.items()
         ]
     return document(f"scores of {report.corpus}", "".join(body), STYLE)
@@ -49,24 +51,25 @@ def _rates(report: SplitReport) -> str:
     summary += f" Scored {report.scored_by}."
     if not report.clips:
         return section("Scores", f"<p>{escape(summary)}</p><p>There is nothing to score.</p>")
-    of_words = [row("WER", [*_interval(report.wer), *_edits(report.words)])]
+    names = report.rate_names
+    of_words = [row(names.of_words, [*_interval(report.wer), *_edits(report.words)])]
     rows = [
         *(of_words if report.has_words else ()),
-        row("CER", [*_interval(report.cer), *_edits(report.characters)]),
+        row(names.of_symbols, [*_interval(report.cer), *_edits(report.characters)]),
         row("SER", [*_interval(report.ser), f"{report.clips:,}", "", "", ""]),
     ]
     strict = report.strict
     notes = [
         f"95 % intervals from {report.resamples:,} bootstrap resamples of the clips.",
-        "With case, accents and punctuation: "
-        + (f"WER {100 * strict.wer:.2f} %, " if report.has_words else "")
-        + f"CER {100 * strict.cer:.2f} %.",
     ]
+    if report.units != "phonemes":
+        wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
+        notes.append(f"With case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %.")
     if report.why_no_wer:
         notes.append(f"{report.why_no_wer[0].upper()}{report.why_no_wer[1:]}.")
     if report.real_time_factor is not None:
         notes.append(f"Real-time factor {report.real_time_factor:.3f}.")
-    head = ["rate", "95 % interval", "words, characters, sentences"]
+    head = ["rate", "95 % interval", f"words, {names.symbols}, sentences"]
     return section(
         "Scores",
         f"<p>{escape(summary)}</p>",
@@ -87,7 +90,7 @@ def _interval(rate: Rate) -> list[str]:
     return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
-def _slices(name: str, slices: list[Slice], has_words: bool) -> str:
+def _slices(name: str, slices: list[Slice], names: Rates, has_words: bool) -> str:
     drawn = [part.wer if has_words else part.cer for part in slices]
     highest = max([rate.high or rate.rate for rate in drawn]) or 1.0
     rows = []
@@ -98,8 +101,9 @@ def _slices(name: str, slices: list[Slice], has_words: bool) -> str:
         else:
             cells += [*_interval(part.cer), plot]
         rows.append(row(shortened_id(part.value or "(empty)"), cells))
-    head = ["clips", "words", "WER", "95 % interval", "", "CER", "95 % interval"]
-    head = head if has_words else ["clips", "CER", "95 % interval", ""]
+    of_symbols = [names.of_symbols, "95 % interval"]
+    head = ["clips", "words", names.of_words, "95 % interval", "", *of_symbols]
+    head = head if has_words else ["clips", *of_symbols, ""]
     return section(f"By {name}", table(escape(name), head, rows))
 
 
@@ -113,7 +117,7 @@ def _interval_plot(rate: Rate, highest: float) -> str:
     )
 
 
-def _confusions(confusions: Confusions) -> str:
+def _confusions(confusions: Confusions, names: Rates) -> str:
     parts = []
     for kind, rows in vars(confusions).items():
         chips = "".join(
@@ -122,16 +126,17 @@ def _confusions(confusions: Confusions) -> str:
             for *pair, n in rows
         )
         parts.append(f'<h3>{kind.capitalize()}</h3><div class="chips">{chips or "none"}</div>')
-    return section("Characters, most frequent errors first", *parts)
+    return section(f"{names.symbols.capitalize()}, most frequent errors first", *parts)
 
 
-def _examples(title: str, clips: list[Example]) -> str:
+def _examples(title: str, clips: list[Example], names: Rates) -> str:
     if not clips:
         return ""
     parts = []
     for clip in clips:
-        wer = "" if math.isnan(clip.wer) else f"WER {100 * clip.wer:.0f} %, "
-        parts.append(f"<h3><code>{text(clip.id)}</code> {wer}CER {100 * clip.cer:.0f} %</h3>")
+        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
+        rates = f"{wer}{names.of_symbols} {100 * clip.cer:.0f} %"
+        parts.append(f"<h3><code>{text(clip.id)}</code> {rates}</h3>")
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"

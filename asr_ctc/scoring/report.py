@@ -11,6 +11,9 @@ from asr_ctc.base.report import Report
 from asr_ctc.scoring import bootstrap
 from asr_ctc.scoring.clips import ClipErrors, operations
 from asr_ctc.scoring.metrics import RATES, Pairs, Rate, rate_of, rates_of
+from asr_ctc.text.normalise import Distinctions
+from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.units import Rates
 
 DURATION_EDGES_S = (2, 4, 6, 8, 10, 15, 30)
 UNREADABLE = "not readable"
@@ -35,7 +38,8 @@ class SplitDecoding:
     distinctions: list[str] = field(metadata={"json": "kept"})
     case_folding: str  # of the writing profile
     scored_by: str  # what counts as an error, and the writing profile, in words
-    has_words: bool  # False: the language writes no spaces between words, and there is no WER
+    units: str  # characters, or phonemes: then cer and characters are of these
+    has_words: bool  # False: there are no spaces between words, and there is no WER
     seconds: float  # decoding time
     real_time_factor: float | None  # decoding time / duration of the audio; None without audio
 
@@ -117,6 +121,21 @@ class SplitReport(Report, SplitDecoding):
     slices: dict[str, list[Slice]]  # by column
     confusions: Confusions
     examples: Examples
+
+    @property
+    def rate_names(self) -> Rates:
+        """What the rates are called: a model of phonemes has a PER."""
+        return rates_of_units(self.units)
+
+
+def units_of(distinctions: Distinctions) -> str:
+    """Of what texts are made that are scored so: characters or phonemes."""
+    return "phonemes" if distinctions.get("phonemes") else "characters"
+
+
+def rates_of_units(units: str) -> Rates:
+    """What the rates of ``units_of`` are called."""
+    return Phonemes.rates if units == "phonemes" else Rates()
 
 
 def make_report(

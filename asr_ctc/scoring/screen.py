@@ -6,7 +6,15 @@ from asr_ctc.base.printable import visible_form
 from asr_ctc.display.terminal import padded, several, shortened, width_of, word_under_word
 from asr_ctc.scoring.compare import Comparison
 from asr_ctc.scoring.metrics import Rate
-from asr_ctc.scoring.report import EXAMPLE_TITLES, Confusions, Example, Slice, SplitReport
+from asr_ctc.scoring.report import (
+    EXAMPLE_TITLES,
+    Confusions,
+    Example,
+    Slice,
+    SplitReport,
+    rates_of_units,
+)
+from asr_ctc.text.units import Rates
 
 WIDTH = 100
 N_SLICES = 12
@@ -18,10 +26,13 @@ def as_text(report: SplitReport) -> str:
     if report.clips:
         parts += [
             _rates(report),
-            *(_slices(name, rows, report.has_words) for name, rows in report.slices.items()),
-            _confusions(report.confusions),
             *(
-                _examples(title, getattr(report.examples, kind))
+                _slices(name, rows, report.rate_names, report.has_words)
+                for name, rows in report.slices.items()
+            ),
+            _confusions(report.confusions, report.rate_names),
+            *(
+                _examples(title, getattr(report.examples, kind), report.rate_names)
                 for kind, title in EXAMPLE_TITLES.items()
             ),
         ]
@@ -51,10 +62,10 @@ def _heading(report: SplitReport) -> list[str]:
 
 
 def _rates(report: SplitReport) -> list[str]:
-    lines = []
+    lines, names = [], report.rate_names
     for name, rate, unit, n in (
-        ("WER", report.wer, "words", report.words),
-        ("CER", report.cer, "characters", report.characters),
+        (names.of_words, report.wer, "words", report.words),
+        (names.of_symbols, report.cer, names.symbols, report.characters),
     ):
         if math.isnan(rate.rate):
             continue
@@ -65,8 +76,9 @@ def _rates(report: SplitReport) -> list[str]:
     lines.append(f"SER {with_interval(report.ser)}   {report.clips} sentences")
     lines.append(f"in brackets: 95 % intervals, {report.resamples:,} bootstrap resamples of clips")
     strict = report.strict
-    wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
-    lines.append(f"with case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %")
+    if report.units != "phonemes":
+        wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
+        lines.append(f"with case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %")
     if report.real_time_factor is not None:
         lines.append(
             f"real-time factor {report.real_time_factor:.3f}: "
@@ -83,12 +95,12 @@ def with_interval(rate: Rate) -> str:
     return f"{100 * rate.rate:6.2f} % ({100 * low:6.2f} to{100 * high:7.2f})"
 
 
-def _slices(name: str, rows: list[Slice], has_words: bool) -> list[str]:
+def _slices(name: str, rows: list[Slice], names: Rates, has_words: bool) -> list[str]:
     first = rows[:N_SLICES]
     labels = [shortened(row.value or "(empty)") for row in first]
     width = max(map(width_of, [name, *labels]))
-    of_words = f"   words   {'WER':27}" if has_words else "  "
-    lines = [f"{padded(name, width)}  clips{of_words} CER"]
+    of_words = f"   words   {names.of_words:27}" if has_words else "  "
+    lines = [f"{padded(name, width)}  clips{of_words} {names.of_symbols}"]
     for label, row in zip(labels, first, strict=True):
         of_words = f" {row.words:7} {with_interval(row.wer)}" if has_words else ""
         lines.append(
@@ -99,20 +111,20 @@ def _slices(name: str, rows: list[Slice], has_words: bool) -> list[str]:
     return lines
 
 
-def _confusions(confusions: Confusions) -> list[str]:
+def _confusions(confusions: Confusions, names: Rates) -> list[str]:
     lines = []
     for kind, rows in vars(confusions).items():
         if rows:
             entries = [f"{'→'.join(map(visible_form, pair))} {n}" for *pair, n in rows]
             lines.append(f"  {kind:12} {', '.join(entries)}")
-    return ["characters, most frequent first", *lines] if lines else []
+    return [f"{names.symbols}, most frequent first", *lines] if lines else []
 
 
-def _examples(title: str, clips: list[Example]) -> list[str]:
+def _examples(title: str, clips: list[Example], names: Rates) -> list[str]:
     lines = [title] if clips else []
     for clip in clips:
-        wer = "" if math.isnan(clip.wer) else f"WER {100 * clip.wer:.0f} %, "
-        lines.append(f"  {clip.id}   {wer}CER {100 * clip.cer:.0f} %")
+        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
+        lines.append(f"  {clip.id}   {wer}{names.of_symbols} {100 * clip.cer:.0f} %")
         lines += [f"    {line}" for line in word_under_word(clip.words, WIDTH - 4)]
     return lines
 
@@ -127,13 +139,17 @@ def comparison_as_text(report: Comparison) -> str:
     if n := report.empty_references:
         clips += f"; {n} with an empty transcript: excluded"
     lines.append(clips)
-    lines.append(f"{'':8}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better")
-    for name, rate in (("WER", report.wer), ("CER", report.cer)):
+    names = rates_of_units(report.units)
+    width = max(6, 1 + len(names.of_words))
+    lines.append(
+        f"{'':{width + 2}}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better"
+    )
+    for name, rate in ((names.of_words, report.wer), (names.of_symbols, report.cer)):
         if rate is None:
             continue
         interval = f"{100 * rate.low:+.2f} to {100 * rate.high:+.2f} %"
         lines.append(
-            f"{name:6}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
+            f"{name:{width}}{100 * rate.a:8.2f} %{100 * rate.b:8.2f} %"
             f"{100 * rate.difference:+8.2f} %   {interval:20}"
             f"in {100 * rate.p_better:.1f} % of {report.resamples:,} paired resamples"
         )

@@ -14,8 +14,14 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, refuse_if_mostly_broken
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.clips import ClipErrors, count_errors, in_corpus_order
 from asr_ctc.scoring.evaluation import Decode, dataset_of, evaluate
-from asr_ctc.scoring.report import SplitDecoding, SplitReport, duration_bins, make_report
-from asr_ctc.text.normalise import Distinctions, described, distinctions_of
+from asr_ctc.scoring.report import (
+    SplitDecoding,
+    SplitReport,
+    duration_bins,
+    make_report,
+    units_of,
+)
+from asr_ctc.text.normalise import Distinctions, described
 from asr_ctc.text.writing import Writing
 
 if TYPE_CHECKING:
@@ -45,30 +51,42 @@ def score_split(
     n_rows: int,
     decode: Decode,
     decoding: str,
+    in_letters: bool = False,
     columns: dict[str, list[str]],
     **distinctions: Unpack[Distinctions],
 ) -> SplitScores:
     """Decodes the clips of ``loader`` and scores them, with a bar.
 
     ``n_rows`` is the number of clips in the whole split; ``decode`` turns posteriors into
-    hypotheses and ``decoding`` is its name; ``columns`` are those of ``columns_of``;
-    ``distinctions`` are those of ``metrics.error_rates``, without one what the model's units can
-    write. UserError if more than half of the clips cannot be read.
+    hypotheses, those of phonemes ``in_letters`` too, and ``decoding`` is its name; ``columns`` are
+    those of ``columns_of``; ``distinctions`` are those of ``metrics.error_rates``, without one what
+    the model's units can write. UserError if more than half of the clips cannot be read.
     """
     corpus = dataset_of(loader).corpus
     started_s = time.perf_counter()
     evaluation = evaluate(
-        recognizer.model, loader, recognizer.device, decode=decode, progress="scoring"
+        recognizer.model,
+        loader,
+        recognizer.device,
+        decode=decode,
+        progress="scoring",
+        in_letters=in_letters,
     )
     seconds = time.perf_counter() - started_s
     refuse_if_mostly_broken(corpus.name, evaluation.excluded, len(corpus))
 
-    distinctions = {**distinctions_of(recognizer.charmap), **distinctions}
-    writing = distinctions["writing"]
+    distinctions = {**evaluation.distinctions, **distinctions}
+    writing, phonemes = distinctions["writing"], distinctions.get("phonemes", False)
     clips = in_corpus_order(evaluation, corpus, distinctions)
     errors = count_errors(clips, **distinctions)
-    plain = Writing(spaces=writing.spaces)
-    strict = count_errors(clips, case=True, accents=True, punctuation=True, writing=plain)
+    strict = count_errors(
+        clips,
+        case=True,
+        accents=True,
+        punctuation=True,
+        writing=Writing(spaces=writing.spaces),
+        phonemes=phonemes,
+    )
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     split_decoding = SplitDecoding(
         corpus=corpus.name,
@@ -79,6 +97,7 @@ def score_split(
         device=str(recognizer.device),
         unreadable=len(evaluation.excluded),
         case_folding=writing.case_folding,
+        units=units_of(distinctions),
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
         scored_by=described(distinctions),
         has_words=writing.spaces,

@@ -1,9 +1,15 @@
-"""Transcripts as text, as characters and as CTC labels.
+"""Transcripts as text, as units and as CTC labels.
 
 writing.py      how a language is written: a profile
 languages.py    the profiles of languages, and which one a corpus has
 folding.py      letters without accents, apostrophes, invisible characters
-charmap.py      the character map: from characters to classes
+units.py        what the classes of a model are, whatever their kind
+charmap.py      units that are characters: the character map
+word_pieces.py  units that are word pieces
+phonemes.py     units that are phonemes
+ipa.py          phonemes in a text of IPA
+espeak.py       texts to IPA
+unit_kinds.py   the kinds of units, as a model file has them
 label_map.py    the labels of a published model as a character map
 normalise.py    the form in which references and hypotheses are compared
 words.py        what separates words

@@ -3,12 +3,14 @@
 import json
 import re
 import reprlib
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import groupby, islice
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,9 +21,12 @@ from asr_ctc.text.folding import (
     fold_latin,
     is_invisible,
 )
+from asr_ctc.text.units import SPACE_NAME, UNKNOWN_NAME, Units, Word
+from asr_ctc.text.words import separates_words
 from asr_ctc.text.writing import PLAIN, Writing
 
 BLANK, UNKNOWN, START, END = "¬", "❌", "¶", "¦"
+SPACE = " "
 DEFAULT_SYMBOLS = tuple(f"{BLANK} {END}',.0123456789{START}{UNKNOWN}abcdefghijklmnopqrstuvwxyz")
 GERMAN_LETTERS = "äöüßÄÖÜẞ"
 SENTENCES_AT_A_TIME = 1 << 15
@@ -41,7 +46,7 @@ PUNCTUATION = str.maketrans(
 
 
 @dataclass(frozen=True)
-class CharMap:
+class CharMap(Units):
     """An immutable map between characters and the classes of the model. Class 0 is the CTC blank.
 
     ``CharMap()`` is the map of the published model: 44 classes, Latin letters without accents,
@@ -57,6 +62,9 @@ class CharMap:
     too. It is None in maps of earlier versions, which replace nothing. Invisible characters are
     removed (see ``without_invisible``), unless they are symbols.
     """
+
+    kind: ClassVar[str] = "char"
+    is_spelt_by_word: ClassVar[bool] = True
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     unknown: str | None = UNKNOWN
@@ -154,16 +162,19 @@ class CharMap:
         return charmap, rare
 
     @property
-    def case_folding(self) -> str:
-        return self.writing.case_folding
+    def written_letters(self) -> str:
+        return "" if self.fold else "".join(filter(self.knows, self.symbols))
 
     @property
-    def vocab_size(self) -> int:
-        return len(self.symbols)
+    def described(self) -> str:
+        return "character map"
+
+    def has_classes_of(self, other: Units) -> bool:
+        return isinstance(other, CharMap) and replace(self, writing=other.writing) == other
 
     @property
-    def blankid(self) -> int:
-        return 0
+    def listing(self) -> str:
+        return "".join(self.symbols)
 
     @property
     def eos(self) -> int | None:
@@ -201,6 +212,99 @@ class CharMap:
     def unknown_characters(self, text: str) -> list[str]:
         """The characters of a transcript that this map has no class for."""
         return [symbol for symbol in self.split(self.normalise(text)) if not self.knows(symbol)]
+
+    def unspellable(self, text: str) -> list[str]:
+        """Characters without a class in a map without an unknown class, punctuation aside."""
+        if self.unknown is not None:
+            return []
+        unknown = self.unknown_characters("".join(text.split()))
+        return list(dict.fromkeys(c for c in unknown if not self._is_silent(c)))
+
+    def labels_and_words(self, text: str) -> tuple[list[int], list[Word]]:
+        """The labels of a text, normalised as in training, and the words between its spaces.
+
+        Words keep their spelling. Punctuation that stands alone has labels, but is no word.
+        Punctuation and optional marks without a class are skipped; other characters without one
+        have the unknown class, as in training. ValueError where there is no unknown class.
+        """
+        labels = [] if self.sos is None else [self.sos]
+        words: list[Word] = []
+        space = SPACE if SPACE in self.char2idx else ""  # some scripts have no spaces
+        spelt = ((word, self._symbols_to_align(word, space)) for word in text.split())
+        spelt_words = ((word, symbols) for word, symbols in spelt if symbols)
+        for number, (word, symbols) in enumerate(spelt_words):
+            labels += map(self.label, space if number else "")
+            start = len(labels)
+            labels += map(self.label, symbols)
+            if any(map(is_sounding_character, symbols)):
+                words.append(Word(word, range(start, len(labels))))
+        return labels + ([] if self.eos is None else [self.eos]), words
+
+    def _symbols_to_align(self, word: str, space: str) -> list[str]:
+        """The symbols that spell a word, ``space`` between its parts, without what is skipped."""
+        parts = [
+            [s for s in self.split(part) if self.knows(s) or not self._is_silent(s)]
+            for part in self.normalise(word).split()
+        ]
+        symbols: list[str] = []
+        for part in filter(None, parts):
+            symbols += [*(space if symbols else ""), *part]
+        return symbols
+
+    def _is_silent(self, symbol: str) -> bool:
+        """Punctuation, and marks that ordinary writing omits."""
+        return not is_sounding_character(symbol) or not self.writing.without_optional(symbol)
+
+    def words_of(self, labels: Sequence[int]) -> list[Word]:
+        """The words between the spaces of labels that a model wrote; as in ``labels_and_words``."""
+        words = []
+        for is_word, run in groupby(range(len(labels)), lambda i: self.is_shown(labels[i])):
+            indices = list(run)
+            text = self.decode([labels[i] for i in indices])
+            if is_word and any(map(is_sounding_character, text)):
+                words.append(Word(text, range(indices[0], indices[-1] + 1)))
+        return words
+
+    def is_shown(self, label: int) -> bool:
+        return label not in (self.sos, self.eos, self.char2idx.get(SPACE))
+
+    def is_sounding(self, label: int) -> bool:
+        return is_sounding_character(self.symbols[label])
+
+    @cached_property
+    def ends_word(self) -> list[bool]:
+        """Separating characters and sentence marks, not the blank."""
+        marks = (self.soschar, self.eoschar)
+        return [False, *(self.separates(s) or s in marks for s in self.symbols[1:])]
+
+    def separates(self, character: str) -> bool:
+        """Whether a character stands between words: white space, punctuation."""
+        is_one = len(character) == 1 and character != self.apostrophe
+        return is_one and separates_words(character)
+
+    def vocabulary_of(self, text: str) -> list[str | None]:
+        text = self.normalise(text)
+        text = "".join(SPACE if self.separates(character) else character for character in text)
+        return [w if all(map(self.knows, self.split(w))) else None for w in text.split()]
+
+    def spelling(self, word: str) -> list[int] | None:
+        """As the map writes it, whatever the word's apostrophes."""
+        word = self.with_one_apostrophe(self.writing.replace_alternatives(word))
+        if self.vocabulary_of(word) != [word]:
+            return None
+        return [self.char2idx[symbol] for symbol in self.split(word)]
+
+    def names_of(self, text: str) -> list[str | None]:
+        """Characters, punctuation too; SPACE_NAME stands for the space between two words."""
+        symbols = self.split(SPACE.join(self.normalise(text).split()))
+        names = (SPACE_NAME if symbol == SPACE else symbol for symbol in symbols)
+        return [name if name == SPACE_NAME or self.knows(name) else None for name in names]
+
+    @cached_property
+    def names(self) -> list[str | None]:
+        silent = (BLANK, self.soschar, self.eoschar)
+        special = {SPACE: SPACE_NAME, self.unknown: UNKNOWN_NAME}
+        return [None if s in silent else special.get(s, s) for s in self.symbols]
 
     def to_dict(self) -> dict:
         """The fields that define the map, as plain values."""
@@ -317,6 +421,11 @@ def code_points(text: str) -> np.ndarray:
 def present_in(codes: np.ndarray) -> list[str]:
     """The distinct characters of an array of code points."""
     return [chr(code) for code in np.flatnonzero(np.bincount(codes)).tolist()]
+
+
+def is_sounding_character(symbol: str) -> bool:
+    """True for letters, digits, marks and symbols; False for punctuation and spaces."""
+    return any(unicodedata.category(character)[0] not in "PZC" for character in symbol)
 
 
 def _abbreviated(value: object) -> str:

@@ -5,8 +5,9 @@ import unicodedata
 from functools import lru_cache
 from typing import TypedDict
 
-from asr_ctc.text.charmap import END, START, CharMap
+from asr_ctc.text.charmap import END, START
 from asr_ctc.text.folding import APOSTROPHES, fold_latin
+from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
 
@@ -17,19 +18,27 @@ class Distinctions(TypedDict, total=False):
     accents: bool
     punctuation: bool
     writing: Writing
+    phonemes: bool
 
 
-def distinctions_of(charmap: CharMap) -> Distinctions:
-    """What a model with this map is scored by: what its units can write.
+def distinctions_of(units: Units, *, in_letters: bool = False) -> Distinctions:
+    """What a model with these units is scored by: what they can write.
 
+    Phonemes are compared as such, unless a lexicon has read them into words, ``in_letters``.
     Accents count if the map has classes for letters with accents and does not fold them. Maps of
     earlier versions, which have no writing profile, are scored without accents, as they were.
     """
-    return {"accents": _writes_accents(charmap), "writing": charmap.writing}
+    if not units.is_ipa:
+        return {"accents": _writes_accents(units), "writing": units.writing}
+    if in_letters:
+        return {"accents": units.writing.name != "", "writing": units.words_writing}
+    return {"writing": Writing(spaces=units.writing.spaces), "phonemes": True}
 
 
 def described(distinctions: Distinctions) -> str:
     """What counts as an error and what does not, in words."""
+    if distinctions.get("phonemes"):
+        return "in phonemes"
     counts = {
         "case": distinctions.get("case", False),
         "accents": distinctions.get("accents", False),
@@ -47,12 +56,12 @@ def described(distinctions: Distinctions) -> str:
     return ", ".join(parts) + (f"; writing {writing}" if writing.name else "")
 
 
-def _writes_accents(charmap: CharMap) -> bool:
-    if charmap.fold or not charmap.writing.name:
+def _writes_accents(units: Units) -> bool:
+    letters, writing = units.written_letters, units.writing
+    if not writing.name:
         return False
-    letters = "".join(filter(charmap.knows, charmap.symbols))
-    return normalise_text(letters, writing=charmap.writing) != normalise_text(
-        letters, writing=charmap.writing, keep_accents=True
+    return normalise_text(letters, writing=writing) != normalise_text(
+        letters, writing=writing, keep_accents=True
     )
 
 

@@ -173,11 +173,12 @@ class Doctor:
         if not (dev_rises and train_falls and is_long):
             return None
         augment = "" if self.config.features.train_augment else "--train_augment, "
+        rate = "PER" if self.config.classes.units == "phoneme" else "CER"
         return (
             f"the dev loss rises ({now['dev_loss']:.2f}, after {lowest:.2f} in epoch "
             f"{turn['epoch']}) while the training loss falls ({now['train_loss']:.2f}), and the "
-            f"dev CER has not improved since epoch {best['epoch']}: the model learns the training "
-            f"clips by heart. Regularise: {augment}more --dropout (now "
+            f"dev {rate} has not improved since epoch {best['epoch']}: the model learns the "
+            f"training clips by heart. Regularise: {augment}more --dropout (now "
             f"{self.config.model.dropout:g}) or --weight_decay; or train on more speech. "
             "--early_stopping ends such runs"
         )

@@ -125,7 +125,12 @@ def encode_splits(
         for_training=True,
         output_lengths=model.output_lengths,
         cache=FrameCopies(kept[1:], seed),
+        aux_units=train.aux_units,
     )
     return train_frames, ClipDataset(
-        dev.corpus, dev.charmap, WaveformProcessor(kinds[0]), cache=kept[0]
+        dev.corpus,
+        dev.charmap,
+        WaveformProcessor(kinds[0]),
+        cache=kept[0],
+        aux_units=dev.aux_units,
     )

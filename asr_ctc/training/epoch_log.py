@@ -50,14 +50,16 @@ def log_epoch(
     """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
     epoch = metrics["epoch"]
     log.info(
-        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev CER %.2f %%%s  lr %.2g  "
+        "epoch %d/%d  train loss %.4f  dev loss %.4f  dev %s %.2f %%%s%s  lr %.2g  "
         "grad %.2f  %.0f audio s/s  %.0f s  waited %.0f %% for data%s%s%s%s",
         epoch,
         run.config.training.num_epochs,
         metrics["train_loss"],
         metrics["dev_loss"],
+        run.charmap.rates.of_symbols,
         100 * metrics["dev_cer"],
-        dev_wer_text(metrics["dev_wer"]),
+        dev_wer_text(metrics["dev_wer"], run.charmap.rates.of_words),
+        f"  dev PER {100 * metrics['dev_aux_per']:.2f} %" if "dev_aux_per" in metrics else "",
         metrics["lr"],
         metrics["grad_norm"],
         metrics["audio_s_per_s"],
@@ -86,9 +88,9 @@ def log_epoch(
     writer.flush()
 
 
-def dev_wer_text(dev_wer: float) -> str:
+def dev_wer_text(dev_wer: float, name: str = "WER") -> str:
     """The WER in a line of the log; empty where there is none."""
-    return "" if math.isnan(dev_wer) else f"  dev WER {100 * dev_wer:.2f} %"
+    return "" if math.isnan(dev_wer) else f"  dev {name} {100 * dev_wer:.2f} %"
 
 
 def as_table(clips: list[Decoded]) -> str:

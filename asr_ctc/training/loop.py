@@ -199,7 +199,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     result = result_of(run, state, folder)
     if writer is not None and result.best is not None:
         log_end_of_run(run, writer, result.best)
-        log_result(state, result.best, folder)
+        log_result(state, result.best, folder, run.charmap.rates.of_symbols)
     return result
 
 
@@ -260,9 +260,10 @@ def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
     evaluation = evaluate(run.model, loader, run.device)
     scores = evaluation.score()
     log.info(
-        "before training, on %d dev clips: loss %.3f, CER %.1f %%",
+        "before training, on %d dev clips: loss %.3f, %s %.1f %%",
         len(evaluation.clips),
         evaluation.loss,
+        run.charmap.rates.of_symbols,
         100 * scores.cer,
     )
     for clip in evaluation.clips[:N_SHOWN]:
@@ -385,9 +386,15 @@ def end_epoch(
 
 
 def dev_metrics(dev: Evaluation) -> dict:
-    """What epochs are compared by."""
+    """What epochs are compared by; dev_cer of a model of phonemes is its PER.
+
+    ``dev_aux_per``: the PER of a second output layer.
+    """
     scores = dev.score()
-    return {"dev_loss": dev.loss, "dev_cer": scores.cer, "dev_wer": scores.wer}
+    metrics = {"dev_loss": dev.loss, "dev_cer": scores.cer, "dev_wer": scores.wer}
+    if dev.aux is not None:
+        metrics["dev_aux_per"] = dev.aux.score().cer
+    return metrics
 
 
 def scored_model(run: Run, state: State) -> AnyModel:
@@ -397,7 +404,8 @@ def scored_model(run: Run, state: State) -> AnyModel:
 
 def scores_of(metrics: dict) -> dict:
     """The metrics that a model file has."""
-    return {name: metrics[name] for name in ("epoch", "dev_cer", "dev_wer", "dev_loss")}
+    names = ("epoch", "dev_cer", "dev_wer", "dev_loss", "dev_aux_per")
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 def result_of(run: Run, state: State, folder: Path, *, signal: int | None = None) -> RunResult:
@@ -408,12 +416,13 @@ def result_of(run: Run, state: State, folder: Path, *, signal: int | None = None
     return RunResult(folder=folder, best=best, n_epochs=state.epoch - 1, signal=signal)
 
 
-def log_result(state: State, best: BestEpoch, folder: Path) -> None:
-    """The last line of a run's log."""
+def log_result(state: State, best: BestEpoch, folder: Path, rate: str) -> None:
+    """The last line of a run's log; ``rate`` is the name of the CER, which phonemes have as PER."""
     if state.best.should_stop:
         log.info("stopped early: no better epoch in %d", state.best.epochs_since)
     log.info(
-        "done: best dev CER %.2f %% (dev loss %.4f, epoch %d) in %s",
+        "done: best dev %s %.2f %% (dev loss %.4f, epoch %d) in %s",
+        rate,
         100 * best.cer,
         best.loss,
         best.epoch,
@@ -439,11 +448,12 @@ def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -
     rank = state.best.rank
     is_better = rank is None or state.best.rank_of(metrics) < rank
     log.info(
-        "average of epochs %s: dev loss %.4f  dev CER %.2f %%%s%s",
+        "average of epochs %s: dev loss %.4f  dev %s %.2f %%%s%s",
         ", ".join(map(str, epochs)),
         metrics["dev_loss"],
+        run.charmap.rates.of_symbols,
         100 * metrics["dev_cer"],
-        dev_wer_text(metrics["dev_wer"]),
+        dev_wer_text(metrics["dev_wer"], run.charmap.rates.of_words),
         "  best" if is_better else "",
     )
     if is_better and run.world.is_main:

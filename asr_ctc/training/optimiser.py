@@ -46,7 +46,7 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Ad
 def part_of(name: str) -> str:
     """The part of the model (cnn, encoder, rnn, out) that a parameter belongs to, by its name."""
     layer = name.split(".")[0]
-    return {"cnn": "cnn", "encoder": "encoder", "charlin": "out"}.get(layer, "rnn")
+    return {"cnn": "cnn", "encoder": "encoder", "charlin": "out", "auxlin": "out"}.get(layer, "rnn")
 
 
 def freeze(model: nn.Module, parts: Collection[str]) -> None:

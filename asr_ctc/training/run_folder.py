@@ -98,7 +98,7 @@ def write_description(run: Run, folder: Path) -> None:
         f"{run.train_corpus.name}: {several(len(run.train), 'clip')}, "
         f"{run.train_corpus.hours:.2f} h\n"
         f"{run.dev.corpus.name}: {several(len(run.dev), 'clip')}, {run.dev.corpus.hours:.2f} h\n"
-        f"character map: {''.join(run.charmap.symbols)}\n\n{run.config.to_yaml()}"
+        f"{run.charmap.noun}s: {run.charmap.listing}\n\n{run.config.to_yaml()}"
     )
     write_atomically(folder / SUMMARY, text.encode("utf-8", "backslashreplace"))
     for line in summary.splitlines():

@@ -183,8 +183,10 @@ def as_table(runs: list[RunSummary]) -> str:
         best = ["-"] * 4
         if run.best:
             epoch, cer, wer, loss = (run.best[name] for name in METRICS)
+            of_phonemes = run.settings.get("units") == "phoneme"
+            cer_text = f"{100 * cer:.2f}" + (" PER" if of_phonemes else "")
             wer_text = "-" if math.isnan(wer) else f"{100 * wer:.2f}"
-            best = [str(epoch), f"{100 * cer:.2f}", wer_text, f"{loss:.4f}"]
+            best = [str(epoch), cer_text, wer_text, f"{loss:.4f}"]
         epochs = f"{run.epochs}/{run.num_epochs or '?'}"
         name = run.name
         if len(name) > width:

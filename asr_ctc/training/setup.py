@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,18 @@ import torch
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.encoder_model import EncoderModel
-from asr_ctc.acoustic.loss import ctc_objective
+from asr_ctc.acoustic.loss import ctc_objective, two_headed_objective
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.assembly.parts import (
     Blueprint,
     make_blueprint,
     make_caches,
-    make_charmap,
     make_model,
     make_spec_augment,
     with_sizes_of,
 )
-from asr_ctc.assembly.writing import find_writing, with_charset
+from asr_ctc.assembly.units import ModelUnits, asks_for_units, make_units
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -37,6 +37,7 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index, transcripts
 from asr_ctc.corpus.corpus import Corpus, ExcludedClip, corpus_name, find_corpus
 from asr_ctc.corpus.exclude import read_excluded, report_excluded
+from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.display.terminal import seconds_range, several
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
@@ -49,6 +50,7 @@ from asr_ctc.loading.selection import (
 )
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.units import Units
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
 from asr_ctc.training.optimiser import freeze, frozen_parts
@@ -66,7 +68,7 @@ class Run:
     world: World
     device: torch.device
     precision: str
-    charmap: CharMap
+    charmap: Units
     train: ClipDataset
     dev: ClipDataset
     model: AnyModel
@@ -114,6 +116,7 @@ class Run:
             features=self.features,
             normalization=self.normalization,
             charmap=self.charmap,
+            aux_units=self.train.aux_units,
             scores=scores,
             origin=self.origin,
         )
@@ -157,13 +160,16 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     augmentation = parse_augmentation(config.features.augment)
     readable, dev = load_splits(config, world)
     config = with_duration_bounds(config, readable)
-    # The map knows the characters of all transcripts, so that it does not depend on the bounds.
-    config, charmap = choose_charmap(start, config, readable)
+    # The units know all transcripts, so that they do not depend on the bounds.
+    config, units = choose_units(start, config, readable)
+    for each in units:
+        speak_for(each, [dev])
+    charmap = units.main
     refuse_best_by_wer(config, charmap)
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
-    blueprint = make_blueprint(config, charmap, start.file)
-    model = make_model(config, charmap, start.file, blueprint)
+    blueprint = make_blueprint(config, charmap, start.file, units.aux)
+    model = make_model(config, charmap, start.file, blueprint, units.aux)
     frozen = frozen_parts(model, config.training)
     if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
         raise UserError(
@@ -184,6 +190,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         normalization=start.file.normalization if start.file else None,
         is_cached=not layers,
         world=world,
+        aux_units=units.aux,
     )
     of_features = train_set
     if isinstance(model, EncoderModel) and layers:
@@ -208,6 +215,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         features=blueprint.features,
         origin=find_origin(start, config, command, of_features, world, blueprint),
         frozen=frozen,
+        objective=make_objective(config, units),
     )
     if start.config.runtime.seed is None:
         log.info("seed drawn: %d", run.seed)
@@ -299,23 +307,31 @@ def within_bounds(corpus: Corpus, config: Config) -> Corpus:
     return between_or_refuse(corpus, low, high)
 
 
-def choose_charmap(start: Start, config: Config, train: Corpus) -> tuple[Config, CharMap]:
-    """The model file's character map, unless a new run asks for another one; the settings with the
-    --charset that was taken. ``train`` holds clips of any length."""
-    if start.file and (start.folder or config.corpus.charset is None):
+def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, ModelUnits]:
+    """The model file's units, unless a new run asks for others; the settings with the --charset
+    that was taken. ``train`` holds clips of any length."""
+    if start.file and (start.folder or not asks_for_units(config)):
         if config.corpus.profile and not start.folder:
             raise UserError(
                 "--profile: the model file brings its writing profile; omit it, or make another "
                 "character map with --charset"
             )
-        return config, start.file.charmap
-    writing = find_writing(config, train)
-    config = with_charset(config, writing)
-    return config, make_charmap(config.corpus, train, writing)
+        units = ModelUnits(start.file.charmap, start.file.aux_units)
+        for each in units:
+            speak_for(each, [train])
+        return config, units
+    return make_units(config, train)
 
 
-def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:
-    if config.training.best_by == "wer" and not charmap.writing.spaces:
+def make_objective(config: Config, units: ModelUnits) -> Objective:
+    """The loss to minimise: of one output layer, or the weighted sum of two."""
+    if units.aux is None:
+        return ctc_objective
+    return partial(two_headed_objective, aux_weight=config.classes.aux_weight)
+
+
+def refuse_best_by_wer(config: Config, units: Units) -> None:
+    if config.training.best_by == "wer" and not units.writing.spaces:
         raise UserError(
             "--best_by wer: this writing has no spaces between words, and no WER; --best_by cer"
         )
@@ -324,7 +340,7 @@ def refuse_best_by_wer(config: Config, charmap: CharMap) -> None:
 def make_datasets(
     config: Config,
     corpora: tuple[Corpus, Corpus],
-    charmap: CharMap,
+    charmap: Units,
     *,
     features: Features,
     output_lengths: Callable,
@@ -332,6 +348,7 @@ def make_datasets(
     normalization: tuple[float, float] | None = None,
     is_cached: bool = True,
     world: World = ALONE,
+    aux_units: Units | None = None,
 ) -> tuple[ClipDataset, ClipDataset]:
     """The training set without what CTC cannot learn, and the dev set; from audio or the caches.
 
@@ -340,7 +357,8 @@ def make_datasets(
     """
     train, dev = corpora
     seed, n_threads = seed_of(config), config.runtime.nthreads
-    train = exclude_unlearnable(train, charmap, features=features, output_lengths=output_lengths)
+    for units in filter(None, (charmap, aux_units)):
+        train = exclude_unlearnable(train, units, features=features, output_lengths=output_lengths)
     train_cache = dev_cache = None
     if is_cached:
         train_cache, dev_cache = make_caches(config, (train, dev), features, augmentation)
@@ -361,8 +379,9 @@ def make_datasets(
         output_lengths=output_lengths,
         augmentation=augmentation,
         cache=train_cache,
+        aux_units=aux_units,
     )
-    return train_set, ClipDataset(dev, charmap, plain, cache=dev_cache)
+    return train_set, ClipDataset(dev, charmap, plain, cache=dev_cache, aux_units=aux_units)
 
 
 def report_setup(run: Run) -> None:
@@ -446,16 +465,20 @@ def describe_origin(config: Config, command: Sequence[str], train: Corpus) -> di
 def facts_at_start(run: Run) -> dict:
     """What the doctor looks at before training; the shares are those of clips and characters."""
     excluded = [item for item in run.train.corpus.excluded if "too long" in item.reason]
-    counts = transcripts.character_counts(run.train_corpus, run.charmap.writing)
-    unknown = sum(n for character, n in counts.items() if run.charmap.unknown_characters(character))
     filled = filled_shares(
         run.train_corpus,
         run.charmap,
         features=run.features,
         output_lengths=run.model.output_lengths,
     )
-    return {
+    facts = {
         "unlearnable_share": len(excluded) / (len(run.train) + len(excluded)),
         "filled_share": float(np.quantile(filled, 0.9)),
-        "unknown_share": unknown / max(1, sum(counts.values())),
+        "unknown_share": 0.0,  # word pieces and phonemes are made from the same transcripts
     }
+    units = run.charmap
+    if isinstance(units, CharMap):
+        counts = transcripts.character_counts(run.train_corpus, units.writing)
+        unknown = sum(n for character, n in counts.items() if units.unknown_characters(character))
+        facts["unknown_share"] = unknown / max(1, sum(counts.values()))
+    return facts

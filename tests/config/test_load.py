@@ -239,7 +239,7 @@ def test_what_is_no_recipe_is_not_found_and_the_recipes_are_listed(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     listed = (
         "commonvoice_fr.yaml, commonvoice_fr_pretrained.yaml, commonvoice_fr_small.yaml, "
-        "demo.yaml, digits.yaml, digits_pretrained.yaml, finetune.yaml, finetune_large.yaml, "
+        "commonvoice_large.yaml, demo.yaml, digits.yaml, digits_pretrained.yaml, finetune.yaml, finetune_large.yaml, "
         "overfit.yaml"
     )
     with pytest.raises(UserError, match=f"No such file.*; recipes .* asr_ctc: {listed}$"):

@@ -14,7 +14,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import UserError
 from asr_ctc.data import WaveformProcessor
 from asr_ctc.decoding import alignment, viterbi
-from asr_ctc.decoding.alignment import align_text, best_path, spell_text, with_times, words_of
+from asr_ctc.decoding.alignment import align_text, best_path, spell_text, with_times
 from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis
@@ -207,11 +207,11 @@ def test_optional_marks_that_the_model_lacks_are_skipped():
 def test_the_words_of_what_a_model_wrote():
     charmap = CharMap()
     labels = charmap.encode("un  deux . trois")
-    assert [word.text for word in words_of(labels, charmap)] == ["un", "deux", "trois"]
-    assert words_of(labels, charmap) == [
+    assert [word.text for word in charmap.words_of(labels)] == ["un", "deux", "trois"]
+    assert charmap.words_of(labels) == [
         (word.text, word.labels) for word in spell_text("un", charmap)[1]
     ] + [("deux", range(5, 9)), ("trois", range(12, 17))]
-    assert words_of([], charmap) == []
+    assert charmap.words_of([]) == []
 
 
 # ------------------------------------------------------------------------------------------ seconds

@@ -154,7 +154,7 @@ def test_frames_may_be_tensors_of_any_precision():
     [
         (np.zeros(3), r"frames have shape \(3,\); needed \(frames, classes\)"),
         (np.zeros((1, 2, 3)), r"frames have shape \(1, 2, 3\); needed \(frames, classes\)"),
-        (np.zeros((2, 4)), "4 classes; the character map needs 3"),
+        (np.zeros((2, 4)), "4 classes; the units need 3"),
         (np.full((2, 3), np.nan), "holds NaN"),
         (np.full((2, 3), 0.5), "holds 0.5; needed log probabilities"),
     ],

@@ -10,7 +10,7 @@ import torch
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.loading.dataset import CharMap
+from asr_ctc.text.charmap import CharMap
 from tests.helpers.posteriors import reference_beam_decode
 
 INF = math.inf
@@ -307,7 +307,7 @@ def frames_with(value, clip=1, frame=2):
     ("logp", "lengths", "message"),
     [
         (frames_with(-1.0)[0], [4], r"shape \(4, 3\); needed \(clips, frames, classes\)"),
-        (frames_with(-1.0)[..., :2], [4, 4, 4], r"2 classes; the character map needs 3"),
+        (frames_with(-1.0)[..., :2], [4, 4, 4], r"2 classes; the units need 3"),
         (frames_with(-1.0), [4, 4], r"lengths has shape \(2,\); needed \(3,\)"),
         (frames_with(-1.0), [[4], [4], [4]], r"lengths has shape \(3, 1\); needed \(3,\)"),
         (frames_with(-1.0), torch.tensor(4), r"lengths has shape \(\); needed \(3,\)"),

@@ -18,11 +18,11 @@ from asr_ctc.lm.scoring import score, score_sentence, score_word, score_words
 from asr_ctc.lm.spelling import (
     NO_WORD,
     best_below,
-    character_words,
     labels_of,
     make_trie,
     refuse_if_mostly_unspelt,
     separators,
+    unit_words,
     unspelt_words,
     words_of,
 )
@@ -425,13 +425,13 @@ def test_characters_as_words():
     charmap = CharMap()
     model = model_of("a", "b", SPACE, ".")
     assert model.level == "char"
-    ids = character_words(model, charmap)
+    ids = unit_words(model, charmap)
     assert ids[charmap.char2idx["a"]] == EOS + 1
     assert ids[charmap.char2idx[" "]] == EOS + 3
     assert ids[charmap.char2idx["z"]] == UNK == ids[charmap.char2idx["❌"]]
     assert [ids[charmap.char2idx[c]] for c in "¬¶¦"] == [NO_WORD] * 3
     with pytest.raises(UserError, match="2 of the 3 words"):
-        character_words(model_of("a", "я", "ю"), charmap)
+        unit_words(model_of("a", "я", "ю"), charmap)
     assert model_of("a", "bc").level == "word"
 
 

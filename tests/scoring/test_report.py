@@ -63,6 +63,7 @@ def full_report(errors, columns=None, *, has_words=True):
         unreadable=1,
         distinctions=["case"],
         case_folding="default",
+        units="characters",
         scored_by="with case, without accents and punctuation",
         has_words=has_words,
         seconds=3.6,

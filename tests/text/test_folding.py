@@ -12,7 +12,7 @@ from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.corpus.transcripts import frames_of
 from asr_ctc.decoding.alignment import spell_text
 from asr_ctc.lm.ngrams import EOS, UNK
-from asr_ctc.lm.spelling import character_words, labels_of, separators, words_of
+from asr_ctc.lm.spelling import labels_of, separators, unit_words, words_of
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap, count_characters
 from asr_ctc.text.ctc_labels import frames_needed
@@ -211,5 +211,5 @@ def test_language_models_meet_the_map_whatever_the_form():
         ids = {word: i for i, word in enumerate(words)}
         level = "char"
 
-    words = character_words(Characters, charmap)
+    words = unit_words(Characters, charmap)
     assert words[charmap.char2idx["’"]] == EOS + 5 and np.count_nonzero(words == UNK) == 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.decoding.alignment import spell_text, words_of
+from asr_ctc.decoding.alignment import spell_text
 from asr_ctc.lm.spelling import labels_of, separators
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.label_map import LabelMap
@@ -50,7 +50,7 @@ def test_several_code_points_are_one_label_the_longest_first():
     labels, words = spell_text("tʃat  aːt", charmap)
     assert labels == [3, 4, 2, 1, 5, 2]
     assert [(word.text, [*word.labels]) for word in words] == [("tʃat", [0, 1, 2]), ("aːt", [4, 5])]
-    assert words_of(labels, charmap) == words
+    assert charmap.words_of(labels) == words
     assert labels_of("tʃat", charmap) == [3, 4, 2]
     assert separators(charmap).tolist() == [False, True, False, False, False, False]
 

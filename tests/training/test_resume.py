@@ -216,7 +216,7 @@ def test_transfer_keeps_all_but_the_output_layer_for_another_map(
                 "resume_from": str(source)}
     )  # fmt: skip
     made = set_up_run(find_start(config))
-    assert "another character map than the file's, 12 classes for its 44" in caplog.text
+    assert "other units than the file's, 12 classes for its 44" in caplog.text
     before, after = load_model(source).state_dict, made.model.state_dict()
     for name, weights in before.items():
         if name.startswith("charlin"):

@@ -107,7 +107,8 @@ def build_language_model(config: Config) -> Built:
         )
     if settings.level == "char":
         speak_for(charmap, (train, held_out[0]))
-    forbidden = np.unique(np.concatenate([sentence_keys(c.all_sentences()) for c in held_out]))
+    keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
+    forbidden = np.unique(np.concatenate(keys))
     if settings.lexicon_from and settings.level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
     numbering = Numbering(charmap, settings.level)
@@ -229,7 +230,7 @@ def _numbered(
     for source, pieces in zip(sources, texts, strict=True):
         for piece in pieces:
             piece = [sentence for sentence in piece if sentence.strip()]
-            allowed = ~np.isin(sentence_keys(piece), forbidden)
+            allowed = ~np.isin(sentence_keys(piece, numbering.units.words_writing), forbidden)
             source.n_excluded += len(piece) - int(allowed.sum())
             for sentence, is_allowed in zip(piece, allowed.tolist(), strict=True):
                 if is_allowed:

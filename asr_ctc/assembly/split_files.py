@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from asr_ctc.assembly.writing import find_writing
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import open_atomically
 from asr_ctc.config.load import Config
@@ -92,11 +93,12 @@ def split_corpus(config: Config) -> Report:
     free = np.ones(len(corpus), dtype=bool)
     for rows in unusable.values():
         free &= ~rows
-    clips = clips_of(corpus)
+    writing = find_writing(config, corpus)
+    clips = clips_of(corpus, writing)
     if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
         notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
     if split_config.keep_test:
-        split_of, reasons = extend_train(free, corpus, layout, folder)
+        split_of, reasons = extend_train(free, corpus, layout, folder, writing)
     else:
         test_s = parse_size("test", split_config.test, clips, free)
         dev_s = parse_size("dev", split_config.dev, clips, free)

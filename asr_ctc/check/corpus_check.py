@@ -84,7 +84,8 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
             corpora,
             folder,
             settings.corpus,
-            split_command(config),
+            writing=charmap.words_writing,
+            command=split_command(config),
         ),
         exclude=str(exclude),
     )

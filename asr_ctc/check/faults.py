@@ -29,8 +29,9 @@ import numpy as np
 
 from asr_ctc.audio import decode as audio
 from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, ScannedSplit
+from asr_ctc.scoring.metrics import normalised
 from asr_ctc.text.ctc_labels import infeasible
-from asr_ctc.text.normalise import normalise_text
+from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Units
 
 LEAST_VARIATION_DB = 6.0
@@ -146,7 +147,7 @@ def find_faults(
             )
             if fault:
                 faults[name, row] = Fault(name, row, split.corpus.path(row), *fault)
-    _add_duplicates(splits, faults)
+    _add_duplicates(splits, faults, charmap)
     limits = rate_limits(splits, faults)
     for name, split in splits.items():
         for row in np.flatnonzero(split.scan_mask).tolist():
@@ -259,15 +260,17 @@ def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
     )
 
 
-def _add_duplicates(splits: Splits, faults: Faults) -> None:
+def _add_duplicates(splits: Splits, faults: Faults, charmap: Units) -> None:
     """Adds the clips that have the samples of another one.
 
     One of them is kept, the one of test if there is one: training must not see it. If the
-    transcripts differ, none of train and dev is kept, because nobody knows which is right.
+    transcripts are scored differently, none of train and dev is kept, because nobody knows which is
+    right.
     """
     for group in same_audio(splits, faults):
         group.sort(key=lambda place: -TEST_LAST.index(place[0]))  # stable: rows stay in order
-        texts = {normalise_text(splits[name].sentences[row]) for name, row in group}
+        sentences = [splits[name].sentences[row] for name, row in group]
+        texts = set(normalised(sentences, **distinctions_of(charmap, in_letters=True)))
         original = group[0]
         for name, row in group if len(texts) > 1 and original[0] != "test" else group[1:]:
             clip = splits[name].corpus.path(row)

@@ -14,13 +14,14 @@ from asr_ctc.check import texts
 from asr_ctc.check.faults import KINDS, LISTEN, REFUSED, Fault, RateLimits, Splits, rates
 from asr_ctc.check.phonemes import PhonemeUse, phoneme_use
 from asr_ctc.check.scan import ScannedSplit
-from asr_ctc.check.suggestions import Suggestions, make_suggestions
+from asr_ctc.check.suggestions import Suggestions, make_suggestions, rare_counts
 from asr_ctc.check.suspects import Suspects
 from asr_ctc.check.unused import Unused
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import percent, seconds_range, several
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.rare import suitable_min_count
 
 MOST_POINTS = 2500  # clips drawn in the scatter plot
 N_DURATION_BINS = 48
@@ -184,7 +185,7 @@ def make_report(
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
     usable = {split: _usable(split, scanned, faults) for split, scanned in splits.items()}
-    repeated, shared_sentences = texts.repeated_sentences(sentences)
+    repeated, shared_sentences = texts.repeated_sentences(sentences, charmap)
     settings = _settings(config, n_classes, limits)
     summaries = {
         split: _summary(scanned, usable[split], _n_broken(split, scanned, faults), settings)
@@ -210,7 +211,13 @@ def make_report(
         alphabet=alphabet,
         unicode=texts.unicode_forms(sentences),
         plots=_plots(splits, faults),
-        suggestions=make_suggestions(config, durations, alphabet, exclude if lists_clips else None),
+        suggestions=make_suggestions(
+            config,
+            durations,
+            alphabet,
+            writing=charmap.writing,
+            exclude=exclude if lists_clips else None,
+        ),
         verdict=Verdict(not problems, problems),
         suspects=suspects,
         unused=unused,
@@ -361,11 +368,19 @@ def _training_problems(
             problems.append(f"{name}: all {n_mute} clips are silent or nearly constant")
     if 2 * alphabet.n_lost > alphabet.n_characters:
         share = percent(alphabet.n_lost / alphabet.n_characters)
-        helps = "a smaller --charset_min_count" if settings.charset == "auto" else "--charset auto"
         problems.append(
-            f"--charset {settings.charset} has no class for {share} of the characters; {helps} has"
+            f"--charset {settings.charset} has no class for {share} of the characters; "
+            + _what_has_more_classes(alphabet, settings)
         )
     return problems
+
+
+def _what_has_more_classes(alphabet: texts.Alphabet, settings: CheckSettings) -> str:
+    if settings.charset != "auto":
+        return "--charset auto has"
+    min_count = settings.charset_min_count
+    fewer = suitable_min_count(rare_counts(alphabet), min_count, alphabet.n_in_train)
+    return f"--charset_min_count {fewer} has" if fewer < min_count else "they are not in train"
 
 
 # ------------------------------------------------------------------------------------------ plots

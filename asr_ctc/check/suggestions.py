@@ -16,6 +16,7 @@ from asr_ctc.corpus.layouts import LAYOUTS
 from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.text.rare import suitable_min_count, unknown_share
+from asr_ctc.text.writing import Writing
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
 LEAST_STEPS = 200  # optimiser steps per epoch with the suggested batch size
@@ -44,14 +45,20 @@ class Suggestions:
 
 
 def make_suggestions(
-    config: Config, durations: np.ndarray, alphabet: Alphabet, exclude: str | None
+    config: Config,
+    durations: np.ndarray,
+    alphabet: Alphabet,
+    *,
+    writing: Writing,
+    exclude: str | None,
 ) -> Suggestions:
     """Suggestions from the ``durations`` (N,) of the usable clips of train, in seconds.
 
-    The bounds of ``config`` are kept unless no clip lies between them.
+    The bounds of ``config`` are kept unless no clip lies between them; ``writing`` is the profile
+    that was found.
     """
-    writing = suggested_writing(config, alphabet)
-    flags: dict[str, Any] = {**writing, "exclude": exclude}
+    suggested = suggested_charset(config, alphabet, writing)
+    flags: dict[str, Any] = {**suggested, "exclude": exclude}
     low = high = batch_size = clips_within = hours_within = None
     if len(durations):
         low, high = config.corpus.min_duration or 0.0, config.corpus.max_duration or math.inf
@@ -64,13 +71,13 @@ def make_suggestions(
         named_low = low if low or config.has("min_duration") else None
         flags |= {"min_duration": named_low, "max_duration": high, "batch_size": batch_size}
     return Suggestions(
-        charset=writing["charset"],
+        charset=suggested["charset"],
         min_duration=low,
         max_duration=high,
         batch_size=batch_size,
         clips_within=clips_within,
         hours_within=hours_within,
-        command=_train_command(config, flags),
+        command=_train_command(config, flags, writing),
     )
 
 
@@ -80,14 +87,14 @@ def suggested_batch_size(n_clips: int, longest_s: float) -> int:
     return max(LEAST_BATCH, 2 ** math.floor(math.log2(max(1, most))))
 
 
-def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
+def suggested_charset(config: Config, alphabet: Alphabet, writing: Writing) -> dict[str, Any]:
     """``charset``, ``case_folding`` and ``charset_min_count`` for the transcripts of a corpus.
 
     The published map is for French and English. It is kept for a corpus of these languages, or of
     an unknown one, as long as it loses nothing and folds no accents but those of French.
     """
     corpus, total = config.corpus, max(1, alphabet.n_characters)
-    charset, case_folding = corpus.charset or "default", corpus.case_folding or "default"
+    charset, case_folding = corpus.charset or "default", writing.case_folding
     unsuited = alphabet.n_lost
     if charset == "default":
         is_known = LAYOUTS[corpus.corpus].has_languages or config.has("lang")
@@ -104,28 +111,25 @@ def suggested_writing(config: Config, alphabet: Alphabet) -> dict[str, Any]:
         case_folding = "turkish"
     min_count = corpus.charset_min_count
     if charset == "auto" and "charset_min_count" not in config.typed:
-        min_count = suitable_min_count(_counts(alphabet), min_count, alphabet.n_in_train)
+        min_count = suitable_min_count(rare_counts(alphabet), min_count, alphabet.n_in_train)
     return {"charset": charset, "case_folding": case_folding, "charset_min_count": min_count}
 
 
 def rare_characters(alphabet: Alphabet, charset: str, min_count: int) -> list[str]:
     """How many characters are seen fewer than ``min_count`` times; with 'auto', what helps."""
-    counts = _counts(alphabet)
+    counts = rare_counts(alphabet)
     share = percent(unknown_share(counts, min_count, alphabet.n_in_train))
     seen = f"seen fewer than {min_count} times in train: {share} of its text"
     advice = advice_on_rare(counts, min_count, alphabet.n_in_train) if charset == "auto" else []
     return [f"{several(len(counts), 'character')} {seen}", *advice]
 
 
-def _counts(alphabet: Alphabet) -> list[int]:
+def rare_counts(alphabet: Alphabet) -> list[int]:
+    """How often each of the rare characters is seen."""
     return [use.count for use in alphabet.rare.values()]
 
 
-# What `train` takes where a setting is open; another character map is said, though it may follow.
-OF_ITSELF = {"charset": "default", "case_folding": "default"}
-
-
-def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:
+def _train_command(config: Config, suggested: Mapping[str, Any], writing: Writing) -> str:
     """The `train` command with all that was typed, and the suggestions.
 
     Suggestions of None are omitted, and those that `train` follows by itself.
@@ -134,12 +138,14 @@ def _train_command(config: Config, suggested: Mapping[str, Any]) -> str:
     if config.file:
         words.append(f"--config {shlex.quote(config.file)}")
     table = settings()
+    # What `train` takes where these are open; another map is said, though it may follow.
+    of_itself = {"charset": "default", "case_folding": writing.case_folding}
     for name in [*SOURCE, *(name for name in table if name not in SOURCE)]:
         section, f, _ = table[name]
         value = getattr(getattr(config, section), f.name)
         is_typed = name in config.typed and name not in OF_CHECK
         if name in suggested:
-            by_itself = value if config.has(name) else OF_ITSELF.get(name, default_of(f))
+            by_itself = value if config.has(name) else of_itself.get(name, default_of(f))
             value = suggested[name]
             is_said = value is not None and (value != by_itself or name == "batch_size")
         else:

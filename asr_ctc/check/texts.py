@@ -5,9 +5,11 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from asr_ctc.scoring.metrics import normalised
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible, without_invisible
-from asr_ctc.text.normalise import normalise_text
+from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible
+from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.writing import Writing
 
 N_LISTED = 100  # entries of a list that could be as long as the corpus
 VARIANTS = {  # the same mark, typed in different ways
@@ -41,7 +43,8 @@ class Folding:
 
 @dataclass(frozen=True)
 class Alphabet:
-    """The characters of all splits (NFC, lower case), and their treatment by a character map.
+    """The characters of all splits, in lower case as the language is written, and their treatment
+    by a character map.
 
     Dictionaries are by character, the most frequent first. ``lost`` have no class; ``folded`` are
     written as other characters; ``rare`` occur too rarely in train; ``unseen`` occur in dev or
@@ -94,7 +97,7 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
     counts: dict[str, Counter[str]] = {name: Counter() for name in sentences}
     for name, texts in sentences.items():
         for text in texts:
-            counts[name].update(_plain(text))
+            counts[name].update(charmap.writing.lower(text))
     total = sum(counts.values(), Counter())
     train = counts.get("train", Counter())
     unknown = {c for c in total if not all(map(charmap.knows, charmap.spell(c)))}
@@ -108,17 +111,12 @@ def alphabet(sentences: Sentences, charmap: CharMap, min_count: int) -> Alphabet
         n_in_train=train.total(),
         counts=dict(total.most_common()),
         n_lost=sum(lost.values()),
-        lost=_with_sentences(lost, sentences),
+        lost=_with_sentences(lost, sentences, charmap.writing),
         n_folded=sum(total[c] for c in folded),
         folded={c: Folding(total[c], folded[c]) for c in sorted(folded, key=lambda c: -total[c])},
-        rare=_with_sentences(rare, sentences),
+        rare=_with_sentences(rare, sentences, charmap.writing),
         unseen=sorted(set(total) - set(train)) if train else [],
     )
-
-
-def _plain(text: str) -> str:
-    text = unicodedata.normalize("NFC", without_invisible(text))
-    return unicodedata.normalize("NFC", text.lower())
 
 
 def _written(character: str, charmap: CharMap) -> str:
@@ -131,18 +129,20 @@ def _lost(sentences: Sentences, charmap: CharMap, suspects: set[str]) -> Counter
     lost: Counter[str] = Counter()
     for texts in sentences.values():
         for text in texts:
-            if not suspects.isdisjoint(_plain(text)):
+            if not suspects.isdisjoint(charmap.writing.lower(text)):
                 lost.update(charmap.unknown_characters(text))
     return lost
 
 
-def _with_sentences(counts: Counter[str], sentences: Sentences) -> dict[str, CharacterUse]:
+def _with_sentences(
+    counts: Counter[str], sentences: Sentences, writing: Writing
+) -> dict[str, CharacterUse]:
     """{character: its use in the sentences}, the most frequent first."""
     n_sentences: Counter[str] = Counter()
     first: dict[str, str] = {}
     for texts in sentences.values():
         for text in texts:
-            for character in counts.keys() & set(_plain(text)):
+            for character in counts.keys() & set(writing.lower(text)):
                 n_sentences[character] += 1
                 first.setdefault(character, text)
     return {
@@ -183,16 +183,18 @@ def _uses(form: str, raw: Counter[str], texts: list[str]) -> int:
     return sum(raw[c] for c in form)
 
 
-def repeated_sentences(sentences: Sentences) -> tuple[dict[str, Repetition], list[Overlap]]:
+def repeated_sentences(
+    sentences: Sentences, charmap: CharMap
+) -> tuple[dict[str, Repetition], list[Overlap]]:
     """({split: its sentences read more than once}, sentences that two splits share).
 
-    Sentences are the same when they are scored the same: case, accents and punctuation aside.
+    Sentences are the same when a model with this map is scored the same by them.
     """
     rows: dict[str, dict[str, list[str]]] = {}
     for name, texts in sentences.items():
         rows[name] = defaultdict(list)
-        for text in texts:
-            key = normalise_text(text)
+        keys = normalised(texts, **distinctions_of(charmap))
+        for key, text in zip(keys, texts, strict=True):
             if key:
                 rows[name][key].append(text)
     repeated = {}

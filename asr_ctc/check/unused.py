@@ -18,6 +18,7 @@ from asr_ctc.corpus.corpus import Corpus, load_split
 from asr_ctc.corpus.durations import add_listed_durations, plausible
 from asr_ctc.corpus.layouts import LAYOUTS
 from asr_ctc.corpus.splitting import SPLITS, extend_train, find_unusable
+from asr_ctc.text.writing import Writing
 
 WORTH_SAYING = 1.1  # times the clips of train
 
@@ -44,11 +45,12 @@ class Unused:
         )
 
 
+SOURCE = "corpus", "datasetroot", "datasetversion", "lang"
 WHOLE = {"validated": "validated ", "all": "transcribed "}
 
 
 def find_unused(
-    corpora: Mapping[str, Corpus], folder: Path, layout: str, command: str
+    corpora: Mapping[str, Corpus], folder: Path, layout: str, *, writing: Writing, command: str
 ) -> Unused | None:
     """None if the corpus has no table of all clips, or little more to give than train has.
 
@@ -64,7 +66,7 @@ def find_unused(
         free = np.ones(len(whole), dtype=bool)
         for rows in find_unusable(whole).values():
             free &= ~rows
-        split_of, _ = extend_train(free, whole, layout, folder)
+        split_of, _ = extend_train(free, whole, layout, folder, writing)
     except UserError:  # there is no such table, or it is of no use: that is no fault of the splits
         return None
     possible = split_of == SPLITS.index("train")
@@ -84,7 +86,7 @@ def split_command(config: Config) -> str:
     """The `split` of this corpus that keeps dev and test."""
     corpus, defaults = config.corpus, Config().corpus
     words = ["python main_ctc.py split"]
-    for name in ("corpus", "datasetroot", "datasetversion", "lang"):
+    for name in (*SOURCE, "profile", "case_folding"):
         value = getattr(corpus, name)
         is_said = name == "lang" and LAYOUTS[corpus.corpus].has_languages
         if is_said or value != getattr(defaults, name):

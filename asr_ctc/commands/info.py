@@ -1,13 +1,15 @@
 """`info`: describes a model file."""
 
 import math
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
-from asr_ctc.text.phonemes import Phonemes
-from asr_ctc.text.units import Units
+
+if TYPE_CHECKING:
+    from asr_ctc.text.units import Units
 
 
 def run_info(config: Config, words: list[str], command: list[str]) -> int:
@@ -46,8 +48,9 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
     return 0
 
 
-def _units(units: Units) -> tuple[str, str]:
+def _units(units: "Units") -> tuple[str, str]:
     from asr_ctc.base.printable import visible_text
+    from asr_ctc.text.phonemes import Phonemes
 
     of_language = f" of {units.language}" if isinstance(units, Phonemes) else ""
     listing = visible_text(units.listing)

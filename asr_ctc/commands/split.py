@@ -28,7 +28,7 @@ COMMAND = Command(
     summary="make train, dev and test of one table, sharing no speaker and no sentence",
     run=run_split,
     common=("datasetroot", "lang", "corpus", "from", "dev", "test", "keep_test", "force"),
-    further=(*FIND_CORPUS, "seed", "nthreads"),
+    further=(*FIND_CORPUS, "profile", "case_folding", "seed", "nthreads"),
     examples=(
         "split --lang fr --dev 0.1 --test 2h",
         "split --lang fr --keep_test --force",

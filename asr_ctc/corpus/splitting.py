@@ -12,7 +12,8 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.layouts import read_table
 from asr_ctc.text.charmap import code_points, present_in
-from asr_ctc.text.folding import APOSTROPHES, without_invisible
+from asr_ctc.text.folding import APOSTROPHES
+from asr_ctc.text.writing import PLAIN, Writing
 
 SPLITS = ("train", "dev", "test")
 UNUSED = -1
@@ -33,8 +34,8 @@ class Clips:
     seconds: np.ndarray
 
 
-def clips_of(corpus: Corpus) -> Clips:
-    """The columns of a corpus.
+def clips_of(corpus: Corpus, writing: Writing = PLAIN) -> Clips:
+    """The columns of a corpus, whose sentences are those of ``sentence_keys``.
 
     Clips without a speaker count as those of one speaker; if no clip has one, each as a speaker.
     """
@@ -42,23 +43,25 @@ def clips_of(corpus: Corpus) -> Clips:
     if list(corpus.speakers.names) == [""]:
         speaker = np.arange(len(corpus))
     title = f"sentences of {corpus.name}"
-    keys = sentence_keys(bar(corpus.sentences, title, "clip", len(corpus)))
+    keys = sentence_keys(bar(corpus.sentences, title, "clip", len(corpus)), writing)
     return Clips(speaker, _codes(keys), corpus.duration_s.astype(np.float64))
 
 
-def sentence_keys(sentences: Iterable[str]) -> np.ndarray:
-    """A hash (N,) int64 of each sentence, ignoring case, punctuation, symbols and spaces.
+def sentence_keys(sentences: Iterable[str], writing: Writing = PLAIN) -> np.ndarray:
+    """A hash (N,) int64 of each sentence as it is read, ignoring case, punctuation and symbols.
 
-    The same within a process only.
+    Forms of a letter are one, what the ``writing`` may omit is omitted, and so are spaces where
+    they separate no words. The same within a process only.
     """
+    between_words = " " if writing.spaces else ""
     sentences, keys = iter(sentences), [np.zeros(0, np.int64)]
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):
-        text = without_invisible(BETWEEN.join(piece)).translate(APOSTROPHES)
-        text = unicodedata.normalize("NFKC", text).casefold()
+        text = writing.without_optional(writing.lower(BETWEEN.join(piece)))
+        text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).casefold()
         for character in present_in(code_points(text)):
             if unicodedata.category(character)[0] in "PSZC" and character != BETWEEN:
                 text = text.replace(character, " ")
-        bare = [" ".join(sentence.split()) for sentence in text.split(BETWEEN)]
+        bare = [between_words.join(sentence.split()) for sentence in text.split(BETWEEN)]
         if len(bare) != len(piece):  # a sentence contains BETWEEN after all
             bare = piece
         pairs = zip(bare, piece, strict=True)
@@ -201,17 +204,17 @@ def _mask(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def extend_train(
-    free: np.ndarray, corpus: Corpus, layout: str, folder: Path
+    free: np.ndarray, corpus: Corpus, layout: str, folder: Path, writing: Writing
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """As ``make_splits`` with existing dev and test: train is the clips without a conflict."""
     split_of, reasons, remaining = np.full(len(free), UNUSED), {}, free.copy()
-    names, keys = corpus.speakers.names, sentence_keys(corpus.sentences)
+    names, keys = corpus.speakers.names, sentence_keys(corpus.sentences, writing)
     paths = corpus.paths.hashes()
     for split in ("test", "dev"):
         existing = read_table(layout, folder, split)
         its_speakers = set(existing.speakers.names) - {""}
         is_speaker = np.array([name in its_speakers for name in names], dtype=bool)
-        its_sentences = sentence_keys(existing.sentences)
+        its_sentences = sentence_keys(existing.sentences, writing)
         conflicts = {
             f"in {split} already": np.isin(paths, existing.paths.hashes()),
             f"another sentence of a {split} speaker": is_speaker[corpus.speakers.codes],

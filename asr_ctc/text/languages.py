@@ -76,7 +76,7 @@ CYRILLIC = Writing(look_alikes=CYRILLIC_LOOK_ALIKES)
 ROWS: dict[str, Writing] = {
     "fr en": Writing(),
     "tr az crh gag": TURKIC,
-    "de": Writing(case_folding="german"),
+    "de": Writing(case_folding="german"),  # UCD: ẞ becomes ß, which is no ss here
     "el": Writing(case_folding="greek"),  # UCD, CaseFolding.txt: ς folds to σ
     "ar arz ary apc arb aeb acm afb ajp": ARABIC,
     "fa pes prs glk mzn": PERSIAN,

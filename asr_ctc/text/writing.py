@@ -187,11 +187,12 @@ class Writing:
 
 
 def with_capitals(forms: Mapping[str, str]) -> dict[str, str]:
-    """The forms, and those of their capitals."""
+    """The forms, and those in capitals or, of several letters, with one."""
     capitals = {
-        form.upper(): letter.upper()
+        change(form): change(letter)
+        for change in (str.capitalize, str.upper)
         for form, letter in forms.items()
-        if len(form.upper()) == len(form) and len(letter.upper()) == len(letter)
+        if len(change(form)) == len(form) and len(change(letter)) == len(letter)
     }
     return {**capitals, **forms}
 

@@ -18,12 +18,15 @@ from asr_ctc.check.report import CheckReport, Verdict
 from asr_ctc.check.scan import measure
 from asr_ctc.check.screen import as_text
 from asr_ctc.check.suggestions import suggested_batch_size
-from asr_ctc.check.texts import Overlap, unicode_forms
+from asr_ctc.check.texts import Overlap, alphabet, repeated_sentences, unicode_forms
 from asr_ctc.commands import main as cli
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.exclude import exclude_listed, read_excluded
 from asr_ctc.display.charts import Axis
+from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.languages import LANGUAGES
+from asr_ctc.text.writing import Writing
 from tests.helpers.command import SMALL, run
 from tests.helpers.corpora import corpus_folder
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
@@ -189,6 +192,47 @@ def test_what_splits_share_and_repeat(broken):
     assert shared == {("train", "dev"): 1, ("train", "test"): 1}
     assert report.repeated_sentences["train"].sentences == 2
     assert report.repeated_sentences["train"].clips == 4
+
+
+@pytest.mark.parametrize(
+    ("lang", "a", "b", "same"),
+    [
+        ("ar", "كَتَبَ رِسالةً", "كتب رسالة.", True),
+        ("tr", "IŞIK İLE", "ışık ile", True),
+        ("zh", "你好， 世界", "你好世界。", True),
+        ("vi", "ba má", "ba ma", False),  # two words, and scored as two
+        ("fr", "été", "Ete !", False),
+    ],
+)
+def test_sentences_are_the_same_as_the_language_is_scored(lang, a, b, same):
+    charmap, _ = CharMap.from_transcripts([a, b], 1, LANGUAGES.get(lang, Writing(name=lang)))
+    repeated, shared = repeated_sentences({"train": [a, b], "dev": [b]}, charmap)
+    assert repeated["train"].sentences == same
+    assert [overlap.n for overlap in shared] == [1]
+    assert shared[0].examples == [a if same else b]
+
+
+def test_a_clip_with_harakat_and_its_copy_without_do_not_contradict_each_other(tmp_path):
+    folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="ar")
+    train = Rows(folder, "train")
+    for i in range(len(train.rows)):
+        train.set(i, "sentence", "اب تث جح " + "خدذرزسشصضطظع"[i])
+    train.set(1, "sentence", train.get(0, "sentence").replace("ب", "بَ"))
+    train.clip(1).write_bytes(train.clip(0).read_bytes())
+    train.save()
+    report, _ = check_corpus(configuration(tmp_path / "data", lang="ar", out=str(tmp_path / "o")))
+    clips = report.faults["duplicate audio"].clips
+    assert [c.reason for c in clips] == ["same samples as train toy_train_0.mp3"]
+    assert report.repeated_sentences["train"].clips == 2
+
+
+def test_the_alphabet_is_that_of_the_language():
+    charmap, _ = CharMap.from_transcripts(["Işık İstanbul"], 1, LANGUAGES["tr"])
+    found = alphabet({"train": ["Işık İstanbul"] * 5}, charmap, 5)
+    assert found.counts == Counter({c: 5 * n for c, n in Counter("ışık istanbul").items()})
+    assert found.rare == found.lost == {}
+    charmap, _ = CharMap.from_transcripts(["كتاب ي"], 1, LANGUAGES["fa"])
+    assert set(alphabet({"train": ["كتاب ي"]}, charmap, 1).counts) == set("کتاب ی")
 
 
 def test_the_alphabet_and_its_forms(broken):

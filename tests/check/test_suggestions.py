@@ -1,12 +1,13 @@
 """What `check` suggests: the writing of a language, bounds that train, every typed flag."""
 
+import re
 import shlex
 
 import pytest
 
 from asr_ctc.check import texts
 from asr_ctc.check.corpus_check import check_corpus
-from asr_ctc.check.suggestions import suggested_writing
+from asr_ctc.check.suggestions import suggested_charset
 from asr_ctc.commands.main import COMMANDS
 from asr_ctc.config.flags import parse
 from asr_ctc.config.load import make_config
@@ -28,7 +29,8 @@ def writing(sentences, **flags):
     charmap = CharMap()
     if config.corpus.charset == "auto":
         charmap, _ = CharMap.from_transcripts(sentences)
-    return suggested_writing(config, texts.alphabet({"train": list(sentences)}, charmap, 5))
+    alphabet = texts.alphabet({"train": list(sentences)}, charmap, 5)
+    return suggested_charset(config, alphabet, charmap.writing)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,31 @@ def test_characters_that_are_rare_keep_their_class_where_they_are_much_of_the_te
     assert writing(VIETNAMESE * 5, lang="vi")["charset_min_count"] == 5
     assert writing(VIETNAMESE, lang="vi", charset_min_count=4)["charset_min_count"] == 4  # typed
     assert writing(FRENCH, lang="fr")["charset_min_count"] == 5  # the map has nothing to count
+
+
+@pytest.mark.parametrize(
+    ("flags", "helps"),
+    [
+        ({}, "--charset_min_count 1 has"),
+        ({"charset_min_count": 3}, "--charset_min_count 1 has"),
+        ({"charset": "default"}, "--charset auto has"),
+        ({"charset_min_count": 1}, "they are not in train"),
+    ],
+)
+def test_what_gives_a_large_alphabet_more_classes(tmp_path, flags, helps):
+    folder = make_toy_corpus(tmp_path / "data", (12, 12, 4), lang="zh-CN")
+    first = iter(range(0x4E00, 0x9000))
+    is_shared = flags != {"charset_min_count": 1}
+    for split in "train", "dev":
+        rows, shared = Rows(folder, split), iter(range(0x4E00, 0x9000))
+        for i in range(len(rows.rows)):
+            code = shared if is_shared else first
+            n = 4 if split == "train" or is_shared else 8
+            rows.set(i, "sentence", "".join(chr(next(code)) for _ in range(n)))
+        rows.save()
+    report = check(tmp_path / "data", tmp_path / "o", lang="zh-CN", **flags)
+    (problem,) = report.verdict.problems
+    assert re.fullmatch(rf"--charset \w+ has no class for .* of the characters; {helps}", problem)
 
 
 # --------------------------------------------------------------------------------- the command
@@ -126,6 +153,17 @@ def test_nothing_is_said_that_training_does_by_itself(toy_root, tmp_path):
     assert flags == {
         "datasetroot": str(toy_root), "lang": "fr", "nthreads": 0, "batch_size": 4, **longest
     }  # fmt: skip
+
+
+def test_the_case_of_a_language_needs_no_flag(tmp_path):
+    folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="tr")
+    for split in "train", "dev", "test":
+        rows = Rows(folder, split)
+        for i in range(len(rows.rows)):
+            rows.set(i, "sentence", TURKISH[i % 2][:8])
+        rows.save()
+    report = check(tmp_path / "data", tmp_path / "o", lang="tr", charset_min_count=1)
+    assert "case_folding" not in flags_of(report.suggestions.command)
 
 
 def test_a_config_file_stays_and_its_settings_need_no_flag(toy_root, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from asr_ctc.check.unused import find_unused
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.text.writing import PLAIN
 from tests.helpers import command
 from tools.toy_corpus import make_toy_corpus
 
@@ -42,7 +43,7 @@ def splits_of(folder):
 
 
 def unused_in(folder):
-    return find_unused(splits_of(folder), folder, "commonvoice", COMMAND)
+    return find_unused(splits_of(folder), folder, "commonvoice", writing=PLAIN, command=COMMAND)
 
 
 def test_hours_now_and_hours_possible(folder):
@@ -84,7 +85,7 @@ def test_nothing_is_said_without_the_tables_for_it(folder, absent):
     splits = splits_of(folder)
     (folder / absent).unlink()
     splits.pop(absent.removesuffix(".tsv"), None)
-    assert find_unused(splits, folder, "commonvoice", COMMAND) is None
+    assert find_unused(splits, folder, "commonvoice", writing=PLAIN, command=COMMAND) is None
 
 
 def test_nothing_is_said_of_a_tenth(folder):

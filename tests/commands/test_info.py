@@ -25,7 +25,7 @@ def test_info_says_what_a_model_file_is(folder):
     assert rows["characters"].startswith("44 classes: ¬ ¦',.0123456789¶❌abc")
     assert re.match(r"epoch 1, dev_cer \d+\.\d\d %, dev_wer", rows["scores"])
     assert rows["corpus"].startswith("layout commonvoice, version toy-1.0, lang fr, clips 2")
-    assert rows["command"].startswith("python main_ctc.py train --nlayers_rnn 1")
+    assert rows["command"].startswith("python main_ctc.py train --nmels 20 --win_step 0.01 ")
     assert f"torch {torch.__version__}" in rows["versions"]
 
 

@@ -188,6 +188,15 @@ def test_a_text_that_cannot_be_spelt_is_refused(train_split, tmp_path):
     assert built.speller == "the character map of --charset auto"
 
 
+def test_a_sentence_of_dev_teaches_nothing_with_harakat_either(train_split, tmp_path):
+    config, _ = train_split(["كَتَبَ رسالة", "قرأ كتابا"], lang="ar", charset_min_count=1)
+    write_other_splits(tmp_path / "data/v-1.0/ar", "كتب رسالة")
+    flags = {"datasetroot": config.corpus.datasetroot, "lang": "ar", "order": 2}
+    flags |= {"out": str(tmp_path / "m.arpa"), "baselogdir": str(tmp_path), "charset_min_count": 1}
+    built = build_language_model(make_config({}, flags))
+    assert built.sources[0].n_excluded == 1 and built.sources[0].n_sentences == 1
+
+
 def test_words_are_spelt_by_the_newest_model_of_the_language(train_split, tmp_path, tiny_model):
     config, _ = train_split(transcripts("fr"), lang="fr")
     flags = {"datasetroot": config.corpus.datasetroot, "order": 2, "baselogdir": str(tmp_path)}

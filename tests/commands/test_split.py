@@ -17,6 +17,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.splitting import SPLITS, UNUSED, Clips, make_splits, sentence_keys
+from asr_ctc.text.languages import LANGUAGES
 from tests.helpers import command
 
 HEADER = "client_id\tpath\tsentence\tup_votes"
@@ -129,6 +130,22 @@ def test_sentences_that_are_the_same_when_read(a, b):
     assert keys[0] == keys[1] != keys[2]
 
 
+@pytest.mark.parametrize(
+    ("lang", "a", "b"),
+    [
+        ("ar", "كَتَبَ رِسالةً", "كتب رسالة."),
+        ("fa", "كتاب ي", "کتاب ی"),
+        ("ru", "Всё за\u0301мок", "все замок"),
+        ("tr", "IŞIK İLE", "ışık ile"),
+        ("zh-CN", "你好， 世界", "你好世界。"),
+    ],
+)
+def test_sentences_that_are_the_same_in_a_language(lang, a, b):
+    keys = sentence_keys([a, b, "an other"], LANGUAGES[lang.partition("-")[0]])
+    assert keys[0] == keys[1] != keys[2]
+    assert len(set(sentence_keys([a, b]))) == 2
+
+
 def test_sentences_that_differ():
     texts = ["oui", "non", "?", "!", "🎉", "กำ", "ก", "été", "ete", "a b", "ab", "\ufdd0", ""]
     assert len(set(sentence_keys(texts).tolist())) == len(texts)
@@ -226,6 +243,28 @@ def test_a_table_is_split(folder, split):
     assert hours["test"] == pytest.approx(0.2 * hours["validated.tsv"], abs=0.01)
     speakers = {row.split("\t")[0] for row in read(folder, "test")[1]}
     assert int(lines["test"][2]) == len(speakers)
+
+
+@pytest.mark.parametrize("words", [[], ["--keep_test", "--force"]])
+def test_a_sentence_with_and_without_harakat_is_in_one_split(tmp_path, split, words):
+    folder = write_corpus(tmp_path / "v-1.0" / "ar")
+    rows = []
+    for i in range(100):
+        sentence = " ".join("ءآأؤئابة"[int(digit) % 8] for digit in f"{i:03o}") + " كتب"
+        rows += [f"s{2 * i}\tc{2 * i}.mp3\t{sentence}\t0"]
+        rows += [f"s{2 * i + 1}\tc{2 * i + 1}.mp3\t{sentence.replace('ك', 'كَ')}\t0"]
+    (folder / "validated.tsv").write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
+    for name, kept in ("dev", rows[0]), ("test", rows[2]):
+        if words:
+            (folder / f"{name}.tsv").write_text(f"{HEADER}\n{kept}\n", encoding="utf-8")
+    status, _, errors = split("--lang", "ar", *words)
+    assert status == 0, errors
+    plain = {
+        name: {row.split("\t")[2].replace("كَ", "ك") for row in read(folder, name)[1]}
+        for name in SPLITS
+    }
+    assert not plain["train"] & plain["dev"] | plain["train"] & plain["test"]
+    assert not plain["dev"] & plain["test"] and len(plain["train"]) >= 70
 
 
 def test_splits_are_the_same_again(folder, split):

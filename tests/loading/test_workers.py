@@ -33,6 +33,14 @@ def dataset(few_root):
     return ClipDataset(corpus, CharMap(), WaveformProcessor(FEATURES))
 
 
+@pytest.fixture(autouse=True)
+def no_handler_of_torch():
+    """A test before may have used a loader of torch alone, whose handler stays for good."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
 @pytest.fixture
 def unraised(monkeypatch):
     """What Python says of errors that nobody can catch."""

@@ -58,6 +58,12 @@ def test_a_language_is_read_as_it_is_written(language, text, read):
     assert writing_of_language(language).lower(text) == read
 
 
+def test_letters_of_two_signs_have_three_cases():
+    latin = Writing(alternatives={"nj": "њ", "l": "л", "lj": "љ"})
+    assert latin.lower("nj Nj NJ lj Lj LJ L j") == "њ њ њ љ љ љ л j"
+    assert latin.standard("nj Nj NJ") == "њ Њ Њ"
+
+
 def test_codes_have_regions_and_scripts():
     assert writing_of_language("zh-TW").name == writing_of_language("zh_CN").name == "zh"
     assert writing_of_language("PA-in").name == "pa"

@@ -10,7 +10,7 @@
   const models = JSON.parse(document.getElementById("data").textContent);
   const tables = [...document.querySelectorAll(".beam-now")];
   const LARGEST_ZOOM = 32;
-  const READABLE_FRAME_PX = 10; // that a letter needs
+  const READABLE_PX_PER_S = 250; // for some 25 letters
   let zoom = 1;
 
   const share = () => (audio.duration ? audio.currentTime / audio.duration : 0);
@@ -115,8 +115,8 @@
   });
   for (const name of ["timeupdate", "seeked", "loadedmetadata"]) audio.addEventListener(name, show);
   audio.addEventListener("play", () => requestAnimationFrame(follow));
-  const mostFrames = Math.max(...models.map((model) => model.beams.length));
-  setZoom((READABLE_FRAME_PX * mostFrames) / over.clientWidth);
+  const durationS = Math.max(...models.map((model) => model.beams.length * model.step));
+  setZoom((READABLE_PX_PER_S * durationS) / over.clientWidth);
   scroller.scrollLeft = 0;
   show();
 })();

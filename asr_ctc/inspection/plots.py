@@ -170,14 +170,15 @@ def lattice(beliefs: np.ndarray, states: np.ndarray, symbols: Sequence[str]) -> 
 
 
 def beam(history: BeamHistory, symbols: Sequence[str]) -> Figure:
-    """The likeliest prefixes by rank after each frame; long clips go on in the next row.
+    """The likeliest prefixes by rank after each frame, in rows of 40 frames.
 
-    A prefix is a line, named by its last symbol where it appears; marks say where it is dropped,
-    and where paths of a shorter one join it. The thick line leads to the text, and spells it.
+    Rows in which the same prefixes stay are left out. A prefix is a line, named by its
+    last symbol where it appears; marks say where it is dropped, and where paths of a shorter one
+    join it. The thick line leads to the text, and spells it.
     """
     symbols = _drawable(symbols)
     n_ranks = max(1, min(MOST_RANKS, max(len(prefixes) for prefixes in history.beams)))
-    starts = range(0, len(history.beams), FRAMES_IN_A_ROW)
+    starts = _starts_of_rows(history, n_ranks)
     figure, rows = _figure([0.3 + 0.3 * n_ranks] * len(starts))
     for start, axes in zip(starts, rows, strict=True):
         _beam_row(axes, history, symbols, start, n_ranks)
@@ -191,6 +192,18 @@ def beam(history: BeamHistory, symbols: Sequence[str]) -> Figure:
     lines = [rows[0].plot([], [], **key)[0] for key in keys]
     figure.legend(handles=lines, loc="outside upper center", ncols=len(lines), frameon=False)
     return figure
+
+
+def _starts_of_rows(history: BeamHistory, n_ranks: int) -> list[int]:
+    """The first beam of each row: rows begin one beam before the shown prefixes change."""
+    shown = [{prefix.number for prefix in beam[:n_ranks]} for beam in history.beams]
+    leading = history.leading()
+    starts, end = [0], FRAMES_IN_A_ROW
+    for t in range(end, len(shown)):
+        if t >= end and (shown[t], leading[t]) != (shown[t - 1], leading[t - 1]):
+            starts.append(max(end, t - 1))
+            end = starts[-1] + FRAMES_IN_A_ROW
+    return starts
 
 
 def _beam_row(

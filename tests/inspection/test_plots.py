@@ -93,7 +93,8 @@ def test_the_beam_marks_what_is_dropped_and_merged():
 
 @needs_matplotlib
 def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest():
-    """ "a" is heard in frames 2 and 45: of a beam of 6, 5 ranks in rows of 40 beams."""
+    """ "a" is heard in frames 2 and 45: of a beam of 6, 5 ranks in rows of 40 beams;
+    none begins before the second "a", as nothing changes."""
     charmap = CharMap.from_symbols("abcdef")
     path = ["-"] * 60
     path[2] = path[45] = "a"

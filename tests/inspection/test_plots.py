@@ -102,7 +102,7 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
     leading = history.leading()
     assert [history.labels[leading[t]] for t in (0, 3, 60)] == [(), (1,), (1, 1)]
     first, second = plots.beam(history, list("–abcdef")).axes
-    for axes, start, end in ((first, 0, 39), (second, 40, 60)):
+    for axes, start, end in ((first, 0, 39), (second, 45, 60)):
         shown = {
             (t, rank): (history.labels[p.number] or (-1,))[-1]
             for t in range(start, end + 1)

@@ -33,7 +33,7 @@ from torch import nn
 from torch.nn.utils import rnn as rnn_utils
 
 from asr_ctc.acoustic import compute
-from asr_ctc.assembly.parts import make_model
+from asr_ctc.assembly.model import make_model
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import find_corpus

@@ -13,8 +13,8 @@ import tarfile
 import numpy as np
 import pytest
 
+from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.language_model import read_text
-from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.settings import CorpusConfig

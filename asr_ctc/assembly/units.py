@@ -4,7 +4,7 @@ import logging
 from dataclasses import fields
 from typing import NamedTuple
 
-from asr_ctc.assembly.parts import make_charmap
+from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_text

@@ -8,7 +8,8 @@ import numpy as np
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import ModelFile, load_model
 from asr_ctc.acoustic.model_kinds import output_lengths_of
-from asr_ctc.assembly.parts import make_blueprint, make_charmap
+from asr_ctc.assembly.charmap import make_charmap
+from asr_ctc.assembly.model import make_blueprint
 from asr_ctc.assembly.units import ModelUnits, make_units
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder, write_atomically

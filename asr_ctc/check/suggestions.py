@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from asr_ctc.assembly.parts import advice_on_rare
+from asr_ctc.assembly.charmap import advice_on_rare
 from asr_ctc.check.texts import Alphabet
 from asr_ctc.config.load import Config, default_of, settings
 from asr_ctc.config.settings import CheckConfig

@@ -18,14 +18,8 @@ from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.acoustic.loss import ctc_objective, two_headed_objective
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyModel
-from asr_ctc.assembly.parts import (
-    Blueprint,
-    make_blueprint,
-    make_caches,
-    make_model,
-    make_spec_augment,
-    with_sizes_of,
-)
+from asr_ctc.assembly.features import make_caches, make_spec_augment
+from asr_ctc.assembly.model import Blueprint, make_blueprint, make_model, with_sizes_of
 from asr_ctc.assembly.units import ModelUnits, asks_for_units, make_units
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.language_model import build_language_model
-from asr_ctc.assembly.parts import make_charmap
 from asr_ctc.assembly.writing import extend_writing, find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config

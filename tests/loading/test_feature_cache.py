@@ -18,7 +18,7 @@ import soundfile
 import torch
 from torch.utils.data import DataLoader
 
-from asr_ctc.assembly.parts import make_caches
+from asr_ctc.assembly.features import make_caches
 from asr_ctc.audio import decode as audio
 from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.audio.log_mel import CENTRE_DB

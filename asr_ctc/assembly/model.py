@@ -1,9 +1,7 @@
-"""Makes character map, model, features and caches from the settings."""
+"""Makes the acoustic model from the settings, or from a model file and the settings."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from asr_ctc.acoustic.architecture import Architecture
@@ -13,102 +11,14 @@ from asr_ctc.acoustic.encoders.folder import Pretrained, read_encoder
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyArchitecture, AnyModel, features_of, new_model
-from asr_ctc.audio.augment import Augmentation
-from asr_ctc.audio.decode import RATE_HZ
+from asr_ctc.assembly.features import make_features, settings_for
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings
-from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.printable import visible_form, visible_text
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import CorpusConfig
-from asr_ctc.corpus import transcripts
-from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.display.terminal import percent, several
-from asr_ctc.loading.feature_cache import FeatureCache, Rounding, open_caches
-from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.rare import MOST_UNKNOWN_SHARE, suitable_min_count, unknown_share
 from asr_ctc.text.units import Units
-from asr_ctc.text.writing import PLAIN, Writing
 
 log = logging.getLogger(__name__)
-
-MOST_LISTED, MOST_LISTED_RARE = 100, 20  # characters in a line of the log
-
-
-def make_charmap(settings: CorpusConfig, train: Corpus | None, writing: Writing = PLAIN) -> CharMap:
-    """The map that ``--charset`` names; reports the rare characters that 'auto' excludes.
-
-    Without a train split 'auto' is the default map. A file's own writing profile stays, unless a
-    setting names another.
-    """
-    name, min_count = settings.charset or "default", settings.charset_min_count
-    if name == "auto" and train is not None:
-        counts = transcripts.character_counts(train, writing)
-        charmap, rare = CharMap.from_counts(counts, min_count, writing)
-        more = "…" if charmap.vocab_size > MOST_LISTED + 2 else ""
-        log.info(
-            "character map from %s: %d classes: %s%s",
-            several(len(train), "transcript"),
-            charmap.vocab_size,
-            visible_text("".join(charmap.symbols[2 : MOST_LISTED + 2])),
-            more,
-        )
-        if rare:
-            for line in described_rare(rare, min_count, sum(counts.values())):
-                log.info("%s", line)
-        return charmap
-    if name in ("default", "auto"):
-        return CharMap(writing=writing)
-    try:
-        charmap = CharMap.from_json(Path(name).read_text(encoding="utf-8-sig"))
-        is_named = charmap.writing.name and not (settings.profile or settings.case_folding)
-        return charmap if is_named else replace(charmap, writing=writing)
-    except OSError as error:
-        raise UserError(
-            f"--charset {name}: cannot be read ({error.strerror}); 'default', 'auto' or a FILE.json"
-        ) from None
-    except (ValueError, TypeError) as error:
-        raise UserError(f"--charset {name}: not a character map: {error}") from None
-
-
-def described_rare(rare: Mapping[str, int], min_count: int, total: int) -> list[str]:
-    """What becomes of the characters {them: count} seen fewer than ``min_count`` times in train.
-
-    A few are listed; of many, their number and their share of the ``total`` characters are said.
-    """
-    seen = f"seen fewer than {min_count} times"
-    if len(rare) <= MOST_LISTED_RARE:
-        ordered = sorted(rare.items(), key=lambda item: -item[1])
-        listed = " ".join(f"{visible_form(c)}×{n}" for c, n in ordered)
-        lines = [f"{seen}, mapped to the unknown class: {listed}"]
-    else:
-        share = percent(unknown_share(rare.values(), min_count, total))
-        lines = [
-            f"{len(rare):,} characters {seen}, {share} of the text, mapped to the unknown class"
-        ]
-    return lines + advice_on_rare(rare.values(), min_count, total)
-
-
-def advice_on_rare(counts: Collection[int], min_count: int, total: int) -> list[str]:
-    """A line that says what helps if too much of a text of ``total`` characters becomes unknown.
-
-    ``counts`` are those of its rare characters.
-    """
-    if unknown_share(counts, min_count, total) <= MOST_UNKNOWN_SHARE:
-        return []
-    helps = suitable_min_count(counts, min_count, total)
-    left = percent(unknown_share(counts, helps, total))
-    return [
-        f"--charset_min_count {helps} leaves {left} of the text to the unknown class; so would "
-        "more transcripts"
-    ]
-
-
-def settings_for(part: type, section: object) -> dict[str, Any]:
-    """The values of a settings section for the fields of ``part`` that have the same names."""
-    return {f.name: getattr(section, f.name) for f in fields(part) if hasattr(section, f.name)}
-
 
 OF_ENCODERS = {
     "model": (
@@ -269,37 +179,6 @@ def make_model(
         weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
     model.load_state_dict(weights, strict=has_same_classes and aux == file.aux_units)
     return model
-
-
-def make_features(config: Config) -> FeatureSettings:
-    """The classic model's log-mel."""
-    return FeatureSettings(rate=RATE_HZ, **settings_for(FeatureSettings, config.features))
-
-
-def make_spec_augment(config: Config) -> SpecAugment | None:
-    """The masks of ``--train_augment``, for training."""
-    if not config.features.train_augment:
-        return None
-    return SpecAugment(**settings_for(SpecAugment, config.features))
-
-
-def make_caches(
-    config: Config,
-    corpora: Sequence[Corpus],
-    features: Features,
-    augmentation: Augmentation | None,
-) -> Sequence[FeatureCache | Rounding | None]:
-    """The cache of each split below ``--cache_dir``; None for splits that are not cached."""
-    corpus_config = config.corpus
-    if corpus_config.cache_dir is None:
-        return [None] * len(corpora)
-    if not features.frame_size:
-        log.info("--cache_dir: nothing is cached: samples take as long to read as the recordings")
-        return [None] * len(corpora)
-    if augmentation is not None:
-        log.info("--cache_dir: nothing is cached, because --augment changes the features each time")
-        return [None] * len(corpora)
-    return open_caches(corpus_config.cache_dir, corpora, features, max_gb=corpus_config.cache_gb)
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:

@@ -143,9 +143,8 @@ def score(recipe: Recipe, run_folder: Path) -> dict:
 
 
 def test(model: Path, flags: list[str]) -> dict[str, float]:
-    report = model.parent / "test.json"
-    asr_ctc("test", "--split", "test", "--modelpath", str(model), *flags, "--json", str(report))
-    content = json.loads(report.read_text(encoding="utf-8"))
+    report = asr_ctc("test", "--split", "test", "--modelpath", str(model), *flags, "--json")
+    content = json.loads(report)
     return {name: content[name]["rate"] for name in ("wer", "cer")}
 
 
@@ -170,13 +169,14 @@ def score_at_level(model: Path, corpus: Path, level_db: float) -> dict[str, floa
     return {"wer": scores.wer, "cer": scores.cer}
 
 
-def asr_ctc(*words: str) -> None:
-    """Runs a command of the command line; its failure ends this program with its exit status."""
+def asr_ctc(*words: str) -> str:
+    """What a command of the command line prints; its failure ends this program with its status."""
     command = [sys.executable, str(REPOSITORY / "main_ctc.py"), *words]
     print("$", " ".join(["python", "main_ctc.py", *words]), file=sys.stderr, flush=True)
-    status = subprocess.run(command, cwd=REPOSITORY, check=False).returncode
-    if status:
-        raise SystemExit(status)
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout.decode()
 
 
 # --- What was measured ---------------------------------------------------------------------------

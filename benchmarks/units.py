@@ -58,19 +58,8 @@ def corpus_flags(recipe: Recipe) -> list[str]:
 
 def score(model: Path, recipe: Recipe, split: str, *flags: str) -> str:
     """WER and the error rate of symbols, in percent."""
-    report = model.parent / "scores.json"
-    asr_ctc(
-        "test",
-        "--split",
-        split,
-        "--modelpath",
-        str(model),
-        *corpus_flags(recipe),
-        *flags,
-        "--json",
-        str(report),
-    )
-    content = json.loads(report.read_text(encoding="utf-8"))
+    words = ["test", "--split", split, "--modelpath", str(model), *corpus_flags(recipe), *flags]
+    content = json.loads(asr_ctc(*words, "--json"))
     return "{:.2f}, {:.2f} %".format(*(100 * content[name]["rate"] for name in ("wer", "cer")))
 
 

@@ -33,7 +33,10 @@ OF_ENCODERS = {
 }
 
 
-OF_CONVOLUTIONS = "win_length", "win_step", "nmels", "clip_norm", "lr_cnn", "rnn_dropout"
+OF_CONVOLUTIONS = (
+    *("win_length", "win_step", "nmels", "clip_norm", "clip_range_db"),
+    *("lr_cnn", "rnn_dropout"),
+)
 
 
 class Blueprint(NamedTuple):

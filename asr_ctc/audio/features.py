@@ -18,8 +18,8 @@ class Features:
     per second; hop, samples from one frame to the next; min_samples, those of the shortest waveform
     that can be analysed; frame_size, numbers F of a frame. centre: float16, in which a cache keeps
     features, is finest there. is_scaled: they need no normalisation over a corpus. stretch: frames
-    of a clip are at most so many times those that its duration gives. clip_norm: how a clip is
-    normalised by itself, see ``log_mel.normalize_clip``; a cache keeps it as it was before.
+    of a clip are at most so many times those that its duration gives. clip_norm, clip_range_db: how
+    a clip is normalised by itself, see ``log_mel.normalize_clip``; a cache keeps it as it was.
     """
 
     kind: ClassVar[str]
@@ -27,6 +27,7 @@ class Features:
     is_scaled: ClassVar[bool] = False
     stretch: ClassVar[Any] = 1.0
     clip_norm: ClassVar[Any] = "none"
+    clip_range_db: ClassVar[Any] = None
     rate: ClassVar[Any]
     hop: ClassVar[Any]
     min_samples: ClassVar[Any]

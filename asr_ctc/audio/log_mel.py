@@ -86,15 +86,21 @@ def power_spectra(waveforms: torch.Tensor, window: torch.Tensor, hop: int) -> to
     return squares[..., 0] + squares[..., 1]
 
 
-def normalize_clip(decibels: torch.Tensor, clip_norm: str) -> torch.Tensor:
+def normalize_clip(
+    decibels: torch.Tensor, clip_norm: str, range_db: float | None = None
+) -> torch.Tensor:
     """A clip's spectrogram (T, F) less its mean over time in each bin, ``mean_variance`` by its
     deviation too: unchanged by the gain and the filter of a microphone.
 
+    What is more than ``range_db`` below the loudest value is raised to that, since pauses of
+    digital silence stay at the floor of the logarithm, whatever the gain.
     Source: Atal 1974, "Effectiveness of linear prediction characteristics of the speech wave for
     automatic speaker identification and verification" (cepstral mean subtraction).
     """
     if clip_norm == "none":
         return decibels
+    if range_db is not None:
+        decibels = decibels.clamp(min=decibels.max() - range_db)
     centred = decibels - decibels.mean(0)
     if clip_norm == "mean":
         return centred
@@ -107,7 +113,8 @@ class FeatureSettings(Features):
 
     rate: samples per second; win_length, win_step: seconds; nmels: mel bins F. clip_norm: what is
     taken off each clip, bin by bin, so that level and microphone matter less: none, its mean over
-    time, or mean and deviation. ValueError for impossible ones.
+    time, or mean and deviation. clip_range_db: see ``normalize_clip``. ValueError for impossible
+    ones.
     """
 
     kind = "log-mel"
@@ -117,6 +124,7 @@ class FeatureSettings(Features):
     win_step: float
     nmels: int
     clip_norm: str = "none"  # type: ignore[misc]
+    clip_range_db: float | None = None  # type: ignore[misc]
 
     def __post_init__(self) -> None:
         for name in ("rate", "nmels"):
@@ -129,6 +137,9 @@ class FeatureSettings(Features):
                 raise ValueError(f"{name} must be a number of seconds above 0, found {value!r}")
         if self.clip_norm not in CLIP_NORMS:
             raise ValueError(f"clip_norm must be one of {', '.join(CLIP_NORMS)}")
+        range_db = self.clip_range_db
+        if range_db is not None and (type(range_db) not in (int, float) or not 0 < range_db < 1e3):
+            raise ValueError(f"clip_range_db must be a number of dB above 0, found {range_db!r}")
         if self.hop < 1 or self.n_fft < 2:
             raise ValueError(f"too small: windows of {self.n_fft}, steps of {self.hop} samples")
 
@@ -157,10 +168,13 @@ class FeatureSettings(Features):
         return mel_corners_hz(self.nmels, self.rate)[1:-1]
 
     def to_dict(self) -> dict:
-        """The fields; not ``clip_norm`` where there is none, as the first model files have it."""
+        """The fields; without those of the clip's normalisation where there is none, as the first
+        model files have it."""
         values = super().to_dict()
         if self.clip_norm == "none":
             del values["clip_norm"]
+        if self.clip_norm == "none" or self.clip_range_db is None:
+            del values["clip_range_db"]
         return values
 
     def cache_key(self) -> dict:
@@ -184,8 +198,13 @@ class FeatureSettings(Features):
     def __str__(self) -> str:
         return (
             f"{self.nmels} mel bins, {1000 * self.win_length:g} ms windows every "
-            f"{1000 * self.win_step:g} ms, {self.rate} Hz{CLIP_NORMS[self.clip_norm]}"
+            f"{1000 * self.win_step:g} ms, {self.rate} Hz{self._described_norm()}"
         )
+
+    def _described_norm(self) -> str:
+        if self.clip_norm == "none" or self.clip_range_db is None:
+            return CLIP_NORMS[self.clip_norm]
+        return f", the upper {self.clip_range_db:g} dB{CLIP_NORMS[self.clip_norm]}"
 
 
 def _log_mel_of_one(waveform: torch.Tensor, **options) -> torch.Tensor:
@@ -250,7 +269,8 @@ class WaveformProcessor:
         self, features: torch.Tensor, generator: torch.Generator | None = None
     ) -> torch.Tensor:
         """The second half of ``clip``, after ``analyse``: (T, F) normalised, and masked."""
-        features, fill = normalize_clip(features, self.settings.clip_norm), 0.0
+        settings, fill = self.settings, 0.0
+        features = normalize_clip(features, settings.clip_norm, settings.clip_range_db)
         if self.normalization is not None:
             mean, deviation = self.normalization
             features = (features - mean).div_(deviation)

@@ -218,6 +218,13 @@ class FeaturesConfig:
         "and microphone matter less, by mean_variance, or not (none)",
         choices=("none", "mean", "mean_variance"),
     )
+    clip_range_db: float | None = setting(
+        80.0,
+        "with --clip_norm, what is more dB below a clip's loudest is raised to that, since digital "
+        "silence does not follow the level; none leaves it",
+        above=0,
+        below=1000,
+    )
     train_augment: bool = setting(False, "mask training spectrograms (SpecAugment)")
     n_freq_masks: int = setting(1, "SpecAugment: frequency masks per clip", at_least=0)
     max_freq_share: float = setting(

@@ -29,7 +29,10 @@ CHANGEABLE = {
 }  # fmt: skip
 DAMAGED = float("inf")
 REMOVED = {"momentum", "histograms"}  # settings of earlier versions, likewise
-EARLIER_DEFAULTS = {"clip_norm": "none"}  # what runs had that are older than the setting
+EARLIER_DEFAULTS = {
+    "clip_norm": "none",
+    "clip_range_db": None,
+}  # what runs had that are older than the setting
 ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
 

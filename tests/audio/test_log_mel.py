@@ -342,10 +342,11 @@ def test_no_masks_unless_asked_for():
 # --- Normalisation of each clip ------------------------------------------------------------------
 
 
-def clip_processor(clip_norm, **options):
+def clip_processor(clip_norm, range_db=None, **options):
     settings = FeatureSettings(
-        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm=clip_norm
-    )
+        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm=clip_norm,
+        clip_range_db=range_db,
+    )  # fmt: skip
     return log_mel.WaveformProcessor(settings, **options)
 
 
@@ -357,6 +358,11 @@ def test_clip_norm_by_hand():
     # The second bin hardly varies: it is not magnified.
     by_deviation = [[-1.0, -0.25], [1.0, 0.25]]
     assert log_mel.normalize_clip(decibels, "mean_variance").tolist() == by_deviation
+    assert decibels.tolist() == [[-40.0, 10.0], [-20.0, 10.5]]
+    # Raised to 10.5 - 40 dB first: [[-29.5, 10], [-20, 10.5]].
+    raised = [[-4.75, -0.25], [4.75, 0.25]]
+    assert log_mel.normalize_clip(decibels, "mean", 40.0).tolist() == raised
+    assert log_mel.normalize_clip(decibels, "none", 40.0).equal(decibels)
     assert decibels.tolist() == [[-40.0, 10.0], [-20.0, 10.5]]
 
 
@@ -371,6 +377,23 @@ def test_with_clip_norm_the_level_of_a_recording_does_not_matter(clip_norm, gain
     assert not absolute.clip(waveform).allclose(
         absolute.clip(10 ** (gain_db / 20) * waveform), atol=0.5
     )
+
+
+@pytest.mark.parametrize("gain_db", [-20.0, 10.0])
+def test_digital_silence_follows_the_level_within_the_range(gain_db):
+    """Without the range, pauses of zeros stay at the floor, so that the mean moves by the gain."""
+    waveform = noise(16_000) * 0.2
+    waveform[8_000:] = 0
+    louder = 10 ** (gain_db / 20) * waveform
+    plain, ranged = clip_processor("mean"), clip_processor("mean", range_db=80.0)
+    assert ranged.clip(louder).allclose(ranged.clip(waveform), atol=1e-3)
+    assert not plain.clip(louder).allclose(plain.clip(waveform), atol=1.0)
+
+
+@pytest.mark.parametrize("range_db", [0, -3.0, True, "80", float("nan")])
+def test_an_impossible_range_is_named(range_db):
+    with pytest.raises(ValueError, match="clip_range_db must be a number of dB above 0"):
+        clip_processor("mean", range_db=range_db)
 
 
 def test_clip_norm_in_a_batch_is_that_of_the_clip_alone():

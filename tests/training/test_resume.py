@@ -255,6 +255,7 @@ def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
     (tmp_path / "config.yaml").write_text(training["config"])
     start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
     assert start.config.features.clip_norm == "none"
+    assert start.config.features.clip_range_db is None
     assert make_config({}, {}).features.clip_norm == "mean"
 
 

@@ -281,7 +281,7 @@ def test_the_model_file_says_where_it_is_from(first, toy_root):
     assert (about["version"], about["lang"], about["clips"]) == ("toy-1.0", "fr", len(corpus))
     assert about["train_tsv_sha256"] == corpus.fingerprint
     features = FeatureSettings(
-        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm="mean"
+        rate=16_000, win_length=0.04, win_step=0.01, nmels=20, clip_norm="mean", clip_range_db=80.0
     )
     assert file.features == features
     plain = ClipDataset(corpus, CharMap(), log_mel.WaveformProcessor(features))
@@ -514,7 +514,14 @@ def test_the_flags_reach_the_parts(few_root):
     assert (
         made.model_file({}).features
         == processor.settings
-        == FeatureSettings(rate=16_000, win_length=0.05, win_step=0.01, nmels=13, clip_norm="mean")
+        == FeatureSettings(
+            rate=16_000,
+            win_length=0.05,
+            win_step=0.01,
+            nmels=13,
+            clip_norm="mean",
+            clip_range_db=80.0,
+        )
     )
     assert processor.spec_augment == SpecAugment(n_time_masks=3, max_freq_share=0.5)
     assert made.dev.processor.spec_augment is None

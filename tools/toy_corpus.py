@@ -17,7 +17,8 @@ HEADER = (
 # Of a training on it that takes a second.
 SMALL = dict(
     nmels=20, win_step=0.01, nhidden_rnn=8, nlayers_rnn=1, batch_size=8, num_epochs=2,
-    base_lr=5e-4, nthreads=0, precision="fp32", device="cpu", min_duration=0.5, seed=1,
+    base_lr=5e-4, grad_clip=None, nthreads=0, precision="fp32", device="cpu",
+    min_duration=0.5, seed=1,
 )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_impossible_command_lines(tmp_path, words, said):
         ("nmells: 20", "unknown key 'nmells' (did you mean nmels?)"),
         ("nmels: 20.5", "nmels: expected a whole number, found '20.5'"),
         ("nmels: -2", "nmels must be at least 1, found -2"),
-        ("scheduler: maybe", "scheduler must be one of step, plateau, cosine, onecycle, "),
+        ("scheduler: maybe", "scheduler must be one of onecycle, step, plateau, cosine, "),
         ("lang: [fr, de]", "lang: expected one value, found ['fr', 'de']"),
         ("lang: [fr", "not valid YAML"),
         ("- nmels", "must contain lines of `name: value`"),

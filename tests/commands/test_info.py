@@ -18,9 +18,9 @@ def test_info_says_what_a_model_file_is(folder):
     rows = {line[:14].strip(): line[15:] for line in finished.stdout.splitlines()}
     assert rows["model file"] == MODEL
     assert rows["architecture"] == "2 convolutions, 1 × 16 bidirectional GRU, 285,068 parameters"
-    assert (
-        rows["features"]
-        == "20 mel bins, 40 ms windows every 10 ms, 16000 Hz, the upper 80 dB, less the mean of each clip"
+    assert rows["features"] == (
+        "20 mel bins, 40 ms windows every 10 ms, 16000 Hz, the upper 80 dB, "
+        "less the mean of each clip"
     )
     assert rows["characters"].startswith("44 classes: ¬ ¦',.0123456789¶❌abc")
     assert re.match(r"epoch 1, dev_cer \d+\.\d\d %, dev_wer", rows["scores"])

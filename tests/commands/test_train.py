@@ -44,7 +44,7 @@ def test_train_finds_its_corpus_and_leaves_a_run_folder(place):
 
 def test_the_run_writes_down_what_flags_file_and_defaults_came_to(folder):
     written = yaml.safe_load((folder / "logs/small/config.yaml").read_text())
-    assert (written["num_epochs"], written["base_lr"], written["dropout"]) == (1, 0.002, 0.1)
+    assert (written["num_epochs"], written["base_lr"], written["dropout"]) == (1, 5e-4, 0.1)
     values = config.read_yaml(folder / "logs/small/config.yaml")
     assert config.make_config(values, {}).training.weight_decay == 0
 

@@ -39,7 +39,7 @@ from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.command import run, train_small
+from tests.helpers.command import SMALL, run, train_small
 
 CHARMAP, PLAIN = CharMap(), WaveformProcessor()
 ROUNDING_DB = 0.032  # of float16 within 128 dB of the centre, and a little for the centring
@@ -586,8 +586,8 @@ def test_a_second_run_reads_what_the_first_kept(tmp_path):
     assert "feature cache of toy-1.0/fr dev: 6 clips" in first.stderr
     for file in (tmp_path / "data").rglob("toy_train_*.mp3"):
         ruin(file)
-    small = "--nlayers_rnn 1 --nhidden_rnn 16 --batch_size 8 --precision fp32 --seed 1"
-    second = run(f"train {small} --nthreads 2 --logname second", flags, cwd=tmp_path)
+    small = SMALL.replace("--nthreads 0", "--nthreads 2")
+    second = run(f"train {small} --logname second", flags, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert "24 clips" in second.stderr and "24 kept already" in second.stderr
     figures = [

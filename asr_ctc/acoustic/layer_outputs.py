@@ -80,7 +80,9 @@ def _head_outputs(model: EncoderModel, features: torch.Tensor) -> Iterator[Layer
     n_read, encoder = len(model.architecture.layers), model.encoder
     outputs = []
     for number, (name, x) in enumerate(_encoder_outputs(encoder, features)):
-        hidden, *_ = model.hidden_frames(x.repeat(1, 1, n_read), torch.tensor([x.shape[1]]))
+        hidden, tapped, _ = model.hidden_frames(x.repeat(1, 1, n_read), torch.tensor([x.shape[1]]))
+        if model.output_layer is model.auxlin:
+            hidden = tapped.view(len(hidden), 1, -1)  # of one clip, packed or not
         yield LayerOutput(name, x[0], encoder.output_centres, model.output_layer(hidden)[:, 0])
         if number in model.architecture.layers:
             outputs.append(x)

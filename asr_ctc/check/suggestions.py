@@ -135,6 +135,9 @@ def _train_command(config: Config, suggested: Mapping[str, Any], writing: Writin
     Suggestions of None are omitted, and those that `train` follows by itself.
     """
     words = ["python main_ctc.py train"]
+    if config.classes.units == "phoneme":  # which have no character map
+        of_map = ("charset", "charset_min_count", "case_folding")
+        suggested = {name: value for name, value in suggested.items() if name not in of_map}
     if config.file:
         words.append(f"--config {shlex.quote(config.file)}")
     table = settings()

@@ -171,11 +171,15 @@ class UnitsConfig:
         "char",
         "what a class is: a character (--charset), a phoneme as espeak reads the transcripts, a "
         "word piece (bpe), or both characters and phonemes, with an output layer for each",
-        help_of=dict.fromkeys(
-            ("test", "align"),
-            "of a model of char+phoneme, the units to transcribe in: char or phoneme "
-            "(default: char)",
-        ),
+        help_of={
+            **dict.fromkeys(
+                ("test", "align"),
+                "of a model of char+phoneme, the units to transcribe in: char or phoneme "
+                "(default: char)",
+            ),
+            "inspect": "of a model of char+phoneme, the units to show: char or phoneme "
+            "(default: both)",
+        },
         choices=("char", "phoneme", "bpe", "char+phoneme"),
     )
     vocab_size: int = setting(

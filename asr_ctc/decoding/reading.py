@@ -53,7 +53,8 @@ class Reader:
                 if node != NO_CHILD:
                     node = int(find_child.py_func(trie.children, trie.label, node, label))
                 continue
-            if not begun:
+            if not any(map(self.units.is_sounding, begun)):  # a mark of stress alone is no word
+                begun, node = [], ROOT
                 continue
             entry = int(trie.word[node]) if node != NO_CHILD else NO_WORD
             if label is None:

@@ -177,7 +177,9 @@ def spectrogram_of(features: Features, sound: Sound) -> tuple[Picture, str]:
         short = features.min_samples - len(waveform)
         waveform = torch.nn.functional.pad(waveform, (0, max(0, short)))
     elif features.clip_norm != "none":
-        heard = "the network is given it less each bin's mean over the clip"
+        range_db = features.clip_range_db
+        it = "it" if range_db is None else f"its upper {range_db:g} dB,"
+        heard = f"the network is given {it} less each bin's mean over the clip"
     step_s = features.hop / features.rate
     values = features.analyser()(waveform).numpy()
     return Picture(values, -step_s / 2, step_s, hz.numpy()), heard

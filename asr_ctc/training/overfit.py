@@ -146,7 +146,7 @@ def diagnose(steps: list[Step | Skipped], decoded: list[list[Hypothesis]]) -> st
     if isinstance(steps[-1], Skipped):
         if steps[-1].reason is Reason.OUT_OF_MEMORY:
             return "The batch needs more memory than there is: lower --batch_size."
-        return "The loss or its gradient is not finite: lower --base_lr, or set --grad_clip."
+        return "The loss or its gradient is not finite: lower --base_lr or --grad_clip."
     losses = [step.loss for step in steps if isinstance(step, Step)]
     first, last = losses[0], losses[-1]
     if len(steps) < DEBUG_CHECK_EVERY:

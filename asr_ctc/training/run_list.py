@@ -14,7 +14,7 @@ from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.display.terminal import several
 from asr_ctc.training.best_epochs import Best
-from asr_ctc.training.resume import as_recorded
+from asr_ctc.training.resume import EARLIER_DEFAULTS, as_recorded
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
 UNCOMPARED = ("logname", "baselogdir")
@@ -114,6 +114,7 @@ def _read_settings(path: Path) -> dict:
         raise UserError("config.yaml cannot be read, or is cut off")
     table = settings_of.settings()
     values = {name: settings_of.default_of(f) for name, (_, f, _) in table.items()}
+    values |= EARLIER_DEFAULTS
     for name, raw in content.items():
         if settings_of.is_left_over(name, raw):
             continue

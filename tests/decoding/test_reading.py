@@ -10,6 +10,7 @@ import torch
 from asr_ctc.base.errors import UserError
 from asr_ctc.decoding.alignment import with_times
 from asr_ctc.decoding.beam import Beam, advance, n_best, start_beam
+from asr_ctc.decoding.beam_history import record_beam
 from asr_ctc.decoding.fusion import fuse, vocabulary_of
 from asr_ctc.decoding.hypothesis import FrameClock
 from asr_ctc.decoding.reading import Reader
@@ -22,6 +23,7 @@ from asr_ctc.text.phonemes import Phonemes
 
 UNITS = Phonemes.from_readings(["t͡ʃ ɔ̃ b"], "fr-fr")[0]
 SPACE, B, CH, ON = (UNITS.symbols.index(symbol) for symbol in (" ", "b", "t͡ʃ", "ɔ̃"))
+OTHERS = set(range(UNITS.vocab_size)) - {SPACE, B, CH, ON}
 PAIRS = (
     ("bon", ("b", "ɔ̃")),
     ("bond", ("b", "ɔ̃")),
@@ -132,6 +134,32 @@ def test_frames_one_by_one_give_the_same_as_all_at_once():
     for frame in frames:
         state = advance(state, frame[None])
     assert n_best(state) == beam.decode(frames[None], [len(frames)], UNITS)[0]
+
+
+def test_the_history_of_a_beam_is_of_the_units_own_classes():
+    """Boundaries after one of several words that sound alike are the boundary."""
+    rng = np.random.default_rng(9)
+    frames, reader = random_frames(rng, 6), reader_of(random_model(rng))
+    beam = Beam(width=20, n_best=1, fusion=reader.fusion, reader=reader)
+    history = record_beam(frames, UNITS, beam)
+    assert len(reader.fusion.ends_word) > UNITS.vocab_size
+    assert {label for labels in history.labels for label in labels} <= {SPACE, B, CH, ON, *OTHERS}
+    assert any(SPACE in labels for labels in history.labels)
+    merged = [prefix.merged for beam in history.beams for prefix in beam]
+    assert all(0 <= share <= 1 + 1e-9 for share in merged) and any(merged)
+
+
+def test_a_mark_of_stress_alone_is_no_word():
+    units = Phonemes.from_readings(["ˈ b"], "fr-fr")[0]
+    stress, b, space = (units.symbols.index(symbol) for symbol in ("ˈ", "b", " "))
+    words = [*SPECIAL_WORDS, "bé"]
+    model = GrowingModel(words, np.full(len(words), -1.0), np.zeros(len(words))).finish()
+    lexicon = Lexicon((("bé", ("b",)),))
+    fusion = fuse(model, units, pronunciations=lexicon)
+    reader = Reader(units, vocabulary_of(model, units, (), lexicon), fusion)
+    labels = (stress, space, b)
+    assert reader.read(labels) == (labels, ("bé",))
+    assert [word.text for word in units.words_of(labels)] == ["b"]
 
 
 def frames_of(*labels: int) -> np.ndarray:

@@ -32,6 +32,7 @@ def inspect(capsys, *words):
     return status, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_clip_and_its_text(place, capsys):
     words = "--modelpath m.pt --audiofile a.mp3 --text abc --layers --out o/p"
     status, out, _ = inspect(capsys, *words.split())
@@ -50,6 +51,7 @@ def test_without_matplotlib_there_is_the_page_alone(place, capsys, monkeypatch):
     assert [path.name for path in (place / "inspect").iterdir()] == ["a.html"]
 
 
+@pytest.mark.slow
 def test_several_models(place, capsys):
     page = "inspect/a.html"
     status, _, _ = inspect(capsys, *"m.pt other.pt --audiofile a.mp3".split())
@@ -61,6 +63,7 @@ def test_several_models(place, capsys):
     assert status == 0 and (place / page).read_text("utf-8") == text
 
 
+@pytest.mark.slow
 def test_the_models_of_a_run(place, tiny_model, capsys):
     run = place / "logs/run"
     (run / "kept").mkdir(parents=True)
@@ -105,6 +108,7 @@ def test_a_split_with_a_broken_clip(place, capsys):
     assert "toy_dev_1.mp3: is not audio" in index and index.count('href="clips/') == 5
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_among_several_is_named(place, capsys):
     (place / "b.mp3").write_bytes(b"")
     status, out, err = inspect(capsys, *"--modelpath m.pt --audiofile a.mp3 b.mp3".split())

@@ -111,9 +111,7 @@ def run(recipe: Recipe, seed: int, folder: Path) -> Result:
 
 
 def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
-    version, lang = recipe.corpus.split("/")
-    words = ["train", "--config", recipe.config, "--datasetroot", CORPORA]
-    words += ["--datasetversion", version, "--lang", lang, *recipe.flags.split()]
+    words = ["train", "--config", recipe.config, *corpus_flags(recipe), *recipe.flags.split()]
     words += ["--seed", str(seed), "--baselogdir", str(run_folder.parent)]
     words += ["--logname", run_folder.name]
     if (run_folder / "last.pt").exists():
@@ -130,20 +128,29 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
 
 def score(recipe: Recipe, run_folder: Path) -> dict:
     """Error rates of the test split: greedy, with the transcripts' language model, other levels."""
-    version, lang = recipe.corpus.split("/")
-    corpus = ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
-    model, lm = run_folder / "best_model.pt", run_folder / "train.arpa"
+    corpus, model = corpus_flags(recipe), run_folder / "best_model.pt"
     rates = {"greedy": test(model, corpus)}
-    asr_ctc("lm", *corpus, "--modelpath", str(model), "--out", str(lm))
-    asr_ctc("lm", *corpus, "--tune", "--lm", str(lm), "--modelpath", str(model))
+    tune_language_model(model, corpus)
     rates["lm"] = test(model, [*corpus, "--beamsearch"])
     for level_db in LEVELS_DB:
         rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)
     return rates
 
 
-def test(model: Path, flags: list[str]) -> dict[str, float]:
-    report = asr_ctc("test", "--split", "test", "--modelpath", str(model), *flags, "--json")
+def corpus_flags(recipe: Recipe) -> list[str]:
+    version, lang = recipe.corpus.split("/")
+    return ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
+
+
+def tune_language_model(model: Path, corpus: list[str], *flags: str) -> None:
+    """Puts the language model of the transcripts into a model file, with its weights."""
+    lm = str(model.parent / "train.arpa")
+    asr_ctc("lm", *corpus, "--modelpath", str(model), *flags, "--out", lm)
+    asr_ctc("lm", *corpus, "--tune", "--lm", lm, "--modelpath", str(model))
+
+
+def test(model: Path, flags: list[str], split: str = "test") -> dict[str, float]:
+    report = asr_ctc("test", "--split", split, "--modelpath", str(model), *flags, "--json")
     content = json.loads(report)
     return {name: content[name]["rate"] for name in ("wer", "cer")}
 

@@ -11,14 +11,13 @@ has the phonemes of the second output layer.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.machine import CORPORA, REPOSITORY
-from benchmarks.recipes import Recipe, asr_ctc, read_list, run
+from benchmarks.machine import REPOSITORY
+from benchmarks.recipes import corpus_flags, read_list, run, test, tune_language_model
 
 KINDS = {"": "letters", "-phonemes": "phonemes", "-both": "both", "-pieces": "word pieces"}
 HEAD = [
@@ -41,34 +40,24 @@ def main() -> int:
             recipe = recipes[options.recipe + suffix]
             minutes = run(recipe, seed, options.folder).minutes
             model = options.folder / f"{recipe.name}-{seed}" / "best_model.pt"
-            rates = [score(model, recipe, split) for split in ("dev", "test")]
-            rates.append(score_words(model, recipe, with_lexicon=kind == "phonemes"))
+            corpus = corpus_flags(recipe)
+            rates = [score(model, corpus, split) for split in ("dev", "test")]
+            lexicon = ["--lexicon_from", "espeak"] if kind == "phonemes" else []
+            tune_language_model(model, corpus, *lexicon)
+            rates.append(score(model, [*corpus, "--beamsearch"], "test"))
             rows.append(f"| {kind} | {seed} | {minutes:.1f} | {' | '.join(rates)} |")
             if kind == "both":
-                rates = [score(model, recipe, s, "--units", "phoneme") for s in ("dev", "test")]
+                sounds = [*corpus, "--units", "phoneme"]
+                rates = [score(model, sounds, split) for split in ("dev", "test")]
                 rows.append(f"| its phonemes | {seed} | | {' | '.join(rates)} | |")
             print("\n".join(rows), flush=True)
     return 0
 
 
-def corpus_flags(recipe: Recipe) -> list[str]:
-    version, lang = recipe.corpus.split("/")
-    return ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
-
-
-def score(model: Path, recipe: Recipe, split: str, *flags: str) -> str:
+def score(model: Path, flags: list[str], split: str) -> str:
     """WER and the error rate of symbols, in percent."""
-    words = ["test", "--split", split, "--modelpath", str(model), *corpus_flags(recipe), *flags]
-    content = json.loads(asr_ctc(*words, "--json"))
-    return "{:.2f}, {:.2f} %".format(*(100 * content[name]["rate"] for name in ("wer", "cer")))
-
-
-def score_words(model: Path, recipe: Recipe, *, with_lexicon: bool) -> str:
-    corpus, lm = corpus_flags(recipe), model.parent / "words.arpa"
-    lexicon = ["--lexicon_from", "espeak"] if with_lexicon else []
-    asr_ctc("lm", *corpus, "--modelpath", str(model), *lexicon, "--out", str(lm))
-    asr_ctc("lm", *corpus, "--tune", "--lm", str(lm), "--modelpath", str(model))
-    return score(model, recipe, "test", "--beamsearch")
+    rates = test(model, flags, split)
+    return "{:.2f}, {:.2f} %".format(*(100 * rates[name] for name in ("wer", "cer")))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import (
     CONVOLUTIONS,
@@ -19,8 +19,7 @@ from asr_ctc.acoustic.architecture import (
 )
 from asr_ctc.acoustic.clip_mask import inside
 from asr_ctc.acoustic.penalty import penalty_of
-from asr_ctc.acoustic.recurrent import run_layers
-from asr_ctc.acoustic.two_heads import AUX, MAIN, pack_both, run_tapped
+from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -64,7 +63,7 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
         return all_reduce(value) if self.synchronised else value
 
 
-class CTCModel(nn.Module):
+class CTCModel(OutputLayers):
     """Log-mel spectrograms to logits over V classes, one output frame per four input frames.
 
     ``cnn`` halves time and mel, then time again; ``rnn`` is bidirectional; ``charlin`` gives the V
@@ -107,16 +106,7 @@ class CTCModel(nn.Module):
             for _ in range(n_between)
         )
         self.rnn_dropout = nn.Dropout(rnn_dropout)
-        self.charlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.vocab_size))
-        self.head = MAIN  # the one that ``forward`` returns
-        self.auxlin: nn.Sequential | None = None
-        if architecture.aux_vocab_size:
-            self.auxlin = nn.Sequential(nn.Linear(2 * n_hidden, architecture.aux_vocab_size))
-
-    @property
-    def output_layer(self) -> nn.Module:
-        """The linear layer of the ``head`` that is read."""
-        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
+        self._add_output_layers(2 * n_hidden, architecture.vocab_size, architecture.aux_vocab_size)
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
@@ -140,13 +130,11 @@ class CTCModel(nn.Module):
         batch, channels, time, bins = features.shape
         frames = features.permute(2, 0, 1, 3).reshape(time, batch, channels * bins)
         between = [nn.Sequential(norm, self.rnn_dropout) for norm in self.rnn_norms]
-        if self.auxlin is None or not (both or self.head == AUX):
-            hidden = run_layers(self.rnn, frames, n_frames, between)
-            return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
-        layer = self.architecture.aux_layer or self.rnn.num_layers
+        layer = self.rnn.num_layers
+        if self._reads_aux(both):
+            layer = self.architecture.aux_layer or layer
         hidden, tapped = run_tapped(self.rnn, frames, n_frames, between, layer=layer)
-        logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
-        return logits if both else logits[1]
+        return self._logits(hidden, tapped, n_frames, both)
 
     def convolve(
         self, x: torch.Tensor, n_frames: torch.Tensor

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import RECURRENT_CELLS, Size, check_aux, describe_aux
 from asr_ctc.acoustic.clip_mask import inside
@@ -16,7 +16,7 @@ from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.recurrent import run_layers
-from asr_ctc.acoustic.two_heads import AUX, MAIN, pack_both, run_tapped
+from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class EncoderArchitecture:
         return ", ".join(parts) + describe_aux(self.aux_vocab_size, self.aux_layer)
 
 
-class EncoderModel(nn.Module):
+class EncoderModel(OutputLayers):
     """Features of the encoder's kind to logits over V classes, blank first.
 
     ``dropout`` is the probability after the projection and after each recurrent layer; l1 and l2
@@ -121,16 +121,7 @@ class EncoderModel(nn.Module):
             for _ in range(architecture.nlayers_rnn - 1):
                 norm = nn.LayerNorm(n_outputs) if architecture.rnn_norm else nn.Identity()
                 self.rnn_norms.append(nn.Sequential(norm, nn.Dropout(dropout)))
-        self.charlin = nn.Sequential(nn.Linear(n_outputs, architecture.vocab_size))
-        self.head = MAIN  # the one that ``forward`` returns
-        self.auxlin: nn.Sequential | None = None
-        if architecture.aux_vocab_size:
-            self.auxlin = nn.Sequential(nn.Linear(n_outputs, architecture.aux_vocab_size))
-
-    @property
-    def output_layer(self) -> nn.Module:
-        """The linear layer of the ``head`` that is read."""
-        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
+        self._add_output_layers(n_outputs, architecture.vocab_size, architecture.aux_vocab_size)
 
     def output_lengths(self, n_inputs: Size) -> Size:
         """Output frames T' of clips of ``n_inputs`` features, or frames of ``input_layers``."""
@@ -164,10 +155,7 @@ class EncoderModel(nn.Module):
             (first,), x, n_frames = self.input_layers, self._masked(padded, n_inputs), n_inputs
             x = self.encoder.frames_above(x, n_frames, first=first, layers=layers)
         hidden, tapped, n_frames = self.hidden_frames(x[:, : int(n_frames.max())], n_frames)
-        if self.auxlin is None or not (both or self.head == AUX):
-            return pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
-        logits = pack_both(hidden, tapped, n_frames, (self.charlin, self.auxlin))
-        return logits if both else logits[1]
+        return self._logits(hidden, tapped, n_frames, both)
 
     def _masked(self, x: torch.Tensor, n_frames: torch.Tensor) -> torch.Tensor:
         return self.masks(x, n_frames) if self.training else x

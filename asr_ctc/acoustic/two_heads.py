@@ -1,10 +1,12 @@
-"""A second output layer on the same encoder, at its last recurrent layer or at a lower one.
+"""The output layers of a model: one, and perhaps a second one on the same encoder, at its last
+recurrent layer or at a lower one.
 
 Krishna et al. 2018, "Hierarchical multitask learning for CTC-based speech recognition"; Sanabria &
 Metze 2018, "Hierarchical multitask learning with CTC".
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,14 +48,39 @@ def run_tapped(
     return hidden, taps[layer - 1].passed
 
 
-def pack_both(
-    hidden: torch.Tensor,
-    tapped: torch.Tensor,
-    n_frames: torch.Tensor,
-    heads: tuple[nn.Module, nn.Module],
-) -> tuple[PackedSequence, PackedSequence]:
-    """The logits of both heads, packed; ``tapped`` as ``run_tapped`` returns it."""
-    main = pack_padded_sequence(heads[0](hidden), n_frames, enforce_sorted=False)
-    if tapped.dim() == 2:  # packed in the same order
-        return main, PackedSequence(heads[1](tapped), *main[1:])
-    return main, pack_padded_sequence(heads[1](tapped), n_frames, enforce_sorted=False)
+class OutputLayers(nn.Module):
+    """The output layers of an acoustic model: ``charlin`` and perhaps a second one, ``auxlin``.
+
+    ``head`` is the one that ``forward`` returns, MAIN or AUX.
+    """
+
+    head: str
+    charlin: nn.Sequential
+    auxlin: nn.Sequential | None
+
+    def _add_output_layers(self, n_hidden: int, vocab_size: int, aux_vocab_size: int) -> None:
+        self.charlin = nn.Sequential(nn.Linear(n_hidden, vocab_size))
+        self.head, self.auxlin = MAIN, None
+        if aux_vocab_size:
+            self.auxlin = nn.Sequential(nn.Linear(n_hidden, aux_vocab_size))
+
+    @property
+    def output_layer(self) -> nn.Module:
+        """The linear layer of the ``head`` that is read."""
+        return self.auxlin if self.auxlin is not None and self.head == AUX else self.charlin
+
+    def _reads_aux(self, both: bool) -> bool:
+        return self.auxlin is not None and (both or self.head == AUX)
+
+    def _logits(
+        self, hidden: torch.Tensor, tapped: torch.Tensor, n_frames: torch.Tensor, both: bool
+    ) -> Any:
+        """Logits of the ``head``, packed, or of ``both``; ``tapped`` as of ``run_tapped``."""
+        main = pack_padded_sequence(self.charlin(hidden), n_frames, enforce_sorted=False)
+        if self.auxlin is None or not self._reads_aux(both):
+            return main
+        if tapped.dim() == 2:  # packed in the same order
+            aux = PackedSequence(self.auxlin(tapped), *main[1:])
+        else:
+            aux = pack_padded_sequence(self.auxlin(tapped), n_frames, enforce_sorted=False)
+        return (main, aux) if both else aux

@@ -58,7 +58,9 @@ def make_suggestions(
     that was found.
     """
     suggested = suggested_charset(config, alphabet, writing)
-    flags: dict[str, Any] = {**suggested, "exclude": exclude}
+    flags: dict[str, Any] = {"exclude": exclude}
+    if config.classes.units != "phoneme":  # which have no character map
+        flags |= suggested
     low = high = batch_size = clips_within = hours_within = None
     if len(durations):
         low, high = config.corpus.min_duration or 0.0, config.corpus.max_duration or math.inf
@@ -135,9 +137,6 @@ def _train_command(config: Config, suggested: Mapping[str, Any], writing: Writin
     Suggestions of None are omitted, and those that `train` follows by itself.
     """
     words = ["python main_ctc.py train"]
-    if config.classes.units == "phoneme":  # which have no character map
-        of_map = ("charset", "charset_min_count", "case_folding")
-        suggested = {name: value for name, value in suggested.items() if name not in of_map}
     if config.file:
         words.append(f"--config {shlex.quote(config.file)}")
     table = settings()

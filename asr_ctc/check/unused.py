@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.check.suggestions import SOURCE
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import Corpus, load_split
 from asr_ctc.corpus.durations import add_listed_durations, plausible
@@ -45,7 +46,6 @@ class Unused:
         )
 
 
-SOURCE = "corpus", "datasetroot", "datasetversion", "lang"
 WHOLE = {"validated": "validated ", "all": "transcribed "}
 
 

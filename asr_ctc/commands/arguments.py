@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from asr_ctc.text.writing import Writing
 
 FIND_CORPUS = "datasetroot", "corpus", "datasetversion", "lang", "index_dir"
+OF_UNITS = "units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"
 # The duration bounds of a config file are for training; a trained model takes every clip.
 EVERY_CLIP = {"min_duration": 0.0, "max_duration": math.inf}
 # A model file determines these: commands accept them, and ignore them with a note.

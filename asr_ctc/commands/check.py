@@ -1,6 +1,6 @@
 """`check`: finds problems in a corpus before training."""
 
-from asr_ctc.commands.arguments import FIND_CORPUS
+from asr_ctc.commands.arguments import FIND_CORPUS, OF_UNITS
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 
@@ -25,7 +25,7 @@ COMMAND = Command(
     ),
     further=(
         *FIND_CORPUS,
-        *("units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"),
+        *OF_UNITS,
         *("profile", "case_folding", "charset_min_count", "nmels", "win_length", "win_step"),
         *("check", "device", "nthreads"),
     ),

@@ -56,7 +56,7 @@ def run_inspect(config: Config, words: list[str], command: list[str]) -> int:
 def open_models(config: Config, words: Sequence[str]) -> list[Model]:
     """The models of --run, or of --modelpath and the words beside it, or the newest one."""
     from asr_ctc.acoustic.model_file import load_model
-    from asr_ctc.assembly.decoder import in_units_of, make_decoder, make_recognizer, read_model
+    from asr_ctc.assembly.decoder import make_decoder, make_recognizer, read_model
 
     files: list[tuple[str, Path, ModelFile | PublishedModel]] = []
     if config.input.run:
@@ -65,17 +65,12 @@ def open_models(config: Config, words: Sequence[str]) -> list[Model]:
             raise UserError(f"--run names the models; omit {words[0]}")
         from asr_ctc.training.kept_models import kept_models
 
-        files += [
-            (title, path, in_units_of(config, path, file))
-            for title, path, file in kept_models(Path(config.input.run))
-        ]
+        files += kept_models(Path(config.input.run))
     else:
         if config.given & {"modelpath", "pretrained"} or not words:
             path, file = read_model(config)
             files.append((str(path), path, file))
-        files += [
-            (word, Path(word), in_units_of(config, Path(word), load_model(word))) for word in words
-        ]
+        files += [(word, Path(word), load_model(word)) for word in words]
     titles = shortest_titles([title for title, _, _ in files])
     heads = [
         head
@@ -98,9 +93,12 @@ def heads_of(
 ) -> "list[tuple[str, Path, ModelFile | PublishedModel]]":
     """A model once for each of its output layers, or for that of --units alone."""
     from asr_ctc.acoustic.model_file import ModelFile
+    from asr_ctc.assembly.decoder import in_units_of
 
-    if not isinstance(file, ModelFile) or file.aux_units is None or "units" in config.typed:
+    if not isinstance(file, ModelFile):
         return [(title, path, file)]
+    if file.aux_units is None or "units" in config.typed:
+        return [(title, path, in_units_of(config, path, file))]
     both = [file, file.with_units(file.aux_units.kind)]
     return [(f"{title}, {head.charmap.noun}s", path, head) for head in both]
 

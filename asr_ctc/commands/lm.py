@@ -3,7 +3,7 @@
 import sys
 
 from asr_ctc.base.printable import visible_text
-from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, refuse_flags
+from asr_ctc.commands.arguments import EVERY_CLIP, FIND_CORPUS, OF_UNITS, refuse_flags
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import rates_text, several
@@ -15,7 +15,6 @@ OF_TUNING = (
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
-OF_UNITS = "units", "vocab_size", "phoneme_language", "phoneme_stress", "word_boundaries"
 OF_ESTIMATION = "text", "out", "order", "level", "prune", "lexicon_from", *OF_CHARSET
 
 

@@ -78,16 +78,13 @@ def record_beam(logp: torch.Tensor | np.ndarray, charmap: Units, beam: Beam) -> 
     ValueError as ``advance``, and for a beam with a device.
     """
     frames = np.asarray(logp.detach().cpu() if isinstance(logp, torch.Tensor) else logp)
-    if beam.reader is not None:  # its further classes have the posteriors of the word boundary
-        further = len(beam.reader.fusion.ends_word) - charmap.vocab_size
-        own = [*range(charmap.vocab_size), *[beam.reader.boundary] * further]
-    else:
-        own = list(range(charmap.vocab_size))
+    reader = beam.reader
+    wide = frames if reader is None else reader.widen(frames)
     state = start_beam(charmap, beam)
     beams = [_prefixes(state)]
     for t in range(len(frames)):
         before, state = state, advance(state, frames[t : t + 1])
-        beams.append(_prefixes(state, before, frames[t][own]))
+        beams.append(_prefixes(state, before, wide[t]))
     from asr_ctc.decoding.beam_compiled import LABEL, PARENT, ROOT
 
     labels: list[tuple[int, ...]] = []
@@ -95,7 +92,8 @@ def record_beam(logp: torch.Tensor | np.ndarray, charmap: Units, beam: Beam) -> 
     for number, node in enumerate(state.arrays.tree.nodes.tolist()):
         is_root = number == ROOT
         parents.append(-1 if is_root else node[PARENT])
-        labels.append(() if is_root else (*labels[node[PARENT]], own[node[LABEL]]))
+        label = node[LABEL] if reader is None else reader.own_class(node[LABEL])
+        labels.append(() if is_root else (*labels[node[PARENT]], label))
     return BeamHistory(labels, parents, beams)
 
 

@@ -36,6 +36,10 @@ class Reader:
         n_further = len(self.fusion.ends_word) - self.units.vocab_size
         return np.hstack([frames, np.repeat(frames[:, [self.boundary]], n_further, axis=1)])
 
+    def own_class(self, label: int) -> int:
+        """The class of the units that a class of the fusion stands for."""
+        return label if label < self.units.vocab_size else self.boundary
+
     def read(self, labels: Sequence[int]) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """(the labels of the units, the words that they stand for).
 
@@ -43,7 +47,7 @@ class Reader:
         """
         from asr_ctc.lm.scoring import NO_CHILD, find_child, score  # loads numba
 
-        fusion, trie, n_units = self.fusion, self.vocabulary.trie, self.units.vocab_size
+        fusion, trie = self.fusion, self.vocabulary.trie
         words: list[str] = []
         begun: list[int] = []  # of the word that has not ended
         node, state = ROOT, fusion.start
@@ -69,8 +73,7 @@ class Reader:
             word = fusion.entry_word[entry] if is_known else UNK
             state = int(score.py_func(fusion.ngrams, state, word)[1])
             begun, node = [], ROOT
-        own = (label if label < n_units else self.boundary for label in labels)
-        return tuple(own), tuple(words)
+        return tuple(map(self.own_class, labels)), tuple(words)
 
     def _best(self, entry: int, state: int) -> int:
         """The likeliest of the words with one spelling where a text ends."""

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import (
     unpack_sequence,
 )
 
-from asr_ctc.acoustic import ctc_model
+from asr_ctc.acoustic import ctc_model, two_heads
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
 from asr_ctc.acoustic.log_posteriors import log_posteriors
@@ -364,7 +364,7 @@ def run_packed_layers(rnn, x, n_frames, norms=()):
 @pytest.mark.parametrize("cell", CELLS)
 def test_dropout_between_the_recurrent_layers(cell, rnn_norm, run, monkeypatch):
     """Each layer's outputs but the last one's are 0 or larger by 1 / 0.8, so the mean is kept."""
-    monkeypatch.setattr(ctc_model, "run_layers", run)
+    monkeypatch.setattr(two_heads, "run_layers", run)
     sizes = dict(n_layers=3, hidden=40, rnn_norm=rnn_norm)
     model, clips = make(cell, rnn_dropout=0.2, **sizes), pack(make_clips(60, 41))
     evaluated = model(clips).data

@@ -16,10 +16,11 @@ from asr_ctc.decoding.hypothesis import FrameClock
 from asr_ctc.decoding.reading import Reader
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, write_lexicon
-from asr_ctc.lm.ngrams import EOS, SPECIAL_WORDS, GrowingModel, LanguageModel
+from asr_ctc.lm.ngrams import SPECIAL_WORDS, GrowingModel, LanguageModel
 from asr_ctc.lm.scoring import score_word
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.phonemes import Phonemes
+from tests.helpers.enumerated import probabilities, random_model
 
 UNITS = Phonemes.from_readings(["t͡ʃ ɔ̃ b"], "fr-fr")[0]
 SPACE, B, CH, ON = (UNITS.symbols.index(symbol) for symbol in (" ", "b", "t͡ʃ", "ɔ̃"))
@@ -37,30 +38,9 @@ LEXICON = Lexicon(PAIRS)
 WORDS = ["bon", "bond", "bonds", "tch", "b", "bé"]
 
 
-def random_model(rng) -> LanguageModel:
-    words = [*SPECIAL_WORDS, *WORDS]
-    n = len(words)
-    model = GrowingModel(words, -rng.exponential(2, n), -rng.exponential(1, n))
-    pairs = [(w, v) for w in range(n) for v in range(EOS, n) if w != EOS and rng.random() < 0.5]
-    parents, last = np.array(pairs).T
-    n_pairs = len(last)
-    model.add(1 + parents, last, -rng.exponential(1, n_pairs), -rng.exponential(1, n_pairs))
-    return model.finish()
-
-
 def random_frames(rng, n_frames: int) -> np.ndarray:
     logits = rng.normal(scale=2, size=(n_frames, UNITS.vocab_size))
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-
-
-def probabilities(frames: np.ndarray) -> dict[tuple[int, ...], float]:
-    """The log probability of every sequence of labels: the sum over all paths."""
-    totals: dict[tuple[int, ...], float] = {}
-    for path in itertools.product(range(frames.shape[1]), repeat=len(frames)):
-        labels = tuple(label for label, _ in itertools.groupby(path) if label)
-        logp = float(sum(frame[label] for frame, label in zip(frames, path, strict=True)))
-        totals[labels] = float(np.logaddexp(totals.get(labels, -math.inf), logp))
-    return totals
 
 
 def sentences_of(labels: tuple[int, ...]) -> list[tuple[str, ...]] | None:
@@ -85,7 +65,7 @@ def reader_of(model: LanguageModel, hotwords=(), **options) -> Reader:
 @pytest.mark.parametrize("lexicon", [False, True])
 def test_finds_the_words_that_all_spellings_enumerated_have(seed, lexicon):
     rng = np.random.default_rng(seed)
-    model, frames = random_model(rng), random_frames(rng, 4)
+    model, frames = random_model(rng, WORDS), random_frames(rng, 4)
     weights = {
         "lm_weight": float(rng.choice([0.3, 2.0])),
         "word_bonus": float(rng.choice([-1.0, 3.0])),
@@ -109,7 +89,7 @@ def test_finds_the_words_that_all_spellings_enumerated_have(seed, lexicon):
         return total, total + weights["lm_weight"] * score_word(model, state, "</s>")[0]
 
     expected = {}
-    for labels, logp in probabilities(frames).items():
+    for labels, logp in probabilities(frames, range(UNITS.vocab_size)).items():
         sentences = sentences_of(labels)
         if sentences is None:
             continue
@@ -128,7 +108,7 @@ def test_finds_the_words_that_all_spellings_enumerated_have(seed, lexicon):
 
 def test_frames_one_by_one_give_the_same_as_all_at_once():
     rng = np.random.default_rng(9)
-    frames, reader = random_frames(rng, 6), reader_of(random_model(rng))
+    frames, reader = random_frames(rng, 6), reader_of(random_model(rng, WORDS))
     beam = Beam(width=20, n_best=5, tokens=3, fusion=reader.fusion, reader=reader)
     state = start_beam(UNITS, beam)
     for frame in frames:
@@ -139,7 +119,7 @@ def test_frames_one_by_one_give_the_same_as_all_at_once():
 def test_the_history_of_a_beam_is_of_the_units_own_classes():
     """Boundaries after one of several words that sound alike are the boundary."""
     rng = np.random.default_rng(9)
-    frames, reader = random_frames(rng, 6), reader_of(random_model(rng))
+    frames, reader = random_frames(rng, 6), reader_of(random_model(rng, WORDS))
     beam = Beam(width=20, n_best=1, fusion=reader.fusion, reader=reader)
     history = record_beam(frames, UNITS, beam)
     assert len(reader.fusion.ends_word) > UNITS.vocab_size
@@ -188,7 +168,7 @@ def test_the_context_chooses_between_words_that_sound_alike():
 
 def test_a_word_that_the_lexicon_lacks_is_written_in_phonemes():
     rng = np.random.default_rng(0)
-    reader = reader_of(random_model(rng), unk_logp=-0.1)
+    reader = reader_of(random_model(rng, WORDS), unk_logp=-0.1)
     beam = Beam(width=30, n_best=1, fusion=reader.fusion, reader=reader)
     frames = frames_of(CH, ON)
     ((best,),) = beam.decode(frames[None], [len(frames)], UNITS)
@@ -197,7 +177,7 @@ def test_a_word_that_the_lexicon_lacks_is_written_in_phonemes():
 
 def test_the_lexicon_lies_beside_the_language_model(tmp_path):
     path = tmp_path / "fr.arpa.gz"
-    write_arpa(path, random_model(np.random.default_rng(0)))
+    write_arpa(path, random_model(np.random.default_rng(0), WORDS))
     with pytest.raises(UserError, match=r"needs a lexicon of its words, .*fr\.dict"):
         Beam(lm=path).prepared(UNITS)
     write_lexicon(lexicon_beside(path), LEXICON)
@@ -208,7 +188,7 @@ def test_the_lexicon_lies_beside_the_language_model(tmp_path):
 
 
 def test_a_lexicon_needs_phonemes_with_word_boundaries():
-    model = random_model(np.random.default_rng(0))
+    model = random_model(np.random.default_rng(0), WORDS)
     without = Phonemes.from_readings(["t͡ʃ ɔ̃ b"], "fr-fr", boundaries=False)[0]
     for units in (without, CharMap()):
         with pytest.raises(UserError, match="needs a model of phonemes with word boundaries"):
@@ -220,4 +200,4 @@ def test_a_lexicon_needs_phonemes_with_word_boundaries():
 def test_a_lexicon_of_other_phonemes_is_refused():
     lexicon = Lexicon(tuple((word, ("B", "AH0")) for word in WORDS))
     with pytest.raises(UserError, match="cannot spell 6 of the 6 words"):
-        fuse(random_model(np.random.default_rng(0)), UNITS, pronunciations=lexicon)
+        fuse(random_model(np.random.default_rng(0), WORDS), UNITS, pronunciations=lexicon)

@@ -10,13 +10,14 @@ import pytest
 from asr_ctc.decoding.beam import Beam, beam_decode
 from asr_ctc.decoding.beam_reference import reference_decode
 from asr_ctc.decoding.fusion import fuse
-from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, GrowingModel, LanguageModel
+from asr_ctc.lm.ngrams import SPACE
 from asr_ctc.lm.scoring import score_word
 from asr_ctc.lm.spelling import level_of
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 from asr_ctc.text.word_pieces import WordPieces
+from tests.helpers.enumerated import probabilities, random_model
 
 PHONEMES = Phonemes.from_readings(["t͡ʃ ɔ̃ b"], "fr-fr")[0]
 
@@ -28,33 +29,12 @@ def pieces() -> WordPieces:
     return WordPieces.from_transcripts(text, 8, CharMap.from_transcripts(text)[0])
 
 
-def random_model(rng, vocabulary) -> LanguageModel:
-    words = [*SPECIAL_WORDS, *vocabulary]
-    n = len(words)
-    model = GrowingModel(words, -rng.exponential(2, n), -rng.exponential(1, n))
-    pairs = [(w, v) for w in range(n) for v in range(EOS, n) if w != EOS and rng.random() < 0.5]
-    parents, last = np.array(pairs).T
-    n_pairs = len(last)
-    model.add(1 + parents, last, -rng.exponential(1, n_pairs), -rng.exponential(1, n_pairs))
-    return model.finish()
-
-
 def random_frames(rng, n_frames: int, classes: list[int], n_classes: int) -> np.ndarray:
     """Posteriors that are impossible but for these classes."""
     logits = rng.normal(scale=2, size=(n_frames, len(classes)))
     frames = np.full((n_frames, n_classes), -np.inf)
     frames[:, classes] = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     return frames
-
-
-def probabilities(frames: np.ndarray, classes: list[int]) -> dict[tuple[int, ...], float]:
-    """The log probability of every sequence of labels: the sum over all paths."""
-    totals: dict[tuple[int, ...], float] = {}
-    for path in itertools.product(classes, repeat=len(frames)):
-        labels = tuple(label for label, _ in itertools.groupby(path) if label)
-        logp = float(sum(frame[label] for frame, label in zip(frames, path, strict=True)))
-        totals[labels] = float(np.logaddexp(totals.get(labels, -math.inf), logp))
-    return totals
 
 
 def words_written(labels: tuple[int, ...], units: Units) -> list[tuple[int, ...]]:

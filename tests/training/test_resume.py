@@ -248,23 +248,23 @@ def test_a_run_older_than_a_setting_has_its_default(finished, tmp_path):
         find_start(make_config(given, {"rnn_norm": True}))
 
 
-def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
+def start_of_run_with(settings: str, finished, folder):
+    """How a run goes on that recorded these settings (YAML) alone."""
     file = load_model(finished / "last.pt")
-    training = {**file.training, "config": "nhidden_rnn: 8"}
-    save_model(tmp_path / "last.pt", replace(file, training=training))
-    (tmp_path / "config.yaml").write_text(training["config"])
-    start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
+    save_model(folder / "last.pt", replace(file, training={**file.training, "config": settings}))
+    (folder / "config.yaml").write_text(settings)
+    return find_start(make_config({}, {"resume_from": str(folder)}))
+
+
+def test_a_run_older_than_clip_norm_goes_on_without_it(finished, tmp_path):
+    start = start_of_run_with("nhidden_rnn: 8", finished, tmp_path)
     assert start.config.features.clip_norm == "none"
     assert start.config.features.clip_range_db is None
     assert make_config({}, {}).features.clip_norm == "mean"
 
 
 def test_a_run_that_recorded_a_bare_scheduler_halves_as_it_did(finished, tmp_path):
-    file = load_model(finished / "last.pt")
-    training = {**file.training, "config": "nhidden_rnn: 8\nscheduler: true"}
-    save_model(tmp_path / "last.pt", replace(file, training=training))
-    (tmp_path / "config.yaml").write_text(training["config"])
-    start = find_start(make_config({}, {"resume_from": str(tmp_path)}))
+    start = start_of_run_with("nhidden_rnn: 8\nscheduler: true", finished, tmp_path)
     assert start.config.training.scheduler == "step"
     assert parse_yaml("scheduler: true", "now.yaml") == {"scheduler": "onecycle"}
 

@@ -66,8 +66,6 @@ def tune(config: Config) -> int:
     from asr_ctc.assembly.tuning import LM_WEIGHTS, WORD_BONUSES, tune_language_model
 
     tuning = tune_language_model(config)
-    for note in tuning.notes:
-        print(note)
     greedy, best = tuning.greedy, tuning.best
     greedy_rates = rates_text(greedy.wer, greedy.cer, tuning.greedy_names)
     print(f"{several(tuning.n_clips, 'clip')} of dev, greedy: {greedy_rates}")

@@ -4,7 +4,8 @@ import contextlib
 import gzip
 import logging
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexi
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
+from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
@@ -40,6 +42,7 @@ log = logging.getLogger(__name__)
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
 HELD_OUT = ("dev", "test")
+ESPEAK = "espeak"  # of --lexicon_from
 
 
 @dataclass
@@ -105,7 +108,7 @@ def build_language_model(config: Config) -> Built:
             "this writing has no spaces between words: a model of words learns whole sentences; "
             "--level char suits it"
         )
-    if settings.level == "char":
+    if settings.level == "char" or settings.lexicon_from == ESPEAK:
         speak_for(charmap, (train, held_out[0]))
     keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
     forbidden = np.unique(np.concatenate(keys))
@@ -132,7 +135,9 @@ def build_language_model(config: Config) -> Built:
     lexicon: Lexicon | None = None
     unpronounced: list[str] = []
     if settings.lexicon_from:
-        lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
+        lexicon, unpronounced = make_lexicon(
+            settings.lexicon_from, model, charmap, train.all_sentences()
+        )
         write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
@@ -140,23 +145,22 @@ def build_language_model(config: Config) -> Built:
     return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
 
 
-def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:
+def make_lexicon(
+    source: str, model: LanguageModel, units: Units, sentences: Iterable[str] = ()
+) -> tuple[Lexicon, list[str]]:
     """(how the words of a language model sound, those of which that is not known).
 
-    ``source`` is espeak or a file. UserError for units that are not phonemes with word boundaries,
-    and where no word can be pronounced.
+    ``source`` is espeak, which reads the ``sentences`` too, or a file. UserError for units that are
+    not phonemes with word boundaries, and where no word can be pronounced.
     """
     words = model.words[EOS + 1 :]
     if not isinstance(units, Phonemes):
         raise UserError(
             "--lexicon_from: for a model of phonemes: --modelpath MODEL, or --units phoneme"
         )
-    if source == "espeak":
-        readings = zip(words, units.read(words), strict=True)
-        pairs = ((word, tuple(phonemes_of(ipa.replace(" ", "")))) for word, ipa in readings)
-        lexicon = Lexicon(tuple((word, phonemes) for word, phonemes in pairs if phonemes))
-    else:
-        lexicon = read_lexicon(Path(source))
+    lexicon = (
+        _read_aloud(words, units, sentences) if source == ESPEAK else read_lexicon(Path(source))
+    )
     lexicon, _ = lexicon.of_words(words)
     spelt = {word for word, _ in lexicon.spellings(units)}
     if not spelt:
@@ -165,6 +169,24 @@ def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexic
             f"model: {' '.join(units.symbols[2:]):.200}"
         )
     return lexicon, [word for word in words if word not in spelt]
+
+
+def _read_aloud(words: Sequence[str], units: Phonemes, sentences: Iterable[str]) -> Lexicon:
+    """How the words sound by themselves and, more than once, in the sentences, as in liaison."""
+    in_context: Counter[tuple[str, str]] = Counter()
+    for sentence in sentences:
+        written, spoken = units.normalise(sentence).split(), units.ipa(sentence).split()
+        if len(written) == len(spoken):  # else nobody knows which is which
+            in_context.update(zip(written, spoken, strict=True))
+    spellings = {
+        word: [ipa.replace(" ", "")] for word, ipa in zip(words, units.read(words), strict=True)
+    }
+    for (word, ipa), count in in_context.items():
+        if count > 1 and word in spellings and ipa not in spellings[word]:
+            spellings[word].append(ipa)
+    return Lexicon(
+        tuple((word, tuple(phonemes_of(ipa))) for word in words for ipa in spellings[word] if ipa)
+    )
 
 
 def _units(config: Config, train: Corpus) -> tuple[Units, str]:
@@ -181,7 +203,9 @@ def _units(config: Config, train: Corpus) -> tuple[Units, str]:
             if file.origin.get("corpus", {}).get("lang") == settings.lang:
                 return file.charmap, f"the {file.charmap.described} of {newest}"
     config, (units, _) = make_units(config, train)
-    return units, f"the {units.described} of --charset {config.corpus.charset}"
+    kind = config.classes.units
+    named = f"--charset {config.corpus.charset}" if kind == CharMap.kind else f"--units {kind}"
+    return units, f"the {units.described} of {named}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:

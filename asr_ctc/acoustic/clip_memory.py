@@ -23,7 +23,9 @@ from asr_ctc.audio.features import Features
 PROBES_S = 1.0, 2.0, 4.0
 SHORTER = 0.9  # the second clip of a probe: batches are padded, and a mask takes memory too
 LONGEST_S = 3600.0  # no clip is longer, whatever would fit
-LIVE_IN_FRONT = 4  # of a chain of operations without gradient: two tensors, each in two layouts
+# Convolutions halve their frames one after the other: when nothing is kept for a gradient, about
+# this share of what they put out is there at once.
+LIVE_SHARE_OF_FRONT = 2 / 3
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def _count(
     if model.input_layers is None:
         samples, n_inputs = x.requires_grad_(), n_frames
         saved = _saved(model, lambda: encoder.front(samples, n_inputs))
-        front = LIVE_IN_FRONT * saved.largest_tensor_megabytes
+        front = LIVE_SHARE_OF_FRONT * saved.megabytes
         with torch.no_grad():
             x, n_frames = encoder.front(samples, n_inputs), encoder.output_lengths(n_inputs)
     x, at_work = x.detach().requires_grad_(), 0.0

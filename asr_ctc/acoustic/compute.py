@@ -114,11 +114,10 @@ class SavedActivations:
         self._model = model
         self._weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
         self._bytes_of: dict[int, int] = {}  # by storage
-        self._largest = self._largest_tensor = 0
+        self._largest = 0
 
     def _start_pass(self, *forward: object) -> None:
         self._largest = max(self._largest, sum(self._bytes_of.values()))
-        self._largest_tensor = max(self._largest_tensor, *self._bytes_of.values(), 0)
         self._bytes_of.clear()
 
     def _count(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -146,10 +145,6 @@ class SavedActivations:
     @property
     def megabytes(self) -> float:
         return self._largest / 1e6
-
-    @property
-    def largest_tensor_megabytes(self) -> float:
-        return self._largest_tensor / 1e6
 
 
 def free_memory_bytes(device: torch.device) -> float:

@@ -113,13 +113,6 @@ def test_saved_activations_by_hand():
     assert saved.megabytes == 0
 
 
-def test_the_largest_tensor_that_is_saved():
-    model = nn.Sequential(nn.Linear(10, 20), nn.Sigmoid(), nn.Linear(20, 5))
-    with compute.SavedActivations(model) as saved:
-        model(torch.zeros(3, 10))
-    assert saved.largest_tensor_megabytes == 4 * 3 * 20 / 1e6
-
-
 MEMORY = "MemTotal: 900 kB\nMemAvailable: 500 kB\nHugePages_Total: 0\n"
 
 

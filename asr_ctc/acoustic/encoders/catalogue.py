@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple, NoReturn
+
+from asr_ctc.base.errors import UserError
 
 
 class Published(NamedTuple):
@@ -89,3 +93,15 @@ HUB = (
 def license_of(name: str) -> str:
     """The licence of a published model."""
     return next(model.licence for model in (*BUNDLES, *HUB) if model.name == name)
+
+
+def refuse_unknown(name: str, known: Iterable[str]) -> NoReturn:
+    """UserError for a name that is none of ``known``, with similar ones.
+
+    They are names of the hub that it is a part of, and those of about the same letters.
+    """
+    known = list(known)
+    similar = [model for model in known if "/" in model and name.lower() in model.lower()]
+    similar += difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.5)
+    hint = f"similar: {', '.join(similar[:3])}" if similar else "`pretrained list` shows the names"
+    raise UserError(f"{name}: neither a folder nor the name of a published model; {hint}")

@@ -24,6 +24,7 @@ class Published(NamedTuple):
 
 
 MIT, NON_COMMERCIAL, APACHE = "MIT", "CC BY-NC 4.0", "Apache 2.0"
+SHARE_ALIKE = "CC BY-SA 3.0"
 LIBRISPEECH = "fine-tuned on LibriSpeech"
 RATE_HZ = 16_000
 
@@ -68,7 +69,8 @@ BUNDLES = (
     _fine_tuned("MMS_FA", "1,130 languages", 315, "aligns romanised text", NON_COMMERCIAL),
 )
 
-# Of the Hugging Face hub, from the cards of the models: the ones most often started from.
+# Of the Hugging Face hub, from the cards of the models: those most often started from. The card of
+# WavLM names the licence of UniSpeech, where torchaudio names that of the files that it serves.
 WHISPER = "680,000 h, transcribed"
 HUB = (
     Published("openai/whisper-tiny", "99 languages", 8, APACHE, WHISPER),
@@ -79,10 +81,10 @@ HUB = (
     Published(
         "facebook/wav2vec2-xls-r-300m", "128 languages", 315, APACHE, "436,000 h, unlabelled"
     ),
-    Published("facebook/mms-300m", "1,406 languages", 315, NON_COMMERCIAL, "500,000 h, unlabelled"),
+    Published("facebook/mms-300m", "1,406 languages", 315, NON_COMMERCIAL, "491,000 h, unlabelled"),
     Published("facebook/data2vec-audio-base", "English", 93, APACHE, "960 h, unlabelled"),
     Published("facebook/w2v-bert-2.0", "143 languages", 580, MIT, "4.5 million h; reads mels"),
-    Published("microsoft/wavlm-base-plus", "English", 94, MIT, "as WAVLM_BASE_PLUS"),
+    Published("microsoft/wavlm-base-plus", "English", 94, SHARE_ALIKE, "as WAVLM_BASE_PLUS"),
     _fine_tuned(
         "facebook/mms-1b-all", "1,162 languages", 965, "with --adapter fra", NON_COMMERCIAL
     ),

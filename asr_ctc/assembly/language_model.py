@@ -32,6 +32,7 @@ from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexi
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
+from asr_ctc.lm.word_list import read_word_list, shares_of
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
@@ -73,6 +74,7 @@ class Built:
     dev: Perplexity
     speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
+    n_listed: int = 0  # words of --word_list
     unit: str = "word"
     lexicon: Lexicon | None = None
     unpronounced: list[str] = field(default_factory=list)
@@ -114,15 +116,17 @@ def build_language_model(config: Config) -> Built:
     forbidden = np.unique(np.concatenate(keys))
     if settings.lexicon_from and settings.level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
+    if settings.word_list and settings.level == "char":
+        raise UserError("--word_list: the language model needs words: omit --level char")
+    listed = read_word_list(settings.word_list, corpus_config.lang) if settings.word_list else []
     numbering = Numbering(charmap, settings.level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
-    model = estimate(
-        count_windows(sentences, settings.order, prune),
-        settings.order,
-        list(numbering.ids),
-        prune,
-    )
+    table = count_windows(sentences, settings.order, prune)
+    shares, n_listed = shares_of(listed, numbering) if listed else (None, 0)
+    if listed and not n_listed:
+        raise UserError(f"--word_list {settings.word_list}: {speller} can spell none of its words")
+    model = estimate(table, settings.order, list(numbering.ids), prune, shares)
     n_words = sum(source.n_words for source in sources)
     if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
@@ -142,7 +146,7 @@ def build_language_model(config: Config) -> Built:
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
     unit = charmap.noun if settings.level == "char" else "word"
-    return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
+    return Built(path, model, dev, speller, sources, n_listed, unit, lexicon, unpronounced)
 
 
 def make_lexicon(

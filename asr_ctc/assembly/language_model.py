@@ -19,6 +19,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import LanguageModelConfig
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
@@ -100,18 +101,14 @@ def build_language_model(config: Config) -> Built:
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
     charmap, speller = _units(config, train)
-    if settings.level == "word" and not charmap.writing.spaces:
-        log.warning(
-            "this writing has no spaces between words: a model of words learns whole sentences; "
-            "--level char suits it"
-        )
-    if settings.level == "char":
+    level = _level(settings, charmap)
+    if level == "char":
         speak_for(charmap, (train, held_out[0]))
     keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
     forbidden = np.unique(np.concatenate(keys))
-    if settings.lexicon_from and settings.level == "char":
+    if settings.lexicon_from and level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
-    numbering = Numbering(charmap, settings.level)
+    numbering = Numbering(charmap, level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
     model = estimate(
@@ -135,9 +132,26 @@ def build_language_model(config: Config) -> Built:
         lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
         write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
-    dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    unit = charmap.noun if settings.level == "char" else "word"
+    dev = perplexity(model, held_out[0].all_sentences(), charmap, level)
+    unit = charmap.noun if level == "char" else "word"
     return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
+
+
+def _level(settings: LanguageModelConfig, units: Units) -> str:
+    """What the words of the language model are: --level, else what the writing has."""
+    if units.writing.spaces or settings.lexicon_from:
+        return settings.level or "word"
+    if settings.level == "word":
+        log.warning(
+            "this writing has no spaces between words: a model of words learns whole sentences; "
+            "--level char suits it"
+        )
+    elif settings.level is None:
+        log.info(
+            "a model of %ss, because this writing has no spaces between words (--level char)",
+            units.noun,
+        )
+    return settings.level or "char"
 
 
 def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:

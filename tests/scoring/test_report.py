@@ -52,7 +52,7 @@ def clips_of(references=SAID, hypotheses=READ):
     return [ScoredClip(f"{i}.mp3", *pair, -1.5, 2.0 + i, f"s{i % 2}") for i, pair in named]
 
 
-def full_report(errors, columns=None, *, has_words=True):
+def full_report(errors, columns=None, *, why_no_wer="", segmenter=""):
     decoding = SplitDecoding(
         corpus="toy test",
         n_decoded=4,
@@ -65,7 +65,9 @@ def full_report(errors, columns=None, *, has_words=True):
         case_folding="default",
         units="characters",
         scored_by="with case, without accents and punctuation",
-        has_words=has_words,
+        has_words=not why_no_wer,
+        why_no_wer=why_no_wer,
+        segmenter=segmenter,
         seconds=3.6,
         real_time_factor=0.1,
     )

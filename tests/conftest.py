@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.helpers.gpu import is_missing
 from tools.toy_corpus import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
@@ -28,7 +27,12 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     marked = [item for item in items if item.get_closest_marker("cuda")]
-    if marked and is_missing():
+    if not marked:
+        return
+    # It imports torch, which the process that only hands out the tests does not need.
+    from tests.helpers.gpu import is_missing
+
+    if is_missing():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
 

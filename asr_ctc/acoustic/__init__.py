@@ -12,6 +12,7 @@ recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 log_posteriors.py  the log posteriors of a batch
 layer_outputs.py what each layer holds of a clip, and what the output layer reads from it
 loss.py          the CTC loss of each clip
+clip_memory.py   the memory that training takes for a clip, by its length
 compute.py       device, precision, threads
 model_file.py    the model file: everything needed to transcribe
 """

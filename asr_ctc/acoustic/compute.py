@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.processors import quota_cores
 
+HOST_MEMORY, GROUP_MEMORY = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # glibc's mallopt: the size from which a block is mapped on its own, and the free memory at the top
 # of the heap from which it is handed back.
@@ -143,6 +145,33 @@ class SavedActivations:
     @property
     def megabytes(self) -> float:
         return self._largest / 1e6
+
+
+def free_memory_bytes(device: torch.device) -> float:
+    """What this process may still take: of the GPU's memory, or of the host's.
+
+    What a control group allows counts too; cached files are free. NaN where nothing says it.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + unused)
+    try:
+        free = 1024.0 * _numbers_of(HOST_MEMORY)["MemAvailable:"]
+    except (OSError, ValueError, KeyError):  # not Linux
+        return float("nan")
+    try:
+        limit = int((GROUP_MEMORY / "memory.max").read_text())
+        used = int((GROUP_MEMORY / "memory.current").read_text())
+        cached = _numbers_of(GROUP_MEMORY / "memory.stat")["inactive_file"]
+    except (OSError, ValueError, KeyError):  # no control group, or "max"
+        return free
+    return float(min(free, max(0, limit - used + cached)))
+
+
+def _numbers_of(file: Path) -> dict[str, int]:
+    """The first word and the number after it, of each line."""
+    rows = (line.split() for line in file.read_text().splitlines())
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -4,7 +4,8 @@ import contextlib
 import gzip
 import logging
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,8 @@ from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexi
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
+from asr_ctc.lm.word_list import read_word_list, shares_of
+from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
@@ -41,6 +44,7 @@ log = logging.getLogger(__name__)
 SENTENCES_AT_A_TIME = 1 << 14
 MOST_LINE_BYTES = 1 << 24
 HELD_OUT = ("dev", "test")
+ESPEAK = "espeak"  # of --lexicon_from
 
 
 @dataclass
@@ -71,6 +75,7 @@ class Built:
     dev: Perplexity
     speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
+    n_listed: int = 0  # words of --word_list
     unit: str = "word"
     lexicon: Lexicon | None = None
     unpronounced: list[str] = field(default_factory=list)
@@ -102,21 +107,23 @@ def build_language_model(config: Config) -> Built:
     )
     charmap, speller = _units(config, train)
     level = _level(settings, charmap)
-    if level == "char":
+    if level == "char" or settings.lexicon_from == ESPEAK:
         speak_for(charmap, (train, held_out[0]))
     keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
     forbidden = np.unique(np.concatenate(keys))
     if settings.lexicon_from and level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
+    if settings.word_list and level == "char":
+        raise UserError("--word_list: the language model needs words: omit --level char")
+    listed = read_word_list(settings.word_list, corpus_config.lang) if settings.word_list else []
     numbering = Numbering(charmap, level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
-    model = estimate(
-        count_windows(sentences, settings.order, prune),
-        settings.order,
-        list(numbering.ids),
-        prune,
-    )
+    table = count_windows(sentences, settings.order, prune)
+    shares, n_listed = shares_of(listed, numbering) if listed else (None, 0)
+    if listed and not n_listed:
+        raise UserError(f"--word_list {settings.word_list}: {speller} can spell none of its words")
+    model = estimate(table, settings.order, list(numbering.ids), prune, shares)
     n_words = sum(source.n_words for source in sources)
     if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
@@ -129,19 +136,22 @@ def build_language_model(config: Config) -> Built:
     lexicon: Lexicon | None = None
     unpronounced: list[str] = []
     if settings.lexicon_from:
-        lexicon, unpronounced = make_lexicon(settings.lexicon_from, model, charmap)
+        lexicon, unpronounced = make_lexicon(
+            settings.lexicon_from, model, charmap, train.all_sentences()
+        )
         write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap, level)
     unit = charmap.noun if level == "char" else "word"
-    return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
+    return Built(path, model, dev, speller, sources, n_listed, unit, lexicon, unpronounced)
 
 
 def _level(settings: LanguageModelConfig, units: Units) -> str:
     """What the words of the language model are: --level, else what the writing has."""
-    if units.writing.spaces or settings.lexicon_from:
+    if units.writing.spaces:
         return settings.level or "word"
-    if settings.level == "word":
+    level = settings.level or ("word" if settings.lexicon_from or settings.word_list else "char")
+    if level == "word":
         log.warning(
             "this writing has no spaces between words: a model of words learns whole sentences; "
             "--level char suits it"
@@ -151,26 +161,25 @@ def _level(settings: LanguageModelConfig, units: Units) -> str:
             "a model of %ss, because this writing has no spaces between words (--level char)",
             units.noun,
         )
-    return settings.level or "char"
+    return level
 
 
-def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexicon, list[str]]:
+def make_lexicon(
+    source: str, model: LanguageModel, units: Units, sentences: Iterable[str] = ()
+) -> tuple[Lexicon, list[str]]:
     """(how the words of a language model sound, those of which that is not known).
 
-    ``source`` is espeak or a file. UserError for units that are not phonemes with word boundaries,
-    and where no word can be pronounced.
+    ``source`` is espeak, which reads the ``sentences`` too, or a file. UserError for units that are
+    not phonemes with word boundaries, and where no word can be pronounced.
     """
     words = model.words[EOS + 1 :]
     if not isinstance(units, Phonemes):
         raise UserError(
             "--lexicon_from: for a model of phonemes: --modelpath MODEL, or --units phoneme"
         )
-    if source == "espeak":
-        readings = zip(words, units.read(words), strict=True)
-        pairs = ((word, tuple(phonemes_of(ipa.replace(" ", "")))) for word, ipa in readings)
-        lexicon = Lexicon(tuple((word, phonemes) for word, phonemes in pairs if phonemes))
-    else:
-        lexicon = read_lexicon(Path(source))
+    lexicon = (
+        _read_aloud(words, units, sentences) if source == ESPEAK else read_lexicon(Path(source))
+    )
     lexicon, _ = lexicon.of_words(words)
     spelt = {word for word, _ in lexicon.spellings(units)}
     if not spelt:
@@ -179,6 +188,24 @@ def make_lexicon(source: str, model: LanguageModel, units: Units) -> tuple[Lexic
             f"model: {' '.join(units.symbols[2:]):.200}"
         )
     return lexicon, [word for word in words if word not in spelt]
+
+
+def _read_aloud(words: Sequence[str], units: Phonemes, sentences: Iterable[str]) -> Lexicon:
+    """How the words sound by themselves and, more than once, in the sentences, as in liaison."""
+    in_context: Counter[tuple[str, str]] = Counter()
+    for sentence in sentences:
+        written, spoken = units.normalise(sentence).split(), units.ipa(sentence).split()
+        if len(written) == len(spoken):  # else nobody knows which is which
+            in_context.update(zip(written, spoken, strict=True))
+    spellings = {
+        word: [ipa.replace(" ", "")] for word, ipa in zip(words, units.read(words), strict=True)
+    }
+    for (word, ipa), count in in_context.items():
+        if count > 1 and word in spellings and ipa not in spellings[word]:
+            spellings[word].append(ipa)
+    return Lexicon(
+        tuple((word, tuple(phonemes_of(ipa))) for word in words for ipa in spellings[word] if ipa)
+    )
 
 
 def _units(config: Config, train: Corpus) -> tuple[Units, str]:
@@ -195,7 +222,9 @@ def _units(config: Config, train: Corpus) -> tuple[Units, str]:
             if file.origin.get("corpus", {}).get("lang") == settings.lang:
                 return file.charmap, f"the {file.charmap.described} of {newest}"
     config, (units, _) = make_units(config, train)
-    return units, f"the {units.described} of --charset {config.corpus.charset}"
+    kind = config.classes.units
+    named = f"--charset {config.corpus.charset}" if kind == CharMap.kind else f"--units {kind}"
+    return units, f"the {units.described} of {named}"
 
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:

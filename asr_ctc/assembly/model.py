@@ -95,11 +95,11 @@ def _heads(
 ) -> dict[str, Any]:
     """Sizes and place of the output layers; UserError for a layer that is not there."""
     layer = config.classes.aux_layer or 0
-    if file is not None and file.aux_units is not None and not config.has("aux_layer"):
-        layer = file.architecture.aux_layer
+    if file is not None and file.aux_units is not None and "aux_layer" not in config.typed:
+        layer = layer or file.architecture.aux_layer
     n_layers = (file.architecture if file else config.model).nlayers_rnn
-    if aux is None and "aux_layer" in config.typed:
-        raise UserError("--aux_layer: needs --units char+phoneme; omit it")
+    if unused := [] if aux else sorted({"aux_layer", "aux_weight"} & config.typed):
+        raise UserError(f"--{', --'.join(unused)}: needs --units char+phoneme; omit it")
     if layer > n_layers:
         raise UserError(f"--aux_layer {layer}: there are {n_layers} recurrent layers")
     n_aux = aux.vocab_size if aux else 0

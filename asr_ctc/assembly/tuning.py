@@ -21,7 +21,7 @@ from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.lexicon import lexicon_beside, read_lexicon
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
+from asr_ctc.lm.spelling import level_of
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
@@ -55,7 +55,6 @@ class Tuning:
     lm_weight: float
     word_bonus: float
     unk_logp: float
-    notes: list[str]  # see ``unspelt_note`` and ``missing_accents_note``
 
 
 def tune_language_model(config: Config) -> Tuning:
@@ -141,11 +140,6 @@ def tune_language_model(config: Config) -> Tuning:
         greedy_names=units.rates,
         names=names,
         **weights,
-        notes=[
-            note
-            for note in (unspelt_note(model, units, lexicon), missing_accents_note(model, units))
-            if note
-        ],
     )
 
 

@@ -1,8 +1,7 @@
 """Makes the units of a model from the settings: what its classes are."""
 
 import logging
-from dataclasses import fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.writing import find_writing, with_charset
@@ -17,7 +16,7 @@ from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.espeak import language_of
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
-from asr_ctc.text.word_pieces import WordPieces
+from asr_ctc.text.word_pieces import N_FIXED, WordPieces
 from asr_ctc.text.writing import Writing
 
 log = logging.getLogger(__name__)
@@ -28,20 +27,35 @@ OF_UNITS = (
 )
 
 
-def asks_for_units(config: Config) -> bool:
-    """Whether a flag or a file asks for other units than those of a model file."""
-    names = [f.name for f in fields(UnitsConfig) if not f.name.startswith("aux_")]
-    return config.corpus.charset is not None or any(
-        name in config.typed or getattr(config.classes, name) != getattr(UnitsConfig(), name)
-        for name in names
-    )
-
-
 class ModelUnits(NamedTuple):
     """The units of a model, and those of its second head, if it has one."""
 
     main: Units
     aux: Units | None = None
+
+
+def settings_of(units: ModelUnits) -> dict[str, Any]:
+    """The settings by which such units are made."""
+    kinds = [each.kind for each in units if each is not None]
+    values: dict[str, Any] = {"units": "+".join(kinds)}
+    for each in units:
+        if isinstance(each, WordPieces):
+            values["vocab_size"] = each.vocab_size - N_FIXED
+        if isinstance(each, Phonemes):
+            values["phoneme_language"] = each.language
+            values["phoneme_stress"] = each.stress
+            values["word_boundaries"] = each.boundaries
+    return values
+
+
+def asks_for_others(config: Config, units: ModelUnits) -> bool:
+    """Whether a flag or a file asks for other units than those of a model file."""
+    default, of_file = vars(UnitsConfig()), settings_of(units)
+    return config.corpus.charset is not None or any(
+        name in config.typed or value not in (default[name], of_file.get(name, default[name]))
+        for name, value in vars(config.classes).items()
+        if not name.startswith("aux_")
+    )
 
 
 def make_units(config: Config, train: Corpus | None) -> tuple[Config, ModelUnits]:

@@ -64,6 +64,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     faults, limits = find_faults(
         splits,
         charmap,
+        aux_units=units.aux,
         min_samples=features.min_samples,
         output_frames=lambda n_samples: output_lengths(features.n_frames(n_samples)),
         silent_dbfs=config.check.silent_dbfs,

@@ -126,8 +126,9 @@ Faults = dict[tuple[str, int], Fault]
 
 def find_faults(
     splits: Splits,
-    charmap: Units,
+    units: Units,
     *,
+    aux_units: Units | None = None,
     min_samples: int,
     output_frames: Callable[[int], int],
     silent_dbfs: float,
@@ -136,18 +137,20 @@ def find_faults(
     """Returns the faults of all splits, by kind, and the limits of the characters per second.
 
     ``output_frames`` maps samples to the model's output frames; ``min_samples`` is one window.
+    ``aux_units`` are those of a second output layer.
     """
     faults: Faults = {}
     for name, split in splits.items():
         for row in range(len(split)):
             fault = (
                 _cannot_be_read(split, row, min_samples)
-                or _cannot_be_learnt(split, row, charmap, output_frames)
+                or _cannot_be_learnt(split, row, units, output_frames)
+                or (aux_units and _cannot_be_learnt(split, row, aux_units, output_frames))
                 or _cannot_be_heard(split, row, silent_dbfs)
             )
             if fault:
                 faults[name, row] = Fault(name, row, split.corpus.path(row), *fault)
-    _add_duplicates(splits, faults, charmap)
+    _add_duplicates(splits, faults, units)
     limits = rate_limits(splits, faults)
     for name, split in splits.items():
         for row in np.flatnonzero(split.scan_mask).tolist():
@@ -178,20 +181,23 @@ def _cannot_be_read(split: ScannedSplit, row: int, min_samples: int) -> tuple[st
 
 
 def _cannot_be_learnt(
-    split: ScannedSplit, row: int, charmap: Units, output_frames: Callable[[int], int]
+    split: ScannedSplit, row: int, units: Units, output_frames: Callable[[int], int]
 ) -> tuple[str, str] | None:
     sentence = split.sentences[row]
     if not sentence.strip():
         return "empty transcript", "empty transcript"
     try:
-        labels = charmap.encode(sentence)
+        labels = units.encode(sentence)
     except ValueError as error:
         return "no class", str(error)
     n_samples = round(float(split.durations[row]) * audio.RATE_HZ)
     problem = infeasible(labels, int(output_frames(n_samples))) if n_samples else None
     if problem is None:
         return None
-    return "too long", problem.removeprefix("transcript too long for its audio: ")
+    return (
+        "too long",
+        f"{units.noun}s: {problem.removeprefix('transcript too long for its audio: ')}",
+    )
 
 
 def _cannot_be_heard(split: ScannedSplit, row: int, silent_dbfs: float) -> tuple[str, str] | None:
@@ -260,7 +266,7 @@ def rate_limits(splits: Splits, faults: Faults) -> RateLimits:
     )
 
 
-def _add_duplicates(splits: Splits, faults: Faults, charmap: Units) -> None:
+def _add_duplicates(splits: Splits, faults: Faults, units: Units) -> None:
     """Adds the clips that have the samples of another one.
 
     One of them is kept, the one of test if there is one: training must not see it. If the
@@ -270,7 +276,7 @@ def _add_duplicates(splits: Splits, faults: Faults, charmap: Units) -> None:
     for group in same_audio(splits, faults):
         group.sort(key=lambda place: -TEST_LAST.index(place[0]))  # stable: rows stay in order
         sentences = [splits[name].sentences[row] for name, row in group]
-        texts = set(normalised(sentences, **distinctions_of(charmap, in_letters=True)))
+        texts = set(normalised(sentences, **distinctions_of(units, in_letters=True)))
         original = group[0]
         for name, row in group if len(texts) > 1 and original[0] != "test" else group[1:]:
             clip = splits[name].corpus.path(row)

@@ -729,6 +729,12 @@ class LanguageModelConfig:
         "CMUdict; written beside the language model, as LANG.dict",
         value="espeak|FILE.dict",
     )
+    word_list: str | None = setting(
+        None,
+        "further words by their frequency, which the texts lack: wordfreq (a package with those of "
+        "44 languages, of --lang), or a FILE with a word and its frequency on each line",
+        value="wordfreq|FILE",
+    )
     prune: list[int] = setting(
         [0],
         "drop n-grams seen at most N times; one N per order, the last one for all higher orders "

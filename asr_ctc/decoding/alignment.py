@@ -111,7 +111,7 @@ def unalignable(labels: Sequence[int], n_frames: int) -> str | None:
     if problem or n_bytes <= MEMORY_LIMIT_BYTES:
         return problem
     return (
-        f"{len(labels):,} characters in {n_frames:,} frames would take {n_bytes / 1e9:.1f} GB "
+        f"{len(labels):,} labels in {n_frames:,} frames would take {n_bytes / 1e9:.1f} GB "
         f"of memory; the limit is {MEMORY_LIMIT_BYTES / 1e9:g} GB: align parts of the recording"
     )
 

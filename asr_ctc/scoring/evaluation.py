@@ -169,4 +169,6 @@ def evaluate(
         for clip, _ in evaluation.excluded:
             sentence = sentences[clip].pop()
             evaluation.clips.append(Decoded(clip, reference(sentence), empty, sentence=sentence))
+            if aux_units is not None and evaluation.aux is not None:
+                evaluation.aux.clips.append(Decoded(clip, aux_units.reference(sentence), empty))
     return evaluation

@@ -255,16 +255,6 @@ class CharMap(Units):
         """Punctuation, and marks that ordinary writing omits."""
         return not is_sounding_character(symbol) or not self.writing.without_optional(symbol)
 
-    def words_of(self, labels: Sequence[int]) -> list[Word]:
-        """The words between the spaces of labels that a model wrote; as in ``labels_and_words``."""
-        words = []
-        for is_word, run in groupby(range(len(labels)), lambda i: self.is_shown(labels[i])):
-            indices = list(run)
-            text = self.decode([labels[i] for i in indices])
-            if is_word and any(map(is_sounding_character, text)):
-                words.append(Word(text, range(indices[0], indices[-1] + 1)))
-        return words
-
     def is_shown(self, label: int) -> bool:
         return label not in (self.sos, self.eos, self.char2idx.get(SPACE))
 

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import groupby
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -195,16 +194,6 @@ class Phonemes(Units):
             spans.append(Word(word, range(len(labels), len(labels) + len(spelling))))
             labels += spelling
         return labels, spans
-
-    def words_of(self, labels: Sequence[int]) -> list[Word]:
-        """Between boundaries; without any, all labels are one word."""
-        words = []
-        for is_word, run in groupby(range(len(labels)), lambda i: self.is_shown(labels[i])):
-            indices = list(run)
-            if is_word and any(self.is_sounding(labels[i]) for i in indices):
-                text = self.text([labels[i] for i in indices])
-                words.append(Word(text, range(indices[0], indices[-1] + 1)))
-        return words
 
     def is_shown(self, label: int) -> bool:
         return self.symbols[label] != SPACE

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import groupby
 from typing import ClassVar, NamedTuple
 
 from asr_ctc.text.writing import Writing
@@ -103,9 +104,15 @@ class Units(ABC):
     def labels_and_words(self, text: str) -> tuple[list[int], list[Word]]:
         """The labels of a text, normalised as in training, and its words, spelt as they are."""
 
-    @abstractmethod
     def words_of(self, labels: Sequence[int]) -> list[Word]:
-        """The words that labels write."""
+        """The words that labels of a hypothesis write: between those that are not shown."""
+        words = []
+        for is_word, run in groupby(range(len(labels)), lambda i: self.is_shown(labels[i])):
+            indices = list(run)
+            if is_word and any(self.is_sounding(labels[i]) for i in indices):
+                text = self.text([labels[i] for i in indices])
+                words.append(Word(text, range(indices[0], indices[-1] + 1)))
+        return words
 
     @abstractmethod
     def is_shown(self, label: int) -> bool:

@@ -7,6 +7,7 @@ result.py        what a run has come to
 step.py          one optimiser step
 state.py         what changes while a run goes on
 resume.py        going on with a run
+memory.py        the longest clip that fits, what a batch keeps
 optimiser.py     AdamW over the parts of a model
 schedule.py      the learning rate over time
 averages.py      averages of weights

@@ -209,7 +209,7 @@ def _labels_too_long(facts: dict) -> str | None:
     if not share > 0.02:
         return None
     return (
-        f"{share:.1%} of the training clips have more characters than the model has frames for "
+        f"{share:.1%} of the training clips have more labels than the model has frames for "
         "them, and cannot be learnt: their transcripts may belong to other clips (`check` looks), "
         "or the speech is fast, and a smaller --win_step gives more frames"
     )

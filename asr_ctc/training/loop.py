@@ -23,7 +23,6 @@ from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import refuse_if_mostly_broken
 from asr_ctc.display.terminal import several
-from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
@@ -41,6 +40,7 @@ from asr_ctc.training.epoch_log import (
     log_epoch,
 )
 from asr_ctc.training.interruption import Interruption
+from asr_ctc.training.memory import report_activations, report_clip_memory
 from asr_ctc.training.optimiser import make_optimizer, train_mode, without_encoder
 from asr_ctc.training.result import BestEpoch, RunResult
 from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
@@ -154,6 +154,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
         several(len(sampler), "batch", "batches"),
         100 * sampler.padding_share(),
     )
+    report_clip_memory(run, sampler, state.optimizer)
     if start.folder is None:
         for sentence in state.doctor.at_start(facts_at_start(run)):
             log.warning("%s", sentence)
@@ -322,20 +323,6 @@ def train_epoch(
                 world.broadcast_from_main(saver.save)  # the first to end is the end of all
                 raise UserError(diagnose_skipping(state))
             saver.save_if_due()
-
-
-@contextlib.contextmanager
-def report_activations(run: Run, group: list[Batch]):
-    """Logs the activations that the first step, as a rule on the longest batch, keeps."""
-    with compute.SavedActivations(run.model) as activations:
-        yield
-    seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]
-    log.info(
-        "the %s batch, %.0f s of audio with padding, keeps %.0f MB of activations",
-        "first" if run.config.training.sortagrad else "longest",
-        max(seconds, default=0.0),
-        activations.megabytes,
-    )
 
 
 def report_excluded(run: Run, state: State) -> None:

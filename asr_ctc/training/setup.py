@@ -20,7 +20,7 @@ from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.assembly.features import make_caches, make_spec_augment
 from asr_ctc.assembly.model import Blueprint, make_blueprint, make_model, with_sizes_of
-from asr_ctc.assembly.units import ModelUnits, asks_for_units, make_units
+from asr_ctc.assembly.units import ModelUnits, asks_for_others, make_units, settings_of
 from asr_ctc.audio.augment import Augmentation, parse_augmentation
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -166,6 +166,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file, units.aux)
+    config = config.replace(aux_layer=blueprint.architecture.aux_layer or None)
     model = make_model(config, charmap, start.file, blueprint, units.aux)
     frozen = frozen_parts(model, config.training)
     if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
@@ -305,19 +306,24 @@ def within_bounds(corpus: Corpus, config: Config) -> Corpus:
 
 
 def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, ModelUnits]:
-    """The model file's units, unless a new run asks for others; the settings with the --charset
-    that was taken. ``train`` holds clips of any length."""
-    if start.file and (start.folder or not asks_for_units(config)):
-        if config.corpus.profile and not start.folder:
-            raise UserError(
-                "--profile: the model file brings its writing profile; omit it, or make another "
-                "character map with --charset"
-            )
-        units = ModelUnits(start.file.charmap, start.file.aux_units)
-        for each in units:
-            speak_for(each, [train])
-        return config, units
-    return make_units(config, train)
+    """The model file's units, unless a new run asks for others; the settings that made them.
+
+    ``train`` holds clips of any length.
+    """
+    file = start.file
+    if file is None:
+        return make_units(config, train)
+    units = ModelUnits(file.charmap, file.aux_units)
+    if not start.folder and asks_for_others(config, units):
+        return make_units(config, train)
+    if config.corpus.profile and not start.folder:
+        raise UserError(
+            "--profile: the model file brings its writing profile; omit it, or make another "
+            "character map with --charset"
+        )
+    for each in units:
+        speak_for(each, [train])
+    return config if start.folder else config.replace(**settings_of(units)), units
 
 
 def make_objective(config: Config, units: ModelUnits) -> Objective:

@@ -113,6 +113,42 @@ def test_saved_activations_by_hand():
     assert saved.megabytes == 0
 
 
+MEMORY = "MemTotal: 900 kB\nMemAvailable: 500 kB\nHugePages_Total: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected_kb"),
+    [
+        ({}, 500),
+        ({"memory.max": "max", "memory.current": "0", "memory.stat": "inactive_file 0"}, 500),
+        ({"memory.max": "409600", "memory.current": "204800", "memory.stat": "anon 1"}, 500),
+        (
+            {
+                "memory.max": "409600",
+                "memory.current": "204800",
+                "memory.stat": "anon 1\ninactive_file 102400\n",
+            },
+            300,
+        ),
+        ({"memory.max": "1024", "memory.current": "9999", "memory.stat": "inactive_file 0"}, 0),
+    ],
+)
+def test_free_memory_is_what_host_and_control_group_leave(
+    tmp_path, monkeypatch, files, expected_kb
+):
+    (tmp_path / "meminfo").write_text(MEMORY)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(compute, "HOST_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(compute, "GROUP_MEMORY", tmp_path)
+    assert compute.free_memory_bytes(CPU) == expected_kb * 1024
+
+
+def test_free_memory_that_nothing_says_is_no_number(tmp_path, monkeypatch):
+    monkeypatch.setattr(compute, "HOST_MEMORY", tmp_path / "absent")
+    assert math.isnan(compute.free_memory_bytes(CPU))
+
+
 @pytest.mark.parametrize(("given", "expected"), [({}, "128"), ({NAME: "7"}, "7")])
 def test_a_command_bounds_what_onednn_keeps_unless_told_otherwise(given, expected):
     inherited = {name: value for name, value in os.environ.items() if name != NAME}

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -671,3 +672,24 @@ def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
         r"no usable clip lasts 0.5 to 0.6 s .* they last (.*) to (.*) s", checked.stdout
     )
     assert float(said[1]) > 0.6 and f"they last {said[1]} to {said[2]} s" in trained.stderr
+
+
+def test_transcripts_must_fit_the_audio_in_the_units_of_both_output_layers(few_root, tmp_path):
+    """Few letters may be many phonemes: 97 is quatre-vingt-dix-sept."""
+    pytest.importorskip("phonemizer")
+    root = shutil.copytree(few_root, tmp_path / "root")
+    rows = Rows(root / "toy-1.0" / "fr", "train")
+    rows.set(0, "sentence", "97 97 97 97 97 97 97 97")
+    rows.save()
+
+    def too_long(units: str) -> list[tuple[str, str]]:
+        flags = {"datasetroot": str(root), "units": units, "out": str(tmp_path / "check")}
+        report, _ = check_corpus(make_config({}, {**flags, "lang": "fr", "nthreads": 0}))
+        group = report.faults.get("too long")
+        return [(clip.clip, clip.reason) for clip in group.clips] if group else []
+
+    assert too_long("char") == []
+    for units in ("phoneme", "char+phoneme"):
+        ((clip, reason),) = too_long(units)
+        assert clip == rows.get(0, "path")
+        assert re.fullmatch(r"phonemes: \d+ output frames needed of \d+", reason)

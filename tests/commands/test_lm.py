@@ -6,14 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from asr_ctc.assembly.language_model import build_language_model, perplexity
+from asr_ctc.assembly.language_model import build_language_model, make_lexicon, perplexity
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.ngrams import SPACE, GrowingModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 from tests.helpers.command import call
+from tests.helpers.enumerated import random_model
 from tools.toy_corpus import HEADER
 
 TRAIN = ["Le chat dort.", "Le chien court !", "Où est le chat ?", "Un oiseau chante."]
@@ -140,3 +142,29 @@ def test_kenlm_scores_an_estimated_model_the_same(build, tmp_path):
     for sentence in ("le chat dort", "un chat inconnu court", "ou ou ou", ""):
         ours = score_sentence(model, sentence.split()) / math.log(10)
         np.testing.assert_allclose(ours, [p for p, _, _ in theirs.full_scores(sentence)], atol=1e-4)
+
+
+def test_a_lexicon_has_words_by_themselves_and_as_sentences_have_them_more_than_once():
+    """Liaison: les amis, mes amis."""
+    pytest.importorskip("phonemizer")
+    units, _ = Phonemes.from_readings(["lezami mekopɛ̃ ɑ̃fɑ̃"], "fr-fr")
+    words = ["les", "amis", "copains", "mes"]
+    model = random_model(np.random.default_rng(0), [*words, "zxqw"])
+    sentences = ["Les amis, les copains.", "les enfants", "mes amis"]
+    lexicon, missing = make_lexicon("espeak", model, units, sentences)
+    assert [(word, "".join(phonemes)) for word, phonemes in lexicon.pairs if word in words] == [
+        *(("les", "le"), ("les", "lez"), ("amis", "ami"), ("copains", "kopɛ̃"), ("mes", "me"))
+    ]
+    assert missing == ["zxqw"]
+
+
+def test_words_of_a_list_join_those_of_the_text(build, tmp_path):
+    file = text_file(tmp_path, "zèbre 2\nchat 8\n!? 5\n", "words.txt")
+    built = build(order=2, word_list=file)
+    assert built.n_listed == 2
+    assert built.dev.n_unknown == 0  # one of dev's seven words is unknown without the list
+    assert build(order=2).dev.n_unknown == 1
+    with pytest.raises(UserError, match="--word_list: the language model needs words"):
+        build(word_list=file, level="char")
+    with pytest.raises(UserError, match="can spell none of its words"):
+        build(word_list=text_file(tmp_path, "ни\n", "ru.txt"))

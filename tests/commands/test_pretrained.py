@@ -62,6 +62,38 @@ def test_a_folder_transcribes_aligns_and_writes_formats(tmp_path, clip):
     )
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_recordings_of_other_rates_are_resampled_to_the_models(rate, tmp_path):
+    """The same sound, whatever its rate; read as 16 kHz it would be another."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    make_folder(folder)
+    from asr_ctc.acoustic.encoders.published import open_pretrained
+    from asr_ctc.recognition.recognizer import Recognizer
+
+    recognizer = Recognizer(open_pretrained(str(folder)), "cpu")
+
+    def posteriors(rate: int) -> np.ndarray:
+        time_s = np.arange(rate) / rate
+        sound = sum(np.sin(2 * np.pi * f * time_s) for f in (150, 410, 730)) * np.hanning(rate)
+        return np.exp(recognizer.log_posteriors((0.1 * sound).astype(np.float32), rate=rate))
+
+    expected, found = posteriors(16_000), posteriors(rate)
+    assert found.shape == expected.shape
+    assert abs(found - expected).mean() < 0.1 * expected.std(0).mean()
+
+
+def test_a_clip_shorter_than_the_receptive_field_is_refused_by_name(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    make_folder(folder)
+    soundfile.write(tmp_path / "short.wav", np.full(399, 0.1, np.float32), 16_000)
+    for words in ("test", "align --text a"):
+        found = call(f"{words} --pretrained model --audiofile short.wav", cwd=tmp_path)
+        assert found.returncode == 2 and "Traceback" not in found.stderr
+        assert "short.wav: " in found.stderr
+
+
 def test_a_bundle_transcribes_in_its_own_labels(tmp_path, clip, monkeypatch):
     make_bundle(monkeypatch, tmp_path, "WAV2VEC2_ASR_BASE_960H")
     found = call(

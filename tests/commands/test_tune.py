@@ -277,6 +277,14 @@ def test_what_cannot_be_tuned_leaves_the_model_file_as_it_was(
     assert path.read_bytes() == before
 
 
+def test_words_that_cannot_be_spelt_are_told_once(heard, tmp_path, tiny_model):
+    save_model(tmp_path / "model.pt", tiny_model)
+    write_arpa(tmp_path / "le.arpa", model_of("le chat dort", "кот"))
+    tuned = call("lm --tune --modelpath model.pt --lm le.arpa --unk_logp -9", cwd=tmp_path)
+    assert tuned.returncode == 0, tuned.stderr
+    assert (tuned.stdout + tuned.stderr).count("cannot be spelt, and are not used") == 1
+
+
 @pytest.mark.slow
 def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     path = tmp_path / "logs" / "run" / "best_model.pt"

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.config.load import read_yaml
 from tests.helpers.command import SMALL, call
+from tests.helpers.compared import metrics_of
 from tools.toy_corpus import make_toy_corpus
 
 pytest.importorskip("phonemizer")
@@ -152,6 +154,33 @@ def test_a_run_goes_on_in_its_units_and_a_new_one_may_have_others(folder):
     )
     file = load_model(folder / "logs/other/best_model.pt")
     assert file.charmap.kind == "bpe" and file.aux_units is None
+
+
+def settings(folder, name: str) -> dict:
+    return read_yaml(folder / f"logs/{name}/config.yaml")
+
+
+def test_a_run_in_the_units_of_its_model_records_them(folder):
+    of_units = ["units", "phoneme_language", "vocab_size", "aux_layer"]
+    for name, expected in {
+        "sounds": ["phoneme", "fr-fr", 500, None],
+        "pieces": ["bpe", None, 20, None],
+        "both": ["char+phoneme", "fr-fr", 500, 1],
+    }.items():
+        start = f"--resume_from logs/{name}/best_model.pt --logname from_{name}"
+        n_layers = 2 if name == "both" else 1
+        succeed(f"train {FEW} --nlayers_rnn {n_layers}", start, cwd=folder)
+        recorded = settings(folder, f"from_{name}")
+        assert [recorded[each] for each in of_units] == expected, name
+        again = f"train --config logs/from_{name}/config.yaml --logname again_{name}"
+        assert "the output layer is new" not in call(again, cwd=folder).stderr
+        assert settings(folder, f"again_{name}") == recorded
+        assert metrics_of(folder / f"logs/again_{name}") == metrics_of(folder / f"logs/from_{name}")
+    assert re.search(r"from_sounds .* PER ", succeed("runs", cwd=folder))
+    error = fail(
+        f"train {FEW} --resume_from logs/sounds/best_model.pt --aux_weight 0.5", cwd=folder
+    )
+    assert "--aux_weight: needs --units char+phoneme" in error
 
 
 def test_check_lists_phonemes(folder):

@@ -347,14 +347,14 @@ def test_what_needs_more_memory_than_the_limit_is_refused_before_it_is_made(monk
     assert len(best_path(logp, labels).spans) == 200
     monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes - 1)
     monkeypatch.setattr(viterbi, "best_states", lambda *_: pytest.fail("it was made"))
-    with pytest.raises(ValueError, match="200 characters in 1,000 frames would take 0.0 GB"):
+    with pytest.raises(ValueError, match="200 labels in 1,000 frames would take 0.0 GB"):
         best_path(logp, labels)
 
 
 def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
     assert alignment.unalignable([1, 2] * 250_000, 900_000) is None
     message = alignment.unalignable([1, 2] * 2_500_000, 9_000_000)
-    assert message.startswith("5,000,000 characters in 9,000,000 frames would take 60.1 GB of mem")
+    assert message.startswith("5,000,000 labels in 9,000,000 frames would take 60.1 GB of mem")
     assert message.endswith("the limit is 2 GB: align parts of the recording")
 
 
@@ -373,7 +373,7 @@ def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(
     monkeypatch.setattr(alignment, "MEMORY_LIMIT_BYTES", n_bytes - 1)
     monkeypatch.setattr(recognizer, "batch_log_posteriors", lambda *_: pytest.fail("it has run"))
     for text, said in {
-        "ab c": f"6 characters in {len(logp):,} frames would take",
+        "ab c": f"6 labels in {len(logp):,} frames would take",
         "...": "the text contains no word",
     }.items():
         with pytest.raises(UserError, match=f"a.wav: .*{said}"):

@@ -9,9 +9,11 @@ import torch
 
 import asr_ctc
 from asr_ctc import Recognizer
+from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.model_file import save_model
 from asr_ctc.audio import decode as audio
+from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError, UserError
 from asr_ctc.decoding.alignment import align_text
 from asr_ctc.decoding.beam import Beam, decode
@@ -23,6 +25,7 @@ from asr_ctc.loading.selection import prepare_split
 from asr_ctc.recognition.formats import FORMATS
 from asr_ctc.scoring.evaluation import evaluate
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes, Spoken
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +225,21 @@ def test_what_cannot_be_read_is_scored_as_empty(recognizer, toy_folder):
     assert {clip for clip, _ in evaluation.excluded} == broken <= empty
     assert evaluation.score().n_clips == 6
     assert evaluation.loss > 0  # of the others
+
+
+def test_what_cannot_be_read_counts_in_the_units_of_both_output_layers(tiny_model, toy_folder):
+    (toy_folder / "clips" / "toy_dev_0.mp3").write_bytes(b"not audio")
+    corpus = prepare_split(toy_folder, "dev", keep_broken=True)
+    sounds = Phonemes.from_readings(["t͡ʃa"], "fr-fr")[0]
+    sounds.remember(Spoken.of((sentence, "t͡ʃa") for sentence in corpus.all_sentences()))
+    model = CTCModel(replace(tiny_model.architecture, aux_vocab_size=sounds.vocab_size))
+    processor = WaveformProcessor(tiny_model.features, normalization=tiny_model.normalization)
+    dataset = ClipDataset(corpus, tiny_model.charmap, processor, aux_units=sounds)
+    evaluation = evaluate(model, make_loader(dataset, [range(6)], 0), torch.device("cpu"))
+    assert [clip for clip, _ in evaluation.excluded] == ["toy_dev_0.mp3"]
+    assert [c.id for c in evaluation.aux.clips] == [c.id for c in evaluation.clips]
+    assert (evaluation.clips[-1].id, evaluation.aux.clips[-1].reference) == ("toy_dev_0.mp3", "t͡ʃa")
+    assert evaluation.aux.score().n_clips == evaluation.score().n_clips == 6
 
 
 def test_rows_of_one_broken_clip_keep_their_own_sentences(recognizer, toy_folder):

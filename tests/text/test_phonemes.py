@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
@@ -82,6 +82,19 @@ def test_labels_of_any_language_come_back_whole(language):
     assert units.text(units.encode_ipa(heard)) == heard
     assert units.unknown_characters(text) == []
     assert [word.text for word in units.words_of(units.encode(text))] == heard.split()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_any_words_of_any_language_come_back_whole(language, data):
+    words = st.sampled_from(LANGUAGES[language].split())
+    text = " ".join(data.draw(st.lists(words, min_size=1, max_size=6)))
+    heard = ipa(text, language_of(language))
+    units, _ = Phonemes.from_readings([heard], language_of(language))
+    assert units.text(units.encode(text)) == units.reference(text) == heard
+    alone, _ = Phonemes.from_readings([heard], language_of(language), boundaries=False)
+    assert alone.text(alone.encode(text)) == alone.reference(text) == heard.replace(" ", "")
 
 
 def of_french(*texts: str, **options) -> Phonemes:

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
@@ -54,6 +54,18 @@ def test_a_text_of_any_language_comes_back_whole(language):
     units = learn(*[text] * 3)
     assert units.text(units.encode(text)) == " ".join(units.normalise(text).split())
     assert all(label >= N_FIXED for label in units.encode(text))  # no byte is needed
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_any_words_of_any_language_come_back_whole(language, data):
+    """Of pieces of English: what they lack is written in bytes."""
+    words = st.sampled_from(LANGUAGES[language].split())
+    text = " ".join(data.draw(st.lists(words, min_size=1, max_size=6)))
+    units = _of_english()
+    assert units.text(units.encode(text)) == " ".join(units.normalise(text).split())
+    assert len(units.words_of(units.encode(text))) == len(text.split())
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="▁")))

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.base.errors import UserError
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.scoring.evaluation import evaluate
+from asr_ctc.training.distributed import join_processes
 from tests.helpers.command import MAIN, REPOSITORY, environment, run
 from tools.toy_corpus import make_toy_corpus
 
@@ -133,8 +135,18 @@ def test_a_restart_of_torchrun_is_refused(folder):
         STRIKE="SIGKILL 6",
     )
     assert restarted.returncode != 0
-    assert restarted.stderr.count("error: torchrun has restarted this process") == 2
+    # torchrun ends the others as soon as one has ended, perhaps before they have said it.
+    assert restarted.stderr.count("error: torchrun has restarted this process") in (1, 2)
     assert len(set((folder / "logs").iterdir()) - before) == 1
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_every_process_of_a_restart_is_refused(rank, monkeypatch):
+    started = {"TORCHELASTIC_RUN_ID": "1", "TORCHELASTIC_RESTART_COUNT": "1"}
+    for name, value in {**started, "RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="torchrun has restarted this process"):
+        join_processes("cpu")
 
 
 def on_two_machines(*words, cwd: Path, **extra: str) -> tuple[list[int], str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import difflib
+from collections.abc import Iterable
+from typing import NamedTuple, NoReturn
+
+from asr_ctc.base.errors import UserError
 
 
 class Published(NamedTuple):
@@ -20,6 +24,7 @@ class Published(NamedTuple):
 
 
 MIT, NON_COMMERCIAL, APACHE = "MIT", "CC BY-NC 4.0", "Apache 2.0"
+SHARE_ALIKE = "CC BY-SA 3.0"
 LIBRISPEECH = "fine-tuned on LibriSpeech"
 RATE_HZ = 16_000
 
@@ -64,7 +69,8 @@ BUNDLES = (
     _fine_tuned("MMS_FA", "1,130 languages", 315, "aligns romanised text", NON_COMMERCIAL),
 )
 
-# Of the Hugging Face hub, from the cards of the models: the ones most often started from.
+# Of the Hugging Face hub, from the cards of the models: those most often started from. The card of
+# WavLM names the licence of UniSpeech, where torchaudio names that of the files that it serves.
 WHISPER = "680,000 h, transcribed"
 HUB = (
     Published("openai/whisper-tiny", "99 languages", 8, APACHE, WHISPER),
@@ -75,10 +81,10 @@ HUB = (
     Published(
         "facebook/wav2vec2-xls-r-300m", "128 languages", 315, APACHE, "436,000 h, unlabelled"
     ),
-    Published("facebook/mms-300m", "1,406 languages", 315, NON_COMMERCIAL, "500,000 h, unlabelled"),
+    Published("facebook/mms-300m", "1,406 languages", 315, NON_COMMERCIAL, "491,000 h, unlabelled"),
     Published("facebook/data2vec-audio-base", "English", 93, APACHE, "960 h, unlabelled"),
     Published("facebook/w2v-bert-2.0", "143 languages", 580, MIT, "4.5 million h; reads mels"),
-    Published("microsoft/wavlm-base-plus", "English", 94, MIT, "as WAVLM_BASE_PLUS"),
+    Published("microsoft/wavlm-base-plus", "English", 94, SHARE_ALIKE, "as WAVLM_BASE_PLUS"),
     _fine_tuned(
         "facebook/mms-1b-all", "1,162 languages", 965, "with --adapter fra", NON_COMMERCIAL
     ),
@@ -89,3 +95,15 @@ HUB = (
 def license_of(name: str) -> str:
     """The licence of a published model."""
     return next(model.licence for model in (*BUNDLES, *HUB) if model.name == name)
+
+
+def refuse_unknown(name: str, known: Iterable[str]) -> NoReturn:
+    """UserError for a name that is none of ``known``, with similar ones.
+
+    They are names of the hub that it is a part of, and those of about the same letters.
+    """
+    known = list(known)
+    similar = [model for model in known if "/" in model and name.lower() in model.lower()]
+    similar += difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.5)
+    hint = f"similar: {', '.join(similar[:3])}" if similar else "`pretrained list` shows the names"
+    raise UserError(f"{name}: neither a folder nor the name of a published model; {hint}")

@@ -11,7 +11,7 @@ import torch
 from asr_ctc.acoustic.encoders.catalogue import license_of
 from asr_ctc.acoustic.encoders.huggingface import read_json
 from asr_ctc.acoustic.encoders.kinds import EncoderSettings, encoder_of
-from asr_ctc.acoustic.encoders.published import locate, open_encoder
+from asr_ctc.acoustic.encoders.published import load_encoder, locate
 from asr_ctc.acoustic.encoders.safetensors_file import read_safetensors
 from asr_ctc.acoustic.encoders.weight_files import load_into
 from asr_ctc.acoustic.encoders.whisper import WhisperSettings
@@ -41,7 +41,7 @@ def read_encoder(
 ) -> Pretrained:
     """The encoder in a folder, or of that published name; what is not the encoder is ignored.
 
-    ``padded`` as in ``WhisperSettings``, the others as in ``open_encoder``. UserError for what is
+    ``padded`` as in ``WhisperSettings``, the others as in ``load_encoder``. UserError for what is
     missing, of another kind or damaged, and for what has no effect on such an encoder.
     """
     try:
@@ -54,7 +54,7 @@ def read_encoder(
             return Pretrained(settings=settings, state_dict=state, source=_source(name, folder))
         if padded:
             raise UserError(f"{name}: --encoder_padded is for a Whisper")
-        encoder, assumed = open_encoder(name, path=folder, weights=weights, language=language)
+        encoder, assumed = load_encoder(name, folder, weights=weights, language=language)
     except UserError as error:
         raise UserError(f"--encoder: {error}") from None
     if assumed:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from asr_ctc.acoustic.architecture import Size
 from asr_ctc.acoustic.encoders import huggingface, torchaudio_bundles
-from asr_ctc.acoustic.encoders.catalogue import BUNDLES, HUB
+from asr_ctc.acoustic.encoders.catalogue import BUNDLES, HUB, refuse_unknown
 from asr_ctc.acoustic.encoders.encoder import Encoder
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import WaveformProcessor
@@ -73,9 +73,10 @@ def open_pretrained(
     ``weights`` is the file of a bundle's weights, ``language`` the adapter of an MMS model.
     UserError when there is no such model, it cannot be fetched or read, or has no CTC head.
     """
-    folder = find_folder(name, language)
-    if folder is None:
+    path = locate(name, language)
+    if path is None:
         return _open_bundle(name, weights, language)
+    folder = huggingface.read_folder(path, name)
     if weights is not None:
         raise UserError(f"--encoder_weights {weights}: a folder brings its own weights; omit it")
     if not folder.has_head:
@@ -92,37 +93,28 @@ def open_pretrained(
 
 
 def open_encoder(
-    name: str,
-    *,
-    path: Path | None = None,
-    weights: str | None = None,
-    language: str | None = None,
+    name: str, *, weights: str | None = None, language: str | None = None
 ) -> tuple[Encoder, str]:
     """The encoder of a name as of ``open_pretrained``, with its weights, without a head.
 
-    ``path`` is what ``locate`` finds, where that is known. The second is what was assumed, empty
-    where nothing was.
+    The second is what was assumed, empty where nothing was.
     """
-    folder = find_folder(name, language, path)
-    if folder is None:
+    return load_encoder(name, locate(name, language), weights=weights, language=language)
+
+
+def load_encoder(
+    name: str, path: Path | None, *, weights: str | None = None, language: str | None = None
+) -> tuple[Encoder, str]:
+    """As ``open_encoder``, of a name that ``locate`` has found at ``path``."""
+    if path is None:
         _refuse_adapter(name, language)
         return torchaudio_bundles.load_bundle(name, weights)[0], ""
+    folder = huggingface.read_folder(path, name)
     if weights is not None:
         raise UserError(f"--encoder_weights {weights}: a folder brings its own weights; omit it")
     _refuse_needless(folder, language)
     encoder, _ = huggingface.load_folder(folder, head=False, language=language)
     return encoder, assumed_of(folder)
-
-
-def find_folder(
-    name: str, language: str | None = None, path: Path | None = None
-) -> huggingface.Folder | None:
-    """What is in the folder of ``locate``, None for a bundle; UserError also as ``read_folder``.
-
-    ``path`` is that folder, where it is known.
-    """
-    path = path or locate(name, language)
-    return None if path is None else huggingface.read_folder(path, name)
 
 
 def locate(name: str, language: str | None = None) -> Path | None:
@@ -137,12 +129,9 @@ def locate(name: str, language: str | None = None) -> Path | None:
     if "/" in name or name.startswith((".", "~")):
         raise UserError(f"no folder {name}")
     known = [published.name for published in (*BUNDLES, *HUB)]
-    if name in known:
-        return None
-    similar = [n for n in known if "/" in n and name.lower() in n.lower()]
-    similar += difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.5)
-    hint = f"similar: {', '.join(similar[:3])}" if similar else "`pretrained list` shows the names"
-    raise UserError(f"{name}: neither a folder nor the name of a published model; {hint}")
+    if name not in known:
+        refuse_unknown(name, known)
+    return None
 
 
 def assumed_of(folder: huggingface.Folder) -> str:

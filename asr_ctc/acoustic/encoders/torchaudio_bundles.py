@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.error import URLError
 import torch
 from torch import nn
 
+from asr_ctc.acoustic.encoders.catalogue import refuse_unknown
 from asr_ctc.acoustic.encoders.clip_edges import keep_clips_apart
 from asr_ctc.acoustic.encoders.convolutions import Convolutions
 from asr_ctc.acoustic.encoders.encoder import HuggingFaceForm
@@ -53,11 +53,9 @@ def bundles() -> dict[str, Wav2Vec2Bundle]:
 def find_bundle(name: str) -> Wav2Vec2Bundle:
     """The bundle of a name; UserError with the closest names."""
     known = bundles()
-    if name in known:
-        return known[name]
-    similar = difflib.get_close_matches(name.upper(), known, n=3, cutoff=0.4)
-    hint = f"similar: {', '.join(similar)}" if similar else "`pretrained list` shows the names"
-    raise UserError(f"{name}: neither a folder nor a bundle of torchaudio; {hint}")
+    if name not in known:
+        refuse_unknown(name, known)
+    return known[name]
 
 
 def labels_of(bundle: Wav2Vec2Bundle) -> tuple[str, ...] | None:

@@ -11,6 +11,7 @@ import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic.encoders import huggingface
+from asr_ctc.acoustic.encoders.catalogue import HUB
 from asr_ctc.acoustic.encoders.folder import read_encoder
 from asr_ctc.acoustic.encoders.huggingface import (
     FolderEncoder,
@@ -20,6 +21,7 @@ from asr_ctc.acoustic.encoders.huggingface import (
 )
 from asr_ctc.acoustic.encoders.published import open_encoder, open_pretrained
 from asr_ctc.acoustic.encoders.weight_files import read_state_dict
+from asr_ctc.acoustic.encoders.whisper import WhisperEncoder, WhisperSettings
 from asr_ctc.base.errors import UserError
 from tests.helpers.published import FOLDERS, LETTERS, VOCAB, clips, make_folder
 from tests.helpers.whisper_folder import make_whisper_folder
@@ -558,3 +560,49 @@ def test_absent_folders_are_not_looked_for_in_the_hub(name, monkeypatch):
 def test_settings_that_no_model_file_holds(config, message):
     with pytest.raises(ValueError, match=message):
         FolderSettings(config=config, features="{}")
+
+
+WHISPERS = {  # width, layers, heads: Radford et al. 2022, table 1
+    "tiny": (384, 4, 6),
+    "base": (512, 6, 8),
+    "small": (768, 12, 12),
+    "medium": (1024, 24, 16),
+    "large-v2": (1280, 32, 20),
+}
+LARGE = dict(
+    hidden_size=1024,
+    num_hidden_layers=24,
+    num_attention_heads=16,
+    intermediate_size=4096,
+    feat_extract_norm="layer",
+    do_stable_layer_norm=True,
+    conv_bias=True,
+)
+LARGER = LARGE | dict(hidden_size=1280, num_hidden_layers=48, intermediate_size=5120)
+ON_THE_HUB = {  # what their configurations change of the defaults of transformers
+    "facebook/wav2vec2-xls-r-300m": ("Wav2Vec2Model", LARGE),
+    "facebook/mms-300m": ("Wav2Vec2Model", LARGE),
+    "facebook/data2vec-audio-base": ("Data2VecAudioModel", {}),
+    "facebook/w2v-bert-2.0": ("Wav2Vec2BertModel", {}),
+    "microsoft/wavlm-base-plus": ("WavLMModel", {}),
+    "facebook/mms-1b-all": ("Wav2Vec2ForCTC", LARGER | dict(adapter_attn_dim=16, vocab_size=154)),
+    "facebook/wav2vec2-base-960h": ("Wav2Vec2ForCTC", {}),
+}
+
+
+@pytest.mark.slow
+def test_the_sizes_of_the_hubs_models_are_those_of_their_configurations():
+    found = {}
+    with torch.device("meta"):
+        for name, (size, n_layers, n_heads) in WHISPERS.items():
+            sizes = dict(n_mels=80, n_hidden=4 * size, n_positions=1500)
+            settings = WhisperSettings(size=size, n_layers=n_layers, n_heads=n_heads, **sizes)
+            found[f"openai/whisper-{name}"] = WhisperEncoder(settings)
+        for name, (kind, changes) in ON_THE_HUB.items():
+            config = kind.removesuffix("Model").removesuffix("ForCTC") + "Config"
+            model = getattr(transformers, kind)(getattr(transformers, config)(**changes))
+            found[name] = model
+    assert found.keys() == {model.name for model in HUB}
+    for model in HUB:
+        n = sum(parameter.numel() for parameter in found[model.name].parameters())
+        assert abs(n / 1e6 - model.size_m) < 1, (model.name, n)

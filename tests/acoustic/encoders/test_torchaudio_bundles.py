@@ -93,6 +93,8 @@ def test_an_unknown_name_offers_similar_ones():
         open_encoder("whisper-base")
     with pytest.raises(UserError, match="`pretrained list` shows the names"):
         open_encoder("qqqq")
+    with pytest.raises(UserError, match="WAV2VEC2_BAES: .*similar: WAV2VEC2_BASE"):
+        torchaudio_bundles.find_bundle("WAV2VEC2_BAES")  # of a model file
 
 
 def test_a_bundle_without_a_head_names_one_that_transcribes():

@@ -114,7 +114,7 @@ def build_language_model(config: Config) -> Built:
     if settings.lexicon_from and level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
     if settings.word_list and level == "char":
-        raise UserError("--word_list: the language model needs words: omit --level char")
+        raise UserError("--word_list is for a language model of words: --level word")
     listed = read_word_list(settings.word_list, corpus_config.lang) if settings.word_list else []
     numbering = Numbering(charmap, level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
@@ -148,10 +148,9 @@ def build_language_model(config: Config) -> Built:
 
 def _level(settings: LanguageModelConfig, units: Units) -> str:
     """What the words of the language model are: --level, else what the writing has."""
-    if units.writing.spaces:
+    if units.writing.spaces or settings.lexicon_from:
         return settings.level or "word"
-    level = settings.level or ("word" if settings.lexicon_from or settings.word_list else "char")
-    if level == "word":
+    if settings.level == "word":
         log.warning(
             "this writing has no spaces between words: a model of words learns whole sentences; "
             "--level char suits it"
@@ -161,7 +160,7 @@ def _level(settings: LanguageModelConfig, units: Units) -> str:
             "a model of %ss, because this writing has no spaces between words (--level char)",
             units.noun,
         )
-    return level
+    return settings.level or "char"
 
 
 def make_lexicon(

@@ -103,7 +103,6 @@ COMMAND = Command(
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"
     "`test --beamsearch` finds them. Those for a --pretrained model are printed.",
     examples=(
-        "lm --lang fr --order 3 --out fr.arpa",
         "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
         "lm --lang fr --word_list wordfreq --out fr.arpa",
         "lm --tune --lm fr.arpa --lang fr",

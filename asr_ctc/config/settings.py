@@ -717,10 +717,10 @@ class LanguageModelConfig:
     """how `lm` estimates a language model"""
 
     order: int = setting(4, "words in the longest n-grams", at_least=1, at_most=10)
-    level: str = setting(
-        "word",
-        "unit of the n-grams; char is that of the model: characters, which suit languages written "
-        "without spaces, phonemes or word pieces",
+    level: str | None = setting(
+        None,
+        "unit of the n-grams; char is that of the model: characters, phonemes or word pieces "
+        "(default: word, but char where no spaces separate words)",
         choices=("word", "char"),
     )
     lexicon_from: str | None = setting(

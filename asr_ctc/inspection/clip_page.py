@@ -11,6 +11,7 @@ from importlib.resources import files
 import numpy as np
 
 from asr_ctc.base.printable import printable
+from asr_ctc.decoding.hypothesis import Timed
 from asr_ctc.display import html
 from asr_ctc.display.html import document, section
 from asr_ctc.inspection import images, strips
@@ -21,9 +22,10 @@ from asr_ctc.scoring.metrics import align_words
 
 N_LIKELIEST = 5  # classes of a frame that the player names
 INTRODUCTION = (
-    "From the sound to the text, top to bottom, on one time axis that scrolls sideways: click "
-    "anywhere to hear it from there. Space plays and pauses, ← and → move by 0.1 s (with Shift by "
-    "1 s), + and − zoom."
+    "How the network comes from the sound to the text, step by step from top to bottom, on one "
+    "time axis that scrolls sideways: click anywhere to hear it from there. Space plays and "
+    "pauses, ← and → move by 0.1 s (with Shift by 1 s), + and − zoom, ◐ changes between light and "
+    "dark."
 )
 
 
@@ -80,31 +82,48 @@ def _summary(views: Sequence[ClipView]) -> str:
 
 
 def comparison_strip(views: Sequence[ClipView], scale: Scale) -> str:
-    """The words of each model, under each other; marked where they differ from what was said, or
-    from the first model's."""
-    reference = views[0].reference
-    is_known = reference is not None and not reference.problem
-    row_px, rows, ticks = 44, [], []
+    """The words and symbols of each model, under each other; marked where they differ from what
+    was said, each in its own units, or from the first model's."""
+    row_px, rows, ticks = 68, [], []
     for number, view in enumerate(views):
-        words = view.greedy.words
-        against = reference.text.split() if reference and is_known else _words(views[0])
-        against = [view.charmap.normalise(word) for word in against]
-        wrong = differing([word.text for word in words], against)
-        cells = strips.cells(words, scale, "", wrong)
-        rows.append(f'<div class="lane" style="top:{row_px * number}px">{cells}</div>')
+        words, symbols = _expected(view, views[0])
+        rows.append(
+            f'<div class="lane" style="top:{row_px * number}px">'
+            + strips.cells(view.greedy.words, scale, "", _marks(view.greedy.words, words))
+            + strips.cells(
+                view.greedy.characters, scale, "second", _marks(view.greedy.characters, symbols)
+            )
+            + "</div>"
+        )
         ticks.append(strips.tick(number / len(views), view.model, "wide"))
-    other = "what was said" if is_known else f"“{views[0].model}”"
+    n_known = sum(view.reference is not None and not view.reference.problem for view in views)
+    others = ["what was said"] if n_known else []
+    if n_known < len(views):
+        others.append(f"what “{views[0].model}” hears in the same units")
     return strips.strip(
         "The models beside each other",
-        f"The words that each model hears, marked where they differ from {other}.",
+        f"The words that each model hears, and their symbols below, in red where they differ from "
+        f"{', or else '.join(others)}.",
         "".join(rows),
         row_px * len(views),
         "".join(ticks),
     )
 
 
-def _words(view: ClipView) -> list[str]:
-    return [word.text for word in view.greedy.words]
+def _expected(view: ClipView, first: ClipView) -> tuple[list[str] | None, list[str] | None]:
+    """The words and symbols that a model's are compared with; None where there are none."""
+    reference, charmap = view.reference, view.charmap
+    if reference is not None and not reference.problem:
+        words = [word.text for word in charmap.words_of(reference.labels)]
+        return words, [item.text for item in reference.alignment.characters]
+    is_alike = charmap.is_ipa == first.charmap.is_ipa
+    words = [word.text for word in first.greedy.words]
+    symbols = [item.text for item in first.greedy.characters]
+    return words if is_alike else None, symbols if charmap.kind == first.charmap.kind else None
+
+
+def _marks(items: Sequence[Timed], expected: Sequence[str] | None) -> list[bool]:
+    return [] if expected is None else differing([item.text for item in items], expected)
 
 
 def differing(words: Sequence[str], reference: Sequence[str]) -> list[bool]:
@@ -142,9 +161,9 @@ def _below(view: ClipView, number: int, several: bool) -> str:
         '<div class="plots">'
         + section(
             f"{name}The beam at the cursor",
-            '<p class="note">The beginnings of the text that the search keeps after this frame, '
-            "with their log probability: “new” has just arrived, “merged” is where two became "
-            "one.</p>",
+            '<p class="note">The prefixes that the search keeps after the frame at the cursor, '
+            "with the natural logarithm of their probability: “new” has just arrived, “merged” was "
+            "just joined by paths of a shorter one.</p>",
             f'<table class="beam-now" data-model="{number}"></table>',
         )
         + section(f"{name}The best hypotheses", _n_best(view))
@@ -163,8 +182,8 @@ def _n_best(view: ClipView) -> str:
     )
     score = "<th>score</th>" if view.has_lm else ""
     caption = (
-        "What the beam search found, best first, with the natural logarithm of the probability of "
-        "all their paths"
+        "The texts that the beam search found, best first, with the natural logarithm of the "
+        "probability of all their paths"
         + (" and the score with the language model" if view.has_lm else "")
         + (
             "; those that read the same differ in signs that are not written"
@@ -193,7 +212,7 @@ def _class_bars(view: ClipView) -> str:
     share = float((view.path == view.charmap.blankid).mean()) if len(view.path) else math.nan
     caption = "How often each symbol is in the greedy hypothesis (blue)"
     caption += " and in what was said (grey)." if said is not None else "."
-    note = f"{100 * share:.0f} % of the frames are blank."
+    note = f"The likeliest symbol of {100 * share:.0f} % of the frames is the blank."
     return f'<p class="note">{caption} {note}</p><div class="bars">{"".join(rows)}</div>'
 
 

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # Colours of low to high values, evenly spaced: dark violet over red to light yellow, as "inferno"
 # of matplotlib. Lightness rises evenly, so that it also reads without colours.
@@ -25,9 +26,12 @@ def heat_map(values: np.ndarray, low: float, high: float) -> bytes:
     return png(_upright(colours.round().astype(np.uint8)))
 
 
-def ink_map(shares: np.ndarray, colour: tuple[int, int, int]) -> bytes:
-    """PNG of shares (T, N) in 0..1: time to the right, N downwards; 0 is transparent."""
-    return png(_inked(np.clip(shares, 0, 1), np.array(colour)).transpose(1, 0, 2))
+def ink_map(shares: np.ndarray, colours: ArrayLike) -> bytes:
+    """PNG of shares (T, N) in 0..1: time to the right, N downwards; 0 is transparent.
+
+    ``colours`` (3,) of all, or (N, 3) of each row.
+    """
+    return png(_inked(np.clip(shares, 0, 1), np.array(colours)).transpose(1, 0, 2))
 
 
 def signed_map(values: np.ndarray, most: float) -> bytes:

@@ -9,8 +9,8 @@
   const now = document.querySelector(".now");
   const models = JSON.parse(document.getElementById("data").textContent);
   const tables = [...document.querySelectorAll(".beam-now")];
-  const LARGEST_ZOOM = 32;
-  const READABLE_PX_PER_S = 250; // for some 25 letters
+  const LARGEST_ZOOM = 64;
+  const READABLE_PX = 10; // of a frame, which is as wide as a letter
   let zoom = 1;
 
   const share = () => (audio.duration ? audio.currentTime / audio.duration : 0);
@@ -115,8 +115,9 @@
   });
   for (const name of ["timeupdate", "seeked", "loadedmetadata"]) audio.addEventListener(name, show);
   audio.addEventListener("play", () => requestAnimationFrame(follow));
-  const durationS = Math.max(...models.map((model) => model.beams.length * model.step));
-  setZoom((READABLE_PX_PER_S * durationS) / over.clientWidth);
+  const mostFrames = Math.max(...models.map((model) => model.beams.length));
+  const aside = timeline.clientWidth - over.clientWidth;
+  setZoom((READABLE_PX * mostFrames + aside) / timeline.clientWidth);
   scroller.scrollLeft = 0;
   show();
 })();

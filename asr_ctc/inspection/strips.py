@@ -128,7 +128,7 @@ def waveform_strip(sound: Sound, n_columns: int = 1200) -> str:
     ticks = tick(0.02, f"{most:.2g}") + tick(0.5, "0")
     return strip(
         "Waveform",
-        "The sound itself: how far the air moved at each moment, full scale being 1.",
+        "The sound: the pressure of the air at each moment, 1 being the most that a file can hold.",
         svg,
         90,
         ticks,
@@ -155,8 +155,9 @@ def spectrogram_strip(view: ClipView, scale: Scale) -> str:
             )
     return strip(
         "Log-mel spectrogram, with what was heard",
-        f"Energy over time in {n_bins} bands, low notes below and loud ones light: {view.heard}; "
-        "on it the words and letters of the greedy hypothesis, the fainter the less sure.",
+        f"The energy of the sound in {n_bins} bands from low to high notes, lighter where it is "
+        f"louder: {view.heard}; on it the words and {view.charmap.noun}s of the greedy hypothesis, "
+        "fainter where the network is less sure.",
         plot,
         190,
         ticks,
@@ -171,8 +172,9 @@ def convolutions_strip(view: ClipView, scale: Scale) -> str:
     n_frames = len(picture.values)
     return strip(
         "What the convolutions pass on",
-        f"The mean of their channels: {n_frames} frames of {1000 * picture.step_s:.0f} ms, each "
-        f"made of {view.reach_s:.2f} s of the spectrogram around it, light where they respond.",
+        f"The first layers turn the spectrogram into {n_frames} frames of "
+        f"{1000 * picture.step_s:.0f} ms, each made of the {view.reach_s:.2f} s around it: shown "
+        "is the mean of their channels, lighter where they respond more.",
         image(images.heat_map(picture.values, 0, high), picture, scale, "convolutions"),
         90,
         tick(0.02, "high") + tick(0.85, "low"),
@@ -198,8 +200,9 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
     picture = Picture(view.posteriors, view.start_s, view.clock.step_s)
     blank = view.posteriors[:, [charmap.blankid]]
     caption = (
-        "What the network believes: the darker a square, the likelier its symbol at that time; "
-        f"the {n_hidden} symbols that are likely nowhere are left away."
+        f"The network's answer is, for each frame (a column of {1000 * view.clock.step_s:.0f} ms), "
+        "how likely every symbol is, the fuller the blue the likelier; those that are likely "
+        f"nowhere ({n_hidden}) have no row."
     )
     parts = strip(
         "Posteriorgram",
@@ -215,8 +218,8 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
     )
     return parts + strip(
         "The blank",
-        "The blank says “nothing new here”: it fills pauses, and the time between the moments at "
-        "which letters are told.",
+        "The blank is one more symbol, which means “nothing new here”: it fills pauses, and the "
+        "time between one symbol and the next.",
         image(images.ink_map(blank, BLANK_INK), picture, scale, "posterior of the blank"),
         ROW_PX,
         tick(0.5, "blank", "middle-of"),
@@ -244,8 +247,8 @@ def activations_strip(view: ClipView, scale: Scale) -> str:
                 names.append(f'<span class="name" style="{top}"><bdi>{name}</bdi></span>')
     return strip(
         "The likeliest symbols as curves",
-        f"The same as curves, of every symbol that is ever among the {N_TOP} likeliest, each named "
-        "where it peaks; the blank is the grey one.",
+        f"The same probabilities as curves from 0 to 1, of every symbol that is among the {N_TOP} "
+        "likeliest of some frame, named where it peaks; the grey curve is the blank.",
         frame_svg(view, scale, 1, curves) + "".join(names),
         130,
         tick(0.0, "1") + tick(0.9, "0"),
@@ -275,17 +278,19 @@ def rule_strips(view: ClipView, scale: Scale) -> str:
     rows = [
         (
             "1. The likeliest symbol of each frame",
-            f"Greedy decoding takes the darkest square of every column; {legend_of(charmap)}.",
+            f"The greedy path takes the likeliest symbol of every frame; {legend_of(charmap)}.",
             [cell(label, t, t + 1) for t, label in enumerate(path.tolist())],
         ),
         (
             "2. Repeats merged",
-            "The same symbol in a row is one: only a blank between them makes two of a letter.",
+            "CTC's rule, first half: a symbol that is repeated from frame to frame counts once, "
+            "so a double letter needs a blank in its middle.",
             [cell(*run) for run in runs],
         ),
         (
             "3. Blanks dropped: the text",
-            "What is left, without blanks, is the greedy hypothesis.",
+            "CTC's rule, second half: blanks are dropped, and what is left is the text, the "
+            "greedy hypothesis.",
             [cell(*run) for run in runs if run.label != blank],
         ),
     ]
@@ -331,8 +336,8 @@ def reference_strips(view: ClipView, scale: Scale) -> str:
     ticks = tick(0.25, "said", "middle-of") + tick(0.75, "heard", "middle-of")
     return strip(
         "What was said, beside what was heard",
-        "Above, the given text at the times where it fits best (forced alignment); below, the "
-        "network's own hypothesis; the fainter the less sure.",
+        "Above, the given text at the times where the network finds it likeliest (forced "
+        "alignment); below, its own greedy hypothesis; both fainter where it is less sure.",
         rows + heard,
         96,
         ticks,
@@ -345,6 +350,7 @@ def lattice_strip(view: ClipView, reference: ReferenceView, scale: Scale) -> str
     beliefs = view.posteriors[:, classes]  # a copy
     line = "L".join(f"{t + 0.5:g} {state + 0.5:g}" for t, state in enumerate(states.tolist()))
     beliefs[:, ::2] *= BLANKS_SHARE
+    colours = [INK if state % 2 else BLANK_INK for state in range(len(classes))]
     path = f'<path class="way" d="M{line}"/>'
     row_px = 9 if len(classes) > 40 else 12
     ticks = "".join(
@@ -353,9 +359,10 @@ def lattice_strip(view: ClipView, reference: ReferenceView, scale: Scale) -> str
     )
     return strip(
         "The lattice of the text, and its best path",
-        "Every row is a letter of the given text, with a blank between any two: a path starts top "
-        "left, stays, goes down or skips a blank, and ends below; this is the likeliest.",
-        image(images.ink_map(beliefs, INK), picture, scale, "lattice")
+        "The rows are the symbols of the given text, from top to bottom, with the blank (grey) "
+        "between any two: a path from the top left to the bottom right stays in a row, goes to the "
+        "next or skips a blank with every frame, and the yellow one is the likeliest.",
+        image(images.ink_map(beliefs, colours), picture, scale, "lattice")
         + frame_svg(view, scale, len(classes), [path]),
         row_px * len(classes),
         ticks,
@@ -373,9 +380,11 @@ def beam_strip(view: ClipView, scale: Scale) -> str:
     parts = [f'<path class="{kind}" d="{d}"/>' for kind, d in lines.items() if d]
     return strip(
         "The beam as it grows",
-        "Every line is a beginning of the text, the likeliest on top: the thick one leads to the "
-        "best hypothesis, thin blue ones to the others, red dots are where one is dropped, yellow "
-        "ones where two become the same.",
+        "Many paths spell the same text, so the beam search adds up their probabilities and keeps, "
+        f"after every frame, the {width} likeliest beginnings of the text (prefixes), the best on "
+        "top: the thick line leads to the best hypothesis, blue ones to the others, grey ones "
+        "nowhere; a red dot is where a prefix is dropped, a yellow one where paths of two prefixes "
+        "merge.",
         frame_svg(view, scale, width, parts),
         max(60, 15 * width),
         tick(0.0, "rank 1") + tick((width - 1) / width, str(width)) if width > 3 else "",
@@ -421,13 +430,15 @@ def layer_strip(layer: LayerView, view: ClipView, scale: Scale) -> str:
     if shown == layer.n_units:
         which = f"its {shown} units"
     caption = (
-        f"What it holds: {which}, by the time of their peak, red above and blue below the mean"
+        f"The rows are {which}, by the time of their peak, red above and blue below their mean"
     )
     if layer.text is None:
         caption += "."
+    elif layer.text:
+        quoted = f"“{printable(layer.text)}”"
+        caption += f"; the output layer, which was trained on the last layer, reads {quoted} here."
     else:
-        read_text = printable(layer.text) or "nothing"
-        caption += f"; the output layer, trained on the last layer, reads from it: “{read_text}”."
+        caption += "; the output layer, which was trained on the last layer, reads no text here."
     plot = image(images.signed_map(layer.picture.values, 3.0), layer.picture, scale, layer.name)
     if layer.posteriors is not None:
         step_s, blank = view.clock.step_s, view.charmap.blankid

@@ -164,7 +164,7 @@ def test_words_of_a_list_join_those_of_the_text(build, tmp_path):
     assert built.n_listed == 2
     assert built.dev.n_unknown == 0  # one of dev's seven words is unknown without the list
     assert build(order=2).dev.n_unknown == 1
-    with pytest.raises(UserError, match="--word_list: the language model needs words"):
+    with pytest.raises(UserError, match="--word_list is for a language model of words"):
         build(word_list=file, level="char")
     with pytest.raises(UserError, match="can spell none of its words"):
         build(word_list=text_file(tmp_path, "ни\n", "ru.txt"))

@@ -66,7 +66,7 @@ def test_both_widths_and_both_themes(browser, file, width, dark):
 def test_a_narrow_page_opens_with_letters_and_names_apart(browser, file):
     page = opened(browser, file, width=390)
     width = page.run("document.querySelector('.timeline > .over').clientWidth")
-    assert 250 <= width / DURATION_S <= 300  # pixels a second, the gutter being zoomed with it
+    assert width / len(PATH) == pytest.approx(10, abs=0.1)  # pixels of a frame
     assert page.run("document.querySelector('.scroller').scrollLeft") == 0
     names, words = page.run(
         "['.ticks .wide', '.lane .cell'].map(kind => [...document.querySelectorAll(kind)]"

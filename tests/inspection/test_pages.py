@@ -17,8 +17,11 @@ from asr_ctc.inspection.index_page import index_page, index_rows, worst_first
 from asr_ctc.scoring.clips import ScoredClip, count_errors
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.label_map import LabelMap
+from asr_ctc.text.languages import LANGUAGES
+from asr_ctc.text.phonemes import Phonemes, Spoken
 from asr_ctc.text.units import Rates
 from tests.helpers.inspected import noise, sharp, view_of
+from tests.helpers.segments import without_segmenter
 
 ABC = CharMap.from_symbols(" abc")
 VOID = {"meta", "img", "br"}
@@ -215,8 +218,37 @@ def test_models_are_beside_each_other_and_differences_are_marked():
     assert [data["model"] for data in data_of(page)] == ["letters", "sounds"]
     strip = page.split("The models beside each other")[1].split('<div class="strip">')[0]
     marked = re.findall(r'class="cell differs".*?<bdi>(.*?)</bdi>', strip)
-    assert marked == ["c"]  # the second model's "cc" is right
+    assert marked == ["c"]  # the word; of its letters one is missing, none wrong
     assert [tag for tag, _ in structure.elements].count("details") == 2
+
+
+def marked_of(page):
+    strip = page.split("The models beside each other")[1].split('<div class="strip">')[0]
+    caption = re.search(r'<p class="note">(.*?)</p>', strip)[1]
+    return re.findall(r'class="cell differs".*?<bdi>(.*?)</bdi>', strip), caption
+
+
+def test_letters_and_sounds_differ_from_the_text_each_in_their_own_units():
+    letters, sounds = CharMap.from_symbols(" abcé"), Phonemes.from_readings(["aʃ bə"], "fr")[0]
+    sounds.remember(Spoken.of([("ab cé", "aʃ bə")]))
+    ipa = np.full((6, sounds.vocab_size), 0.01)
+    ipa[range(6), [0, *sounds.encode_ipa("aʃ bʃ")]] = 0.9
+    views = [
+        view_of(letters, sharp(letters, "ab cc-"), title="letters", text="ab cé"),
+        view_of(sounds, ipa, title="sounds", text="ab cé"),
+    ]
+    marked, caption = marked_of(as_page(noise(6), views))
+    assert marked == ["c", "bʃ", "ʃ"]
+    assert caption.endswith("in red where they differ from what was said.")
+
+
+def test_without_a_text_models_are_compared_with_the_first_in_the_same_units():
+    views = [
+        view_of(ABC, sharp(ABC, "ab c-"), title="one"),
+        view_of(ABC, sharp(ABC, "ab a-"), title="two"),
+    ]
+    marked, caption = marked_of(as_page(noise(5), views))
+    assert marked == ["a", "a"] and caption.endswith("what “one” hears in the same units.")
 
 
 def test_differing_words():
@@ -231,6 +263,16 @@ def test_differing_words():
 
 def errors_of(rows):
     return count_errors([ScoredClip(*row) for row in rows])
+
+
+def test_an_index_without_words_has_no_wer(monkeypatch):
+    without_segmenter(monkeypatch)
+    clips = [ScoredClip("a", "กข", "กค"), ScoredClip("b", "กข", "กข")]
+    errors = count_errors(clips, writing=LANGUAGES["th"])
+    rows = index_rows(errors, worst_first(errors), {})
+    page = index_page("dev", rows, rates=Rates())
+    assert [row.clip for row in rows] == ["a", "b"]
+    assert "WER" not in page and "nan" not in page and "<td>50 %</td>" in page
 
 
 def test_the_index_is_worst_first():

@@ -188,7 +188,7 @@ def test_waiting_for_data(monkeypatch):
     ("facts", "said"),
     [
         ({"unlearnable_share": 0.02, "unknown_share": 0.05}, []),
-        ({"unlearnable_share": 0.073}, ["7.3% of the training clips have more characters"]),
+        ({"unlearnable_share": 0.073}, ["7.3% of the training clips have more labels"]),
         ({"filled_share": 0.6}, []),
         ({"filled_share": 0.62}, ["in every tenth clip the labels need 62% or more of the frames"]),
         ({"unknown_share": 0.61}, ["61% of the characters in the training transcripts"]),

@@ -277,11 +277,23 @@ def _starts_of_rows(history: BeamHistory, n_ranks: int) -> list[int]:
     return starts
 
 
+def _spelled(history: BeamHistory, symbols: Sequence[str], n_ranks: int) -> list[str]:
+    """What the thick line spells in each beam: all of the text together, each symbol once."""
+    spelled, n_done = [], 0
+    for number, beam in zip(history.leading(), history.beams, strict=True):
+        is_drawn = number in [prefix.number for prefix in beam[:n_ranks]]
+        labels = history.labels[number] if is_drawn else ()
+        spelled.append("".join(symbols[k] for k in labels[n_done:]))
+        n_done = max(n_done, len(labels))
+    return spelled
+
+
 def _beam_row(
     axes: Axes, history: BeamHistory, symbols: Sequence[str], start: int, n_ranks: int
 ) -> None:
     """The beams from ``start`` on, as many as a row has."""
     leading, parents = history.leading(), history.parents
+    spelled = _spelled(history, symbols, n_ranks)
     ranks = [{p.number: rank for rank, p in enumerate(beam)} for beam in history.beams]
     merged: list[tuple[float, int]] = []
     dropped: list[tuple[float, int]] = []
@@ -295,11 +307,11 @@ def _beam_row(
             if rank >= n_ranks:
                 continue
             is_new = before.get(number, n_ranks) >= n_ranks
-            now_leads = number == leading[t] and number not in leading[max(0, t - 1) : t]
-            if t == start or is_new or now_leads:
+            leads = number == leading[t] and (t == start or spelled[t] != "")
+            if t == start or is_new or leads:
                 labels = history.labels[number]
                 name = symbols[labels[-1]] if labels else "∅"
-                _name_prefix(axes, t, rank, name, number == leading[t])
+                _name_prefix(axes, t, rank, leads and spelled[t] or name, leads)
             if history.beams[t][rank].merged >= MERGED:
                 merged.append((t, rank))
             if number not in after:

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.decoding.alignment import best_path
@@ -208,6 +210,24 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
             t: [p.number for p in history.beams[t]].index(leading[t])
             for t in range(max(1, start), end + 1)
         }
+
+
+@needs_matplotlib
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4, 20]))
+def test_the_thick_line_of_a_beam_spells_the_text(seed, width):
+    """Symbols that are skipped, as their prefix is never the likeliest, come with the next."""
+    logits = np.random.default_rng(seed).normal(size=(20, 4))
+    logp = torch.from_numpy(logits).log_softmax(dim=1)
+    charmap = CharMap.from_symbols("abc")
+    history = record_beam(logp, charmap, Beam(width=width))
+    (axes,) = plots.beam(history, list("–abc")).axes
+    bold = sorted(
+        (text for text in axes.texts if text.get_weight() == "bold"), key=lambda t: t.get_position()
+    )
+    best = history.labels[history.beams[-1][0].number]
+    spelled = "".join(text.get_text() for text in bold).replace("∅", "")
+    assert spelled == "".join("–abc"[k] for k in best)
 
 
 @needs_matplotlib

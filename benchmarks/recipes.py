@@ -44,6 +44,7 @@ class Recipe:
     budget_min: float
     seeds: tuple[int, ...] = (1,)
     flags: str = ""
+    lm_flags: str = ""  # of `lm`
     of: str = ""  # the recipe that this is an experiment with
 
     @property
@@ -130,7 +131,7 @@ def score(recipe: Recipe, run_folder: Path) -> dict:
     """Error rates of the test split: greedy, with the transcripts' language model, other levels."""
     corpus, model = corpus_flags(recipe), run_folder / "best_model.pt"
     rates = {"greedy": test(model, corpus)}
-    tune_language_model(model, corpus)
+    tune_language_model(model, corpus, *recipe.lm_flags.split())
     rates["lm"] = test(model, [*corpus, "--beamsearch"])
     for level_db in LEVELS_DB:
         rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)

@@ -20,6 +20,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import LanguageModelConfig
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys
@@ -32,6 +33,7 @@ from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexi
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
+from asr_ctc.lm.word_list import read_word_list, shares_of
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
@@ -73,6 +75,7 @@ class Built:
     dev: Perplexity
     speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
+    n_listed: int = 0  # words of --word_list
     unit: str = "word"
     lexicon: Lexicon | None = None
     unpronounced: list[str] = field(default_factory=list)
@@ -103,26 +106,24 @@ def build_language_model(config: Config) -> Built:
         load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
     )
     charmap, speller = _units(config, train)
-    if settings.level == "word" and not charmap.writing.spaces:
-        log.warning(
-            "this writing has no spaces between words: a model of words learns whole sentences; "
-            "--level char suits it"
-        )
-    if settings.level == "char" or settings.lexicon_from == ESPEAK:
+    level = _level(settings, charmap)
+    if level == "char" or settings.lexicon_from == ESPEAK:
         speak_for(charmap, (train, held_out[0]))
     keys = [sentence_keys(c.all_sentences(), charmap.words_writing) for c in held_out]
     forbidden = np.unique(np.concatenate(keys))
-    if settings.lexicon_from and settings.level == "char":
+    if settings.lexicon_from and level == "char":
         raise UserError("--lexicon_from: the language model needs words: omit --level char")
-    numbering = Numbering(charmap, settings.level)
+    if settings.word_list and level == "char":
+        raise UserError("--word_list is for a language model of words: --level word")
+    listed = read_word_list(settings.word_list, corpus_config.lang) if settings.word_list else []
+    numbering = Numbering(charmap, level)
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
-    model = estimate(
-        count_windows(sentences, settings.order, prune),
-        settings.order,
-        list(numbering.ids),
-        prune,
-    )
+    table = count_windows(sentences, settings.order, prune)
+    shares, n_listed = shares_of(listed, numbering) if listed else (None, 0)
+    if listed and not n_listed:
+        raise UserError(f"--word_list {settings.word_list}: {speller} can spell none of its words")
+    model = estimate(table, settings.order, list(numbering.ids), prune, shares)
     n_words = sum(source.n_words for source in sources)
     if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
@@ -140,9 +141,26 @@ def build_language_model(config: Config) -> Built:
         )
         write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
-    dev = perplexity(model, held_out[0].all_sentences(), charmap, settings.level)
-    unit = charmap.noun if settings.level == "char" else "word"
-    return Built(path, model, dev, speller, sources, unit, lexicon, unpronounced)
+    dev = perplexity(model, held_out[0].all_sentences(), charmap, level)
+    unit = charmap.noun if level == "char" else "word"
+    return Built(path, model, dev, speller, sources, n_listed, unit, lexicon, unpronounced)
+
+
+def _level(settings: LanguageModelConfig, units: Units) -> str:
+    """What the words of the language model are: --level, else what the writing has."""
+    if units.writing.spaces or settings.lexicon_from:
+        return settings.level or "word"
+    if settings.level == "word":
+        log.warning(
+            "this writing has no spaces between words: a model of words learns whole sentences; "
+            "--level char suits it"
+        )
+    elif settings.level is None:
+        log.info(
+            "a model of %ss, because this writing has no spaces between words (--level char)",
+            units.noun,
+        )
+    return settings.level or "char"
 
 
 def make_lexicon(

@@ -81,7 +81,6 @@ def tune_language_model(config: Config) -> Tuning:
     in_letters = lexicon is not None
     references = [clip.transcript if in_letters else clip.reference for clip in evaluation.clips]
     distinctions = distinctions_of(units, in_letters=in_letters)
-    has_words = units.writing.spaces
     greedy = evaluation.score()
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
@@ -105,7 +104,7 @@ def tune_language_model(config: Config) -> Tuning:
         return error_rates(references, hypotheses, n_resamples=0, **distinctions)
 
     of_words = level_of(model, units) == "word"
-    by_wer = of_words and has_words
+    by_wer = of_words and units.writing.spaces
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
     grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:

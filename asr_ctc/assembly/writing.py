@@ -70,7 +70,7 @@ def with_charset(config: Config, writing: Writing) -> Config:
     if config.corpus.charset is not None:
         return config
     is_known = _language_is_known(config) and not writing.name.endswith(" script")
-    if language := PUBLISHED.get(writing_language(writing)):
+    if language := PUBLISHED.get(writing.language):
         why = f"the language is {language}" if is_known else "no letter is foreign to French"
         log.info(
             "character map: the published one, because %s: é is written e, capitals are small "
@@ -84,11 +84,6 @@ def with_charset(config: Config, writing: Writing) -> Config:
         f"--lang {config.corpus.lang}" if is_known else f"another language, in {writing.name}",
     )
     return config.replace(charset="auto")
-
-
-def writing_language(writing: Writing) -> str:
-    """The language of a profile, that of the table which a --profile changed included."""
-    return writing.name.partition(" ")[0]
 
 
 def extend_writing(path: str, writing: Writing) -> Writing:

@@ -15,7 +15,10 @@ OF_TUNING = (
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
-OF_ESTIMATION = "text", "out", "order", "level", "prune", "lexicon_from", *OF_CHARSET
+OF_ESTIMATION = (
+    *("text", "word_list", "out", "order", "level", "prune", "lexicon_from"),
+    *OF_CHARSET,
+)
 
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
@@ -43,6 +46,8 @@ def estimate(config: Config) -> int:
             f"{source.name}: {several(source.n_sentences, 'sentence')}, "
             f"{several(source.n_words, unit)}{excluded}"
         )
+    if built.n_listed:
+        print(f"--word_list: {several(built.n_listed, 'word')} that can be spelt")
     counts = [several(count, f"{n}-gram") for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))
     dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
@@ -91,15 +96,15 @@ COMMAND = Command(
     name="lm",
     summary="estimate an n-gram language model; with --tune, find its weights",
     run=run_lm,
-    common=("datasetroot", "lang", "text", "order", "out", "tune", "lm", "modelpath"),
+    common=("datasetroot", "lang", "text", "word_list", "order", "out", "tune", "lm", "modelpath"),
     further=(*FIND_CORPUS, *OF_ESTIMATION, *OF_UNITS, *OF_TUNING, "baselogdir"),
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"
     "`test --beamsearch` finds them. Those for a --pretrained model are printed.",
     examples=(
-        "lm --lang fr --order 3 --out fr.arpa",
         "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
+        "lm --lang fr --word_list wordfreq --out fr.arpa",
         "lm --tune --lm fr.arpa --lang fr",
         "lm --tune --lm fr.arpa --lang fr --pretrained VOXPOPULI_ASR_BASE_10K_FR",
     ),

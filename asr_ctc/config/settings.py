@@ -717,10 +717,10 @@ class LanguageModelConfig:
     """how `lm` estimates a language model"""
 
     order: int = setting(4, "words in the longest n-grams", at_least=1, at_most=10)
-    level: str = setting(
-        "word",
-        "unit of the n-grams; char is that of the model: characters, which suit languages written "
-        "without spaces, phonemes or word pieces",
+    level: str | None = setting(
+        None,
+        "unit of the n-grams; char is that of the model: characters, phonemes or word pieces "
+        "(default: word, but char where no spaces separate words)",
         choices=("word", "char"),
     )
     lexicon_from: str | None = setting(
@@ -728,6 +728,12 @@ class LanguageModelConfig:
         "how the words sound, for a model of phonemes: espeak, or a FILE.dict in the form of "
         "CMUdict; written beside the language model, as LANG.dict",
         value="espeak|FILE.dict",
+    )
+    word_list: str | None = setting(
+        None,
+        "further words by their frequency, which the texts lack: wordfreq (a package with those of "
+        "44 languages, of --lang), or a FILE with a word and its frequency on each line",
+        value="wordfreq|FILE",
     )
     prune: list[int] = setting(
         [0],

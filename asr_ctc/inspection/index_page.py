@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -19,7 +20,7 @@ class IndexRow(NamedTuple):
     """A clip of the index; ``page`` is the address of its page, None where it has none."""
 
     clip: str
-    wer: float
+    wer: float  # nan where no words can be counted
     cer: float
     reference: str
     hypothesis: str
@@ -52,7 +53,7 @@ def index_rows(errors: ClipErrors, order: Sequence[int], pages: dict[int, str]) 
 def _rates(errors: ClipErrors) -> tuple[np.ndarray, np.ndarray]:
     counts = errors.counts.astype(float)
     wer, cer = (
-        counts[:, wrong] / np.maximum(counts[:, total], 1)
+        np.where(counts[:, total] > 0, counts[:, wrong] / np.maximum(counts[:, total], 1), np.nan)
         for wrong, total in (RATES["wer"], RATES["cer"])
     )
     return wer, cer
@@ -64,22 +65,25 @@ def index_page(
     """The whole page; ``rates`` are the names of its error rates."""
     body = [f"<h1>{text_of(title)}</h1>"]
     n_pages = sum(row.page is not None for row in rows)
+    has_words = not all(math.isnan(row.wer) for row in rows)
+    of_words = f"; {rates.of_words} is that of wrong words" if has_words else ""
     body.append(
-        f'<p class="note">Clips by their share of wrong {rates.symbols} ({rates.of_symbols}; '
-        f"{rates.of_words} is that of wrong words), the worst first, each with what was said and, "
-        "in grey, what was heard; "
+        f'<p class="note">Clips by their share of wrong {rates.symbols} ({rates.of_symbols}'
+        f"{of_words}), the worst first, each with what was said and, in grey, what was heard; "
         f"{n_pages:,} of {len(rows):,} have a page that shows what the model heard, frame by "
         "frame.</p>"
     )
     body += [f'<p class="remark">{escape(note)}</p>' for note in notes]
     body.append('<section><table class="index"><tr>')
-    body.append(f"<th>{rates.of_symbols}</th><th>{rates.of_words}</th>")
+    body.append(f"<th>{rates.of_symbols}</th>")
+    body.append(f"<th>{rates.of_words}</th>" if has_words else "")
     body.append('<th class="l">clip, said, heard</th></tr>')
     for row in rows:
         name = text_of(row.clip)
         link = f'<a href="{escape(row.page)}">{name}</a>' if row.page else name
+        of_words = f"<td>{100 * row.wer:.0f} %</td>" if has_words else ""
         body.append(
-            f"<tr><td>{100 * row.cer:.0f} %</td><td>{100 * row.wer:.0f} %</td>"
+            f"<tr><td>{100 * row.cer:.0f} %</td>{of_words}"
             f'<td class="l"><span class="clip">{link}</span><br>{text_of(row.reference)}<br>'
             f'<span class="soft">{text_of(row.hypothesis)}</span></td></tr>'
         )

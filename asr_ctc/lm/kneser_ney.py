@@ -96,10 +96,18 @@ def discounts_of(count: np.ndarray) -> np.ndarray:
     return discounts if possible.all() else fallback
 
 
-def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...]) -> LanguageModel:
+def estimate(
+    table: Table,
+    order: int,
+    words: list[str],
+    prune: tuple[int, ...],
+    shares: np.ndarray | None = None,
+) -> LanguageModel:
     """The model of counted windows, without n-grams counted at most ``prune`` (order,) times.
 
-    Their probability goes to the shorter context. An n-gram stays when a longer one needs it.
+    Their probability goes to the shorter context. An n-gram stays when a longer one needs it. What
+    single words leave is spread over all of them: by their ``shares`` (W,), which sum to 1 without
+    <s>, else evenly.
     """
     levels = levels_of(table, order, len(words))
     del table
@@ -114,14 +122,17 @@ def estimate(table: Table, order: int, words: list[str], prune: tuple[int, ...])
         backoffs.append(np.where(total > 0, (total - discounted) / totals[-1], 1.0))
     backoffs.append(np.ones(len(levels[-1].count)))
 
-    p = np.array([1 / (len(words) - 1)])  # below the words: all alike, but for <s>
+    if shares is None:
+        shares = np.full(len(words), 1 / (len(words) - 1))  # of all but <s>
+    p = shares
     builder: GrowingModel | None = None
     nodes = np.array([0])
     for n, level in enumerate(levels):
-        p = backoffs[n][level.context] * p[level.suffix]
+        p = backoffs[n][level.context] * (p[level.suffix] if n else shares)
         p += _discounted(level.count) / totals[n][level.context]
         rows = np.flatnonzero(masks[n])
-        logp, backoff = np.log(p[rows]), np.log(backoffs[n + 1][rows])
+        with np.errstate(divide="ignore"):  # <s> may have no share
+            logp, backoff = np.log(p[rows]), np.log(backoffs[n + 1][rows])
         if builder is None:
             logp[BOS] = IMPOSSIBLE_LOGP
             builder, nodes = GrowingModel(words, logp, backoff), 1 + rows

@@ -29,6 +29,7 @@ from asr_ctc.scoring.metrics import (
 )
 from asr_ctc.text.languages import writing_of_language
 from asr_ctc.text.normalise import Distinctions
+from asr_ctc.text.segments import segmenter_of, why_no_words
 from asr_ctc.text.writing import PLAIN, Writing
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class ScoredClip:
     """A line of the hypotheses file: texts before normalisation, ``logp`` natural.
 
     ``duration_s`` is 0 for a clip that cannot be opened. ``scored`` are the differences that count
-    as errors where the decoding model is scored; None if unknown.
+    as errors where the decoding model is scored; None if unknown. ``segmenter`` cut the words of a
+    writing without spaces there, '' if nothing did.
     """
 
     id: str
@@ -50,6 +52,7 @@ class ScoredClip:
     duration_s: float | None = None
     speaker: str = ""
     scored: Distinctions | None = None
+    segmenter: str = ""
 
 
 TEXTS_OF_CLIP = "id", "reference", "hypothesis", "logp", "duration_s", "speaker"
@@ -63,6 +66,7 @@ def in_corpus_order(
     for clip in evaluation.clips:  # a clip may have several rows, each with its sentence
         decoded.setdefault((clip.id, clip.transcript), []).append(clip)
     clips = []
+    segmenter = segmenter_of((scored or {}).get("writing", PLAIN))
     for i in range(len(corpus)):
         clip = decoded[corpus.path(i), corpus.sentence(i)].pop()
         best = clip.hypotheses[0]
@@ -77,6 +81,7 @@ def in_corpus_order(
                 round(corpus.duration(i), 3),
                 speaker,
                 scored,
+                segmenter.name if segmenter else "",
             )
         )
     return clips
@@ -86,8 +91,8 @@ def in_corpus_order(
 class ClipErrors:
     """N clips normalised and aligned. Empty references have no pairs, and zeros as counts.
 
-    ``counts`` (N, 6) int64 has the columns COUNTS. In a language without spaces between words there
-    are no words to count, and ``words`` are the characters.
+    ``counts`` (N, 6) int64 has the columns COUNTS. Where no words can be counted, because the
+    writing has no spaces between them and nothing cuts it, ``words`` are the characters.
     """
 
     clips: Sequence[ScoredClip]
@@ -105,15 +110,17 @@ def count_errors(clips: Sequence[ScoredClip], **distinctions: Unpack[Distinction
     """Aligns every clip; ``distinctions`` are those of ``metrics.error_rates``, such as case."""
     references = normalised([clip.reference for clip in clips], **distinctions)
     hypotheses = normalised([clip.hypothesis for clip in clips], **distinctions)
+    writing = distinctions.get("writing", PLAIN)
     aligned: list[list[Pairs]] = []  # by words, by characters
     scored = [i for i, reference in enumerate(references) if reference]
+    of_words = partial(align_words, writing=writing)
     of_symbols = partial(align_characters, phonemes=distinctions.get("phonemes", False))
-    for align in (align_words, of_symbols):
+    for align in (of_words, of_symbols):
         alignments = align([references[i] for i in scored], [hypotheses[i] for i in scored])
         pairs_of = dict(zip(scored, alignments, strict=True))
         aligned.append([pairs_of.get(i, []) for i in range(len(clips))])
     counts = np.zeros((len(clips), len(COUNTS)), dtype=np.int64)
-    if not distinctions.get("writing", PLAIN).spaces:
+    if why_no_words(writing):
         aligned[0] = aligned[1]
     for i in scored:
         for column, pairs in zip((0, 2), (aligned[0][i], aligned[1][i]), strict=True):
@@ -140,7 +147,11 @@ def as_jsonl(clips: Iterable[ScoredClip]) -> str:
     """One line per clip; ``read_hypotheses`` reads it back."""
     return "".join(
         json.dumps(
-            {**{name: getattr(clip, name) for name in TEXTS_OF_CLIP}, **_as_plain(clip.scored)},
+            {
+                **{name: getattr(clip, name) for name in TEXTS_OF_CLIP},
+                **_as_plain(clip.scored),
+                **({"segmenter": clip.segmenter} if clip.segmenter else {}),
+            },
             ensure_ascii=False,
         )
         + "\n"
@@ -202,7 +213,10 @@ def read_hypotheses(path: Path) -> list[ScoredClip]:
                 "`test --split --hypotheses FILE.jsonl` writes it"
             ) from None
         try:
-            clips.append(replace(clip, scored=_from_plain(content)))
+            segmenter = content.get("segmenter", "")
+            if not isinstance(segmenter, str):
+                raise ValueError(f"segmenter must be a text, found {reprlib.repr(segmenter)}")
+            clips.append(replace(clip, scored=_from_plain(content), segmenter=segmenter))
         except ValueError as error:
             raise UserError(f"{path}: line {number}: {error}") from None
     if not clips:

@@ -18,6 +18,7 @@ from asr_ctc.scoring.clips import ClipErrors, ScoredClip, count_errors
 from asr_ctc.scoring.metrics import RATES, Pairs, rate_of
 from asr_ctc.scoring.report import rates_of_units, units_of
 from asr_ctc.text.normalise import Distinctions, described
+from asr_ctc.text.segments import segmenter_of, why_no_words
 from asr_ctc.text.writing import PLAIN, Writing
 
 if TYPE_CHECKING:
@@ -51,11 +52,12 @@ class Comparison(Report):
     only_a: int
     only_b: int
     resamples: int
-    wer: PairedRate | None  # None where the language writes no spaces between words
+    wer: PairedRate | None  # None where no words can be counted
     cer: PairedRate
     verdict: str
     case_folding: str  # with which both were scored
     scored_by: str  # what counts as an error in both, in words
+    segmenter: str  # what cut the words of both, with its version; '' where spaces did
     units: str  # characters, or phonemes: then cer is of these
 
 
@@ -69,9 +71,13 @@ def compare(
     without them, accents and writing profile are those that the clips were scored with.
 
     UserError if no clip with a transcript is in both, if the references of a clip differ, or if
-    the clips were scored by different rules.
+    the clips were scored by different rules, or by words that different segmenters cut.
     """
     distinctions = {**_common_rule(names, (*a, *b), distinctions), **distinctions}
+    writing = distinctions["writing"]
+    segmenter = segmenter_of(writing)
+    if segmenter:
+        _refuse_different_segmenters(names, (*a, *b))
     of_a, of_b = _by_key(a), _by_key(b)
     both = [key for key in of_a if key in of_b]
     if not both:
@@ -84,9 +90,9 @@ def compare(
     counts = [system.counts[scored] for system in errors]
     sums = np.split(bootstrap.resampled_sums(np.hstack(counts)), 2, axis=1)
     totals = [system.sum(axis=0) for system in counts]
-    writing, names_of = distinctions["writing"], rates_of_units(units_of(distinctions))
+    names_of = rates_of_units(units_of(distinctions))
     cer = _paired_rate("cer", totals, sums)
-    wer = _paired_rate("wer", totals, sums) if writing.spaces else None
+    wer = None if why_no_words(writing) else _paired_rate("wer", totals, sums)
     return Comparison(
         a=names[0],
         b=names[1],
@@ -97,9 +103,12 @@ def compare(
         resamples=len(sums[0]),
         wer=wer,
         cer=cer,
-        verdict=_verdict(names_of.of_words, wer) if wer else _verdict(names_of.of_symbols, cer),
+        verdict=_verdict(names_of.of_words, wer)
+        if wer and not segmenter
+        else _verdict(names_of.of_symbols, cer),
         case_folding=writing.case_folding,
         scored_by=described(distinctions),
+        segmenter=segmenter.name if segmenter else "",
         units=units_of(distinctions),
     )
 
@@ -139,6 +148,16 @@ def _common_rule(
         "writing": next(iter(writings.values()), PLAIN),
     }
     return {**rule, "phonemes": True} if True in phonemes else rule
+
+
+def _refuse_different_segmenters(names: tuple[str, str], clips: Sequence[ScoredClip]) -> None:
+    segmenters = sorted({clip.segmenter for clip in clips if clip.segmenter})
+    if len(segmenters) > 1:
+        raise UserError(
+            f"{names[0]} and {names[1]} were scored by words that different segmenters cut "
+            f"({'; '.join(segmenters)}): their WERs are of different words; write both again with "
+            "`test --hypotheses` where one of them is installed"
+        )
 
 
 def _as_scored(writing: Writing) -> str:

@@ -14,6 +14,7 @@ from asr_ctc.scoring import bootstrap
 from asr_ctc.text.ipa import normalise_ipa, phonemes_of
 from asr_ctc.text.languages import writing_of_language
 from asr_ctc.text.normalise import Distinctions, normalise_text
+from asr_ctc.text.segments import why_no_words, words_apart
 from asr_ctc.text.writing import PLAIN, Writing
 
 # Columns of the counts of clips (N, 6), and the two that make each rate: errors over their number.
@@ -88,10 +89,11 @@ def error_rates(
     Both are normalised alike (see ``normalise_text``). Differences in case, accents or punctuation
     count as errors only with ``case``, ``accents`` or ``punctuation``; ``writing`` is a profile or
     the code of a language that has one, such as tr: how case folds and what else is equal. Of a
-    language that writes no spaces between words there is no WER. With ``phonemes`` the texts are
+    language that writes no spaces between words the WER is that of word segments, cut alike in
+    both, or nan where nothing can cut them (see ``text.segments``). With ``phonemes`` the texts are
     IPA, compared as they are: the words are theirs, and in place of characters stand phonemes,
-    without the spaces. Errors are summed over all clips
-    before they are divided, so a long clip weighs more than a short one. Alignments are jiwer's.
+    without the spaces. Errors are summed over all clips before they are divided, so a long clip
+    weighs more than a short one. Alignments are jiwer's.
     The intervals are of ``n_resamples`` resamples of the clips; 0 skips them, which is faster.
 
     Raises ValueError if the two differ in length, if one is a text instead of a list of texts, and
@@ -115,8 +117,11 @@ def error_rates(
     references = normalised(references, **distinctions)
     hypotheses = normalised(hypotheses, **distinctions)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
-    words = _count_operations(jiwer.process_words, pairs)
-    if not writing.spaces:
+    words = _count_operations(
+        jiwer.process_words,
+        [(words_apart(ref, writing), words_apart(hyp, writing)) for ref, hyp in pairs],
+    )
+    if why_no_words(writing):
         words[:] = 0
     if phonemes:
         chars = _count_operations(jiwer.process_words, [(_apart(r), _apart(h)) for r, h in pairs])
@@ -223,13 +228,16 @@ def _count_operations(process: Process, pairs: Sequence[tuple[str, str]]) -> np.
     return counts
 
 
-def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Pairs]:
+def align_words(
+    references: Iterable[str], hypotheses: Iterable[str], *, writing: Writing = PLAIN
+) -> list[Pairs]:
     """Each clip's words as pairs (reference, hypothesis) of a minimal alignment, by jiwer.
 
     (word, None) is a deletion, (None, word) an insertion. Texts are aligned as they are; normalise
-    them first.
+    them first. Words are cut as in ``writing``.
     """
-    return _aligned(jiwer.process_words, references, hypotheses)
+    apart = ([words_apart(text, writing) for text in texts] for texts in (references, hypotheses))
+    return _aligned(jiwer.process_words, *apart)
 
 
 def align_characters(
@@ -237,7 +245,7 @@ def align_characters(
 ) -> list[Pairs]:
     """The same for characters (code points, spaces included), or for phonemes of IPA."""
     if phonemes:
-        return align_words([*map(_apart, references)], [*map(_apart, hypotheses)])
+        return align_words(map(_apart, references), map(_apart, hypotheses))
     return _aligned(jiwer.process_characters, references, hypotheses)
 
 

@@ -53,9 +53,11 @@ def _rates(report: SplitReport) -> str:
         return section("Scores", f"<p>{escape(summary)}</p><p>There is nothing to score.</p>")
     names = report.rate_names
     of_words = [row(names.of_words, [*_interval(report.wer), *_edits(report.words)])]
+    of_symbols = [row(names.of_symbols, [*_interval(report.cer), *_edits(report.characters)])]
+    if not report.has_words:
+        of_words = []
     rows = [
-        *(of_words if report.has_words else ()),
-        row(names.of_symbols, [*_interval(report.cer), *_edits(report.characters)]),
+        *(of_words + of_symbols if report.is_by_words else of_symbols + of_words),
         row("SER", [*_interval(report.ser), f"{report.clips:,}", "", "", ""]),
     ]
     strict = report.strict
@@ -66,10 +68,12 @@ def _rates(report: SplitReport) -> str:
         wer = f"WER {100 * strict.wer:.2f} %, " if report.has_words else ""
         notes.append(f"With case, accents and punctuation: {wer}CER {100 * strict.cer:.2f} %.")
     if report.why_no_wer:
-        notes.append(f"{report.why_no_wer[0].upper()}{report.why_no_wer[1:]}.")
+        notes.append(f"No WER: {escape(report.why_no_wer)}.")
     if report.real_time_factor is not None:
         notes.append(f"Real-time factor {report.real_time_factor:.3f}.")
-    head = ["rate", "95 % interval", f"words, {names.symbols}, sentences"]
+    of_rates = ["word segments" if report.segmenter else "words", names.symbols]
+    counted = of_rates if report.is_by_words else reversed(of_rates[not report.has_words :])
+    head = ["rate", "95 % interval", ", ".join([*counted, "sentences"])]
     return section(
         "Scores",
         f"<p>{escape(summary)}</p>",

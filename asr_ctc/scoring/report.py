@@ -39,13 +39,16 @@ class SplitDecoding:
     case_folding: str  # of the writing profile
     scored_by: str  # what counts as an error, and the writing profile, in words
     units: str  # characters, or phonemes: then cer and characters are of these
-    has_words: bool  # False: there are no spaces between words, and there is no WER
+    has_words: bool  # False: there are no spaces between words, nothing cuts them, and no WER
+    why_no_wer: str  # and why; '' with words
+    segmenter: str  # what cut the words, with its version; '' where spaces did, and without words
     seconds: float  # decoding time
     real_time_factor: float | None  # decoding time / duration of the audio; None without audio
 
     @property
-    def why_no_wer(self) -> str:
-        return "" if self.has_words else "no WER: this writing has no spaces between words"
+    def is_by_words(self) -> bool:
+        """Whether the WER comes first: where writers put spaces between words."""
+        return self.has_words and not self.segmenter
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """Clips by WER."""
+    """Clips by WER, or by CER where that comes first."""
 
     worst: list[Example]
     median: list[Example]
@@ -165,7 +168,7 @@ def make_report(
         strict=StrictRates(rate_of(strict_total, "wer"), rate_of(strict_total, "cer")),
         slices={name: slices(errors, name, values) for name, values in columns.items()},
         confusions=confusions(errors.characters),
-        examples=examples(errors),
+        examples=examples(errors, by_words=decoding.is_by_words),
     )
 
 
@@ -218,10 +221,10 @@ def confusions(alignments: Sequence[Pairs]) -> Confusions:
     )
 
 
-def examples(errors: ClipErrors) -> Examples:
+def examples(errors: ClipErrors, *, by_words: bool = True) -> Examples:
     """The worst, median and best clips by WER, then CER; of equal ones the longer comes first.
 
-    By CER alone, where there are no words.
+    By CER, then WER, unless ``by_words``.
 
     No clip is in two of the lists: if there are few, the worst take precedence, then the best.
     """
@@ -230,7 +233,8 @@ def examples(errors: ClipErrors) -> Examples:
     def badness(i: int) -> tuple[float, float, int]:
         word_errors, words, character_errors, characters = counts[i, :4].tolist()
         sign = 1 if character_errors else -1  # of clips without errors the longest is the best
-        return word_errors / max(1, words), character_errors / characters, sign * characters
+        wer, cer = word_errors / max(1, words), character_errors / characters
+        return *((wer, cer) if by_words else (cer, wer)), sign * characters
 
     ranked = sorted(np.flatnonzero(errors.scored).tolist(), key=badness, reverse=True)
     n = min(N_EXAMPLES, max(1, len(ranked) // 3))

@@ -57,16 +57,18 @@ def _heading(report: SplitReport) -> list[str]:
         )
     lines.append(f"scored {report.scored_by}")
     if report.why_no_wer:
-        lines.append(report.why_no_wer)
+        lines.append(f"no WER: {report.why_no_wer}")
     return lines
 
 
 def _rates(report: SplitReport) -> list[str]:
     lines, names = [], report.rate_names
-    for name, rate, unit, n in (
-        (names.of_words, report.wer, "words", report.words),
+    unit_of_words = "word segments" if report.segmenter else "words"
+    rates = [
+        (names.of_words, report.wer, unit_of_words, report.words),
         (names.of_symbols, report.cer, names.symbols, report.characters),
-    ):
+    ]
+    for name, rate, unit, n in rates if report.is_by_words else reversed(rates):
         if math.isnan(rate.rate):
             continue
         lines.append(
@@ -144,7 +146,8 @@ def comparison_as_text(report: Comparison) -> str:
     lines.append(
         f"{'':{width + 2}}{'A':>8}{'B':>10}{'B - A':>10}   {'95 % interval':20}B is better"
     )
-    for name, rate in ((names.of_words, report.wer), (names.of_symbols, report.cer)):
+    rates = [(names.of_words, report.wer), (names.of_symbols, report.cer)]
+    for name, rate in reversed(rates) if report.segmenter else rates:
         if rate is None:
             continue
         interval = f"{100 * rate.low:+.2f} to {100 * rate.high:+.2f} %"

@@ -22,6 +22,7 @@ from asr_ctc.scoring.report import (
     units_of,
 )
 from asr_ctc.text.normalise import Distinctions, described
+from asr_ctc.text.segments import segmenter_of, why_no_words
 from asr_ctc.text.writing import Writing
 
 if TYPE_CHECKING:
@@ -84,9 +85,10 @@ def score_split(
         case=True,
         accents=True,
         punctuation=True,
-        writing=Writing(spaces=writing.spaces),
+        writing=Writing(name=writing.name, spaces=writing.spaces),
         phonemes=phonemes,
     )
+    segmenter, why_no_wer = segmenter_of(writing), why_no_words(writing)
     audio_s = float(corpus.durations.sum(dtype=np.float64))
     split_decoding = SplitDecoding(
         corpus=corpus.name,
@@ -100,7 +102,9 @@ def score_split(
         units=units_of(distinctions),
         distinctions=[name for name in DISTINCTIONS if distinctions.get(name)],
         scored_by=described(distinctions),
-        has_words=writing.spaces,
+        has_words=not why_no_wer,
+        why_no_wer=why_no_wer,
+        segmenter=segmenter.name if segmenter else "",
         seconds=seconds,
         real_time_factor=seconds / audio_s if audio_s else None,
     )

@@ -13,5 +13,6 @@ unit_kinds.py   the kinds of units, as a model file has them
 label_map.py    the labels of a published model as a character map
 normalise.py    the form in which references and hypotheses are compared
 words.py        what separates words
+segments.py     words of writings that have no spaces between them
 ctc_labels.py   how many output frames CTC needs
 """

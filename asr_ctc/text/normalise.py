@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from asr_ctc.text.charmap import END, START
 from asr_ctc.text.folding import APOSTROPHES, fold_latin
+from asr_ctc.text.segments import segmenter_of
 from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
@@ -53,7 +54,9 @@ def described(distinctions: Distinctions) -> str:
         if names
     ]
     writing = distinctions.get("writing", PLAIN)
-    return ", ".join(parts) + (f"; writing {writing}" if writing.name else "")
+    scored = ", ".join(parts) + (f"; writing {writing}" if writing.name else "")
+    segmenter = segmenter_of(writing)
+    return f"{scored}; words cut by {segmenter.name}" if segmenter else scored
 
 
 def _writes_accents(units: Units) -> bool:

@@ -101,6 +101,11 @@ class Writing:
             parts.append("no spaces between words")
         return f"{self.name or 'none'}{': ' if parts else ''}{', '.join(parts)}"
 
+    @property
+    def language(self) -> str:
+        """The language that it is for, or the name of the script; '' if it is for none."""
+        return self.name.partition(" ")[0]
+
     def to_dict(self) -> dict[str, Any]:
         """The fields that are not the defaults, as plain values."""
         default = Writing()

@@ -44,6 +44,8 @@ from asr_ctc.loading.selection import (
 )
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.segments import segmenter_of, why_no_words
 from asr_ctc.text.units import Units
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
@@ -160,6 +162,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         speak_for(each, [dev])
     charmap = units.main
     refuse_best_by_wer(config, charmap)
+    speak_of_words(charmap)
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file, units.aux)
@@ -330,11 +333,19 @@ def make_objective(config: Config, units: ModelUnits) -> Objective:
     return partial(two_headed_objective, aux_weight=config.classes.aux_weight)
 
 
+def speak_of_words(units: Units) -> None:
+    """What the dev WER counts where no spaces separate words, or why there is none."""
+    writing = distinctions_of(units)["writing"]
+    if segmenter := segmenter_of(writing):
+        log.info("dev WER: of word segments, cut by %s; read the CER first", segmenter.name)
+    elif why := why_no_words(writing):
+        log.info("no dev WER: %s", why)
+
+
 def refuse_best_by_wer(config: Config, units: Units) -> None:
-    if config.training.best_by == "wer" and not units.writing.spaces:
-        raise UserError(
-            "--best_by wer: this writing has no spaces between words, and no WER; --best_by cer"
-        )
+    why = why_no_words(distinctions_of(units)["writing"])
+    if config.training.best_by == "wer" and why:
+        raise UserError(f"--best_by wer: there is no WER: {why}; --best_by cer")
 
 
 def make_datasets(

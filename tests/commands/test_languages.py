@@ -18,13 +18,18 @@ from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.lm.ngrams import GrowingModel
 from asr_ctc.lm.spelling import missing_accents_note, unspelt_note
 from asr_ctc.scoring.clips import ScoredClip, as_jsonl, read_hypotheses
+from asr_ctc.scoring.compare import compare
+from asr_ctc.scoring.screen import comparison_as_text
+from asr_ctc.text import segments
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.languages import LANGUAGES
 from asr_ctc.text.normalise import distinctions_of
+from asr_ctc.text.segments import why_no_words
 from asr_ctc.text.writing import Writing
 from asr_ctc.training.setup import refuse_best_by_wer
 from tests.helpers.command import SMALL, call
 from tests.helpers.languages import CODES, transcripts
+from tests.helpers.segments import in_pairs, without_segmenter
 from tools.toy_corpus import HEADER
 
 RATE_HZ = 16_000
@@ -253,8 +258,35 @@ def test_two_rules_are_not_compared(tmp_path):
     (tmp_path / "p.yaml").write_text("language: th\n")
     done = call("compare a c --profile p.yaml --json", cwd=tmp_path)
     report = json.loads(done.stdout)
-    assert report["wer"] is None and report["cer"]["a"] == 0 and "in CER" in report["verdict"]
+    assert (report["wer"] is None) == (segments.icu() is None)
+    assert report["cer"]["a"] == 0 and "in CER" in report["verdict"]
     assert "no spaces between words" in report["scored_by"]
+
+
+def test_words_of_two_segmenters_are_not_compared(tmp_path, monkeypatch):
+    in_pairs(monkeypatch)
+    thai = {"accents": False, "writing": LANGUAGES["th"]}
+    one = ScoredClip("a", "กขคง", "กขคจ", scored=thai, segmenter="pairs 1")
+    other = replace(one, segmenter="pairs 2")
+    unknown = replace(one, segmenter="")
+    for name, clip in {"a": one, "b": other, "c": unknown}.items():
+        (tmp_path / name).write_text(as_jsonl([clip]), encoding="utf-8")
+        assert read_hypotheses(tmp_path / name) == [
+            replace(ScoredClip("a", "กขคง", "กขคจ", scored=thai), segmenter=clip.segmenter)
+        ]
+    with pytest.raises(UserError, match=r"different segmenters cut \(pairs 1; pairs 2\)"):
+        compare(("a", "b"), [one], [other])
+    for second in one, unknown:  # of earlier versions, or where there was no segmenter
+        report = compare(("a", "b"), [one], [second])
+        assert report.wer.a == 1 / 2 and report.cer.a == 1 / 4
+        assert report.segmenter == "pairs 1" and "words cut by pairs 1" in report.scored_by
+        text = comparison_as_text(report)
+        assert text.index("CER") < text.index("WER") and "in CER" in report.verdict
+    with_spaces = {"writing": Writing()}
+    assert compare(("a", "b"), [one], [other], **with_spaces).segmenter == ""
+    (tmp_path / "a").write_text('{"id": "a", "reference": "", "hypothesis": "", "segmenter": 1}')
+    with pytest.raises(UserError, match="line 1: segmenter must be a text, found 1"):
+        read_hypotheses(tmp_path / "a")
 
 
 def test_a_map_of_a_model_file_carries_its_profile(tmp_path, tiny_model):
@@ -305,26 +337,48 @@ def test_every_command_in_every_language(tmp_path, code):
     trained = done(f"{train} {corpus}")
     assert "cannot" not in trained.stderr
     file = load_model(tmp_path / "logs/m/best_model.pt")
-    has_words = file.charmap.writing.spaces
-    assert has_words == (code not in ("th", "zh-CN", "ja"))
+    has_spaces = file.charmap.writing.spaces
+    assert has_spaces == (code not in ("th", "zh-CN", "ja"))
+    has_words = not why_no_words(file.charmap.writing)
+    assert has_words == (has_spaces or segments.icu() is not None)
+    assert ("word segments, cut by ICU" in trained.stderr) == (has_words and not has_spaces)
+    assert ("no dev WER" in trained.stderr) == (not has_words)
     assert math.isnan(file.scores["dev_wer"]) == (not has_words)
-    assert ("dev WER" in trained.stderr) == has_words
-    level, plain = "" if has_words else "--level char", corpus.replace("--nthreads 0", "")
-    told = done(f"lm {plain} --order 2 --out m.arpa {level}").stderr
+    assert ("  dev WER" in trained.stderr) == has_words
+    told = done(f"lm {corpus.replace('--nthreads 0', '')} --order 2 --out m.arpa").stderr
     assert "logs/m/best_model.pt" in told
+    assert ("a model of characters, because" in told) == (not has_spaces)
     greedy = done(f"test --split test {corpus} --json")
     report = json.loads(greedy.stdout)
     assert (report["wer"]["rate"] is None) == (not has_words)
+    assert bool(report["segmenter"]) == (has_words and not has_spaces)
     assert report["kept"] == (["accents"] if distinctions_of(file.charmap)["accents"] else [])
     beam = done(f"test --split test --beamsearch --lm m.arpa {corpus} --html s.html")
-    assert "no WER: this writing has no spaces" in beam.stdout or has_words
+    assert ("no WER: this writing has no spaces" in beam.stdout) == (not has_words)
     assert "letter" not in beam.stderr and "cannot be spelt" not in beam.stderr
     aligned = done(f"align --split test {corpus}")
     assert len(aligned.stdout.splitlines()) == report["clips"]
 
 
-def test_wer_cannot_select_an_epoch_where_there_is_none():
+def test_wer_cannot_select_an_epoch_where_there_is_none(monkeypatch):
     config = make_config({}, {"best_by": "wer"})
-    with pytest.raises(UserError, match="--best_by wer: this writing has no spaces"):
-        refuse_best_by_wer(config, CharMap(writing=LANGUAGES["th"]))
+    thai = CharMap(writing=LANGUAGES["th"])
+    without_segmenter(monkeypatch)
+    with pytest.raises(UserError, match="--best_by wer: there is no WER: this .* pip install"):
+        refuse_best_by_wer(config, thai)
     refuse_best_by_wer(config, CharMap())
+    in_pairs(monkeypatch)
+    refuse_best_by_wer(config, thai)
+
+
+def test_a_language_model_without_spaces_is_one_of_characters(train_split, tmp_path, caplog):
+    config, _ = train_split(transcripts("th"), lang="th")
+    write_other_splits(tmp_path / "data/v-1.0/th", "ก")
+    flags = {"datasetroot": config.corpus.datasetroot, "lang": "th", "order": 2}
+    flags |= {"out": str(tmp_path / "m.arpa"), "baselogdir": str(tmp_path)}
+    built = build_language_model(make_config({}, flags))
+    assert built.unit == "character" and "ก" in built.model.words
+    assert "a model of characters, because this writing has no spaces" in caplog.text
+    caplog.clear()
+    built = build_language_model(make_config({}, {**flags, "level": "word"}))
+    assert built.unit == "word" and "--level char suits it" in caplog.text

@@ -156,3 +156,15 @@ def test_a_lexicon_has_words_by_themselves_and_as_sentences_have_them_more_than_
         *(("les", "le"), ("les", "lez"), ("amis", "ami"), ("copains", "kopɛ̃"), ("mes", "me"))
     ]
     assert missing == ["zxqw"]
+
+
+def test_words_of_a_list_join_those_of_the_text(build, tmp_path):
+    file = text_file(tmp_path, "zèbre 2\nchat 8\n!? 5\n", "words.txt")
+    built = build(order=2, word_list=file)
+    assert built.n_listed == 2
+    assert built.dev.n_unknown == 0  # one of dev's seven words is unknown without the list
+    assert build(order=2).dev.n_unknown == 1
+    with pytest.raises(UserError, match="--word_list is for a language model of words"):
+        build(word_list=file, level="char")
+    with pytest.raises(UserError, match="can spell none of its words"):
+        build(word_list=text_file(tmp_path, "ни\n", "ru.txt"))

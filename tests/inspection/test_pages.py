@@ -17,9 +17,11 @@ from asr_ctc.inspection.index_page import index_page, index_rows, worst_first
 from asr_ctc.scoring.clips import ScoredClip, count_errors
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.label_map import LabelMap
+from asr_ctc.text.languages import LANGUAGES
 from asr_ctc.text.phonemes import Phonemes, Spoken
 from asr_ctc.text.units import Rates
 from tests.helpers.inspected import noise, sharp, view_of
+from tests.helpers.segments import without_segmenter
 
 ABC = CharMap.from_symbols(" abc")
 VOID = {"meta", "img", "br"}
@@ -255,6 +257,16 @@ def test_differing_words():
 
 def errors_of(rows):
     return count_errors([ScoredClip(*row) for row in rows])
+
+
+def test_an_index_without_words_has_no_wer(monkeypatch):
+    without_segmenter(monkeypatch)
+    clips = [ScoredClip("a", "กข", "กค"), ScoredClip("b", "กข", "กข")]
+    errors = count_errors(clips, writing=LANGUAGES["th"])
+    rows = index_rows(errors, worst_first(errors), {})
+    page = index_page("dev", rows, rates=Rates())
+    assert [row.clip for row in rows] == ["a", "b"]
+    assert "WER" not in page and "nan" not in page and "<td>50 %</td>" in page
 
 
 def test_the_index_is_worst_first():

@@ -21,11 +21,13 @@ from asr_ctc.text.writing import Writing
 texts = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=9).map(tuple), max_size=12)
 
 
-def model_of(sentences, order, prune=None):
+def model_of(sentences, order, prune=None, shares=None):
     words = ["<unk>", "<s>", "</s>", *sorted({word for sentence in sentences for word in sentence})]
     ids = [[words.index(word) for word in sentence] for sentence in sentences]
     prune = prune or (0,) * order
-    return estimate(count_windows(ids, order, prune), order, words, prune)
+    if shares is not None:
+        shares = np.array([shares.get(word, 0.0) for word in words])
+    return estimate(count_windows(ids, order, prune), order, words, prune, shares)
 
 
 # --------------------------------------------------------------- the formulas, one by one
@@ -34,8 +36,8 @@ def model_of(sentences, order, prune=None):
 class BruteForce:
     """Interpolated modified Kneser-Ney as in Chen and Goodman 1999, by definition."""
 
-    def __init__(self, sentences, order, prune=None):
-        self.order, self.prune = order, prune or (0,) * order
+    def __init__(self, sentences, order, prune=None, shares=None):
+        self.order, self.prune, self.shares = order, prune or (0,) * order, shares
         self.raw = [Counter() for _ in range(order)]
         for sentence in sentences:
             words = ("<s>", *sentence, "</s>")
@@ -65,7 +67,8 @@ class BruteForce:
         """p(word | context), context no longer than order - 1."""
         n = len(context)
         followers = {g: c for g, c in self.count[n].items() if g[:-1] == context}
-        lower = self.p(context[1:], word) if context else 1 / len(self.vocabulary)
+        lowest = self.shares[word] if self.shares else 1 / len(self.vocabulary)
+        lower = self.p(context[1:], word) if context else lowest
         if not followers:
             return lower
         d, total = self.discounts[n], sum(followers.values())
@@ -99,6 +102,22 @@ def test_probabilities_are_those_of_the_formulas(sentences, order, data):
         for word in oracle.vocabulary:
             known = tuple(w if w in oracle.vocabulary | {"<s>"} else "<unk>" for w in context)
             assert p[word] == pytest.approx(oracle.p(known, word), rel=2e-5)
+        assert sum(p.values()) == pytest.approx(1, abs=1e-5)
+
+
+@given(texts, st.integers(1, 3), st.data())
+def test_what_words_leave_is_spread_by_their_shares(sentences, order, data):
+    vocabulary = sorted(BruteForce(sentences, order).vocabulary)
+    weights = [data.draw(st.integers(1, 9)) for _ in vocabulary]
+    shares = {word: w / sum(weights) for word, w in zip(vocabulary, weights, strict=True)}
+    model = model_of(sentences, order, shares=shares)
+    oracle = BruteForce(sentences, order, shares=shares)
+    for context in [(), ("<s>",), ("a",)][: order + 1]:
+        context = context[: order - 1]
+        state = after(model, context)
+        known = tuple(w if w in oracle.vocabulary | {"<s>"} else "<unk>" for w in context)
+        p = {word: math.exp(score_word(model, state, word)[0]) for word in vocabulary}
+        assert p == pytest.approx({word: oracle.p(known, word) for word in vocabulary}, rel=2e-5)
         assert sum(p.values()) == pytest.approx(1, abs=1e-5)
 
 

@@ -41,7 +41,9 @@ from asr_ctc.scoring.report import (
 from asr_ctc.scoring.screen import as_text
 from asr_ctc.scoring.split_scores import columns_of
 from asr_ctc.text.languages import LANGUAGES
+from tests.helpers.segments import in_pairs, without_segmenter
 
+NO_SPACES = "this writing has no spaces between words"
 SAID = ["Le chat dort.", "un deux trois", "", "bonjour"]
 READ = ["la chat noir dort", "un deux trois", "quoi", ""]
 texts = st.text("ab c", max_size=8)
@@ -52,7 +54,7 @@ def clips_of(references=SAID, hypotheses=READ):
     return [ScoredClip(f"{i}.mp3", *pair, -1.5, 2.0 + i, f"s{i % 2}") for i, pair in named]
 
 
-def full_report(errors, columns=None, *, has_words=True):
+def full_report(errors, columns=None, *, why_no_wer="", segmenter=""):
     decoding = SplitDecoding(
         corpus="toy test",
         n_decoded=4,
@@ -65,7 +67,9 @@ def full_report(errors, columns=None, *, has_words=True):
         case_folding="default",
         units="characters",
         scored_by="with case, without accents and punctuation",
-        has_words=has_words,
+        has_words=not why_no_wer,
+        why_no_wer=why_no_wer,
+        segmenter=segmenter,
         seconds=3.6,
         real_time_factor=0.1,
     )
@@ -232,25 +236,51 @@ def test_nothing_to_score_is_said_so(said):
     assert "There is nothing to score." in as_page(report)
 
 
-def test_a_writing_without_spaces_has_a_cer_and_no_wer():
+def test_a_writing_without_spaces_has_a_cer_and_no_wer(monkeypatch):
+    without_segmenter(monkeypatch)
     clips = clips_of(["你好，世界", "再见。", ""], ["你好世 界", "再贝", "x"])
     errors = count_errors(clips, writing=LANGUAGES["zh"])
     assert errors.counts.tolist() == [[0, 0, 0, 4, 0, 1], [0, 0, 1, 2, 1, 1], [0] * 6]
-    report = full_report(errors, {"gender": ["f", "m", "f"]}, has_words=False)
+    report = full_report(errors, {"gender": ["f", "m", "f"]}, why_no_wer=NO_SPACES)
     assert report.cer.rate == 1 / 6 and math.isnan(report.wer.rate) and report.wer.interval is None
     assert report.words.total == 0 and report.slices["gender"][0].words == 0
     assert report.to_dict()["wer"] == {"rate": None, "low": None, "high": None}
     assert [example.id for example in report.examples.worst] == ["1.mp3"]
     assert report.examples.worst[0].words == [("再", "再"), ("见", "贝")]
     text, page = as_text(report), as_page(report)
-    assert "no WER: this writing has no spaces between words" in text
-    assert "No WER: this writing has no spaces between words." in page
+    assert f"no WER: {NO_SPACES}" in text
+    assert f"No WER: {NO_SPACES}." in page
     for shown in text, page:
         assert "nan" not in shown and "WER " not in shown.replace("no WER", "").replace(
             "No WER", ""
         )
     rows = list(csv.DictReader(io.StringIO(as_csv(errors, {}))))
     assert [row["words"] + row["word_substitutions"] + row["wer"] for row in rows] == ["00"] * 3
+
+
+def test_word_segments_come_after_characters_and_are_named(monkeypatch):
+    in_pairs(monkeypatch)
+    clips = clips_of(["你好，世界", "再见。我们", ""], ["你好世 节", "再贝我门", "x"])
+    errors = count_errors(clips, writing=LANGUAGES["zh"])
+    assert errors.counts.tolist() == [[1, 2, 1, 4, 1, 1], [2, 2, 2, 4, 1, 1], [0] * 6]
+    assert errors.words[0] == [("你好", "你好"), ("世界", "世节")]
+    report = full_report(errors, {"gender": ["f", "m", "f"]}, segmenter="pairs 1")
+    assert (report.cer.rate, report.wer.rate, report.words.total) == (3 / 8, 3 / 4, 4)
+    assert report.to_dict()["segmenter"] == "pairs 1" and report.to_dict()["has_words"]
+    text, page = as_text(report), as_page(report)
+    assert text.index("CER  37.50 %") < text.index("WER  75.00 %")
+    assert "4 word segments: 3 substituted" in text and "no WER" not in text
+    assert "characters, word segments, sentences" in page
+    assert page.index("37.50 %") < page.index("75.00 %")
+
+
+def test_examples_without_spaces_are_ranked_by_characters(monkeypatch):
+    in_pairs(monkeypatch)
+    # Wrong are 2 of 2 words and 2 of 4 characters, then 2 of 3 and 4 of 6.
+    said, heard = ["你好世界", "再见我们天地", "天地"], ["你坏世外", "不不不不天地", "天地"]
+    errors = count_errors(clips_of(said, heard), writing=LANGUAGES["zh"])
+    report = full_report(errors, segmenter="pairs 1")
+    assert [example.id for example in report.examples.worst] == ["1.mp3"]
 
 
 # ------------------------------------------------------------------------------- for the screen

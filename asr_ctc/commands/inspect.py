@@ -194,12 +194,15 @@ def write_page(file: Path, sound: "Sound", views: "Sequence[ClipView]") -> None:
 
 
 def write_figures(folder: Path, sound: "Sound", views: "Sequence[ClipView]") -> None:
-    """A PNG file of each figure; with several models in a folder for each."""
-    from asr_ctc.inspection.figures import clip_figures
+    """A PNG file of each figure; with several models in a folder for each, and one of all."""
+    from asr_ctc.inspection.figures import clip_figures, comparison_figure
 
+    folder.mkdir(parents=True, exist_ok=True)
+    if len(views) > 1:
+        comparison_figure(sound, views).savefig(folder / "models.png", dpi=100)
     for number, view in enumerate(views, 1):
         place = folder / f"model-{number}" if len(views) > 1 else folder
-        place.mkdir(parents=True, exist_ok=True)
+        place.mkdir(exist_ok=True)
         for name, figure in clip_figures(sound, view).items():
             figure.savefig(place / f"{name}.png", dpi=100)
 

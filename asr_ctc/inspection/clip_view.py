@@ -37,13 +37,14 @@ MOST_UNITS = 64  # of a layer that are shown: those that vary most
 class Picture:
     """Values (T, N) over time: column t lasts ``step_s`` from ``start_s + t * step_s``.
 
-    ``hz`` (N,) are the frequencies of the rows, where they are bands.
+    ``hz`` (N,) are the frequencies of the rows, where they are bands; ``unit`` that of the values.
     """
 
     values: np.ndarray
     start_s: float
     step_s: float
     hz: np.ndarray | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,8 @@ def spectrogram_of(features: Features, sound: Sound) -> tuple[Picture, str]:
         heard = f"the network is given {it} less each bin's mean over the clip"
     step_s = features.hop / features.rate
     values = features.analyser()(waveform).numpy()
-    return Picture(values, -step_s / 2, step_s, hz.numpy()), heard
+    unit = "dB" if isinstance(features, FeatureSettings) else "log energy"
+    return Picture(values, -step_s / 2, step_s, hz.numpy(), unit), heard
 
 
 def reference_of(text: str, logp: torch.Tensor, charmap: Units, clock: FrameClock) -> ReferenceView:

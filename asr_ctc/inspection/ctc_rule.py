@@ -9,6 +9,8 @@ import numpy as np
 
 from asr_ctc.decoding.alignment import Path
 
+PEAK = 0.3  # a curve is named where it peaks above this
+
 
 class Run(NamedTuple):
     """Frames ``start`` to ``end`` (half-open) in a row whose likeliest class is the same."""
@@ -54,3 +56,11 @@ def top_classes(posteriors: np.ndarray, k: int, floor: float) -> list[int]:
     is_high = np.take_along_axis(posteriors, ranked, axis=1) >= floor
     classes = np.unique(ranked[is_high])
     return classes[np.argsort(posteriors[:, classes].argmax(axis=0), kind="stable")].tolist()
+
+
+def peaks(values: np.ndarray) -> list[int]:
+    """The frames (T',) where a curve is above PEAK and no lower than its neighbours, the first of
+    equals."""
+    padded = np.pad(values, 1, constant_values=-1.0)
+    is_peak = (values > PEAK) & (values > padded[:-2]) & (values >= padded[2:])
+    return np.flatnonzero(is_peak).tolist()

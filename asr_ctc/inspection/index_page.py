@@ -69,22 +69,22 @@ def index_page(
     of_words = f"; {rates.of_words} is that of wrong words" if has_words else ""
     body.append(
         f'<p class="note">Clips by their share of wrong {rates.symbols} ({rates.of_symbols}'
-        f"{of_words}), the worst first, heard in grey below said; "
+        f"{of_words}), the worst first, each with what was said and, in grey, what was heard; "
         f"{n_pages:,} of {len(rows):,} have a page that shows what the model heard, frame by "
         "frame.</p>"
     )
     body += [f'<p class="remark">{escape(note)}</p>' for note in notes]
-    body.append('<section><table class="index"><tr><th class="l">clip</th>')
+    body.append('<section><table class="index"><tr>')
     body.append(f"<th>{rates.of_symbols}</th>")
     body.append(f"<th>{rates.of_words}</th>" if has_words else "")
-    body.append('<th class="l">said, heard</th></tr>')
+    body.append('<th class="l">clip, said, heard</th></tr>')
     for row in rows:
         name = text_of(row.clip)
         link = f'<a href="{escape(row.page)}">{name}</a>' if row.page else name
         of_words = f"<td>{100 * row.wer:.0f} %</td>" if has_words else ""
         body.append(
-            f'<tr><td class="l">{link}</td><td>{100 * row.cer:.0f} %</td>'
-            f'{of_words}<td class="l">{text_of(row.reference)}<br>'
+            f"<tr><td>{100 * row.cer:.0f} %</td>{of_words}"
+            f'<td class="l"><span class="clip">{link}</span><br>{text_of(row.reference)}<br>'
             f'<span class="soft">{text_of(row.hypothesis)}</span></td></tr>'
         )
     body.append("</table></section>")

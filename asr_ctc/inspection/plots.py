@@ -9,6 +9,7 @@ seconds, and frame i of T' is centred on ``first_s + i * step_s``.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,8 @@ import numpy as np
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.decoding.beam_history import BeamHistory
-from asr_ctc.inspection.ctc_rule import Run, runs_of, top_classes
+from asr_ctc.decoding.hypothesis import Timed
+from asr_ctc.inspection.ctc_rule import Run, peaks, runs_of, top_classes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 
 WIDTH_IN = 11.0
 MOST_TICKS = 60
+LONGEST_NAME = 60  # characters of a hypothesis
 MERGED = 0.1
 LEADING_WIDTH = 3.0  # of the line that leads to the text
 MOST_RANKS = 5  # of a beam that are drawn
 FRAMES_IN_A_ROW = 40  # of a beam: wide enough for a letter each
+CELLS_IN_A_ROW = 80  # of a path, in smaller letters
+BLANKS_MOST = 3.0  # probability at which the blanks of a lattice would be black
 OTHER_LINE: dict[str, Any] = dict(color="0.7", linewidth=1.0)
 MERGED_MARK: dict[str, Any] = dict(
     color="tab:orange",
@@ -55,10 +60,22 @@ def waveform(samples: np.ndarray, rate: int) -> Figure:
 
 
 def spectrogram(
-    values: np.ndarray, hz: np.ndarray, *, step_s: float, start_s: float = 0.0, unit: str = "dB"
+    values: np.ndarray,
+    hz: np.ndarray,
+    *,
+    step_s: float,
+    start_s: float = 0.0,
+    unit: str = "dB",
+    heard: Sequence[Sequence[Timed]] = (),
 ) -> Figure:
-    """Values (T, F) of bands centred on ``hz`` (F,); column t begins at start_s + t · step_s."""
-    figure, (axes,) = _figure([3.0])
+    """Values (T, F) of bands centred on ``hz`` (F,); column t begins at start_s + t · step_s.
+
+    ``heard`` are rows of texts above it, such as words and characters, the fainter the less sure.
+    """
+    heights = [0.28 * len(heard), 3.0] if heard else [3.0]
+    figure, (*above, axes) = _figure(heights, sharex=True)
+    for rows in above:
+        _timed_rows(rows, heard)
     image = axes.imshow(
         values.T,
         aspect="auto",
@@ -71,6 +88,49 @@ def spectrogram(
     axes.set(xlabel="seconds", ylabel="Hz")
     figure.colorbar(image, label=unit)
     return figure
+
+
+def convolutions(values: np.ndarray, *, step_s: float, start_s: float = 0.0) -> Figure:
+    """Values (T', F') by band, low ones first; column t begins at start_s + t · step_s."""
+    figure, (axes,) = _figure([1.8])
+    end_s = start_s + len(values) * step_s
+    axes.imshow(
+        values.T,
+        aspect="auto",
+        origin="lower",
+        cmap="inferno",
+        vmin=0.0,
+        interpolation="nearest",
+        extent=(start_s, end_s, -0.5, values.shape[1] - 0.5),
+    )
+    axes.set_yticks([0, values.shape[1] - 1], ["low", "high"])
+    axes.set(xlabel="seconds")
+    return figure
+
+
+def timed_rows(rows: Mapping[str, Sequence[Timed]], duration_s: float) -> Figure:
+    """Texts at their times, the fainter the less sure: a row for each name, the first on top.
+
+    Words above characters, what was said above what was heard, or one model above another.
+    """
+    figure, (axes,) = _figure([0.32 * max(1, len(rows))])
+    _timed_rows(axes, list(rows.values()))
+    axes.set_yticks(range(len(rows)), _drawable(list(rows)))
+    axes.set(xlabel="seconds", xlim=(0, duration_s))
+    return figure
+
+
+def _timed_rows(axes: Axes, rows: Sequence[Sequence[Timed]]) -> None:
+    for row, items in enumerate(rows):
+        names = _drawable([item.text for item in items])
+        for name, (_, start_s, end_s, confidence) in zip(names, items, strict=True):
+            alpha = 0.3 + 0.7 * confidence
+            middle_s = (start_s + end_s) / 2
+            axes.text(middle_s, row, name, ha="center", va="center", fontsize=9, alpha=alpha)
+            axes.plot([start_s, end_s], [row + 0.45] * 2, color="tab:blue", alpha=confidence)
+    axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
 
 
 def posteriorgram(
@@ -115,7 +175,7 @@ def activations(
     blank: int = 0,
     k: int = 3,
 ) -> Figure:
-    """(T', V): a curve for each class that is ever among the ``k`` likeliest, named at its peak."""
+    """(T', V): a curve for each class that is among the ``k`` likeliest, named where it peaks."""
     symbols = _drawable(symbols)
     figure, (axes,) = _figure([2.4])
     times = first_s + step_s * np.arange(len(posteriors))
@@ -124,8 +184,7 @@ def activations(
         is_blank = label == blank
         colour = "0.7" if is_blank else None
         axes.plot(times, values, linewidth=1.2, color=colour, label=symbols[label])
-        peak = int(values.argmax())
-        if not is_blank:
+        for peak in [] if is_blank else peaks(values) or [int(values.argmax())]:
             axes.annotate(symbols[label], (times[peak], values[peak]), ha="center", va="bottom")
     axes.set(xlabel="seconds" if step_s != 1.0 else "frames", ylabel="probability")
     axes.set(ylim=(0, 1.12))
@@ -135,25 +194,34 @@ def activations(
 def ctc_rule(
     path: np.ndarray, symbols: Sequence[str], *, step_s: float = 1.0, blank: int = 0
 ) -> Figure:
-    """The classes (T',) of a path; the same with repeats merged; and without blanks: the text."""
+    """The classes (T',) of a path; the same with repeats merged; and without blanks: the text.
+
+    In parts of 80 frames, without the parts that are blank from end to end.
+    """
     symbols = _drawable(symbols)
-    figure, (axes,) = _figure([1.6])
     runs = runs_of(path)
     rows = (
         [Run(label, t, t + 1) for t, label in enumerate(path.tolist())],
         runs,
         [run for run in runs if run.label != blank],
     )
-    for row, cells in enumerate(rows):
-        for label, start, end in cells:
-            middle = (start + end) / 2 * step_s
-            colour = "0.7" if label == blank else "black"
-            text = "–" if label == blank else symbols[label]
-            axes.text(middle, -row, text, ha="center", va="center", color=colour, fontsize=8)
-            axes.plot([start * step_s] * 2, [-row - 0.4, -row + 0.4], color="0.85", linewidth=0.5)
-    axes.set_yticks([0, -1, -2], ["path", "merged", "text"])
-    axes.set(xlim=(0, max(1, len(path)) * step_s), ylim=(-2.6, 0.6))
-    axes.set(xlabel="seconds" if step_s != 1.0 else "frames")
+    every = range(0, max(1, len(path)), CELLS_IN_A_ROW)
+    starts = [t for t in every if (path[t : t + CELLS_IN_A_ROW] != blank).any()] or [0]
+    figure, parts = _figure([1.1] * len(starts))
+    n_shown = min(CELLS_IN_A_ROW, max(1, len(path)))
+    for start, axes in zip(starts, parts, strict=True):
+        for row, cells in enumerate(rows):
+            here = [run for run in cells if start <= (run.start + run.end) / 2 < start + n_shown]
+            for label, first, end in here:
+                colour = "0.7" if label == blank else "black"
+                text = "–" if label == blank else symbols[label]
+                place = (first + end) / 2 * step_s, -row
+                axes.text(*place, text, ha="center", va="center", color=colour, clip_on=True)
+            edges = [run.start * step_s for run in here]
+            axes.vlines(edges, -row - 0.4, -row + 0.4, color="0.85", linewidth=0.5)
+        axes.set_yticks([0, -1, -2], ["path", "merged", "text"])
+        axes.set(xlim=(start * step_s, (start + n_shown) * step_s), ylim=(-2.6, 0.6))
+    parts[-1].set(xlabel="seconds" if step_s != 1.0 else "frames")
     return figure
 
 
@@ -161,8 +229,11 @@ def lattice(beliefs: np.ndarray, states: np.ndarray, symbols: Sequence[str]) -> 
     """Posteriors (T', 2U + 1) of the states of a text, named by ``symbols``, and a path (T',)."""
     symbols = _drawable(symbols)
     figure, (axes,) = _figure([max(1.5, 0.13 * len(symbols))])
-    axes.imshow(beliefs.T, aspect="auto", cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.plot(np.arange(len(states)), states, color="tab:red", linewidth=1.2)
+    is_blank = np.arange(len(symbols))[:, None] % 2 == 0
+    for hidden, cmap, most in ((is_blank, "Blues", 1.0), (~is_blank, "Greys", BLANKS_MOST)):
+        shown = np.ma.masked_where(np.broadcast_to(hidden, beliefs.T.shape), beliefs.T)
+        axes.imshow(shown, aspect="auto", cmap=cmap, vmin=0.0, vmax=most, interpolation="nearest")
+    axes.plot(np.arange(len(states)), states, color="tab:orange", linewidth=1.8)
     labels = range(1, len(symbols), 2)
     axes.set_yticks(labels, [symbols[i] for i in labels])
     axes.set(xlabel="frames", ylabel="text, with blanks between")
@@ -206,11 +277,23 @@ def _starts_of_rows(history: BeamHistory, n_ranks: int) -> list[int]:
     return starts
 
 
+def _spelled(history: BeamHistory, symbols: Sequence[str], n_ranks: int) -> list[str]:
+    """What the thick line spells in each beam: all of the text together, each symbol once."""
+    spelled, n_done = [], 0
+    for number, beam in zip(history.leading(), history.beams, strict=True):
+        is_drawn = number in [prefix.number for prefix in beam[:n_ranks]]
+        labels = history.labels[number] if is_drawn else ()
+        spelled.append("".join(symbols[k] for k in labels[n_done:]))
+        n_done = max(n_done, len(labels))
+    return spelled
+
+
 def _beam_row(
     axes: Axes, history: BeamHistory, symbols: Sequence[str], start: int, n_ranks: int
 ) -> None:
     """The beams from ``start`` on, as many as a row has."""
     leading, parents = history.leading(), history.parents
+    spelled = _spelled(history, symbols, n_ranks)
     ranks = [{p.number: rank for rank, p in enumerate(beam)} for beam in history.beams]
     merged: list[tuple[float, int]] = []
     dropped: list[tuple[float, int]] = []
@@ -224,11 +307,11 @@ def _beam_row(
             if rank >= n_ranks:
                 continue
             is_new = before.get(number, n_ranks) >= n_ranks
-            now_leads = number == leading[t] and number not in leading[max(0, t - 1) : t]
-            if t == start or is_new or now_leads:
+            leads = number == leading[t] and (t == start or spelled[t] != "")
+            if t == start or is_new or leads:
                 labels = history.labels[number]
                 name = symbols[labels[-1]] if labels else "∅"
-                _name_prefix(axes, t, rank, name, number == leading[t])
+                _name_prefix(axes, t, rank, leads and spelled[t] or name, leads)
             if history.beams[t][rank].merged >= MERGED:
                 merged.append((t, rank))
             if number not in after:
@@ -273,9 +356,31 @@ def class_bars(heard: Mapping[str, int], said: Mapping[str, int] | None = None) 
     return figure
 
 
-def layer(values: np.ndarray, *, step_s: float, start_s: float = 0.0) -> Figure:
-    """Values (T, N) of a layer's units, around 0; column t begins at start_s + t · step_s."""
+def n_best(texts: Sequence[str], scores: Sequence[float]) -> Figure:
+    """Hypotheses with their scores (natural logarithms), the first on top."""
+    figure, (axes,) = _figure([0.25 * max(1, len(texts))])
+    finite = [(row, score) for row, score in enumerate(scores) if math.isfinite(score)]
+    for row, score in finite:
+        axes.annotate(f"{score:.2f} ", (score, row), ha="right", va="center")
+    short = [f"{text[: LONGEST_NAME - 1]}…" if len(text) > LONGEST_NAME else text for text in texts]
+    axes.set_yticks(range(len(texts)), _drawable([text or "nothing" for text in short]))
+    axes.barh([row for row, _ in finite], [score for _, score in finite], height=0.6)
+    lowest, highest = (edge([0.0, *(score for _, score in finite)]) for edge in (min, max))
+    axes.set(xlabel="score (natural logarithm)", xlim=(1.15 * lowest - 0.1, highest))
+    axes.set(ylim=(len(texts) - 0.4, -0.6))
+    return figure
+
+
+def layer(
+    values: np.ndarray, *, step_s: float, start_s: float = 0.0, text: str | None = None
+) -> Figure:
+    """Values (T, N) of a layer's units, around 0; column t begins at start_s + t · step_s.
+
+    ``text`` is what an output layer reads from it, if one does.
+    """
     figure, (axes,) = _figure([2.6])
+    if text is not None:
+        axes.set_title(f"read from it: {_drawable([text or 'nothing'])[0]}", fontsize=10)
     most = float(np.abs(values).max(initial=0.0)) or 1.0
     end_s = start_s + len(values) * step_s
     axes.imshow(

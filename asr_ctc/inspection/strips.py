@@ -19,7 +19,7 @@ from asr_ctc.decoding.hypothesis import Timed
 from asr_ctc.display.charts import Axis
 from asr_ctc.inspection import images
 from asr_ctc.inspection.clip_view import ClipView, LayerView, Picture, ReferenceView
-from asr_ctc.inspection.ctc_rule import runs_of, top_classes
+from asr_ctc.inspection.ctc_rule import peaks, runs_of, top_classes
 from asr_ctc.inspection.sound import Sound
 from asr_ctc.text.charmap import END, START
 from asr_ctc.text.units import Units
@@ -28,7 +28,6 @@ INK, BLANK_INK = (47, 111, 181), (120, 130, 145)
 SEEN = 0.01  # a class that reaches this in some frame has a row in the posteriorgram
 MOST_ROWS = 60
 N_TOP, TOP_FLOOR = 3, 0.05  # classes with a curve: among so many likeliest, with so much
-PEAK = 0.3  # a curve is named where it peaks above this
 MERGED = 0.1  # share of a prefix's paths from which on it is said to have merged
 RANGE_DB = 70.0  # below the loudest, all is drawn as dark as silence
 ROW_PX = 15
@@ -253,14 +252,6 @@ def activations_strip(view: ClipView, scale: Scale) -> str:
         130,
         tick(0.0, "1") + tick(0.9, "0"),
     )
-
-
-def peaks(values: np.ndarray) -> list[int]:
-    """The frames (T',) where a curve is above PEAK and no lower than its neighbours, the first of
-    equals."""
-    padded = np.pad(values, 1, constant_values=-1.0)
-    is_peak = (values > PEAK) & (values > padded[:-2]) & (values >= padded[2:])
-    return np.flatnonzero(is_peak).tolist()
 
 
 def rule_strips(view: ClipView, scale: Scale) -> str:

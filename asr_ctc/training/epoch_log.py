@@ -19,6 +19,7 @@ from asr_ctc.base.errors import AudioError
 from asr_ctc.base.files import open_own
 from asr_ctc.base.printable import one_line
 from asr_ctc.inspection import plots
+from asr_ctc.inspection.figures import frame_figures
 from asr_ctc.inspection.strips import symbol
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.dataset import ClipDataset
@@ -84,7 +85,7 @@ def log_epoch(
             log.info(
                 "  %-5s ref %s\n        hyp %s", split, clip.reference, clip.hypotheses[0].text
             )
-    add_pictures(run, writer, dev, epoch)
+    add_pictures(run, writer, dev, epoch=epoch, is_best=is_best)
     writer.flush()
 
 
@@ -113,8 +114,11 @@ def decode_samples(run: Run) -> list[Decoded]:
     return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
 
 
-def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> None:
-    """What the model believes of one dev clip, every epoch; the clip itself with the first."""
+def add_pictures(
+    run: Run, writer: CurveWriter, dev: Evaluation, *, epoch: int, is_best: bool
+) -> None:
+    """What the model believes of one dev clip: the clip itself with the first epoch, the posteriors
+    with each, all other plots with each that is the best so far, as they take a second."""
     clip_ids = {clip.id for clip in dev.clips[:N_SHOWN]} - {item.clip for item in dev.excluded}
     clip, samples = first_clip(run.dev, clip_ids)
     if clip is None:
@@ -127,18 +131,20 @@ def add_pictures(run: Run, writer: CurveWriter, dev: Evaluation, epoch: int) -> 
     run.model.eval()
     with torch.inference_mode():
         logp, _ = log_posteriors(run.model, pack_sequence([clip.features.to(run.device)]))
-    add_posteriors(run, writer, logp[0].exp().cpu(), epoch)
-
-
-def add_posteriors(run: Run, writer: CurveWriter, posteriors: torch.Tensor, epoch: int) -> None:
-    """(T', V) as a plot whose rows have names, or in plain grey where there is no matplotlib."""
+    logp = logp[0].float().cpu()
     if not plots.is_installed():
-        writer.add_image("posteriors", _picture(posteriors), epoch, dataformats="HW")
+        writer.add_image("posteriors", _picture(logp.exp()), epoch, dataformats="HW")
         return
     charmap = run.charmap
     symbols = [symbol(charmap, label) for label in range(charmap.vocab_size)]
-    figure = plots.posteriorgram(posteriors.numpy(), symbols, blank=charmap.blankid)
-    writer.add_image("posteriors", plots.as_image(figure), epoch, dataformats="HWC")
+    figures = {"posteriors": plots.posteriorgram(logp.exp().numpy(), symbols)}
+    if is_best:
+        said = clip.labels.tolist() if clip.has_labels else None
+        figures |= {
+            f"best/{name}": figure for name, figure in frame_figures(logp, symbols, said).items()
+        }
+    for name, figure in figures.items():
+        writer.add_image(name, plots.as_image(figure), epoch, dataformats="HWC")
 
 
 def first_clip(dataset: ClipDataset, ids: set[str]) -> tuple[Clip | None, torch.Tensor]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
-from asr_ctc.inspection.ctc_rule import lattice_classes, path_states, runs_of, top_classes
+from asr_ctc.inspection.ctc_rule import lattice_classes, path_states, peaks, runs_of, top_classes
 from asr_ctc.text.charmap import CharMap
 
 
@@ -72,3 +72,9 @@ def test_top_classes_are_of_any_frame_not_of_the_first():
     assert top_classes(posteriors, 2, 0.05) == [0, 2, 1]  # by the time of their peak
     assert top_classes(posteriors, 9, 0.05) == [0, 2, 1]
     assert top_classes(np.zeros((0, 4)), 2, 0.05) == []
+
+
+def test_peaks_of_a_curve():
+    assert peaks(np.array([0.9, 0.1, 0.5, 0.5, 0.2, 0.31])) == [0, 2, 5]
+    assert peaks(np.array([0.2, 0.25])) == []
+    assert peaks(np.zeros(0)) == []

@@ -199,12 +199,6 @@ def test_rare_classes_have_no_row():
     assert strips.shown_classes(view_of(many, half)) == [5]
 
 
-def test_peaks_of_a_curve():
-    assert strips.peaks(np.array([0.9, 0.1, 0.5, 0.5, 0.2, 0.31])) == [0, 2, 5]
-    assert strips.peaks(np.array([0.2, 0.25])) == []
-    assert strips.peaks(np.zeros(0)) == []
-
-
 # --------------------------------------------------------------------------- several models
 
 

@@ -1,14 +1,21 @@
 """The figures: what is drawn in them is the arrays that went in."""
 
+import math
 import sys
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.beam_history import record_beam
+from asr_ctc.decoding.hypothesis import Timed
 from asr_ctc.inspection import plots
+from asr_ctc.inspection.ctc_rule import path_states
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.inspected import noise, sharp, view_of
 
@@ -67,14 +74,95 @@ def test_a_spectrogram_has_seconds_and_hertz():
 
 
 @needs_matplotlib
+def test_a_long_path_is_in_parts_of_80_frames_without_those_of_blanks_alone():
+    path = np.zeros(250, int)
+    path[[3, 170, 171, 249]] = 2, 3, 3, 4
+    parts = plots.ctc_rule(path, SYMBOLS, step_s=0.02).axes
+    edges = [(0, 1.6), (3.2, 4.8), (4.8, 6.4)]
+    np.testing.assert_allclose([axes.get_xlim() for axes in parts], edges)
+    texts = [
+        [text.get_text() for text in axes.texts if text.get_position()[1] == -2] for axes in parts
+    ]
+    assert texts == [["a"], ["b"], ["c"]]
+    (axes,) = plots.ctc_rule(np.zeros(90, int), SYMBOLS).axes
+    assert axes.get_xlim() == (0, 80)
+
+
+@needs_matplotlib
+def test_a_curve_is_named_at_each_of_its_peaks():
+    (axes,) = plots.activations(sharp(ABC, "a-a-", certainty=0.9), SYMBOLS, k=1).axes
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [("a", (0, 0.9)), ("a", (2, 0.9))]
+
+
+@needs_matplotlib
+def test_texts_are_at_their_times_and_as_opaque_as_sure():
+    words = [Timed("ab", 0.0, 1.0, 1.0), Timed("c", 1.0, 1.5, 0.5)]
+    (axes,) = plots.timed_rows({"said": words, "heard": [Timed("ac", 0.2, 1.0, 0.0)]}, 2.0).axes
+    placed = {text.get_text(): (*text.get_position(), text.get_alpha()) for text in axes.texts}
+    assert placed == {
+        "ab": (0.5, 0, 1.0),
+        "c": (1.25, 0, pytest.approx(0.65)),
+        "ac": (0.6, 1, pytest.approx(0.3)),
+    }
+    assert [[*line.get_xdata()] for line in axes.lines] == [[0, 1], [1, 1.5], [0.2, 1]]
+    assert names_of(axes) == ["said", "heard"] and axes.get_xlim() == (0, 2)
+    above, below, _ = plots.spectrogram(
+        np.zeros((20, 2)), np.array([100.0, 300.0]), step_s=0.1, heard=[words]
+    ).axes
+    assert [text.get_text() for text in above.texts] == ["ab", "c"]
+    assert above.get_xlim() == below.get_xlim() == (0, 2)
+
+
+@needs_matplotlib
+def test_the_n_best_by_their_scores():
+    (axes,) = plots.n_best(["ab", "", "c" * 99], [-1.0, -2.5, -math.inf]).axes
+    bars = [(bar.get_y() + bar.get_height() / 2, bar.get_width()) for bar in axes.patches]
+    assert bars == [(pytest.approx(0), -1.0), (pytest.approx(1), -2.5)]
+    assert names_of(axes) == ["ab", "nothing", "c" * 59 + "…"]
+    assert [text.get_text().strip() for text in axes.texts] == ["-1.00", "-2.50"]
+    plots.as_image(plots.n_best([""], [-math.inf]))
+
+
+@needs_matplotlib
+def test_convolutions_from_low_to_high():
+    values = np.array([[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
+    (axes,) = plots.convolutions(values, step_s=0.03, start_s=-0.015).axes
+    np.testing.assert_allclose(axes.images[0].get_array(), values.T)
+    assert axes.images[0].get_extent()[:2] == pytest.approx([-0.015, 0.045])
+    assert names_of(axes) == ["low", "high"]
+
+
+@needs_matplotlib
+def test_figures_of_posteriors_alone():
+    from asr_ctc.inspection.figures import frame_figures
+
+    logp = torch.from_numpy(np.log(POSTERIORS))
+    figures = frame_figures(logp, SYMBOLS, [2, 3, 1, 4])
+    assert set(figures) == {"rule", "activations", "classes", "lattice"}
+    (axes,) = figures["lattice"].axes
+    expected = path_states(best_path(logp, [2, 3, 1, 4]))
+    assert axes.lines[0].get_ydata().tolist() == expected.tolist()
+    (axes,) = figures["classes"].axes
+    assert [bar.get_height() for bar in axes.patches] == [1, 1, 0, 1] + [1] * 4
+    assert "lattice" not in frame_figures(logp, SYMBOLS, [2] * 9)  # too long for seven frames
+    assert "lattice" not in frame_figures(logp, SYMBOLS)
+
+
+@needs_matplotlib
 def test_waveform_lattice_layer_and_bars():
     (axes,) = plots.waveform(np.array([0.0, 1.0, -1.0]), 2).axes
     assert axes.lines[0].get_xdata().tolist() == [0, 0.5, 1.0]
     states = np.array([1, 1, 3])
-    (axes,) = plots.lattice(np.zeros((3, 5)), states, ["–", "a", "–", "b", "–"]).axes
+    beliefs = np.arange(15).reshape(3, 5) / 15
+    (axes,) = plots.lattice(beliefs, states, ["–", "a", "–", "b", "–"]).axes
+    letters, blanks = (image.get_array() for image in axes.images)
+    assert letters.compressed().tolist() == beliefs.T[1::2].ravel().tolist()
+    assert blanks.compressed().tolist() == beliefs.T[::2].ravel().tolist()
     assert axes.lines[0].get_ydata().tolist() == [1, 1, 3] and names_of(axes) == ["a", "b"]
     (axes,) = plots.layer(np.array([[-2.0, 1.0]]), step_s=0.04).axes
-    assert axes.images[0].get_clim() == (-2, 2)
+    assert axes.images[0].get_clim() == (-2, 2) and axes.get_title() == ""
+    (axes,) = plots.layer(np.zeros((1, 2)), step_s=0.04, text="").axes
+    assert axes.get_title() == "read from it: nothing"
     (axes,) = plots.class_bars({"a": 2, "c": 1}, {"a": 3, "b": 1}).axes
     assert [bar.get_height() for bar in axes.patches] == [2, 0, 1, 3, 1, 0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
@@ -122,6 +210,24 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
             t: [p.number for p in history.beams[t]].index(leading[t])
             for t in range(max(1, start), end + 1)
         }
+
+
+@needs_matplotlib
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4, 20]))
+def test_the_thick_line_of_a_beam_spells_the_text(seed, width):
+    """Symbols that are skipped, as their prefix is never the likeliest, come with the next."""
+    logits = np.random.default_rng(seed).normal(size=(20, 4))
+    logp = torch.from_numpy(logits).log_softmax(dim=1)
+    charmap = CharMap.from_symbols("abc")
+    history = record_beam(logp, charmap, Beam(width=width))
+    (axes,) = plots.beam(history, list("–abc")).axes
+    bold = sorted(
+        (text for text in axes.texts if text.get_weight() == "bold"), key=lambda t: t.get_position()
+    )
+    best = history.labels[history.beams[-1][0].number]
+    spelled = "".join(text.get_text() for text in bold).replace("∅", "")
+    assert spelled == "".join("–abc"[k] for k in best)
 
 
 @needs_matplotlib

@@ -24,6 +24,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
 from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.hypothesis import Hypothesis
+from asr_ctc.inspection import plots
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
@@ -251,6 +252,10 @@ def test_tensorboard(first):
     assert [image.step for image in posteriors] == [1, 2]
     assert all(image.height >= 44 for image in posteriors)  # a class is a row at least
     best = min(rows, key=lambda row: (row["dev_cer"], row["dev_loss"]))
+    if plots.is_installed():
+        for name in ("rule", "activations", "classes", "lattice"):
+            steps = [image.step for image in events.Images(f"best/{name}")]
+            assert steps[0] == 1 and steps[-1] == best["epoch"]
     (scalar,) = events.Scalars("best/dev_cer")
     assert scalar.value == pytest.approx(best["dev_cer"])
     (sound,) = events.Audio("clip")

@@ -2,7 +2,7 @@
 
 errors.py      UserError and AudioError: what a user can cause, in one line
 version.py     the version of asr_ctc
-files.py       atomic writes; locks
+files.py       atomic writes; locks; texts read as a whole
 progress.py    the progress bar
 compiled.py    numba functions, cached on disk and recompiled when their source changes
 console.py     standard error and logging of the command line

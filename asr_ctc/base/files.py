@@ -20,6 +20,7 @@ from asr_ctc.base.errors import UserError
 
 UNFINISHED = ".unfinished"
 PIECE_BYTES = 1 << 22
+MOST_TEXT_BYTES = 1 << 30  # of a text that is held as a whole
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
 OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
 
@@ -95,6 +96,19 @@ def _open_special(path: Path) -> BinaryIO | None:
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):  # a folder is refused by the rename
         return None
     return open(path, "wb")
+
+
+def read_whole_text(path: Path, what: str) -> str:
+    """The UTF-8 text of a file that is held in memory as a whole; ``what`` it should be is said of
+    one that is too large. UserError for that, and for one that cannot be read."""
+    try:
+        if path.stat().st_size > MOST_TEXT_BYTES:
+            raise UserError(f"{path}: is too large for {what}")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: is not UTF-8 text") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def why_no_folder(path: Path, error: OSError) -> str:

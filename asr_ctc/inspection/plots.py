@@ -76,13 +76,7 @@ def spectrogram(
     figure, (*above, axes) = _figure(heights, sharex=True)
     for rows in above:
         _timed_rows(rows, heard)
-    image = axes.imshow(
-        values.T,
-        aspect="auto",
-        origin="lower",
-        cmap="inferno",
-        extent=(start_s, start_s + len(values) * step_s, -0.5, len(hz) - 0.5),
-    )
+    image = _over_time(axes, values, step_s=step_s, start_s=start_s, cmap="inferno")
     marks = [f for f in (250, 500, 1000, 2000, 4000, 8000) if hz[0] <= f <= hz[-1]]
     axes.set_yticks(np.interp(marks, hz, np.arange(len(hz))), [str(f) for f in marks])
     axes.set(xlabel="seconds", ylabel="Hz")
@@ -93,16 +87,8 @@ def spectrogram(
 def convolutions(values: np.ndarray, *, step_s: float, start_s: float = 0.0) -> Figure:
     """Values (T', F') by band, low ones first; column t begins at start_s + t · step_s."""
     figure, (axes,) = _figure([1.8])
-    end_s = start_s + len(values) * step_s
-    axes.imshow(
-        values.T,
-        aspect="auto",
-        origin="lower",
-        cmap="inferno",
-        vmin=0.0,
-        interpolation="nearest",
-        extent=(start_s, end_s, -0.5, values.shape[1] - 0.5),
-    )
+    look = dict(cmap="inferno", vmin=0.0, interpolation="nearest")
+    _over_time(axes, values, step_s=step_s, start_s=start_s, **look)
     axes.set_yticks([0, values.shape[1] - 1], ["low", "high"])
     axes.set(xlabel="seconds")
     return figure
@@ -382,19 +368,19 @@ def layer(
     if text is not None:
         axes.set_title(f"read from it: {_drawable([text or 'nothing'])[0]}", fontsize=10)
     most = float(np.abs(values).max(initial=0.0)) or 1.0
-    end_s = start_s + len(values) * step_s
-    axes.imshow(
-        values.T,
-        aspect="auto",
-        origin="lower",
-        cmap="RdBu_r",
-        vmin=-most,
-        vmax=most,
-        interpolation="nearest",
-        extent=(start_s, end_s, -0.5, values.shape[1] - 0.5),
-    )
+    look = dict(cmap="RdBu_r", vmin=-most, vmax=most, interpolation="nearest")
+    _over_time(axes, values, step_s=step_s, start_s=start_s, **look)
     axes.set(xlabel="seconds", ylabel="units")
     return figure
+
+
+def _over_time(
+    axes: Axes, values: np.ndarray, *, step_s: float, start_s: float, **look: Any
+) -> Any:
+    """The image of values (T, N) over seconds, row 0 at the bottom."""
+    end_s = start_s + len(values) * step_s
+    extent = (start_s, end_s, -0.5, values.shape[1] - 0.5)
+    return axes.imshow(values.T, aspect="auto", origin="lower", extent=extent, **look)
 
 
 def as_image(figure: Figure) -> np.ndarray:

@@ -39,24 +39,25 @@ class Numbering:
     def sentence(self, text: str) -> list[int]:
         """The ids of the words that ``words_of`` finds in a sentence."""
         if self.level == "char" and not self.units.is_spelt_by_word:
-            return [self._id(word) for word in words_of(text, self.units, self.level)]
+            return [self.id_of(word) for word in words_of(text, self.units, self.level)]
         known = self._of_piece
         pieces = [known[p] if p in known else self._number(p) for p in text.split()]
         if self.level == "word":
             return list(chain.from_iterable(pieces))
         ids: list[int] = []
         for piece in filter(None, pieces):
-            ids += [self._id(SPACE), *piece] if ids else piece
+            ids += [self.id_of(SPACE), *piece] if ids else piece
         return ids
 
     def _number(self, piece: str) -> list[int]:
         if len(self._of_piece) == MOST_PIECES:
             self._of_piece.clear()
-        ids = [self._id(word) for word in words_of(piece, self.units, self.level)]
+        ids = [self.id_of(word) for word in words_of(piece, self.units, self.level)]
         self._of_piece[piece] = ids
         return ids
 
-    def _id(self, word: str) -> int:
+    def id_of(self, word: str) -> int:
+        """The number of a word, a new one if it has none yet; that of <unk> when all are taken."""
         if len(self.ids) < MOST_WORDS:
             return self.ids.setdefault(word, len(self.ids))
         return self.ids.get(word, UNK)

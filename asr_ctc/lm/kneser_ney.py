@@ -20,8 +20,8 @@ class Level:
     """The n-grams of one order, sorted by their words from the last to the first; N rows.
 
     Row r is the word ``first[r]`` before the n-gram of row ``suffix[r]`` of the order below; the
-    rows of the lowest order are the words. ``context[r]`` is the row of the order below that holds
-    the n-gram without its last word.
+    rows of the lowest order, and those below it, are the words. ``context[r]`` is the row of the
+    order below that holds the n-gram without its last word.
     """
 
     first: np.ndarray  # (N,) int32
@@ -63,7 +63,7 @@ def levels_of(table: Table, order: int, n_words: int) -> list[Level]:
     ids = word_at(keys, 0) - FIRST_WORD
     raw_of, count_of = np.zeros((2, n_words), dtype=np.int64)
     raw_of[ids], count_of[ids] = raw, count
-    levels.append(Level(word, np.zeros_like(word), word, raw_of, count_of))
+    levels.append(Level(word, word, word, raw_of, count_of))
     levels.reverse()
     _find_contexts(levels)
     return levels
@@ -128,7 +128,7 @@ def estimate(
     builder: GrowingModel | None = None
     nodes = np.array([0])
     for n, level in enumerate(levels):
-        p = backoffs[n][level.context] * (p[level.suffix] if n else shares)
+        p = backoffs[n][level.context] * p[level.suffix]
         p += _discounted(level.count) / totals[n][level.context]
         rows = np.flatnonzero(masks[n])
         with np.errstate(divide="ignore"):  # <s> may have no share

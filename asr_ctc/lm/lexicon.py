@@ -7,14 +7,13 @@ from os import PathLike
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import write_atomically
+from asr_ctc.base.files import read_whole_text, write_atomically
 from asr_ctc.text.ipa import normalise_ipa
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 
 ENDING = ".dict"
 _VARIANT = re.compile(r"\(\d+\)$")  # of a word: WORD(2) is another pronunciation
-MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +70,9 @@ class Lexicon:
 
 def read_lexicon(path: Path) -> Lexicon:
     """UserError for a file that is none."""
+    text = read_whole_text(path, "a lexicon")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path}: is too large for a lexicon")
-        return Lexicon.from_text(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return Lexicon.from_text(text)
     except ValueError as error:
         raise UserError(f"{path}: not a lexicon: {error}") from None
 

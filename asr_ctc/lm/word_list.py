@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.files import read_whole_text
 from asr_ctc.lm.counting import Numbering
 from asr_ctc.lm.ngrams import BOS, UNK, UNKNOWN_WORD
 from asr_ctc.lm.spelling import words_of
 
 OF_PACKAGE = "wordfreq"
 INSTALL = "pip install '.[words]', or pip install wordfreq"
-MOST_BYTES = 1 << 30
 
 
 def read_word_list(source: str, lang: str) -> list[tuple[str, float]]:
@@ -45,15 +45,7 @@ def _of_package(lang: str) -> list[tuple[str, float]]:
 
 
 def _of_file(path: Path) -> Iterator[tuple[str, float]]:
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path}: is too large for a word list")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not UTF-8 text") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(read_whole_text(path, "a word list").split("\n"), 1):
         word, *rest = line.split()[:3] or [""]
         if not word:
             continue
@@ -80,7 +72,7 @@ def shares_of(words: list[tuple[str, float]], numbering: Numbering) -> tuple[np.
         if any(character.isalpha() for character in word):
             spelt = words_of(word, numbering.units)
             if len(spelt) == 1 and spelt[0] != UNKNOWN_WORD:
-                (number,) = numbering.sentence(word)
+                number = numbering.id_of(spelt[0])
                 frequencies[number] = frequencies.get(number, 0.0) + frequency
     frequencies.pop(UNK, None)  # of words for which there was no number left
     shares = np.full(len(numbering.ids), min(frequencies.values(), default=1.0))

@@ -14,7 +14,7 @@ from asr_ctc.text.ipa import STRESS, TIE, phonemes_of, with_ties
 from asr_ctc.text.phonemes import Phonemes, Spoken
 from asr_ctc.text.unit_kinds import units_from_dict
 from asr_ctc.text.writing import Writing
-from tests.text.test_word_pieces import LANGUAGES
+from tests.text.test_word_pieces import LANGUAGES, some_words
 
 pytest.importorskip("phonemizer")
 
@@ -88,8 +88,7 @@ def test_labels_of_any_language_come_back_whole(language):
 @settings(max_examples=10)
 @given(data=st.data())
 def test_any_words_of_any_language_come_back_whole(language, data):
-    words = st.sampled_from(LANGUAGES[language].split())
-    text = " ".join(data.draw(st.lists(words, min_size=1, max_size=6)))
+    text = data.draw(some_words(language))
     heard = ipa(text, language_of(language))
     units, _ = Phonemes.from_readings([heard], language_of(language))
     assert units.text(units.encode(text)) == units.reference(text) == heard

@@ -38,6 +38,11 @@ LANGUAGES = {
 }
 
 
+def some_words(language: str) -> st.SearchStrategy[str]:
+    words = st.sampled_from(LANGUAGES[language].split())
+    return st.lists(words, min_size=1, max_size=6).map(" ".join)
+
+
 def learn(*texts: str, n: int = 60, charmap: CharMap | None = None) -> WordPieces:
     charmap = charmap or CharMap.from_transcripts(texts)[0]
     return WordPieces.from_transcripts(texts, n, charmap)
@@ -61,8 +66,7 @@ def test_a_text_of_any_language_comes_back_whole(language):
 @given(data=st.data())
 def test_any_words_of_any_language_come_back_whole(language, data):
     """Of pieces of English: what they lack is written in bytes."""
-    words = st.sampled_from(LANGUAGES[language].split())
-    text = " ".join(data.draw(st.lists(words, min_size=1, max_size=6)))
+    text = data.draw(some_words(language))
     units = _of_english()
     assert units.text(units.encode(text)) == " ".join(units.normalise(text).split())
     assert len(units.words_of(units.encode(text))) == len(text.split())

@@ -207,9 +207,11 @@ class Speaker:
     """espeak-ng as a pure function from text to speech: equal arguments give equal samples.
 
     The library keeps state from one utterance to the next (the phase of its pitch flutter, among
-    others) which no call resets, so it is loaded afresh for each. Some builds cut the path of their
-    data at 160 bytes, so they are shown a link in a short temporary folder. And espeak runs in a
-    thread of its own, because a Ctrl-C that arrives inside its callback would be swallowed.
+    others) which no call resets, so it is loaded afresh for each, from a copy: the original may be
+    loaded elsewhere in the process (phonemizer does), and would then stay. Some builds cut the path
+    of their data at 160 bytes, so they are shown a link in a short temporary folder. And espeak
+    runs in a thread of its own, because a Ctrl-C that arrives inside its callback would be
+    swallowed.
     """
 
     def __init__(self, data_path: str | Path | None = None):
@@ -219,11 +221,11 @@ class Speaker:
             raise DemoError(
                 "espeakng-loader is not installed: pip install -r requirements-dev.txt"
             ) from None
-        self._library_path = espeakng_loader.get_library_path()
         data_path = Path(data_path or espeakng_loader.get_data_path()).resolve()
         self._folder = tempfile.TemporaryDirectory(
             prefix="tts", dir="/tmp" if os.access("/tmp", os.W_OK) else None
         )
+        self._library_path = shutil.copy(espeakng_loader.get_library_path(), self._folder.name)
         self._data_path = Path(self._folder.name, "espeak-ng-data")
         try:
             self._data_path.symlink_to(data_path, target_is_directory=True)

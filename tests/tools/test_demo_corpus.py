@@ -1,5 +1,6 @@
 """The demo corpus: what it writes, that it writes the same again, and how it ends if it cannot."""
 
+import ctypes
 import re
 import shutil
 import subprocess
@@ -272,6 +273,14 @@ def test_equal_arguments_give_equal_samples(speaker):
         first = speaker.say("Le chat dort.", voice).samples
         speaker.say("Où joue le chien ?", "fr+f2", 185, 60)
         assert np.array_equal(speaker.say("Le chat dort.", voice).samples, first)
+
+
+def test_equal_arguments_give_equal_samples_while_espeak_is_loaded_elsewhere(speaker):
+    """As by phonemizer, which never unloads the library."""
+    elsewhere = ctypes.CDLL(espeakng_loader.get_library_path())
+    first = speaker.say("Le chat dort.").samples
+    speaker.say("Où joue le chien ?", "fr+f2", 185, 60)
+    assert elsewhere and np.array_equal(speaker.say("Le chat dort.").samples, first)
 
 
 def test_all_voices_are_installed_and_differ(speaker):

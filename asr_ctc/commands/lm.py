@@ -46,8 +46,10 @@ def estimate(config: Config) -> int:
             f"{source.name}: {several(source.n_sentences, 'sentence')}, "
             f"{several(source.n_words, unit)}{excluded}"
         )
-    if built.n_listed:
-        print(f"--word_list: {several(built.n_listed, 'word')} that can be spelt")
+    if words := built.word_list:
+        print(f"--word_list: {several(words.n_words, 'word')} that can be spelt")
+        if words.n_elided:
+            print(f"{words.n_elided:,} of them with {', '.join(words.proclitics)} as well")
     counts = [several(count, f"{n}-gram") for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))
     dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)

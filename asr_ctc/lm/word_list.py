@@ -100,7 +100,7 @@ def prepare_word_list(
     elided = dict(elided_forms(frequencies, elision))
     of_number = {numbering.id_of(w): f for w, f in (frequencies | elided).items()}
     of_number.pop(UNK, None)  # of words for which there was no number left
-    shares = np.full(len(numbering.ids), min(of_number.values(), default=1.0))
+    shares = np.full(len(numbering.ids), min(frequencies.values(), default=1.0))
     shares[list(of_number)] = list(of_number.values())
     shares[BOS] = 0.0
     proclitics = list(dict.fromkeys(p for found in elision.values() for p in found))

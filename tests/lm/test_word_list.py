@@ -117,6 +117,14 @@ def test_elided_forms_are_as_likely_as_their_word_times_the_share():
     assert len(shares) == len(numbering.ids) and np.isclose(shares.sum(), 1)
 
 
+def test_a_word_that_a_list_lacks_is_as_likely_as_its_rarest_and_not_as_an_elided_form():
+    numbering = Numbering(CharMap(), "word")
+    counts = np.bincount(numbering.sentence(" ".join(text_with())), minlength=len(numbering.ids))
+    shares = prepare_word_list([(word, 1.0) for word in BEHIND], numbering, counts).shares
+    likely = {word: shares[i] for word, i in numbering.ids.items()}
+    assert likely["vu"] == likely["ace"] == pytest.approx(21 / 20 * likely["l'ace"])
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -598,8 +598,8 @@ class DecodingConfig:
         "natural log probability of a word that the language model does not know (default: -10, "
         "or what `lm --tune` stored)",
         help_of={
-            "lm": "with --tune, natural log probability of unknown words (default: -10, -20 and "
-            "-30 are tried)"
+            "lm": "with --tune, natural log probability of unknown words (default: -10, -20, "
+            "-30 and -40 are tried)"
         },
         at_most=0,
     )

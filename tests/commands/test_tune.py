@@ -218,9 +218,9 @@ def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, sto
         return tune.tune_language_model(make_config({}, given))
 
     tuning = tuned()
-    assert tuning.unk_logp == -30 and tuning.error_rates["WER"].min() == 0  # with the least weight
-    assert load_model(path).language_model.weights["unk_logp"] == -30
-    for name, rates in tuned(unk_logp=-30.0).error_rates.items():
+    assert tuning.unk_logp == -40 and tuning.error_rates["WER"].min() == 0  # with the least weight
+    assert load_model(path).language_model.weights["unk_logp"] == -40
+    for name, rates in tuned(unk_logp=-40.0).error_rates.items():
         assert (tuning.error_rates[name] == rates).all()
     assert tuned(unk_logp=-10.0).error_rates["WER"].min() == pytest.approx(1 / 3)
 

@@ -64,6 +64,16 @@ def test_a_folder_transcribes_aligns_and_writes_formats(tmp_path, clip):
     )
 
 
+@pytest.mark.slow
+def test_a_published_model_is_inspected_layer_by_layer(tmp_path, clip):
+    (tmp_path / "model").mkdir()
+    make_folder(tmp_path / "model")
+    found = call("inspect --pretrained model --layers --audiofile", clip, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    page = (tmp_path / "inspect" / "clip.html").read_text(encoding="utf-8")
+    assert "layer 1" in page and "layer 2" in page and "é" in page
+
+
 @pytest.mark.parametrize("rate", [8_000, 44_100])
 def test_recordings_of_other_rates_are_resampled_to_the_models(rate, tmp_path):
     """The same sound, whatever its rate; read as 16 kHz it would be another."""

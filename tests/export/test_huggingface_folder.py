@@ -13,6 +13,7 @@ from asr_ctc.acoustic.model_kinds import features_of, new_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.export.huggingface_folder import export_folder, vocabulary
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 from tests.helpers.command import call
 from tests.helpers.published import clips, make_bundle, make_folder
 from tests.helpers.whisper_folder import make_whisper_folder
@@ -93,6 +94,9 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     lower = replace(file, architecture=replace(file.architecture, layers=(1,)))
     with pytest.raises(UserError, match="this model has more .other layers."):
         export_folder(lower, tmp_path / "folder")
+    phonemes = replace(file, charmap=Phonemes.from_readings(["a"], "fr-fr")[0])
+    with pytest.raises(UserError, match="for models of characters, this one is of phonemes"):
+        export_folder(phonemes, tmp_path / "folder")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.txt").write_text("kept")
     with pytest.raises(UserError, match="is not empty"):

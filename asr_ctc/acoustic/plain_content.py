@@ -9,6 +9,7 @@ import os
 import warnings
 import zipfile
 from collections import OrderedDict
+from os import PathLike
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ MOST_DEPTH = 20
 LARGEST_INT = 2**63
 
 
-def check_archive(path) -> None:
+def check_archive(path: str | PathLike[str]) -> None:
     """zipfile.BadZipFile for a damaged zip file, and for one larger inside than outside.
 
     torch itself neither compares the checksums nor refuses compressed members, which it never
@@ -40,7 +41,7 @@ def check_archive(path) -> None:
             raise zipfile.BadZipFile("a checksum is wrong")
 
 
-def load_archive(path) -> Any:
+def load_archive(path: str | PathLike[str]) -> Any:
     """What ``torch.save`` wrote, on the processor; no code in it is run.
 
     Exceptions of check_archive and of torch's readers, which fail on damaged bytes in a dozen ways.
@@ -51,14 +52,15 @@ def load_archive(path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def check_content(content) -> None:
+def check_content(content: object) -> None:
     """ValueError for a value that no model file holds, wherever it stands in ``content``.
 
     Dictionaries, lists and tuples of at most 20 levels; texts, numbers, None; dense tensors in the
     processor's memory, of finite numbers, none sharing memory with another.
     """
     spans: dict[int, list[tuple[int, int]]] = {}
-    level, depth, n_values = [content], 0, 0
+    level: list[Any] = [content]
+    depth = n_values = 0
     while level:
         depth += 1
         below = []

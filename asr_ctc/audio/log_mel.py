@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -207,7 +208,7 @@ class FeatureSettings(Features):
         return f", the upper {self.clip_range_db:g} dB{CLIP_NORMS[self.clip_norm]}"
 
 
-def _log_mel_of_one(waveform: torch.Tensor, **options) -> torch.Tensor:
+def _log_mel_of_one(waveform: torch.Tensor, **options: Any) -> torch.Tensor:
     return log_mel(waveform[None], **options)[0]
 
 

@@ -8,8 +8,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import IO, Any, BinaryIO, TextIO
 
 try:
     import fcntl
@@ -25,7 +26,7 @@ _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
 OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
 
 
-def write_atomically(path: Path, data, previous: Path | None = None) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, previous: Path | None = None) -> None:
     """Replaces a file by ``data`` (bytes) whole or not at all, as ``open_atomically``."""
     with open_atomically(path, previous) as file:
         file.write(data)
@@ -187,7 +188,7 @@ def _remove_leftovers_once(folder: Path) -> None:
         _remove_leftover(path)
 
 
-def _remove_leftover(path) -> None:
+def _remove_leftover(path: str | PathLike[str]) -> None:
     """Removes an unfinished file, unless a process has locked it: that one still writes."""
     if fcntl is None:
         return
@@ -212,7 +213,7 @@ def _make_locked(target: Path) -> tuple[int, str]:
         os.close(handle)
 
 
-def take(file) -> bool:
+def take(file: IO[Any]) -> bool:
     """Takes a file, open to write, for this process until it closes it or ends, however it ends.
 
     False when another process has it. Processes made of this one do not have it.
@@ -222,7 +223,7 @@ def take(file) -> bool:
     return _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, OWNED) and _lock(file, fcntl.LOCK_EX, SHOWN)
 
 
-def wait_for(file) -> None:
+def wait_for(file: IO[Any]) -> None:
     """Waits until no other process has an open file, and has it then until it is closed."""
     if fcntl is not None:
         with contextlib.suppress(OSError):  # some network drives have no locks
@@ -247,7 +248,7 @@ class Lines:
     UserError, before much of it is held, for a line of more than ``most_bytes``.
     """
 
-    def __init__(self, path, file: BinaryIO, most_bytes: int = 1 << 20):
+    def __init__(self, path: str | PathLike[str], file: BinaryIO, most_bytes: int = 1 << 20):
         self.path, self.file, self.most_bytes = path, file, most_bytes
         self.n_taken = 0
         self._lines: list[bytes] = []
@@ -274,7 +275,7 @@ class Lines:
             self._lines, self._rest = [self._rest], b""
 
 
-def _lock(file, kind: int, byte: int) -> bool:
+def _lock(file: IO[Any], kind: int, byte: int) -> bool:
     """Locks one byte of a file, which need not be there; False when another process has it."""
     try:
         fcntl.lockf(file, kind, 1, byte)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -73,7 +74,7 @@ class _WorkerBatches(_MultiProcessingDataLoaderIter):
 class _Loader(DataLoader):
     """Raises WorkerDied, but only while a batch is awaited, never within what is done with one."""
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         if self.num_workers == 0:
             return super().__iter__()
         if self._iterator is None:
@@ -88,7 +89,7 @@ class _Loader(DataLoader):
             ) from None
         return self._watch_workers(batches)
 
-    def _get_iterator(self):
+    def _get_iterator(self) -> Any:
         return _WorkerBatches(self) if self.num_workers else super()._get_iterator()
 
     def _watch_workers(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -195,7 +196,7 @@ def _refuse_few_descriptors(n_needed: int) -> None:
 
 
 @contextlib.contextmanager
-def _plain_errors():
+def _plain_errors() -> Iterator[None]:
     """torch puts a worker's traceback before the message of its error: this removes it."""
     try:
         yield

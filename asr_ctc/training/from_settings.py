@@ -1,6 +1,7 @@
 """`asr_ctc.train(...)`: a run from Python."""
 
 from os import PathLike
+from typing import Any
 
 import yaml
 
@@ -13,7 +14,7 @@ from asr_ctc.training.result import RunResult
 SECTIONS = ("corpus", "features", "model", "training", "logs", "runtime")
 
 
-def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
+def train(config: str | PathLike[str] | None = None, **settings: Any) -> RunResult:
     """Trains as `main_ctc.py train` does; ``settings`` are its flags, ``config`` its YAML file.
 
         run = asr_ctc.train("digits.yaml", datasetroot="corpora", num_epochs=10)

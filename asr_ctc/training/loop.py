@@ -7,9 +7,10 @@ import logging.handlers
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -102,7 +103,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
 
 
 @contextlib.contextmanager
-def _info_is_logged():
+def _info_is_logged() -> Iterator[None]:
     """Where nobody has set the level of the log, train.log has its lines all the same."""
     level = PACKAGE_LOG.level
     if level == logging.NOTSET:
@@ -114,7 +115,7 @@ def _info_is_logged():
 
 
 @contextlib.contextmanager
-def _log_to(file: Path, early: logging.handlers.MemoryHandler):
+def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]:
     """Writes the log to the run's folder too, which is locked as long as the log is open."""
     stream = open_own(file)
     if not take(stream):
@@ -227,7 +228,13 @@ class Saver:
         if self.run.world.is_main:
             with self.interruption.postponed():
                 file = self.run.model_file({"epoch": self.state.epoch - 1})
-                save_last(self.folder, file, repeatable(self.run), self.state, self.sampler)
+                save_last(
+                    self.folder,
+                    file,
+                    config=repeatable(self.run),
+                    state=self.state,
+                    sampler=self.sampler,
+                )
         self._saved_s = time.perf_counter()
 
     def save_if_due(self) -> None:
@@ -458,7 +465,7 @@ def diagnose_skipping(state: State) -> str:
 
 
 def make_sampler(
-    durations, config: Config, world: World = ALONE, *, shuffle: bool = True
+    durations: np.ndarray, config: Config, world: World = ALONE, *, shuffle: bool = True
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
     training = config.training

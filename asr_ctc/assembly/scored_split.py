@@ -52,10 +52,10 @@ def find_split(
     folder = None
     if LAYOUTS[layout].has_languages and not config.has("datasetversion"):
         with contextlib.suppress(UserError):  # absent: the newest version is used
-            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang, layout)
-    folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
-    corpus = load_split(folder, split, layout, index.folder(where.index_dir))
-    refuse_missing_columns(layout, folder, split, columns)
+            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang, layout=layout)
+    folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout=layout)
+    corpus = load_split(folder, split, layout, index_dir=index.folder(where.index_dir))
+    refuse_missing_columns(layout, folder, split, names=columns)
     return corpus
 
 

@@ -59,7 +59,7 @@ def triangles(corners: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
 
 
 def log_mel(
-    waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor
+    waveforms: torch.Tensor, *, window: torch.Tensor, hop: int, filters: torch.Tensor
 ) -> torch.Tensor:
     """Mel power spectrograms in dB, (B, T, F) of waveforms (B, S), with T = S // hop + 1.
 

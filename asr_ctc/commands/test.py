@@ -69,7 +69,9 @@ def transcribe_files(config: Config) -> int:
     n_unusable, transcribed_s, started_s = 0, 0.0, time.monotonic()
     with ExitStack() as stack:
         files = [stack.enter_context(standard_input()) if n == "-" else n for n in names]
-        progress = stack.enter_context(bar(None, "transcribing", "s", round(seconds_of(files))))
+        progress = stack.enter_context(
+            bar(None, "transcribing", "s", total=round(seconds_of(files)))
+        )
 
         def on_progress(seconds: float) -> None:
             progress.update(seconds)

@@ -133,7 +133,7 @@ def _write_content(archive: Path, file: BinaryIO, folder: Path) -> int:
     size_mb = os.fstat(file.fileno()).st_size // BYTES_PER_MB
     with (
         gzip.GzipFile(fileobj=file) as unzipped,
-        bar(None, f"unpacking {archive.name}", "MB", size_mb) as progress,
+        bar(None, f"unpacking {archive.name}", "MB", total=size_mb) as progress,
     ):
         content = _Content(unzipped)
         # Streamed, so that each byte is read once; the type hints want a whole file.

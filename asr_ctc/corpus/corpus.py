@@ -78,7 +78,7 @@ class Corpus:
 
         They are read from the file now. UserError for one that is not there.
         """
-        columns = read_columns(self.layout, self.folder, self.split, names)
+        columns = read_columns(self.layout, self.folder, self.split, names=names)
         return {name: [values[row] for row in self.rows] for name, values in columns.items()}
 
     def all_sentences(self) -> Iterator[str]:
@@ -104,7 +104,7 @@ class Corpus:
 
 
 def find_corpus(
-    root: str | None, version: str | None, lang: str, layout: str = "commonvoice"
+    root: str | None, version: str | None, lang: str, *, layout: str = "commonvoice"
 ) -> Path:
     """The folder ROOT/VERSION/LANG; UserError says what was looked for and what is there.
 
@@ -199,7 +199,7 @@ def _listed(folder: Path, pattern: str) -> str:
 
 
 def load_split(
-    folder: Path, split: str, layout: str = "commonvoice", index_dir: Path | None = None
+    folder: Path, split: str, layout: str = "commonvoice", *, index_dir: Path | None = None
 ) -> Corpus:
     """A split in one of the layouts (see layouts.py), durations not yet found.
 
@@ -208,11 +208,11 @@ def load_split(
     more than half of the rows are excluded.
     """
     table = read_table(layout, folder, split)
-    return corpus_of(table, folder, split, layout, index_dir)
+    return corpus_of(table, folder, split, layout=layout, index_dir=index_dir)
 
 
 def corpus_of(
-    table: Table, folder: Path, split: str, layout: str, index_dir: Path | None = None
+    table: Table, folder: Path, split: str, *, layout: str, index_dir: Path | None = None
 ) -> Corpus:
     corpus = Corpus(
         name=f"{corpus_name(folder, layout)} {split}",

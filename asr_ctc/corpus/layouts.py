@@ -824,7 +824,7 @@ def read_lhotse(folder: Path, split: str) -> Table:
 
 
 def read_columns(
-    layout: str, folder: Path, split: str, names: Iterable[str]
+    layout: str, folder: Path, split: str, *, names: Iterable[str]
 ) -> dict[str, list[str]]:
     """{name: a text for each row of the split's Table} of further columns, such as gender.
 
@@ -843,7 +843,7 @@ def read_columns(
     return columns
 
 
-def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> None:
+def refuse_missing_columns(layout: str, folder: Path, split: str, *, names: Iterable[str]) -> None:
     """UserError for a column that a split's table lacks, and for layouts whose files have no named
     columns."""
     if names := list(names):

@@ -58,7 +58,7 @@ def ctc_frames(corpus: Corpus, units: Units) -> np.ndarray:
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:
     title = f"transcripts of {corpus.name}" if len(rows) >= WORTH_A_BAR else ""
-    return bar(corpus.sentences.take(rows), title, "clip", len(rows))
+    return bar(corpus.sentences.take(rows), title, "clip", total=len(rows))
 
 
 def _digest(content: bytes) -> str:

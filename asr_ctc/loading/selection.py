@@ -35,7 +35,7 @@ def prepare_split(
     ``excluded`` ({clip: reason}, see exclude.py) are excluded before any is opened.
     ``layout`` and ``index_dir`` as in ``load_split``.
     """
-    corpus = exclude_listed(load_split(folder, split, layout, index_dir), excluded)
+    corpus = exclude_listed(load_split(folder, split, layout, index_dir=index_dir), excluded)
     corpus = with_durations(corpus, n_threads, keep_broken)
     return between_or_refuse(corpus, min_s, max_s)
 

@@ -165,9 +165,9 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     speak_of_words(charmap)
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
-    blueprint = make_blueprint(config, charmap, start.file, units.aux)
+    blueprint = make_blueprint(config, charmap, start.file, aux=units.aux)
     config = config.replace(aux_layer=blueprint.architecture.aux_layer or None)
-    model = make_model(config, charmap, start.file, blueprint, units.aux)
+    model = make_model(config, charmap, start.file, blueprint=blueprint, aux=units.aux)
     frozen = frozen_parts(model, config.training)
     if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
         raise UserError(
@@ -211,7 +211,14 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         dev=dev_set,
         model=model,
         features=blueprint.features,
-        origin=find_origin(start, config, command, of_features, world, blueprint),
+        origin=find_origin(
+            start,
+            config=config,
+            command=command,
+            dataset=of_features,
+            world=world,
+            blueprint=blueprint,
+        ),
         frozen=frozen,
         objective=make_objective(config, units),
     )
@@ -253,7 +260,7 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
         corpus_config.datasetroot,
         corpus_config.datasetversion,
         corpus_config.lang,
-        corpus_config.corpus,
+        layout=corpus_config.corpus,
     )
     excluded = read_excluded(corpus_config.exclude) if corpus_config.exclude else {}
     options: dict[str, Any] = {
@@ -421,6 +428,7 @@ def report_setup(run: Run) -> None:
 
 def find_origin(
     start: Start,
+    *,
     config: Config,
     command: Sequence[str],
     dataset: ClipDataset,

@@ -551,15 +551,15 @@ def test_jsonl_values_of_other_types(tmp_path):
     write(tmp_path / "train.jsonl", "\n".join(['{"path": "a", "sentence": "a\u2028\x85b"}', *bad]))
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ["a\u2028\x85b"] and len(table.excluded) == len(bad)
-    assert read_columns("manifest", tmp_path, "train", ["path"]) == {"path": ["a"]}
+    assert read_columns("manifest", tmp_path, "train", names=["path"]) == {"path": ["a"]}
 
 
 def test_further_columns_of_rows_that_are_used(tmp_path):
     rows = ["path\tsentence\tage\tx\tx", "a\tnine\tone\t1\t2\t3", "b\ttwo\told\t1\t2", "c\tx"]
     write(tmp_path / "train.tsv", "\n".join(rows))
-    assert read_columns("manifest", tmp_path, "train", ["age"]) == {"age": ["old"]}
+    assert read_columns("manifest", tmp_path, "train", names=["age"]) == {"age": ["old"]}
     with pytest.raises(UserError, match="2 columns are named x"):
-        read_columns("manifest", tmp_path, "train", ["x"])
+        read_columns("manifest", tmp_path, "train", names=["x"])
 
 
 def test_bad_lines_of_jsonl_are_named(tmp_path):
@@ -789,10 +789,10 @@ def test_the_line_that_converts_another_encoding_does_so(tmp_path, encoding):
 def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
     (tmp_path / "LJSpeech-1.1").mkdir()
     root = str(tmp_path)
-    assert find_corpus(root, None, "fr", "kaldi") == tmp_path
-    assert find_corpus(root, "LJSpeech-1.1", "fr", "ljspeech") == tmp_path / "LJSpeech-1.1"
+    assert find_corpus(root, None, "fr", layout="kaldi") == tmp_path
+    assert find_corpus(root, "LJSpeech-1.1", "fr", layout="ljspeech") == tmp_path / "LJSpeech-1.1"
     with pytest.raises(UserError, match=r"no folder .*LJSpeech-2 .*found LJSpeech-1\.1"):
-        find_corpus(root, "LJSpeech-2", "fr", "ljspeech")
+        find_corpus(root, "LJSpeech-2", "fr", layout="ljspeech")
 
 
 @pytest.mark.slow

@@ -151,7 +151,7 @@ def test_durations_beyond_a_minute_are_those_of_the_table(tmp_path):
 
 def test_further_columns(tmp_path):
     folder = write_release(tmp_path, ROWS)
-    assert read_columns("spontaneous", folder, "test", ["gender"]) == {"gender": ["female"]}
+    assert read_columns("spontaneous", folder, "test", names=["gender"]) == {"gender": ["female"]}
 
 
 def test_the_first_release_has_fewer_columns(tmp_path):
@@ -212,7 +212,7 @@ def test_the_newest_release_that_has_the_language(tmp_path):
     )
 
     def find(lang, version=None, root=tmp_path):
-        return find_corpus(str(root), version, lang, "spontaneous")
+        return find_corpus(str(root), version, lang, layout="spontaneous")
 
     assert find("en").name == "sps-corpus-10.0-2027-12-01-en"
     assert find("en", "v5.0").name == find("en", NEWEST).name == NEWEST

@@ -9,6 +9,7 @@ import os
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterable
 from os import PathLike
 from typing import Any
 
@@ -63,22 +64,7 @@ def check_content(content: object) -> None:
     depth = n_values = 0
     while level:
         depth += 1
-        below = []
-        for value in level:
-            kind = type(value)
-            if kind in (dict, OrderedDict):
-                if not all(type(key) in (str, int) for key in value):
-                    raise ValueError("it holds names that are no texts")
-                below.extend(value.values())
-            elif kind in (list, tuple):
-                below.extend(value)
-            elif isinstance(value, torch.Tensor):
-                _check_tensor(value, spans)
-            elif kind is int:
-                if not -LARGEST_INT <= value < LARGEST_INT:
-                    raise ValueError("it holds a number of absurd size")
-            elif kind not in (str, float, bool, type(None)):
-                raise ValueError(f"it holds a {kind.__name__}")
+        below = [item for value in level for item in _items_of(value, spans)]
         n_values += len(below)
         if depth > MOST_DEPTH or n_values > MOST_VALUES:
             raise ValueError("it is nested too deeply, or holds too many values")
@@ -88,6 +74,28 @@ def check_content(content: object) -> None:
         pairs = zip(of_storage, of_storage[1:], strict=False)
         if any(end > start for (_, end), (start, _) in pairs):
             raise ValueError("its tensors share memory")
+
+
+def _items_of(value: Any, spans: dict[int, list[tuple[int, int]]]) -> Iterable[Any]:
+    """What a dictionary, list or tuple holds; ValueError for a wrong value of another kind.
+
+    ``spans`` gets the memory of tensors, by their storages.
+    """
+    kind = type(value)
+    if kind in (dict, OrderedDict):
+        if not all(type(key) in (str, int) for key in value):
+            raise ValueError("it holds names that are no texts")
+        return value.values()
+    if kind in (list, tuple):
+        return value
+    if isinstance(value, torch.Tensor):
+        _check_tensor(value, spans)
+    elif kind is int:
+        if not -LARGEST_INT <= value < LARGEST_INT:
+            raise ValueError("it holds a number of absurd size")
+    elif kind not in (str, float, bool, type(None)):
+        raise ValueError(f"it holds a {kind.__name__}")
+    return ()
 
 
 def _check_tensor(tensor: torch.Tensor, spans: dict[int, list[tuple[int, int]]]) -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import AudioError
@@ -17,15 +17,13 @@ from asr_ctc.commands.arguments import (
 )
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import DecodingConfig
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Hypothesis
     from asr_ctc.recognition.formats import Transcript
 
-BEAM = (
-    *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
-    *("lm", "lm_weight", "word_bonus", "unk_logp", "lexicon", "hotwords"),
-)
+BEAM = tuple(f.name for f in fields(DecodingConfig) if f.name != "beamsearch")
 OF_RECORDINGS = "format", "out", "n_best"
 OF_SCORES = (
     *("split", "by", "csv", "html", "hypotheses", "min_duration", "max_duration"),

@@ -530,49 +530,60 @@ def read_kaldi(folder: Path, split: str) -> Table:
         )
     digest = hashlib.sha256()
     wrong: dict[str, str] = {}  # why an utterance cannot be used, by its name
-
-    def pairs(name: str) -> Iterator[tuple[str, str]]:
-        if not (data / name).is_file():
-            return
-        for number, line in enumerate(lines(data / name, digest, keeps_undecodable=True), 1):
-            if line.strip():
-                key, *value = line.strip().split(maxsplit=1)
-                if not is_utf8(line):
-                    wrong[key] = f"{NOT_UTF8} in {name} line {number}"
-                yield key, value[0] if value else ""
-
-    listed = list(pairs("wav.scp"))
-    wavs, times = dict(listed), Counter(utterance for utterance, _ in listed)
-    for utterance, wav in wavs.items():
+    wavs = list(_kaldi_pairs(scp, digest, wrong))
+    for utterance, wav in wavs:
         if wav.startswith("|") or wav.endswith("|"):
             raise UserError(
                 f"{scp}: {utterance} is the output of a command ({wav}), which is never run: "
                 "write the audio to files and list these"
             )
-    speakers, durations = dict(pairs("utt2spk")), dict(pairs("utt2dur"))
-    texts: set[str] = set()
+    speakers = dict(_kaldi_pairs(data / "utt2spk", digest, wrong))
+    durations = dict(_kaldi_pairs(data / "utt2dur", digest, wrong))
+    texts = _kaldi_pairs(text, digest, wrong)
+    rows = _kaldi_rows(texts, wavs, speakers=speakers, durations=durations, wrong=wrong)
+    return _make_table(data, rows, digest, text)
 
-    def rows() -> Iterator[Row | ExcludedClip]:
-        for utterance, sentence in pairs("text"):
-            if utterance in wrong:
-                yield ExcludedClip(utterance, wrong[utterance])
-            elif times[utterance] > 1:
-                yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
-            elif wavs.get(utterance):
-                yield Row(
-                    wavs[utterance],
-                    sentence,
-                    speakers.get(utterance, ""),
-                    _seconds(durations.get(utterance)),
-                )
-            else:
-                yield ExcludedClip(utterance, "not in wav.scp")
-            texts.add(utterance)
-        for utterance in wavs:
-            if utterance not in texts:
-                yield ExcludedClip(utterance, "not in text")
 
-    return _make_table(data, rows(), digest, text)
+def _kaldi_pairs(file: Path, digest: Digest, wrong: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """(utterance, the rest of its line) of a file, none if it does not exist.
+
+    ``wrong`` gets the utterances whose lines are not UTF-8.
+    """
+    if not file.is_file():
+        return
+    for number, line in enumerate(lines(file, digest, keeps_undecodable=True), 1):
+        if line.strip():
+            utterance, *value = line.strip().split(maxsplit=1)
+            if not is_utf8(line):
+                wrong[utterance] = f"{NOT_UTF8} in {file.name} line {number}"
+            yield utterance, value[0] if value else ""
+
+
+def _kaldi_rows(
+    texts: Iterable[tuple[str, str]],
+    wavs: Sequence[tuple[str, str]],
+    *,
+    speakers: Mapping[str, str],
+    durations: Mapping[str, str],
+    wrong: Mapping[str, str],
+) -> Iterator[Row | ExcludedClip]:
+    """The utterances that have a text and a file each, and why others have not."""
+    file_of, times = dict(wavs), Counter(utterance for utterance, _ in wavs)
+    transcribed: set[str] = set()
+    for utterance, sentence in texts:
+        transcribed.add(utterance)
+        if utterance in wrong:
+            yield ExcludedClip(utterance, wrong[utterance])
+        elif times[utterance] > 1:
+            yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
+        elif file_of.get(utterance):
+            speaker, duration = speakers.get(utterance, ""), durations.get(utterance)
+            yield Row(file_of[utterance], sentence, speaker, _seconds(duration))
+        else:
+            yield ExcludedClip(utterance, "not in wav.scp")
+    for utterance in file_of:
+        if utterance not in transcribed:
+            yield ExcludedClip(utterance, "not in text")
 
 
 def find_manifest(folder: Path, split: str) -> Path:

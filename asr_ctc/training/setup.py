@@ -142,12 +142,22 @@ def refuse_unused_with_frozen_layers(config: Config) -> None:
         raise UserError(f"{' and '.join(unused)} would change nothing with {cause}; omit {them}")
 
 
+def refuse_skipped_gradients(config: Config, world: World) -> None:
+    """UserError under torchrun for settings by which some weights miss gradients in some steps."""
+    if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
+        raise UserError(
+            "--freeze_encoder_steps and --layer_drop need a single process: under torchrun every "
+            "weight must get its gradient in every step"
+        )
+
+
 def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALONE) -> Run:
     """Corpora, character map, model and datasets of a run; writes no more than the caches.
 
     Sets threads and memory of this process for long work, and seeds torch.
     """
     refuse_unused_with_frozen_layers(start.config)
+    refuse_skipped_gradients(start.config, world)
     config = resolve(start, world)
     compute.use_processor()
     compute.keep_freed_memory()
@@ -169,11 +179,6 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     config = config.replace(aux_layer=blueprint.architecture.aux_layer or None)
     model = make_model(config, charmap, start.file, blueprint=blueprint, aux=units.aux)
     frozen = frozen_parts(model, config.training)
-    if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
-        raise UserError(
-            "--freeze_encoder_steps and --layer_drop need a single process: under torchrun every "
-            "weight must get its gradient in every step"
-        )
     freeze(model, frozen)
     round_frozen(model)
     model.to(device)

@@ -15,11 +15,18 @@ from hypothesis import strategies as st
 
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.corpus import columns
+from asr_ctc.config.load import settings
+from asr_ctc.corpus import columns, layouts
 from asr_ctc.corpus.columns import Categories, line_blocks, lines
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table, without_csv_quotes
+from asr_ctc.corpus.layouts import (
+    LAYOUTS,
+    ExcludedClip,
+    read_columns,
+    read_table,
+    without_csv_quotes,
+)
 from asr_ctc.text.charmap import CharMap, count_characters
 from asr_ctc.text.writing import Writing
 from tests.helpers import command
@@ -894,3 +901,11 @@ def test_characters_are_counted_as_one_by_one(sentences):
                 c = " " if c.isspace() else c
                 one_by_one[c] = one_by_one.get(c, 0) + 1
         assert count_characters(sentences, writing) == one_by_one
+
+
+def test_every_layout_is_a_choice_and_explained():
+    _, field, _ = settings()["corpus"]
+    assert set(field.metadata["choices"]) == set(LAYOUTS)
+    for name in LAYOUTS:
+        assert name in field.metadata["help"].lower().replace(" ", ""), name
+        assert f"\n{name:12} FOLDER" in (layouts.__doc__ or ""), name

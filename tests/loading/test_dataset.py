@@ -375,7 +375,8 @@ def test_get_dataloaders_signature():
         "(commonvoice_root: str, commonvoice_version: str | None, cuda: bool, "
         "batch_size: int = 64, n_threads: int = 4, min_duration: float = 1, "
         "max_duration: float = 5, small_experiment: bool = False, train_augment: bool = False, "
-        "nmels: int = 20, logger=None, normalize: bool = True, lang: str = 'fr')"
+        "nmels: int = 20, logger: logging.Logger | None = None, normalize: bool = True, "
+        "lang: str = 'fr')"
     )
 
 

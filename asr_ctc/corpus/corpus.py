@@ -68,9 +68,11 @@ class Corpus:
         return self.paths[self.rows[i]]
 
     def file(self, i: int) -> Path:
+        """The clip's audio file, which need not exist."""
         return find_clip(self.clips, self.path(i))
 
     def sentence(self, i: int) -> str:
+        """The clip's transcript as the table gives it."""
         return self.sentences[self.rows[i]]
 
     def columns(self, names: Iterable[str]) -> dict[str, list[str]]:
@@ -96,6 +98,7 @@ class Corpus:
 
     @property
     def hours(self) -> float:
+        """Hours of audio in the selected clips; NaN where a duration is not known."""
         return float(self.durations.sum(dtype=np.float64)) / 3600
 
     def select(self, keep: np.ndarray, excluded: Iterable[ExcludedClip] = ()) -> "Corpus":
@@ -214,6 +217,7 @@ def load_split(
 def corpus_of(
     table: Table, folder: Path, split: str, *, layout: str, index_dir: Path | None = None
 ) -> Corpus:
+    """The split of a table, all of its clips; ``index_dir`` keeps what is found out about it."""
     corpus = Corpus(
         name=f"{corpus_name(folder, layout)} {split}",
         folder=folder,

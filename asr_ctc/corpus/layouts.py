@@ -390,7 +390,7 @@ def _find_columns(
     if not is_utf8("\t".join(header)):
         raise UserError(f"{path}: its first line is {NOT_UTF8}: save it as UTF-8")
     names = {name: _name_in(header, name, other_names, path) for name in ("path", "sentence")}
-    missing = [name for name, found in names.items() if found is None]
+    missing = [name for name, column in names.items() if column is None]
     if missing:
         if len(header) == 1 and (separator := csv_separator(header[0])) in header[0]:
             hint = f"; its cells are separated by {separator!r}: rename it to {path.stem}.csv"
@@ -418,10 +418,10 @@ def _name_in(
     header = list(header)
     if name in header:
         return name
-    found = [other for other in other_names.get(name, ()) if other in header]
-    if len(found) > 1:
-        raise UserError(f"{path}: has {' and '.join(found)}: name the column that counts {name}")
-    return found[0] if found else None
+    aliases = [other for other in other_names.get(name, ()) if other in header]
+    if len(aliases) > 1:
+        raise UserError(f"{path}: has {' and '.join(aliases)}: name the column that counts {name}")
+    return aliases[0] if aliases else None
 
 
 def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
@@ -743,9 +743,9 @@ def read_spontaneous(folder: Path, split: str) -> Table:
     """
     file = spontaneous_table(folder, split)
     is_made = file.stem == split
-    wanted = None if is_made or split == LAYOUTS["spontaneous"].whole else split
+    only = None if is_made or split == LAYOUTS["spontaneous"].whole else split
     digest, others = hashlib.sha256(), Counter[str]()
-    rows = _spontaneous_rows(file, wanted, digest, others)
+    rows = _spontaneous_rows(file, only, digest, others)
     read = _make_table(folder / "audios", rows, digest, file)
     if len(read.record) + len(read.excluded) == 0:
         n_untranscribed = others.pop("", 0)
@@ -758,7 +758,7 @@ def read_spontaneous(folder: Path, split: str) -> Table:
 
 
 def _spontaneous_rows(
-    file: Path, wanted: str | None, digest: Digest, others: Counter[str]
+    file: Path, only: str | None, digest: Digest, others: Counter[str]
 ) -> Iterator[Row | ExcludedClip | None]:
     """The rows of a split (None: of all); ``others`` counts those of other splits by its name, and
     the ones without a transcription as ""."""
@@ -787,7 +787,7 @@ def _spontaneous_rows(
         where = f"{file.name} line {i + 2}"
         if i in unused:
             yield ExcludedClip(where, unused[i])
-        elif wanted is not None and cells["split"].strip() != wanted:
+        elif only is not None and cells["split"].strip() != only:
             others[cells["split"].strip() or "unassigned"] += 1
             yield None
         elif not cells["transcription"].strip():

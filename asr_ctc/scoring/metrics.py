@@ -43,6 +43,7 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """Both ends of the 95 % interval, as fractions; None below two clips."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
 

@@ -45,7 +45,8 @@ def overfit_one_batch(config: Config) -> OverfitResult:
     batch = first_batch(run)
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)
-    labels, n_labels = pad_packed_sequence(batch[1].to("cpu"), batch_first=True)
+    assert batch.transcripts is not None  # it has clips
+    labels, n_labels = pad_packed_sequence(batch.transcripts.cpu(), batch_first=True)
     references = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels, strict=True)]
     steps: list[Step | Skipped] = []
     try:

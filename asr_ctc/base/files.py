@@ -23,7 +23,7 @@ UNFINISHED = ".unfinished"
 PIECE_BYTES = 1 << 22
 MOST_TEXT_BYTES = 1 << 30  # of a text that is held as a whole
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
-OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
+OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it locks; others look at the second
 
 
 def write_atomically(path: Path, data: bytes | memoryview, previous: Path | None = None) -> None:
@@ -213,25 +213,26 @@ def _make_locked(target: Path) -> tuple[int, str]:
         os.close(handle)
 
 
-def take(file: IO[Any]) -> bool:
-    """Takes a file, open to write, for this process until it closes it or ends, however it ends.
+def lock_file(file: IO[Any]) -> bool:
+    """Acquires an exclusive lock on a file open to write, without waiting.
 
-    False when another process has it. Processes made of this one do not have it.
+    False if another process holds it. Released when the file is closed or the process ends; child
+    processes do not inherit it.
     """
     if fcntl is None:
         return True
     return _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, OWNED) and _lock(file, fcntl.LOCK_EX, SHOWN)
 
 
-def wait_for(file: IO[Any]) -> None:
-    """Waits until no other process has an open file, and has it then until it is closed."""
+def wait_for_lock(file: IO[Any]) -> None:
+    """Acquires an exclusive lock on an open file, once no other process holds it, until closed."""
     if fcntl is not None:
         with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def is_taken(path: Path) -> bool:
-    """True when another process has taken the file; asking keeps none from taking it."""
+def is_locked(path: Path) -> bool:
+    """True when another process has locked the file; asking keeps none from locking it."""
     if fcntl is None:
         return False
     try:

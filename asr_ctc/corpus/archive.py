@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import UNFINISHED, wait_for, write_atomically
+from asr_ctc.base.files import UNFINISHED, wait_for_lock, write_atomically
 from asr_ctc.base.progress import bar
 
 ENDINGS = ".tar.gz", ".tgz"
@@ -45,7 +45,7 @@ def unpack(archive: Path) -> Path:
         return folder
     try:
         with open(archive, "rb") as file:
-            wait_for(file)
+            wait_for_lock(file)
             if os.path.lexists(folder):
                 _refuse_other(folder, archive)
             else:

@@ -235,7 +235,7 @@ def corpus_of(
     refuse_if_mostly_broken(corpus.name, table.excluded, len(table.record) + len(table.excluded))
     if table.n_untranscribed:
         n_rows = several(table.n_untranscribed, "recording")
-        log.info("%s: %s without a transcription left out", corpus.name, n_rows)
+        log.info("%s: %s without a transcription excluded", corpus.name, n_rows)
     if index_dir is None:
         return corpus
     index = make_index(

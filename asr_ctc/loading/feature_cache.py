@@ -128,7 +128,7 @@ class FeatureCache:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether no clip of the split is left out for want of room."""
+        """Whether there is room for every clip of the split."""
         return bool(self._last_row >= self.corpus.rows.max())
 
     def n_kept(self) -> int:

@@ -104,7 +104,7 @@ class _Loader(DataLoader):
     def _deaths_raise(self) -> Iterator[None]:
         """A death is noticed at once, even when what is read from the worker breaks off.
 
-        torch's own handler of SIGCHLD, which is left out, raises in the middle of anything.
+        torch's own handler of SIGCHLD, which is replaced, raises in the middle of anything.
         """
         self._refuse_dead_worker()
         is_main = threading.current_thread() is threading.main_thread()

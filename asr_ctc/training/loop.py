@@ -18,7 +18,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
+from asr_ctc.base.files import lock_file, open_own, refuse_links, remove_unfinished
 from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
@@ -118,7 +118,7 @@ def _info_is_logged() -> Iterator[None]:
 def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]:
     """Writes the log to the run's folder too, which is locked as long as the log is open."""
     stream = open_own(file)
-    if not take(stream):
+    if not lock_file(stream):
         stream.close()
         raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
     refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
@@ -275,7 +275,7 @@ def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
         100 * scores.cer,
     )
     for clip in evaluation.clips[:N_SHOWN]:
-        log.info("  %r is read as %r", clip.reference, clip.hypotheses[0].text)
+        log.info("  %r is decoded as %r", clip.reference, clip.hypotheses[0].text)
 
 
 def train_epoch(
@@ -460,7 +460,7 @@ def diagnose_skipping(state: State) -> str:
         f"{MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, in epoch {state.epoch} after "
         f"{state.n_batches} batches (the log names their clips). The weights before them are in "
         f"{LAST}. When other clips come each time, training has diverged: start again with a lower "
-        "--base_lr, or with --grad_clip; when the same clips come, leave them out (--exclude)"
+        "--base_lr, or with --grad_clip; when the same clips come, exclude them (--exclude)"
     )
 
 

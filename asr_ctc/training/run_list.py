@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import is_taken
+from asr_ctc.base.files import is_locked
 from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.display.terminal import several
@@ -86,7 +86,7 @@ def read_run(base: Path, folder: Path) -> RunSummary:
     if num_epochs is not None:
         is_finished = epochs >= num_epochs or best.should_stop
         state = "finished" if is_finished else "stopped"
-    if is_taken(folder / "train.log"):
+    if is_locked(folder / "train.log"):
         state = "running"
     return RunSummary(
         name=str(folder.relative_to(base)),

@@ -141,7 +141,7 @@ def test_recordings_without_a_transcription_are_counted_aloud(tmp_path, caplog):
     with caplog.at_level("INFO", "asr_ctc"):
         corpus = load_split(folder, "all", "spontaneous")
     assert len(corpus) == 5  # and it is not "mostly broken"
-    assert f"{NEWEST} all: 42 recordings without a transcription left out" in caplog.text
+    assert f"{NEWEST} all: 42 recordings without a transcription excluded" in caplog.text
 
 
 def test_durations_beyond_a_minute_are_those_of_the_table(tmp_path):

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
+from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d
 from asr_ctc.base.errors import UserError
 
 T = TypeVar("T")

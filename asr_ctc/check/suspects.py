@@ -14,7 +14,7 @@ from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import error_rates
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Units
 

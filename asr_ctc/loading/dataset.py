@@ -16,7 +16,7 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.units import Units
 
 

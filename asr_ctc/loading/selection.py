@@ -13,7 +13,7 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mo
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.exclude import exclude_listed
 from asr_ctc.display.terminal import seconds_range, several
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.units import Units
 
 

@@ -29,7 +29,7 @@ from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.ctc_labels import frames_needed, infeasible
+from asr_ctc.text.feasibility import frames_needed, infeasible
 
 CHARMAP = CharMap()
 

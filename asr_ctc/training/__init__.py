@@ -2,6 +2,8 @@
 
 loop.py          the training loop
 setup.py         everything a run works with
+encoding.py      frames of frozen encoder layers, kept on the disk
+from_settings.py a run from Python: asr_ctc.train
 run_folder.py    the folder of a run
 result.py        what a run has come to
 step.py          one optimiser step

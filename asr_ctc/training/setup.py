@@ -164,20 +164,11 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
-    readable, dev = load_splits(config, world)
-    config = with_duration_bounds(config, readable)
-    # The units know all transcripts, so that they do not depend on the bounds.
-    config, units = choose_units(start, config, readable)
-    for each in units:
-        speak_for(each, [dev])
-    charmap = units.main
-    refuse_best_by_wer(config, charmap)
-    speak_of_words(charmap)
-    train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
-    torch.manual_seed(config.runtime.seed)
-    blueprint = make_blueprint(config, charmap, start.file, aux=units.aux)
+    config, units, corpora = choose_data(start, config, world)
+    torch.manual_seed(seed_of(config))
+    blueprint = make_blueprint(config, units.main, start.file, aux=units.aux)
     config = config.replace(aux_layer=blueprint.architecture.aux_layer or None)
-    model = make_model(config, charmap, start.file, blueprint=blueprint, aux=units.aux)
+    model = make_model(config, units.main, start.file, blueprint=blueprint, aux=units.aux)
     frozen = frozen_parts(model, config.training)
     freeze(model, frozen)
     round_frozen(model)
@@ -185,8 +176,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
     layers = layers_to_keep(config, model)
     train_set, dev_set = make_datasets(
         config,
-        (train, dev),
-        charmap,
+        corpora,
+        units.main,
         features=blueprint.features,
         output_lengths=model.output_lengths,
         augmentation=augmentation,
@@ -211,7 +202,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         world=world,
         device=device,
         precision=precision,
-        charmap=charmap,
+        charmap=units.main,
         train=train_set,
         dev=dev_set,
         model=model,
@@ -231,6 +222,21 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         log.info("seed drawn: %d", run.seed)
     report_setup(run)
     return run
+
+
+def choose_data(
+    start: Start, config: Config, world: World
+) -> tuple[Config, ModelUnits, tuple[Corpus, Corpus]]:
+    """(settings with all that follows from the corpus, units, train and dev within the bounds)."""
+    train, dev = load_splits(config, world)
+    config = with_duration_bounds(config, train)
+    # The units know all transcripts, so that they do not depend on the bounds.
+    config, units = choose_units(start, config, train)
+    for each in units:
+        speak_for(each, [dev])
+    refuse_best_by_wer(config, units.main)
+    speak_of_words(units.main)
+    return config, units, (within_bounds(train, config), within_bounds(dev, config))
 
 
 def round_frozen(model: AnyModel) -> None:

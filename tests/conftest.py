@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch starts: others use the machine too
 
+import gc
 import logging
 import shutil
 from pathlib import Path
@@ -23,6 +24,16 @@ def pytest_configure(config):
     settings.load_profile("quick" if is_quick else "house")
     if is_quick:
         os.environ.setdefault("ASR_CTC_FUZZ", "25")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """What is imported for the tests stays: no later search for garbage looks at it again."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 def pytest_collection_modifyitems(items):

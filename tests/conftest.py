@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.helpers.log import log_put_back
 from tools.toy_corpus import make_toy_corpus
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
-settings.register_profile("quick", settings.get_profile("house"), max_examples=25)
+settings.register_profile("quick", settings.get_profile("house"), max_examples=15)
 
 
 def pytest_configure(config):
@@ -23,7 +24,7 @@ def pytest_configure(config):
     is_quick = config.option.markexpr == "not slow"
     settings.load_profile("quick" if is_quick else "house")
     if is_quick:
-        os.environ.setdefault("ASR_CTC_FUZZ", "25")
+        os.environ.setdefault("ASR_CTC_FUZZ", "20")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,12 +58,8 @@ def user_caches(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_log():
     """A command sets up the log for its process: here it is put back after each test."""
-    log = logging.getLogger("asr_ctc")
-    handlers, level, propagate = list(log.handlers), log.level, log.propagate
-    yield
-    log.handlers[:] = handlers
-    log.setLevel(level)
-    log.propagate = propagate
+    with log_put_back():
+        yield
 
 
 @pytest.fixture

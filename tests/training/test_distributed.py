@@ -113,7 +113,7 @@ def test_a_dying_process_ends_the_others_and_the_run_goes_on_from_the_last_save(
     assert (state["epoch"], state["n_batches"]) == (3, 1)  # all that was done before the sixth step
 
     shutil.copytree(folder / "logs" / "left", folder / "logs" / "resumed")
-    resumed = torchrun("train", "--resume_from", "logs/resumed", cwd=folder)
+    resumed = together("train", "--resume_from", "logs/resumed", cwd=folder)
     assert resumed.returncode == 0, resumed.stderr
     assert "going on in epoch 3, after 1 of its batches" in resumed.stderr
     straight = together(*words, "--logname", "straight", cwd=folder)

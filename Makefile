@@ -44,7 +44,7 @@ quick: $(READY)
 test-browser: $(READY)
 	command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	    { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; }
-	$(RUN) -m pytest tests/inspection/test_browser.py -rs
+	$(RUN) -m pytest tests/inspection/test_browser.py tests/check/test_page.py tests/scoring/test_page.py -rs
 
 fuzz: $(READY)
 	ASR_CTC_FUZZ=10000 $(RUN) -m pytest -n auto -m fuzz

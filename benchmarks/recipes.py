@@ -215,15 +215,17 @@ def curve(folder: Path, name: str, seed: int) -> list[dict]:
 
 
 def write_tables(recipes: dict[str, Recipe], folder: Path) -> None:
-    """Replaces the tables in docs/experiments.md between their marks."""
+    """The two tables of docs/experiments.md."""
+    replace_measured("recipes", recipes_table(recipes, folder))
+    replace_measured("experiments", experiments_table(recipes, folder))
+
+
+def replace_measured(kind: str, table: str) -> None:
+    """Replaces what stands between a pair of marks in docs/experiments.md."""
+    begin = BEGIN.format(kind)
+    pattern = re.escape(begin) + ".*?" + re.escape(END)
     text = PAGE.read_text(encoding="utf-8")
-    for kind, table in (
-        ("recipes", recipes_table(recipes, folder)),
-        ("experiments", experiments_table(recipes, folder)),
-    ):
-        begin = BEGIN.format(kind)
-        pattern = re.escape(begin) + ".*?" + re.escape(END)
-        text = re.sub(pattern, lambda _, t=table, b=begin: f"{b}\n{t}\n{END}", text, flags=re.S)
+    text = re.sub(pattern, lambda _: f"{begin}\n{table}\n{END}", text, flags=re.S)
     write_atomically(PAGE, text.encode())
 
 

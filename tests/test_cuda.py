@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic import compute
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.loss import ctc_objective
+from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config

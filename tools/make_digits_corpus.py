@@ -175,7 +175,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     print(f"written: {folder}")
     print(
-        f"next: python main_ctc.py train --config configs/digits.yaml --datasetroot {arguments.out}"
+        "next: python main_ctc.py train --config configs/digits.yaml "
+        f"--datasetroot {arguments.out} --datasetversion digits-1.0"
     )
     return 0
 

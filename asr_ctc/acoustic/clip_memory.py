@@ -123,11 +123,8 @@ def _count(
             x, n_frames = encoder.front(samples, n_inputs), encoder.output_lengths(n_inputs)
     x, at_work = x.detach().requires_grad_(), 0.0
     if last and is_checkpointed:
+        # One layer at a time is computed again, and keeps what all layers keep otherwise.
         assert encoder.fine_tuning is not None
-        # Torch keeps the inputs of such layers where they are not counted, and computes one layer
-        # again, to keep of it what is kept of all layers otherwise.
-        parts = encoder.parts()
-        kept += x.nbytes / 1e6 * sum(parts[f"layer {n}"][0].training for n in range(1, last + 1))
         tuning = encoder.fine_tuning
         encoder.fine_tuning = replace(tuning, checkpointing=False)
         at_work = 2 * _of_last_layer(model, x, n_frames)

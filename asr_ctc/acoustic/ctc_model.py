@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import (
@@ -18,49 +17,9 @@ from asr_ctc.acoustic.architecture import (
     Size,
 )
 from asr_ctc.acoustic.clip_mask import inside
+from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d, after_convolution
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
-
-
-class MaskedBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm2d whose training statistics count the frames inside the clips only.
-
-    ``forward(x, mask)`` takes x (B, C, T, F) and a mask (B, 1, T, 1) of ones inside and zeros past
-    the end of each clip. Without a mask, and in evaluation mode, it is BatchNorm2d. With
-    ``synchronised`` the statistics are computed over the batches of all processes together.
-    """
-
-    synchronised = False
-    # Running statistics and a momentum are always kept: nn.BatchNorm2d allows to go without.
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-    num_batches_tracked: torch.Tensor
-    momentum: float
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        if mask is None or not self.training:
-            return super().forward(x)
-        inside = mask.to(x.dtype)
-        count = self._sum(mask.sum(dtype=torch.float32) * x.shape[3])
-        values = x.to(torch.promote_types(x.dtype, torch.float32)) * inside
-        mean = self._sum(values.sum((0, 2, 3), keepdim=True)) / count
-        variance = (
-            self._sum(((values - mean) * inside).square().sum((0, 2, 3), keepdim=True)) / count
-        )
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            unbiased = variance * (count / (count - 1).clamp(min=1))
-            self.running_mean.lerp_(mean.flatten().to(self.running_mean), self.momentum)
-            self.running_var.lerp_(unbiased.flatten().to(self.running_var), self.momentum)
-        scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
-        shift = self.bias.view(1, -1, 1, 1) - mean * scale
-        # In the statistics' precision: in bf16 a mean much larger than the standard deviation would
-        # cancel.
-        return torch.addcmul(shift, x.to(scale.dtype), scale).to(x.dtype)
-
-    def _sum(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes, through which gradients flow back to all of them."""
-        return all_reduce(value) if self.synchronised else value
 
 
 class CTCModel(OutputLayers):
@@ -144,16 +103,11 @@ class CTCModel(OutputLayers):
         Frames past the end of a clip are set to zero before every convolution, as the convolution
         itself pads a clip: its output does not depend on the padding of the batch.
         """
-        mask, convolutions = _inside(n_frames, x), iter(CONVOLUTIONS)
-        for layer in self.cnn:
-            if isinstance(layer, nn.Conv2d):
-                x = layer(x * mask)
-                n_frames = next(convolutions).output_size(n_frames, axis=0)
-                mask = _inside(n_frames, x)
-            elif isinstance(layer, MaskedBatchNorm2d):
-                x = layer(x, mask)
-            else:
-                x = layer(x)
+        x = x * inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]
+        blocks = zip(*[iter(self.cnn)] * 4, strict=True)
+        for geometry, (convolution, *others) in zip(CONVOLUTIONS, blocks, strict=True):
+            n_frames = geometry.output_size(n_frames, axis=0)
+            x = after_convolution(convolution(x), n_frames, *others)
         return x, n_frames
 
     def penalty(self) -> torch.Tensor | float:
@@ -163,8 +117,3 @@ class CTCModel(OutputLayers):
         """
         weights = (p for name, p in self.named_parameters() if "weight" in name and p.dim() > 1)
         return penalty_of(weights, l1=self.l1, l2=self.l2)
-
-
-def _inside(n_frames: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Mask (B, 1, T, 1) of x's type: one inside each clip of x (B, C, T, F), zero past its end."""
-    return inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]

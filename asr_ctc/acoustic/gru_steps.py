@@ -7,6 +7,9 @@
 where the gates (T, B, 3H) are the input's contribution, biases b_rz included. Cho et al. 2014, in
 cuDNN's variant, which applies r after the product. A step in torch costs a dozen operations on a
 few thousand numbers each, and most of their time is spent on calling them.
+
+Matrix products, the input's included, are in a type of their own, which may be bfloat16 (seen as
+uint16); the state and all operations on it are in float32, or float64 if the products are.
 """
 
 import math
@@ -15,6 +18,8 @@ import numba
 import numpy as np
 from numba.extending import overload
 
+from asr_ctc.acoustic import bfloat16
+from asr_ctc.acoustic.bfloat16 import from_float, to_float
 from asr_ctc.base.compiled import compiled
 
 # Eigen's rational approximation of tanh in float32, odd over even powers, within 4 units in the
@@ -68,49 +73,76 @@ def _compiled_tanh(x):  # type: ignore[no-untyped-def]
     return rational
 
 
-def _signatures(*dimensions: int) -> list:
-    """For float32 and float64: a step's number, and arrays of these numbers of dimensions."""
+def _signatures(*arrays: str) -> list:
+    """For each type of the matrix products, a step's number and these arrays.
+
+    Each is a letter and its dimensions: p in the products' type, s in that of the state.
+    """
     return [
-        numba.void(numba.int64, *(numba.types.Array(kind, n, "C") for n in dimensions))
-        for kind in (numba.float32, numba.float64)
+        numba.void(
+            numba.int64,
+            *(
+                numba.types.Array({"p": product, "s": state}[array[0]], int(array[1]), "C")
+                for array in arrays
+            ),
+        )
+        for product, state in (
+            (numba.uint16, numba.float32),
+            (numba.float32, numba.float32),
+            (numba.float64, numba.float64),
+        )
     ]
 
 
-@compiled(_signatures(2, 3, 1, 3, 3, 3, 3, 3), "the GRU's forward step", vectorised=True)
+@compiled(
+    _signatures(*"p2 p3 s1 s3 p3 s3 s3 s3 s3".split()),
+    "the GRU's forward step",
+    uses=[bfloat16],
+    vectorised=True,
+)
 def forward_step(
     t: int,
     product: np.ndarray,
     gates: np.ndarray,
     new_bias: np.ndarray,
     states: np.ndarray,
+    rounded: np.ndarray,
     resets: np.ndarray,
     updates: np.ndarray,
     products_new: np.ndarray,
     news: np.ndarray,
 ) -> None:
-    """Writes the state after step t to states[t + 1], and what its gradient needs.
+    """Writes the state after step t to both states[t + 1], and what its gradient needs.
 
     product (B, 3H): W h; gates (T, B, 3H); new_bias (H,): b_n; states (T + 1, B, H), the first
-    before step 0; resets r, updates z, products_new (W_n h + b_n) and news n are (T, B, H), or
-    (1, B, H) if no gradient is wanted.
+    before step 0, and ``rounded``, the same in the products' type; resets r, updates z,
+    products_new (W_n h + b_n) and news n are (T, B, H), or (1, B, H) if no gradient is wanted.
     """
     size = states.shape[2]
     kept = min(t, len(news) - 1)
     for b in range(states.shape[1]):
         rows, inputs = product[b], gates[t, b]
-        before, after = states[t, b], states[t + 1, b]
+        before, after, output = states[t, b], states[t + 1, b], rounded[t + 1, b]
         reset, update = resets[kept, b], updates[kept, b]
         product_new, new = products_new[kept, b], news[kept, b]
         for j in range(size):
-            r = HALF + HALF * _tanh(HALF * (rows[j] + inputs[j]))
-            z = HALF + HALF * _tanh(HALF * (rows[size + j] + inputs[size + j]))
-            p = rows[2 * size + j] + new_bias[j]
-            n = _tanh(inputs[2 * size + j] + r * p)
+            r = HALF + HALF * _tanh(HALF * (to_float(rows[j]) + to_float(inputs[j])))
+            k = size + j
+            z = HALF + HALF * _tanh(HALF * (to_float(rows[k]) + to_float(inputs[k])))
+            k += size
+            p = to_float(rows[k]) + new_bias[j]
+            n = _tanh(to_float(inputs[k]) + r * p)
             after[j] = n + z * (before[j] - n)
+            output[j] = from_float(after[j], output)
             reset[j], update[j], product_new[j], new[j] = r, z, p, n
 
 
-@compiled(_signatures(2, 2, 3, 3, 3, 3, 3, 3, 3, 3), "the GRU's backward step", vectorised=True)
+@compiled(
+    _signatures(*"p2 s2 p3 s3 s3 s3 s3 s3 p3 p3".split()),
+    "the GRU's backward step",
+    uses=[bfloat16],
+    vectorised=True,
+)
 def backward_step(
     t: int,
     through: np.ndarray,
@@ -138,10 +170,12 @@ def backward_step(
         grad_product, grad_new = grad_products[t, b], grad_news[t, b]
         for j in range(size):
             r, z, n = reset[j], update[j], new[j]
-            grad = product[j] + past[j] + output[j]
+            grad = to_float(product[j]) + past[j] + to_float(output[j])
             to_new = (ONE - z) * grad * (ONE - n * n)
             past[j] = z * grad
-            grad_product[j] = to_new * product_new[j] * r * (ONE - r)
-            grad_product[size + j] = grad * (before[j] - n) * z * (ONE - z)
-            grad_product[2 * size + j] = to_new * r
-            grad_new[j] = to_new
+            to_reset = to_new * product_new[j] * r * (ONE - r)
+            to_update = grad * (before[j] - n) * z * (ONE - z)
+            grad_product[j] = from_float(to_reset, grad_product)
+            grad_product[size + j] = from_float(to_update, grad_product)
+            grad_product[2 * size + j] = from_float(to_new * r, grad_product)
+            grad_new[j] = from_float(to_new, grad_new)

@@ -126,17 +126,16 @@ class _GRULayer(torch.autograd.Function):
         run_backward, backward = _forward_pass(x_backward, *weights[4:], keep=keep)
         _in_parallel(run_forward, run_backward)
         ctx.save_for_backward(reversal, x, x_backward, *weights, *forward, *backward)
-        states = torch.cat([forward[0][1:], _reverse(backward[0][1:], reversal)], dim=2)
-        return states.to(x.dtype)
+        return torch.cat([forward[0][1:], _reverse(backward[0][1:], reversal)], dim=2)
 
     @staticmethod
     def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         reversal, x, x_backward, *tensors = ctx.saved_tensors
-        weights, forward, backward = tensors[:8], tensors[8:13], tensors[13:]
+        weights, forward, backward = tensors[:8], tensors[8:14], tensors[14:]
         of_forward, of_backward = grad_output.chunk(2, dim=2)
-        run_forward, grads_forward = _backward_pass(of_forward, weights[1], *forward)
+        run_forward, grads_forward = _backward_pass(of_forward, weights[1], *forward[1:])
         run_backward, grads_backward = _backward_pass(
-            _reverse(of_backward, reversal), weights[5], *backward
+            _reverse(of_backward, reversal), weights[5], *backward[1:]
         )
         _in_parallel(run_forward, run_backward)
         needs_x = ctx.needs_input_grad[0]
@@ -160,30 +159,31 @@ def _forward_pass(
 ) -> tuple[Callable[[], None], list[torch.Tensor]]:
     """A direction: what runs its steps, and the tensors that this fills.
 
-    These are the states (T + 1, B, H), the first before the first step, and what the backward pass
-    needs: resets, updates, products of the new gate and news, (T, B, H) each, or those of one step.
+    These are the states (T + 1, B, H), the first before the first step, in x's type, and what the
+    backward pass needs: the states unrounded, resets, updates, products of the new gate and news,
+    (T, B, H) each, or those of one step.
     """
-    from asr_ctc.acoustic.gru_steps import forward_step  # numba takes a second to load
+    from asr_ctc.acoustic.bfloat16 import as_array  # numba takes a second to load
+    from asr_ctc.acoustic.gru_steps import forward_step
 
     (n_steps, batch, _), size = x.shape, w_hh.shape[1]
     # The recurrent biases of reset and update gate are added here, once for all time steps; that of
     # the new gate stays separate, because the reset gate multiplies it.
     bias = torch.cat([(b_ih + b_hh)[: 2 * size], b_ih[2 * size :]])
     gates = torch.addmm(bias, x.flatten(0, 1), w_ih.T).view(n_steps, batch, 3 * size)
-    gates = gates.to(torch.promote_types(x.dtype, torch.float32))
-    states = gates.new_zeros(n_steps + 1, batch, size)
-    saved = gates.new_empty(4, n_steps if keep else 1, batch, size).unbind()
-    product = gates.new_empty(batch, 3 * size)
-    inputs = (product, gates, b_hh[2 * size :].to(gates.dtype))
-    arrays = [tensor.numpy() for tensor in (*inputs, states, *saved)]
+    kind = torch.promote_types(x.dtype, torch.float32)
+    states = x.new_zeros(n_steps + 1, batch, size, dtype=kind)
+    rounded = states if kind == x.dtype else states.to(x.dtype)
+    saved = states.new_empty(4, n_steps if keep else 1, batch, size).unbind()
+    inputs = (gates, b_hh[2 * size :].to(kind))
+    arrays = [as_array(tensor) for tensor in (*inputs, states, rounded, *saved)]
     multiply = _multiplier(w_hh, batch)
 
     def run() -> None:
-        for t, state in enumerate(states[:-1].unbind()):
-            multiply(state, product)
-            forward_step(t, *arrays)
+        for t, state in enumerate(rounded[:-1].unbind()):
+            forward_step(t, as_array(multiply(state)), *arrays)
 
-    return run, [states, *saved]
+    return run, [rounded, states, *saved]
 
 
 def _backward_pass(
@@ -193,20 +193,22 @@ def _backward_pass(
 
     They are those of W h + b (T, B, 3H) and of the argument of tanh (T, B, H).
     """
+    from asr_ctc.acoustic.bfloat16 import as_array
     from asr_ctc.acoustic.gru_steps import backward_step
 
     n_steps, batch, size = grad_states.shape
-    grad_products = states.new_empty(n_steps, batch, 3 * size)
-    grad_news = states.new_empty(n_steps, batch, size)
-    through, carried = states.new_zeros(2, batch, size)
-    inputs = (through, carried, grad_states.to(states.dtype).contiguous(), states)
-    arrays = [tensor.numpy() for tensor in (*inputs, *saved, grad_products, grad_news)]
+    grad_products = grad_states.new_empty(n_steps, batch, 3 * size)
+    grad_news = torch.empty_like(grad_states, memory_format=torch.contiguous_format)
+    carried = states.new_zeros(batch, size)
+    inputs = (carried, grad_states.contiguous(), states)
+    arrays = [as_array(tensor) for tensor in (*inputs, *saved, grad_products, grad_news)]
     multiply = _multiplier(w_hh.T, batch)
 
     def run() -> None:
+        through = grad_states.new_zeros(batch, size)
         for t, grad_product in reversed([*enumerate(grad_products.unbind())]):
-            backward_step(t, *arrays)
-            multiply(grad_product, through)
+            backward_step(t, as_array(through), *arrays)
+            through = multiply(grad_product)
 
     return run, (grad_products, grad_news)
 
@@ -222,9 +224,9 @@ def _gradients(
 ) -> tuple[torch.Tensor | None, ...]:
     """Of x, and of a direction's weights in the order of ``_weights``."""
     size = states.shape[2]
-    grads = grad_products.flatten(0, 1).to(x.dtype)
+    grads = grad_products.flatten(0, 1)
     ones = grads.new_ones(1, len(grads))
-    grad_w_hh = grads.T @ states[:-1].flatten(0, 1).to(x.dtype)
+    grad_w_hh = grads.T @ states[:-1].flatten(0, 1)
     grad_b_hh = (ones @ grads)[0]
     grads[:, 2 * size :] = grad_news.flatten(0, 1)  # the reset gate is not on the input's way
     grad_x = (grads @ w_ih).view_as(x) if needs_x else None
@@ -255,20 +257,16 @@ def _in_parallel(first: Callable[[], None], second: Callable[[], None]) -> None:
     done.result()
 
 
-def _multiplier(
-    weight: torch.Tensor, batch: int
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """``multiply(x, out)``: x (B, I) times the transpose of ``weight`` (O, I), to out (B, O).
+def _multiplier(weight: torch.Tensor, batch: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``multiply(x)``: x (B, I) times the transpose of ``weight`` (O, I).
 
-    x and out may be of another type than the weight. The weight is laid out once for all products:
-    oneDNN would otherwise rearrange a bfloat16 matrix at every product, which for few rows costs as
-    much as the product itself.
+    The weight is laid out once for all products: oneDNN would otherwise rearrange a bfloat16 matrix
+    at every product, which for few rows costs as much as the product itself.
     """
-    rows = weight.new_empty(batch, weight.shape[1])
     if (packed := _packed_for_onednn(weight, batch)) is not None:
-        return lambda x, out: out.copy_(_packed_product(rows.copy_(x), packed))
+        return lambda x: _packed_product(x, packed)
     matrix = weight.T.contiguous()
-    return lambda x, out: out.copy_(rows.copy_(x) @ matrix)
+    return lambda x: x @ matrix
 
 
 def _packed_for_onednn(weight: torch.Tensor, batch: int) -> torch.Tensor | None:

@@ -59,11 +59,14 @@ def compiled(
     processor, and when its file or a module in ``uses`` has changed: the machine code contains
     those modules' functions, constants and tuple layouts. Without a writable folder every process
     compiles it. ``what`` names the function in the log line that explains the wait. ``vectorised``:
-    loops become SIMD instructions, with fused multiplications, and a division by 0 is no error.
+    loops become SIMD instructions, with fused multiplications and sums in an order of their own,
+    and a division by 0 is no error.
     """
 
     signatures = signatures if isinstance(signatures, list) else [signatures]
-    simd: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}} if vectorised else {}
+    simd: dict[str, Any] = (
+        {"error_model": "numpy", "fastmath": {"contract", "reassoc"}} if vectorised else {}
+    )
 
     def decorate(function: Function) -> Function:
         # Numba checks the function's own file only; its cache is keyed by the qualified name.

@@ -28,6 +28,7 @@ from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.normalise import which_error_rate
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 from asr_ctc.text.word_pieces import WordPieces
@@ -89,6 +90,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
             writing=charmap.words_writing,
             command=split_command(config),
         ),
+        error_rate=which_error_rate(charmap),
         exclude=str(exclude),
     )
     files = {

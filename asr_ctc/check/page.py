@@ -239,7 +239,9 @@ def _characters(report: CheckReport) -> str:
     alphabet, forms, settings = report.alphabet, report.unicode, report.settings
     total = max(1, alphabet.n_characters)
     head = f"All {len(alphabet.counts):,} (in lower case), {alphabet.n_characters:,} in all"
+    which = report.error_rate
     parts = [
+        f'<p class="note">{escape(which[:1].upper() + which[1:])}.</p>' if which else "",
         f"<h3>{head}</h3>",
         _chips([(character(c), n, c in alphabet.lost) for c, n in alphabet.counts.items()]),
     ]

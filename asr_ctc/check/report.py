@@ -136,11 +136,12 @@ class CheckReport(Report):
     suspects: Suspects | None  # None without a model
     unused: Unused | None = None  # None if the splits use nearly all
     phonemes: PhonemeUse | None = None  # None for units without phonemes
+    error_rate: str | None = None  # which one to read; None where spaces separate words
 
     def to_dict(self) -> dict:
-        """Like ``Report.to_dict``, without ``suspects``, ``unused`` and ``phonemes`` if None."""
+        """Like ``Report.to_dict``, without those that are None and need not be there."""
         content = super().to_dict()
-        for name in ("suspects", "unused", "phonemes"):
+        for name in ("suspects", "unused", "phonemes", "error_rate"):
             if content[name] is None:
                 del content[name]
         return content
@@ -174,13 +175,15 @@ def make_report(
     limits: RateLimits,
     suspects: Suspects | None,
     unused: Unused | None,
+    error_rate: str,
     exclude: str,
 ) -> CheckReport:
     """The report on the corpus ``name``.
 
     ``charmap`` are the characters of the units, of which there are ``n_classes``; ``phonemes`` the
-    units that are phonemes. ``absent`` maps each unreadable split to the reason; ``exclude`` is the
-    path of the list of clips to exclude, for the suggested command.
+    units that are phonemes. ``absent`` maps each unreadable split to the reason; ``error_rate``
+    says which one to read, '' if spaces separate words; ``exclude`` is the path of the list of
+    clips to exclude, for the suggested command.
     """
     sentences = {split: scanned.sentences for split, scanned in splits.items()}
     speakers = {split: set(scanned.speakers) for split, scanned in splits.items()}
@@ -222,6 +225,7 @@ def make_report(
         suspects=suspects,
         unused=unused,
         phonemes=phoneme_use(sentences, phonemes, settings.charset_min_count) if phonemes else None,
+        error_rate=error_rate or None,
     )
 
 

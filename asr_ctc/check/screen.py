@@ -177,6 +177,8 @@ def _characters(report: CheckReport) -> list[str]:
     if forms.invisible:
         codes = ", ".join(f"{code} {n}" for code, n in forms.invisible.items())
         lines.append(f"  invisible characters: {codes}")
+    if report.error_rate:
+        lines.append(f"  {report.error_rate}")
     return lines
 
 

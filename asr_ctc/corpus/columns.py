@@ -212,6 +212,14 @@ def _end_of_text(file: BinaryIO) -> int:
     return 0
 
 
+# What programs write where they do not write UTF-8: the code pages of Windows, and GB 18030.
+CODECS = (
+    "cp1252 (Western Europe), cp1250 (Central Europe), cp1251 (Cyrillic), cp1253 (Greek), cp1254 "
+    "(Turkish), cp1255 (Hebrew), cp1256 (Arabic), cp1258 (Vietnamese), cp874 (Thai), gb18030 "
+    "(Chinese), cp932 (Japanese), cp949 (Korean)"
+)
+
+
 class _Encoding:
     """Looks at the blocks of a file one after the other, whether they are UTF-8."""
 
@@ -243,9 +251,9 @@ class _Encoding:
         n = self.n_undecodable
         if n > 1 and 10 * n > self.n_lines and n > self.n_other_than_ascii:
             raise UserError(
-                f"{self.path}: is in another encoding than UTF-8, such as Latin-1 (line "
-                f"{self.first} and {n - 1} more): save it as UTF-8, as this does, with the name of "
-                f"its encoding in the place of cp1252: {conversion(self.path, 'cp1252')}"
+                f"{self.path}: is in another encoding than UTF-8 (line {self.first} and {n - 1} "
+                "more): save it as UTF-8, as this does, with the name of its encoding, such as "
+                f"{CODECS}, in the place of ENCODING: {conversion(self.path, 'ENCODING')}"
             )
 
 
@@ -266,8 +274,9 @@ def _codec_of_utf16(block: bytes) -> str:
 
 
 def _is_utf16(block: bytes) -> bool:
-    """Whether text begins with the mark of UTF-16, or has a NUL beside nearly every letter."""
-    start = block[:4096]
+    """Whether text begins with the mark of UTF-16, or has a NUL beside its first letters, which
+    are those of a header or a name, whatever the script of the sentences."""
+    start = block[:16]
     fewer, more = sorted((start[::2].count(0), start[1::2].count(0)))
     has_mark = start.startswith((b"\xff\xfe", b"\xfe\xff"))
     return has_mark or (fewer == 0 and 3 * more > len(start) > 8)

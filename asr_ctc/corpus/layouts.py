@@ -4,7 +4,8 @@ commonvoice  FOLDER/{split}.tsv, FOLDER/clips/*.mp3; any release: columns are fo
 librispeech  FOLDER/{split}-*/SPEAKER/CHAPTER/*.trans.txt, flac files beside them
 ljspeech     FOLDER/metadata.csv, FOLDER/wavs/*.wav; {split}.csv made by `split`
 kaldi        FOLDER/{split}/{wav.scp,text,utt2spk}
-manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and optional speaker, duration
+manifest     FOLDER/{split}.{tsv,csv,jsonl} with path, sentence and optional speaker, duration; or
+             FOLDER/{split}/metadata.{csv,jsonl}
 spontaneous  FOLDER/ss-corpus-LANG.tsv, FOLDER/audios/*.mp3: Common Voice's spontaneous speech
 lhotse       FOLDER/{split}/{recordings,supervisions}.jsonl.gz, or *recordings_{split}.jsonl.gz
 """
@@ -590,17 +591,31 @@ def find_manifest(folder: Path, split: str) -> Path:
     return existing[0]
 
 
+def _manifest_of_split(folder: Path, split: str) -> Path:
+    """As ``find_manifest``; where there is none, FOLDER/SPLIT/metadata.csv or .jsonl, as Hugging
+    Face's folders of audio have it, whose dev split may be called validation."""
+    names = (split, "validation") if split == "dev" else (split,)
+    inside = [
+        file
+        for name in names
+        for ending in MANIFEST_ENDINGS
+        if (file := folder / name / f"metadata.{ending}").is_file()
+    ]
+    is_beside = any((folder / f"{split}.{ending}").is_file() for ending in MANIFEST_ENDINGS)
+    return inside[0] if len(inside) == 1 and not is_beside else find_manifest(folder, split)
+
+
 def read_manifest(folder: Path, split: str) -> Table:
     """A table made by the user; paths may be relative to its folder, durations are in seconds.
 
     The names that NeMo and Hugging Face give to the columns are read too, see OTHER_NAMES.
     """
-    file = find_manifest(folder, split)
+    file = _manifest_of_split(folder, split)
     if file.suffix == ".tsv":
-        return _read_tsv_table(file, folder, "speaker", bytes, other_names=OTHER_NAMES)
+        return _read_tsv_table(file, file.parent, "speaker", bytes, other_names=OTHER_NAMES)
     digest = hashlib.sha256()
     records = _csv_rows if file.suffix == ".csv" else _jsonl_rows
-    return _make_table(folder, records(file, digest), digest, file)
+    return _make_table(file.parent, records(file, digest), digest, file)
 
 
 def _csv_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
@@ -853,7 +868,7 @@ def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterabl
 def _records_with(layout: str, folder: Path, split: str, names: list[str]) -> Iterator[dict]:
     """The records of a split's table as {name: value}; UserError unless it has these columns."""
     if layout == "manifest":
-        file = find_manifest(folder, split)
+        file = _manifest_of_split(folder, split)
     elif layout == "spontaneous":
         file = spontaneous_table(folder, split)
     elif layout == "commonvoice":

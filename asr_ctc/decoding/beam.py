@@ -96,8 +96,8 @@ class Beam:
     def prepared(self, units: Units, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
 
-        Warns of words that the characters cannot spell, and of letters that the language model
-        lacks. UserError as in ``read_language_model`` and
+        Warns of words that the characters cannot spell, of letters that the language model lacks,
+        and of hotwords where no spaces separate words. UserError as in ``read_language_model`` and
         ``fuse``; ValueError for a language model or hotwords with a ``device``.
         """
         if self.fusion is not None:
@@ -112,6 +112,8 @@ class Beam:
             return self
         lexicon = self._lexicon(model, units, stored)
         words = {units.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
+        if words and not units.words_writing.spaces:
+            log.warning("a hotword counts between spaces, which this writing has not between words")
         fusion = fuse(
             model,
             units,

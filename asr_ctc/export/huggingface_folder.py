@@ -30,20 +30,20 @@ def export_folder(file: ModelFile, folder: Path) -> str:
     """
     transformers = import_transformers()
     refuse_other_heads(file.architecture)
+    if not isinstance(file.charmap, CharMap):
+        raise UserError(
+            f"--format huggingface: for models of characters, this one is of {file.charmap.noun}s"
+        )
+    vocab = vocabulary(file.charmap)
+    model = file.build_model()
+    assert isinstance(model, EncoderModel)
+    config, features, state, note = model.encoder.to_huggingface()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UserError(f"{folder}: is not empty; name a new folder")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({why_no_folder(folder, error)})") from None
-    model = file.build_model()
-    assert isinstance(model, EncoderModel)
-    config, features, state, note = model.encoder.to_huggingface()
-    if not isinstance(file.charmap, CharMap):
-        raise UserError(
-            f"--format huggingface: for models of characters, this one is of {file.charmap.noun}s"
-        )
-    vocab = vocabulary(file.charmap)
     own = {"vocab_size": len(vocab), "pad_token_id": 0}
     made = build(Folder(folder, {**config, **own}, features), head=True)
     getattr(made, made.base_model_prefix).load_state_dict(state)

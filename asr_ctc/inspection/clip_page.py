@@ -246,7 +246,9 @@ def _data(view: ClipView) -> dict:
             [[symbol(charmap, c), round(p, 2)] for c, p in zip(cs, ps, strict=True) if p >= 0.005]
             for cs, ps in zip(ranked.tolist(), shares.tolist(), strict=True)
         ],
-        "prefixes": ["".join(symbol(charmap, c) for c in labels) for labels in history.labels],
+        "prefixes": [
+            "".join(symbol(charmap, c, is_alone=False) for c in labels) for labels in history.labels
+        ],
         "beams": [
             [
                 [p.number, round(p.logp, 2), round(p.merged, 2), int(p.number in arrivals[t])]

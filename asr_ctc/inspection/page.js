@@ -21,13 +21,17 @@
     if (kind) td.className = kind;
   }
 
+  function isolated(text) { // what it holds turns nothing around that stands beside it
+    const bdi = document.createElement("bdi");
+    bdi.textContent = text;
+    return bdi;
+  }
+
   function showBeam(table, model, frame) {
     table.replaceChildren();
     for (const [number, logp, merged, isNew] of model.beams[frame] ?? []) {
       const row = table.insertRow();
-      const name = document.createElement("bdi");
-      name.textContent = model.prefixes[number] || "(nothing yet)";
-      row.insertCell().append(name);
+      row.insertCell().append(isolated(model.prefixes[number] || "(nothing yet)"));
       row.cells[0].className = "l";
       cell(row, isNew ? "new" : merged >= 0.1 ? "merged" : "", "soft");
       cell(row, logp.toFixed(2));
@@ -36,15 +40,18 @@
 
   function show() {
     cursor.style.left = `${100 * share()}%`;
-    const lines = models.map((model, i) => {
+    now.textContent = `${audio.currentTime.toFixed(2)} s:`;
+    models.forEach((model, i) => {
       const last = model.beams.length - 1;
       const frame = Math.floor((audio.currentTime - model.start) / model.step);
       const inside = Math.max(0, Math.min(last, frame));
       showBeam(tables[i], model, inside);
       const likeliest = model.likeliest[inside] ?? [];
-      return likeliest.map(([symbol, p]) => `${symbol} ${Math.round(100 * p)} %`).join("  ");
+      now.append(i ? " | " : " ");
+      for (const [symbol, p] of likeliest) {
+        now.append(isolated(symbol), ` ${Math.round(100 * p)} % `);
+      }
     });
-    now.textContent = `${audio.currentTime.toFixed(2)} s: ${lines.join("  |  ")}`;
   }
 
   function keepInView() {

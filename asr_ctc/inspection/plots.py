@@ -269,7 +269,8 @@ def _spelled(history: BeamHistory, symbols: Sequence[str], n_ranks: int) -> list
     for number, beam in zip(history.leading(), history.beams, strict=True):
         is_drawn = number in [prefix.number for prefix in beam[:n_ranks]]
         labels = history.labels[number] if is_drawn else ()
-        spelled.append("".join(symbols[k] for k in labels[n_done:]))
+        # The circle is for a mark that stands alone; here it stands on its letter.
+        spelled.append("".join(symbols[k] for k in labels[n_done:]).replace("◌", ""))
         n_done = max(n_done, len(labels))
     return spelled
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from asr_ctc.base.printable import printable, visible_form
+from asr_ctc.base.printable import is_lone_mark, printable, visible_form
 from asr_ctc.decoding.beam_history import BeamHistory
 from asr_ctc.decoding.hypothesis import Timed
 from asr_ctc.display.charts import Axis
@@ -46,11 +46,14 @@ class Scale(NamedTuple):
         return f"left:{self.left(start_s)};width:{self.left(end_s - start_s)}"
 
 
-def symbol(charmap: Units, label: int) -> str:
-    """How a class is written in a picture: – for the blank, ␣ for a space."""
+def symbol(charmap: Units, label: int, *, is_alone: bool = True) -> str:
+    """How a class is written in a picture: – for the blank, ␣ for a space; a combining mark, if it
+    ``is_alone``, on a circle."""
     text = charmap.symbols[label]
     if label == charmap.blankid:
         return "–"
+    if is_lone_mark(text):
+        return f"◌{text}" if is_alone else text
     return {" ": "␣"}.get(text) or (
         visible_form(text).partition(" ")[0] if len(text) == 1 else text
     )

@@ -1,6 +1,5 @@
 """The report of a scored split as one HTML page."""
 
-import math
 from html import escape
 
 from asr_ctc.display.html import character, document, row, section, shortened_id, table, text
@@ -31,11 +30,10 @@ def as_page(report: SplitReport) -> str:
     """The whole page: rates, slices, confusions, and example clips word under word."""
     body = [f"<h1>{text(report.corpus)}</h1>", _rates(report)]
     if report.clips:
-        names, has_words = report.rate_names, report.has_words
-        body += [_slices(name, rows, names, has_words) for name, rows in report.slices.items()]
-        body.append(_confusions(report.confusions, names))
+        body += [_slices(name, rows, report) for name, rows in report.slices.items()]
+        body.append(_confusions(report.confusions, report.rate_names))
         body += [
-            _examples(title, getattr(report.examples, kind), names)
+            _examples(title, getattr(report.examples, kind), report)
             for kind, title in EXAMPLE_TITLES.items()
         ]
     return document(f"scores of {report.corpus}", "".join(body), STYLE)
@@ -94,21 +92,21 @@ def _interval(rate: Rate) -> list[str]:
     return [text, f"{100 * low:.2f} to {100 * high:.2f} %"]
 
 
-def _slices(name: str, slices: list[Slice], names: Rates, has_words: bool) -> str:
-    drawn = [part.wer if has_words else part.cer for part in slices]
+def _slices(name: str, slices: list[Slice], report: SplitReport) -> str:
+    """A table whose first rate, which is drawn, is the one to read first."""
+    names, by_words = report.rate_names, report.is_by_words
+    drawn = [part.wer if by_words else part.cer for part in slices]
     highest = max([rate.high or rate.rate for rate in drawn]) or 1.0
+    of_symbols = [names.of_symbols, "95 % interval"]
+    of_words = ["words", names.of_words, "95 % interval"] if report.has_words else []
+    head = [*of_words, "", *of_symbols] if by_words else [*of_symbols, "", *of_words]
     rows = []
     for part, rate in zip(slices, drawn, strict=True):
-        cells, plot = [f"{part.clips:,}"], _interval_plot(rate, highest)
-        if has_words:
-            cells += [f"{part.words:,}", *_interval(part.wer), plot, *_interval(part.cer)]
-        else:
-            cells += [*_interval(part.cer), plot]
-        rows.append(row(shortened_id(part.value or "(empty)"), cells))
-    of_symbols = [names.of_symbols, "95 % interval"]
-    head = ["clips", "words", names.of_words, "95 % interval", "", *of_symbols]
-    head = head if has_words else ["clips", *of_symbols, ""]
-    return section(f"By {name}", table(escape(name), head, rows))
+        of_symbols, plot = _interval(part.cer), _interval_plot(rate, highest)
+        of_words = [f"{part.words:,}", *_interval(part.wer)] if report.has_words else []
+        cells = [*of_words, plot, *of_symbols] if by_words else [*of_symbols, plot, *of_words]
+        rows.append(row(shortened_id(part.value or "(empty)"), [f"{part.clips:,}", *cells]))
+    return section(f"By {name}", table(escape(name), ["clips", *head], rows))
 
 
 def _interval_plot(rate: Rate, highest: float) -> str:
@@ -133,14 +131,12 @@ def _confusions(confusions: Confusions, names: Rates) -> str:
     return section(f"{names.symbols.capitalize()}, most frequent errors first", *parts)
 
 
-def _examples(title: str, clips: list[Example], names: Rates) -> str:
+def _examples(title: str, clips: list[Example], report: SplitReport) -> str:
     if not clips:
         return ""
     parts = []
     for clip in clips:
-        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
-        rates = f"{wer}{names.of_symbols} {100 * clip.cer:.0f} %"
-        parts.append(f"<h3><code>{text(clip.id)}</code> {rates}</h3>")
+        parts.append(f"<h3><code>{text(clip.id)}</code> {report.rates_of(clip)}</h3>")
         words = "".join(
             f'<div class="{edit_mark(*pair)}"><span>{escape(pair[0] or "")}</span>'
             f"<span>{escape(pair[1] or '')}</span><small>{edit_mark(*pair)}</small></div>"

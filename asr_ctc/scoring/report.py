@@ -1,5 +1,6 @@
 """The report of `test --split`: rates, slices, confusions and examples of a split."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,6 +130,13 @@ class SplitReport(Report, SplitDecoding):
     def rate_names(self) -> Rates:
         """What the rates are called: a model of phonemes has a PER."""
         return rates_of_units(self.units)
+
+    def rates_of(self, clip: Example) -> str:
+        """The rates of a clip in words, the one to read first; only one if it has no words."""
+        names = self.rate_names
+        rates = [(names.of_words, clip.wer), (names.of_symbols, clip.cer)]
+        told = [f"{name} {100 * rate:.0f} %" for name, rate in rates if not math.isnan(rate)]
+        return ", ".join(told if self.is_by_words else reversed(told))
 
 
 def units_of(distinctions: Distinctions) -> str:

@@ -26,13 +26,10 @@ def as_text(report: SplitReport) -> str:
     if report.clips:
         parts += [
             _rates(report),
-            *(
-                _slices(name, rows, report.rate_names, report.has_words)
-                for name, rows in report.slices.items()
-            ),
+            *(_slices(name, rows, report) for name, rows in report.slices.items()),
             _confusions(report.confusions, report.rate_names),
             *(
-                _examples(title, getattr(report.examples, kind), report.rate_names)
+                _examples(title, getattr(report.examples, kind), report)
                 for kind, title in EXAMPLE_TITLES.items()
             ),
         ]
@@ -97,17 +94,18 @@ def with_interval(rate: Rate) -> str:
     return f"{100 * rate.rate:6.2f} % ({100 * low:6.2f} to{100 * high:7.2f})"
 
 
-def _slices(name: str, rows: list[Slice], names: Rates, has_words: bool) -> list[str]:
-    first = rows[:N_SLICES]
+def _slices(name: str, rows: list[Slice], report: SplitReport) -> list[str]:
+    first, names = rows[:N_SLICES], report.rate_names
     labels = [shortened(row.value or "(empty)") for row in first]
     width = max(map(width_of, [name, *labels]))
-    of_words = f"   words   {names.of_words:27}" if has_words else "  "
-    lines = [f"{padded(name, width)}  clips{of_words} {names.of_symbols}"]
+    # Each as wide as its cells: a rate with its interval, and the number of words before it.
+    heads = [f"   words   {names.of_words:25}"] if report.has_words else []
+    heads.insert(len(heads) * report.is_by_words, f"   {names.of_symbols:25}")
+    lines = [f"{padded(name, width)}  clips{''.join(heads)}".rstrip()]
     for label, row in zip(labels, first, strict=True):
-        of_words = f" {row.words:7} {with_interval(row.wer)}" if has_words else ""
-        lines.append(
-            f"{padded(label, width)} {row.clips:6}{of_words} {with_interval(row.cer)}".rstrip()
-        )
+        cells = [f" {row.words:7} {with_interval(row.wer)}"] if report.has_words else []
+        cells.insert(len(cells) * report.is_by_words, f" {with_interval(row.cer)}")
+        lines.append(f"{padded(label, width)} {row.clips:6}{''.join(cells)}".rstrip())
     if len(rows) > N_SLICES:
         lines.append(f"and {len(rows) - N_SLICES} more (--json and --html have all)")
     return lines
@@ -122,11 +120,10 @@ def _confusions(confusions: Confusions, names: Rates) -> list[str]:
     return [f"{names.symbols}, most frequent first", *lines] if lines else []
 
 
-def _examples(title: str, clips: list[Example], names: Rates) -> list[str]:
+def _examples(title: str, clips: list[Example], report: SplitReport) -> list[str]:
     lines = [title] if clips else []
     for clip in clips:
-        wer = "" if math.isnan(clip.wer) else f"{names.of_words} {100 * clip.wer:.0f} %, "
-        lines.append(f"  {clip.id}   {wer}{names.of_symbols} {100 * clip.cer:.0f} %")
+        lines.append(f"  {clip.id}   {report.rates_of(clip)}")
         lines += [f"    {line}" for line in word_under_word(clip.words, WIDTH - 4)]
     return lines
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from asr_ctc.text.charmap import END, START
 from asr_ctc.text.folding import APOSTROPHES, fold_latin
-from asr_ctc.text.segments import segmenter_of
+from asr_ctc.text.segments import segmenter_of, why_no_words
 from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
 
@@ -57,6 +57,19 @@ def described(distinctions: Distinctions) -> str:
     scored = ", ".join(parts) + (f"; writing {writing}" if writing.name else "")
     segmenter = segmenter_of(writing)
     return f"{scored}; words cut by {segmenter.name}" if segmenter else scored
+
+
+def which_error_rate(units: Units) -> str:
+    """Which error rate to read where no spaces separate words, and why; '' where they do."""
+    writing, symbols = distinctions_of(units)["writing"], units.rates.of_symbols
+    if writing.spaces:
+        return ""
+    if segmenter := segmenter_of(writing):
+        return (
+            f"read the {symbols} first: this writing has no spaces between words; the WER is of "
+            f"word segments, cut by {segmenter.name}"
+        )
+    return f"read the {symbols}; there is no WER: {why_no_words(writing)}"
 
 
 def _writes_accents(units: Units) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
+from asr_ctc.display.terminal import several
 from asr_ctc.text.folding import JOINER, NON_JOINER, is_invisible, without_invisible
 
 CASE_FOLDINGS = ("default", "turkish", "german", "greek")
@@ -87,12 +88,12 @@ class Writing:
     def __str__(self) -> str:
         parts = [f"case {self.case_folding}"] if self.case_folding != "default" else []
         for forms, what in (
-            (self.alternatives, "alternative forms"),
-            (self.look_alikes, "look-alikes"),
-            (self.optional, "optional marks"),
+            (self.alternatives, "alternative form"),
+            (self.look_alikes, "look-alike"),
+            (self.optional, "optional mark"),
         ):
             if forms:
-                parts.append(f"{len(forms)} {what}")
+                parts.append(several(len(forms), what))
         if self.invisible is not None:
             names = {NON_JOINER: "ZWNJ", JOINER: "ZWJ"}
             kept = [names.get(c, f"U+{ord(c):04X}") for c in self.invisible]

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
+from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d
 from asr_ctc.base.errors import UserError
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ import torch
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.clip_memory import PROBES_S, ClipMemory, measure_clip_memory
 from asr_ctc.acoustic.encoder_model import EncoderModel
+from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -26,12 +27,11 @@ def report_clip_memory(
 ) -> None:
     """Logs the longest clip that fits beside the weights, and warns of batches that may not.
 
-    For models whose encoder is run in training; where the system does not say what is free, not.
+    For models whose encoder is run in training; where the system does not say what is free, not. A
+    resumed run says it too: it may have another card, or another free share of one.
     """
     model, free = run.model, compute.free_memory_bytes(run.device)
-    if not isinstance(model, EncoderModel) or math.isnan(free):
-        return
-    if model.input_layers == model.architecture.layers:
+    if not isinstance(model, EncoderModel) or math.isnan(free) or not runs_encoder(model):
         return
     train_mode(model, run.frozen)
     try:
@@ -59,6 +59,11 @@ def report_clip_memory(
     )
     if needed > room:
         log.warning("%s", advice(memory, room, longest_s))
+
+
+def runs_encoder(model: AnyModel) -> bool:
+    """Whether training runs layers of a pretrained encoder, rather than read its kept frames."""
+    return isinstance(model, EncoderModel) and model.input_layers != model.architecture.layers
 
 
 def largest_batch(memory: ClipMemory, sampler: DurationBatchSampler) -> tuple[int, float]:
@@ -90,7 +95,14 @@ def _longest(memory: ClipMemory, room: float, n_clips: int) -> str:
 
 @contextlib.contextmanager
 def report_activations(run: Run, group: Sequence[Batch]) -> Iterator[None]:
-    """Logs the activations that the first step, as a rule on the longest batch, keeps."""
+    """Logs the activations that the first step, as a rule on the longest batch, keeps.
+
+    Not where an encoder is run: ``report_clip_memory`` has said more, and the first steps may
+    train the head alone.
+    """
+    if runs_encoder(run.model):
+        yield
+        return
     with compute.SavedActivations(run.model) as activations:
         yield
     seconds = [max(batch.durations) * len(batch.ids) for batch in group if batch.ids]

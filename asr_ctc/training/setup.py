@@ -44,8 +44,8 @@ from asr_ctc.loading.selection import (
 )
 from asr_ctc.loading.trained_sound import measure_trained_sound
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.normalise import distinctions_of
-from asr_ctc.text.segments import segmenter_of, why_no_words
+from asr_ctc.text.normalise import distinctions_of, which_error_rate
+from asr_ctc.text.segments import why_no_words
 from asr_ctc.text.units import Units
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
@@ -162,7 +162,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         speak_for(each, [dev])
     charmap = units.main
     refuse_best_by_wer(config, charmap)
-    speak_of_words(charmap)
+    if which := which_error_rate(charmap):
+        log.info("%s", which)
     train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
     torch.manual_seed(config.runtime.seed)
     blueprint = make_blueprint(config, charmap, start.file, units.aux)
@@ -331,15 +332,6 @@ def make_objective(config: Config, units: ModelUnits) -> Objective:
     if units.aux is None:
         return ctc_objective
     return partial(two_headed_objective, aux_weight=config.classes.aux_weight)
-
-
-def speak_of_words(units: Units) -> None:
-    """What the dev WER counts where no spaces separate words, or why there is none."""
-    writing = distinctions_of(units)["writing"]
-    if segmenter := segmenter_of(writing):
-        log.info("dev WER: of word segments, cut by %s; read the CER first", segmenter.name)
-    elif why := why_no_words(writing):
-        log.info("no dev WER: %s", why)
 
 
 def refuse_best_by_wer(config: Config, units: Units) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic import loss
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
+from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d
 from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.acoustic.recurrent import run_packed
 from asr_ctc.config.load import make_config

@@ -13,7 +13,6 @@ from torch.nn.utils.rnn import (
 
 from asr_ctc.acoustic import ctc_model, two_heads
 from asr_ctc.acoustic.architecture import Architecture
-from asr_ctc.acoustic.ctc_model import MaskedBatchNorm2d
 from asr_ctc.acoustic.log_posteriors import log_posteriors
 from asr_ctc.acoustic.recurrent import run_layers, run_packed
 from asr_ctc.models import CTCModel
@@ -206,57 +205,6 @@ def test_what_stands_in_the_padding_does_not_matter():
 
 
 # --- BatchNorm -----------------------------------------------------------------------------------
-
-
-def test_batch_norm_counts_valid_frames_only():
-    """As BatchNorm on the valid frames put end to end: outputs, running statistics, gradients."""
-    torch.manual_seed(0)
-    ours, theirs = MaskedBatchNorm2d(4).double(), nn.BatchNorm2d(4).double()
-    for norm in ours, theirs:
-        nn.init.constant_(norm.weight, 1.7)
-        nn.init.constant_(norm.bias, -0.4)
-    for lengths in [7, 2, 5], [3, 6, 1]:  # two steps, so that the running statistics add up
-        n_frames = torch.tensor(lengths)
-        inside = (torch.arange(max(lengths)) < n_frames[:, None])[:, None, :, None]
-        x = 5 + 3 * torch.randn(3, 4, max(lengths), 6, dtype=torch.float64)
-        x = torch.where(inside, x, 1e4).requires_grad_()
-        target = torch.randn_like(x)
-
-        y = ours(x, inside.to(x.dtype))
-        (y * target * inside).sum().backward()
-        ours_grads = [x.grad.clone(), ours.weight.grad.clone(), ours.bias.grad.clone()]
-        x.grad = None
-
-        def end_to_end(values, lengths=lengths):
-            return torch.cat([clip[:, :n] for clip, n in zip(values, lengths, strict=True)], dim=1)[
-                None
-            ]
-
-        expected = theirs(end_to_end(x))
-        (expected * end_to_end(target)).sum().backward()
-        assert torch.allclose(end_to_end(y), expected, rtol=1e-9, atol=1e-9)
-        assert torch.allclose(ours_grads[0] * inside, x.grad, rtol=1e-9, atol=1e-9)
-        assert (ours_grads[0] * ~inside == 0).all()
-        assert torch.allclose(ours_grads[1], theirs.weight.grad)
-        assert torch.allclose(ours_grads[2], theirs.bias.grad)
-    for name, buffer in theirs.named_buffers():
-        assert torch.allclose(getattr(ours, name), buffer, rtol=1e-6)
-    assert ours.num_batches_tracked == 2
-
-
-def test_batch_norm_in_half_precision_takes_off_a_large_mean():
-    x = (100 + torch.randn(2, 4, 50, 10)).bfloat16()
-    expected = nn.BatchNorm2d(4)(x.float())
-    normed = MaskedBatchNorm2d(4)(x, torch.ones(2, 1, 50, 1).bfloat16())
-    assert normed.dtype == torch.bfloat16 and torch.allclose(normed.float(), expected, atol=0.02)
-
-
-def test_batch_norm_without_mask_or_in_evaluation_is_torchs():
-    ours, theirs = MaskedBatchNorm2d(4), nn.BatchNorm2d(4)
-    x = torch.randn(3, 4, 5, 6)
-    assert torch.equal(ours(x), theirs(x))
-    mask = torch.zeros(3, 1, 5, 1)
-    assert torch.equal(ours.eval()(x, mask), theirs.eval()(x))
 
 
 def test_the_model_trains_its_batch_norms_on_valid_frames():

@@ -138,9 +138,9 @@ def test_what_the_backward_pass_needs_is_kept_for_it_only(monkeypatch, with_grad
     forward_pass = recurrent._forward_pass
 
     def spy(*arguments, **kinds):
-        run, (states, *saved) = forward_pass(*arguments, **kinds)
+        run, (rounded, states, *saved) = forward_pass(*arguments, **kinds)
         kept.extend(len(tensor) for tensor in saved)
-        return run, [states, *saved]
+        return run, [rounded, states, *saved]
 
     monkeypatch.setattr(recurrent, "_forward_pass", spy)
     with torch.set_grad_enabled(with_gradients):

@@ -1,6 +1,7 @@
 """The page of a check: text of any direction, marks, long names, tables, large alphabets."""
 
 import re
+from html import escape
 
 import pytest
 
@@ -8,6 +9,7 @@ from asr_ctc.check.corpus_check import check_corpus
 from asr_ctc.check.screen import as_text
 from asr_ctc.config.load import make_config
 from tests.check.test_check import Rows
+from tests.helpers.browser import COUNTS_STAND_AFTER, IS_NO_WIDER, browser_page, find_browser
 from tests.helpers.page import Reading, is_right_to_left
 from tools.toy_corpus import make_toy_corpus
 
@@ -49,6 +51,7 @@ def test_text_from_right_to_left_reorders_nothing_beside_it(arabic):
     report, page, _ = arabic
     read = Reading(page)
     assert not any(map(is_right_to_left, read.bare))
+    assert "error_rate" not in report.to_dict()
     for sentence in ARABIC:
         assert sentence in read.isolated
     assert f"6 × <bdi>{ARABIC[0]}</bdi>" in page
@@ -73,6 +76,18 @@ def test_long_names_are_shortened_and_tables_scroll(arabic):
     assert f"{speaker[:19]}…" in read.isolated and f"{speaker[:19]}…" in text
     assert speaker in read.hints and speaker not in "".join(read.bare + read.isolated) + text
     assert page.count("<table>") >= 2 and read.loose_tables == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium: make test-browser installs it")
+def test_the_page_is_no_wider_than_the_window(arabic, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(arabic[1], encoding="utf-8")
+    with browser_page(find_browser(), tmp_path / "profile") as page:
+        for width in 1280, 390:
+            page.open(file, width=width)
+            assert page.run(IS_NO_WIDER) and page.problems == []
+            assert page.run(COUNTS_STAND_AFTER)
 
 
 def test_nothing_is_said_of_shared_speakers_where_none_is_known(toy_folder, tmp_path):
@@ -109,6 +124,9 @@ def test_rare_characters_of_a_large_alphabet_are_a_count_and_a_share(
     helps = "--charset_min_count 1 leaves 0 % of the text to the unknown class; so would more "
     assert said in text and helps in text and said in page and helps in page
     assert "--charset auto --charset_min_count 1" in report.suggestions.command
+    which = report.to_dict()["error_rate"]
+    assert which.startswith("read the CER") and f"  {which}" in text.splitlines()
+    assert escape(which[1:]) in page
     assert max(map(len, text.splitlines())) < 250
     rarest = chr(HAN + 40)
     assert len(re.findall('<td class="l name"><bdi[^>]*>[^<]<', page)) == 2 * 40  # lost, and rare

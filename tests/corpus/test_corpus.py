@@ -139,7 +139,7 @@ def test_a_table_of_short_rows_is_refused(folder):
         ("path\tsentence\na.mp3\tUn".encode("utf-16-le"), "is UTF-16 text: save it as UTF-8"),
         (
             "path\tsentence\na.mp3\tété\nb.mp3\tdeux\nc.mp3\tçà\n".encode("latin-1"),
-            r"is in another encoding than UTF-8, such as Latin-1 \(line 2 and 1 more\): save it as",
+            r"is in another encoding than UTF-8 \(line 2 and 1 more\): save it as",
         ),
     ],
 )

@@ -23,6 +23,7 @@ from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table, witho
 from asr_ctc.text.charmap import CharMap, count_characters
 from asr_ctc.text.writing import Writing
 from tests.helpers import command
+from tests.helpers.languages import transcripts
 
 SCRIPTS = {
     "Arabic": "مرحبًا بالعالم",
@@ -590,7 +591,7 @@ def test_bad_lines_of_jsonl_are_named(tmp_path):
         ({"train.jsonl": ""}, r"train\.jsonl: is empty: it holds no clips"),
         ({"train.tsv": ""}, r"train\.tsv: is empty: it holds no clips"),
         ({"train.tsv": "path\tsentence\n"}, r"train\.tsv: is empty but for its header"),
-        ({"train.jsonl": b'{"path": "\xe9"}\n{"path": "\xe8"}\n'}, r"Latin-1 \(line 1 and 1 more"),
+        ({"train.jsonl": b'{"path": "\xe9"}\n{"path": "\xe8"}\n'}, r"UTF-8 \(line 1 and 1 more"),
     ],
 )
 def test_manifests_that_are_refused(tmp_path, files, message):
@@ -728,6 +729,21 @@ def test_columns_by_the_names_of_other_tools(tmp_path, names, form):
     assert list(found) == records
 
 
+@pytest.mark.parametrize("dev", ["dev", "validation"])
+def test_folders_of_audio_with_a_table_in_each(tmp_path, dev):
+    write(tmp_path / "train" / "metadata.csv", "file_name,transcription,sex\na.wav,Un.,m\n")
+    write(tmp_path / dev / "metadata.jsonl", '{"file_name": "a.wav", "transcription": "Deux."}\n')
+    for split, folder, said in ("train", "train", "Un."), ("dev", dev, "Deux."):
+        corpus = load_split(tmp_path, split, "manifest")
+        assert rows_of(corpus) == [("a.wav", said, "")]
+        assert corpus.file(0) == tmp_path / folder / "a.wav"
+    assert read_columns("manifest", tmp_path, "train", ["sex"]) == {"sex": ["m"]}
+    write(tmp_path / "train.tsv", "path\tsentence\nb.wav\tTrois.\n")  # ours, beside the folder
+    assert rows_of(load_split(tmp_path, "train", "manifest")) == [("b.wav", "Trois.", "")]
+    with pytest.raises(UserError, match=r"no such split: looked for .*test\.tsv or"):
+        load_split(tmp_path, "test", "manifest")
+
+
 def test_own_names_go_before_those_of_other_tools(tmp_path):
     write(tmp_path / "train.tsv", "path\tsentence\ttext\na.wav\tours\ttheirs\n")
     assert list(read_table("manifest", tmp_path, "train").sentences) == ["ours"]
@@ -770,14 +786,28 @@ def test_semicolons_inside_quotes_and_rows_that_a_quote_joins(tmp_path):
     assert [reason for _, reason in table.excluded] == ["a quotation mark joins several rows"]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "cp1252"])
-def test_the_line_that_converts_another_encoding_does_so(tmp_path, encoding):
-    sentences = ["Été à Nîmes.", "Où êtes-vous ?", "Ça va, déjà."]
-    text = "path;sentence\r\n" + "".join(f"{i}.wav;{s}\r\n" for i, s in enumerate(sentences))
+@pytest.mark.parametrize(
+    ("encoding", "code"),
+    [
+        *(("utf-16", "fr"), ("utf-16-le", "fr"), ("utf-16-be", "fr"), ("utf-16", "zh-CN")),
+        *(("utf-16-le", "zh-CN"), ("utf-16-be", "ar"), ("utf-16-le", "ja")),
+        *(("cp1252", "fr"), ("cp1250", "de"), ("cp1251", "ru"), ("cp1253", "el"), ("cp1254", "tr")),
+        *(("cp1255", "he"), ("cp1256", "ar"), ("cp874", "th"), ("gb18030", "zh-CN")),
+        *(("cp932", "ja"), ("cp949", "ko")),
+    ],
+)
+def test_the_line_that_converts_another_encoding_does_so(tmp_path, encoding, code):
+    sentences = transcripts(code)
+    text = "path;sentence\r\n" + "".join(f'{i}.wav;"{s}"\r\n' for i, s in enumerate(sentences))
     file = write(tmp_path / "my mine's" / "train.csv", text.encode(encoding))
     with pytest.raises(UserError, match="save it as UTF-8, as this does") as refusal:
         read_table("manifest", file.parent, "train")
-    line = str(refusal.value).partition("python -c ")[2]
+    said, _, line = str(refusal.value).partition("python -c ")
+    if "ENCODING" in said:
+        assert f" {encoding} (" in said
+        tried = subprocess.run([sys.executable, "-c", *shlex.split(line)], capture_output=True)
+        assert tried.returncode != 0 and file.read_bytes() == text.encode(encoding)
+    line = line.replace("ENCODING", encoding)
     subprocess.run([sys.executable, "-c", *shlex.split(line)], check=True)
     assert list(read_table("manifest", file.parent, "train").sentences) == sentences
     assert file.with_name("train.csv.old").read_bytes() == text.encode(encoding)

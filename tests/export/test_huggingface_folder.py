@@ -13,6 +13,7 @@ from asr_ctc.acoustic.model_kinds import features_of, new_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.export.huggingface_folder import export_folder, vocabulary
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 from tests.helpers.command import call
 from tests.helpers.published import clips, make_bundle, make_folder
 from tests.helpers.whisper_folder import make_whisper_folder
@@ -45,7 +46,10 @@ def fine_tuned(name, **changes):
     )
 
 
-@pytest.fixture(params=["wav2vec2 base", "mms", "hubert", "w2v-bert", "WAV2VEC2_BASE"])
+KINDS = "wav2vec2 base", "mms", "hubert", "wavlm", "data2vec", "w2v-bert", "WAV2VEC2_BASE"
+
+
+@pytest.fixture(params=KINDS)
 def file(request, tmp_path, monkeypatch):
     if request.param == "WAV2VEC2_BASE":
         make_bundle(monkeypatch, tmp_path, request.param)
@@ -75,7 +79,7 @@ def test_transformers_loads_the_folder_with_equal_logits(file, tmp_path):
     assert processor.tokenizer.decode([0, *labels, 0]) == "bad é'a"
 
 
-def test_what_transformers_has_no_class_for_is_refused(tmp_path):
+def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "source").mkdir()
     make_folder(tmp_path / "source")
     with pytest.raises(UserError, match="has more .projection.: train with --projection"):
@@ -83,10 +87,16 @@ def test_what_transformers_has_no_class_for_is_refused(tmp_path):
     whisper = make_whisper_folder(tmp_path / "whisper")
     with pytest.raises(UserError, match="no CTC model with Whisper's encoder: fine-tune one that"):
         export_folder(fine_tuned(whisper, projection=8), tmp_path / "folder")
+    make_bundle(monkeypatch, tmp_path, "WAVLM_BASE_PLUS")
+    with pytest.raises(UserError, match="WAVLM_BASE_PLUS is, .* own, such as microsoft/wavlm-base"):
+        export_folder(fine_tuned("WAVLM_BASE_PLUS"), tmp_path / "folder")
     file = fine_tuned(tmp_path / "source")
     lower = replace(file, architecture=replace(file.architecture, layers=(1,)))
     with pytest.raises(UserError, match="this model has more .other layers."):
         export_folder(lower, tmp_path / "folder")
+    phonemes = replace(file, charmap=Phonemes.from_readings(["a"], "fr-fr")[0])
+    with pytest.raises(UserError, match="for models of characters, this one is of phonemes"):
+        export_folder(phonemes, tmp_path / "folder")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "mine.txt").write_text("kept")
     with pytest.raises(UserError, match="is not empty"):

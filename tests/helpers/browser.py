@@ -123,6 +123,15 @@ class Page:
                 self.problems.append(f"asks the network for {url}")
 
 
+IS_NO_WIDER = """(() => { const root = document.documentElement;
+    document.querySelectorAll("details").forEach(part => { part.open = true });
+    return root.scrollWidth == root.clientWidth })()"""
+COUNTS_STAND_AFTER = """(() => {
+    const chips = [...document.querySelectorAll(".chip:has(bdi)")];
+    const left = (chip, part) => chip.querySelector(part).getBoundingClientRect().left;
+    return chips.length > 0 && chips.every(chip => left(chip, "bdi") < left(chip, ".soft")) })()"""
+
+
 @contextmanager
 def browser_page(program: str, profile: Path) -> Iterator[Page]:
     """A page of a new browser whose profile is in the folder ``profile``."""

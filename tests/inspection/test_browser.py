@@ -129,6 +129,20 @@ def test_keys(browser, file):
     assert page.problems == []
 
 
+def test_letters_from_right_to_left_stay_before_their_shares(browser, file):
+    charmap = CharMap.from_symbols(" אבג")
+    log_probs = sharp(charmap, "אבג") * 0.3  # more than one letter is likely in a frame
+    page_file = file.with_name("hebrew.html")
+    page_file.write_text(as_page(noise(3), [view_of(charmap, log_probs)]), encoding="utf-8")
+    page = opened(browser, page_file)
+    letters, left = page.run(
+        "[[...document.querySelectorAll('.now bdi')].map(e => e.textContent),"
+        " [...document.querySelectorAll('.now bdi')].map(e => e.getBoundingClientRect().left)]"
+    )
+    assert letters[0] == "א" and len(letters) > 2 and left == sorted(left)
+    assert page.problems == []
+
+
 def test_the_theme_can_be_chosen(browser, file):
     page = opened(browser, file, dark=False)
     page.run("document.querySelector('[data-do=theme]').click()")

@@ -157,9 +157,11 @@ def test_transcripts_with_markup_stay_text():
 def test_right_to_left_text_and_marks():
     charmap = CharMap.from_symbols(" אבגשלום\u05b8")
     view = view_of(charmap, sharp(charmap, "שלום-\u05b8-אב"), text="שלום אב")
-    structure = checked(as_page(noise(9), [view]))
+    page = as_page(noise(9), [view])
+    structure = checked(page)
     assert "שלום אב" in structure.texts and "ש" in structure.texts
-    assert strips.symbol(charmap, charmap.char2idx["\u05b8"]) == "U+05B8"
+    assert strips.symbol(charmap, charmap.char2idx["\u05b8"]) == "◌\u05b8"
+    assert "שלום\u05b8" in data_of(page)[0]["prefixes"]  # there it stands on its letter
     isolated = [tag for tag, _ in structure.elements].count("bdi")
     assert isolated > 20
 

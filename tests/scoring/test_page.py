@@ -2,8 +2,11 @@
 
 import re
 
+import pytest
+
 from asr_ctc.scoring.clips import ScoredClip, count_errors
 from asr_ctc.scoring.page import as_page
+from tests.helpers.browser import COUNTS_STAND_AFTER, IS_NO_WIDER, browser_page, find_browser
 from tests.helpers.page import Reading, is_right_to_left
 from tests.scoring.test_report import full_report
 
@@ -42,6 +45,18 @@ def test_long_names_are_shortened_and_tables_scroll():
     assert f"{SPEAKER[:19]}…" in read.isolated and SPEAKER in read.hints
     assert SPEAKER not in "".join(read.bare + read.isolated + read.blocks)
     assert page.count("<table>") == 2 and read.loose_tables == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_browser() is None, reason="no Chromium: make test-browser installs it")
+def test_the_page_is_no_wider_than_the_window(tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(page_of(SAID, HEARD, SPEAKER), encoding="utf-8")
+    with browser_page(find_browser(), tmp_path / "profile") as page:
+        for width in 1280, 390:
+            page.open(file, width=width)
+            assert page.run(IS_NO_WIDER) and page.problems == []
+            assert page.run(COUNTS_STAND_AFTER)
 
 
 def test_what_a_name_or_a_transcript_holds_is_no_markup():

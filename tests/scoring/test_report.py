@@ -272,6 +272,14 @@ def test_word_segments_come_after_characters_and_are_named(monkeypatch):
     assert "4 word segments: 3 substituted" in text and "no WER" not in text
     assert "characters, word segments, sentences" in page
     assert page.index("37.50 %") < page.index("75.00 %")
+    head, *rows = text[text.index("gender ") :].splitlines()[:3]
+    assert head.split() == ["gender", "clips", "CER", "words", "WER"]
+    for row, cer in zip(rows, ("25.00 %", "50.00 %"), strict=True):  # of f and m, below CER
+        assert row.index(cer) == head.index("CER") - 1
+    by_gender = page[page.index("By gender") :]
+    assert by_gender.index("CER") < by_gender.index("WER")
+    for shown in text, page:
+        assert "CER 50 %, WER 100 %" in shown and "CER 25 %, WER 50 %" in shown
 
 
 def test_examples_without_spaces_are_ranked_by_characters(monkeypatch):

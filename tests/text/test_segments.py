@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text import segments
+from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.languages import LANGUAGES, writing_of_script
+from asr_ctc.text.normalise import which_error_rate
 from asr_ctc.text.segments import segmenter_of, why_no_words, words_apart
 from asr_ctc.text.writing import Writing
 from tests.helpers.languages import transcripts
-from tests.helpers.segments import in_pairs
+from tests.helpers.segments import in_pairs, without_segmenter
 
 is_icu_installed = segments.icu() is not None
 with_icu = pytest.mark.skipif(not is_icu_installed, reason="icu4py is not installed")
@@ -53,6 +55,22 @@ def test_rates_of_word_segments_by_hand():
     assert (rates.n_words, rates.word_substitutions, rates.wer) == (5, 1, 1 / 5)
     same = error_rates(["今天，我用！"], ["今天我 用"], writing="zh")
     assert (same.wer, same.cer, same.n_words) == (0, 0, 3)
+
+
+def test_the_error_rate_to_read_is_said_where_no_spaces_separate_words(monkeypatch):
+    def of(code: str) -> str:
+        return which_error_rate(CharMap(writing=LANGUAGES[code]))
+
+    in_pairs(monkeypatch)
+    assert of("tr") == of("hi") == ""
+    assert of("th") == (
+        "read the CER first: this writing has no spaces between words; the WER is of word "
+        "segments, cut by pairs 1"
+    )
+    without_segmenter(monkeypatch)
+    assert of("th").startswith("read the CER; there is no WER: this writing has no spaces between")
+    assert of("th").endswith(segments.INSTALL)
+    assert of("bo").endswith("ICU has no dictionary of them")
 
 
 def test_a_stand_in_cuts_both_alike(monkeypatch):

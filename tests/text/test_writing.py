@@ -88,6 +88,7 @@ def test_every_profile_survives_a_file_and_is_named():
         assert hash(charmap) == hash(CharMap.from_json(charmap.to_json()))
     assert SCRIPTS_OF.keys() <= LANGUAGES.keys()
     assert Writing().to_dict() == {} and str(Writing()) == "none"
+    assert str(LANGUAGES["ug"]) == "ug: 1 alternative form, keeps ZWNJ"
     assert str(LANGUAGES["fa"]).startswith(
         "fa: 14 alternative forms, 39 optional marks, keeps ZWNJ"
     )

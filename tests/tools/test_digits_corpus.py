@@ -77,7 +77,8 @@ def test_the_corpus_is_whole_and_the_same_each_time(source, tmp_path, monkeypatc
     monkeypatch.setattr(digits, "SPLITS", few)
     out = tmp_path / "data"
     assert digits.main([str(source), "--out", str(out)]) == 0
-    assert f"--config configs/digits.yaml --datasetroot {out}" in capsys.readouterr().out
+    command = f"--config configs/digits.yaml --datasetroot {out} --datasetversion digits-1.0"
+    assert command in capsys.readouterr().out
     folder = find_corpus(str(out), None, "en")
     assert folder == out / "digits-1.0" / "en"
     for split, (n, _) in few.items():

@@ -88,6 +88,11 @@ def test_the_pass_is_announced_and_made_once(home):
         assert "feature cache of toy-1.0/fr train: 24 clips" in done.stderr
         n_kept = re.findall(r"(\d+) kept already", done.stderr)
         assert n_kept == (["0", "0", "0"] if time == "first" else ["6", "24", "24"])
+        said_gb = map(float, re.findall(r"([\d.e-]+) GB at most", done.stderr))
+        files = [path for path in (home / "cache").rglob("*") if path.is_file()]
+        taken = sum(path.stat().st_size for path in files)
+        assert 1e9 * sum(said_gb) == pytest.approx(taken, rel=0.01)
+        assert done.stderr.index("GB at most") < done.stderr.index("epoch 1")
         shutil.rmtree(home / "logs")
 
 

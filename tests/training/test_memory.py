@@ -65,6 +65,9 @@ def test_a_run_says_the_longest_clip_that_fits(home, monkeypatch):
     n_clips, longest_s, alone_s, in_batch_s, same_n = map(float, numbers.groups())
     assert longest_s < in_batch_s < alone_s and n_clips == same_n == 4
     assert "may not fit" not in done.stderr
+    assert "MB of activations" not in done.stderr  # they may be those of the head alone
+    resumed = call("train --resume_from logs/run --num_epochs 2", cwd=home)
+    assert resumed.returncode == 0 and "memory, about" in resumed.stderr  # perhaps on another card
 
 
 @pytest.mark.slow
@@ -81,7 +84,7 @@ def test_a_batch_that_may_not_fit_is_said_before_it_fails(home, monkeypatch, fla
     done = call(COMMON, flags, "--logname run", cwd=home)
     assert done.returncode == 0, done.stderr
     if expected is None:
-        assert "memory, about" not in done.stderr
+        assert "memory, about" not in done.stderr and "MB of activations" in done.stderr
     else:
         assert expected in done.stderr
 

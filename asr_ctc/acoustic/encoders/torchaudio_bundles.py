@@ -200,7 +200,10 @@ class BundleEncoder(SpeechTransformer):
 
     def to_huggingface(self) -> HuggingFaceForm:
         if self.is_wavlm:
-            return super().to_huggingface()
+            raise UserError(
+                f"--format huggingface: of torchaudio's WavLM, as {self.settings.name} is, nothing "
+                "is written: fine-tune transformers' own, such as microsoft/wavlm-base-plus"
+            )
         config = config_of(self)
         # As published: models of the group-norm kind are not told where padding begins.
         is_told = config["feat_extract_norm"] == "layer"

@@ -9,6 +9,8 @@ make_loader        here                   batches of like durations, made by wor
 get_dataloaders    here                   all of it for a Common Voice corpus
 """
 
+import logging
+
 import numpy as np
 from torch.utils.data import DataLoader
 
@@ -110,7 +112,7 @@ def get_dataloaders(
     small_experiment: bool = False,
     train_augment: bool = False,
     nmels: int = 20,
-    logger=None,
+    logger: logging.Logger | None = None,
     normalize: bool = True,
     lang: str = "fr",
 ) -> tuple[DataLoader, DataLoader, DataLoader]:

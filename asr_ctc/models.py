@@ -7,6 +7,7 @@ acoustic/model_file.py.
 
 from asr_ctc.acoustic import ctc_model
 from asr_ctc.acoustic.architecture import Architecture
+from asr_ctc.text.units import Units
 
 __all__ = ["CTCModel"]
 
@@ -14,7 +15,7 @@ __all__ = ["CTCModel"]
 class _EveryCTCModel(type):
     """So that a model read from a file is an instance of the classic class, too."""
 
-    def __instancecheck__(cls, instance) -> bool:
+    def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, ctc_model.CTCModel)
 
 
@@ -23,7 +24,7 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
 
     def __init__(
         self,
-        charmap,
+        charmap: Units,
         n_mels: int,
         nhidden_rnn: int,
         nlayers_rnn: int,

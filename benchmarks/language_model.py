@@ -63,7 +63,7 @@ def measure(text: Path, order: int, prune: tuple[int, ...]) -> dict:
     sentences = (numbering.sentence(line) for piece in read_text(text) for line in piece if line)
     tables = [count_windows(sentences, order, prune)]
     step("read, normalise, count")
-    model = estimate(tables.pop(), order, list(numbering.ids), prune)
+    model = estimate(tables.pop(), order, list(numbering.ids), prune=prune)
     step("estimate")
     arpa = text.with_suffix(".arpa")
     write_arpa(arpa, model)

@@ -48,7 +48,7 @@ def main() -> int:
         sentences, rows = swap(right.sentences, random.Random(draw))
         wrong = {corpus.path(row) for row in rows}
         split = replace(right, corpus=replace(corpus, sentences=Strings(sentences)))
-        ranked = rank(judge(recognizer, split, 0))
+        ranked = rank(judge(recognizer, split, n_threads=0))
         top = {suspect.clip for suspect in ranked[: round(LOOKED_AT_SHARE * len(corpus))]}
         print(f"draw {draw}: {len(top & wrong)} of {len(wrong)} wrong transcripts in the top 6 %")
         n_wrong, n_found = n_wrong + len(wrong), n_found + len(top & wrong)

@@ -56,9 +56,13 @@ def test_from_a_corpus_to_batches(toy_root):
 def test_a_model_is_trained_and_used(toy_root, tmp_path):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     variables = dict(os.environ)
+    torch.manual_seed(7)
+    random_state, n_threads = torch.get_rng_state(), torch.get_num_threads()
     run = asr_ctc.train(datasetroot=toy_root, baselogdir=tmp_path, logname="run", **SMALL)
     assert run.folder == tmp_path / "run" and not run.interrupted
     assert run.best is not None and run.best.cer >= 0
+    assert torch.get_rng_state().equal(random_state)
+    assert torch.get_num_threads() == n_threads
     asr = run.recognizer("cpu")
     clip = toy_root / "toy-1.0" / "fr" / "clips" / "toy_test_0.mp3"
     assert isinstance(asr.transcribe(clip).text, str)

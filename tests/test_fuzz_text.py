@@ -83,7 +83,7 @@ def test_manifests(tmp_path, monkeypatch, ending, piece_bytes):
         assert len(list(records)) == n_records
         if content.count(b'"age"') or ending != "jsonl":
             try:
-                further = read_columns("manifest", tmp_path, "all", ["age"])
+                further = read_columns("manifest", tmp_path, "all", names=["age"])
             except UserError as error:
                 assert "age" in str(error)
             else:

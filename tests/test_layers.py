@@ -75,6 +75,15 @@ def test_every_room_is_listed_once_and_exists():
     assert {file.name for file in PACKAGE.glob("*.py")} == FACES | {"__main__.py"}
 
 
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "commands"])
+def test_every_file_is_explained_where_its_room_is(room):
+    """commands has a file for each command."""
+    explained = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8")))
+    rows = re.findall(r"^(\w+\.py) +\S", explained or "", re.MULTILINE)
+    files = [file.name for file in (PACKAGE / room).glob("*.py") if file.name != "__init__.py"]
+    assert sorted(rows) == sorted(files)
+
+
 @pytest.mark.parametrize(
     "line, problem",
     [

@@ -35,6 +35,11 @@ def test_the_package_needs_what_requirements_txt_does():
     assert project["optional-dependencies"]["dev"] == requirements("requirements-dev.txt")
 
 
+def test_a_citation_names_this_version():
+    citation = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {asr_ctc.__version__}\n" in citation
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """A wheel built from a copy of the sources, without the network."""

@@ -64,9 +64,9 @@ BROKEN = [  # file, line, what it becomes, the step that finds it, what it says
         r"accents, .*: expected '¶coeur naif, alzbeta. ca  \.¦', found '¶.*❌¦'",
     ),
     (
-        "acoustic/ctc_model.py",
-        "x = layer(x * mask)",
-        "x = layer(x)",
+        "acoustic/masked_norm.py",
+        "return dropout(hardtanh(norm(x, mask))) * mask",
+        "return dropout(hardtanh(norm(x, mask)))",
         "Forward pass",
         "a clip's logits in a batch, as when it is alone: .*off by up to",
     ),

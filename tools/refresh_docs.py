@@ -13,7 +13,8 @@ A block is a comment that names the command, then a fenced block with its output
 
 A comment that ends in "(its first N lines)" or "(its last N lines)" shows only these. Commands run
 in a shell from the project's root; standard error is shown with the output. Run `make demo` first:
-the blocks use its corpus and its model.
+the blocks use its corpus and its model. Blocks without a comment, of long runs or of corpora that
+are not here, are listed in the end: these are refreshed by hand.
 """
 
 import re
@@ -49,8 +50,18 @@ def fresh_block(block: re.Match) -> str:
     return block[1] + "\n".join(lines) + "\n" + block[6]
 
 
+def unmarked(text: str) -> list[int]:
+    """The lines (from 1) at which a page has a block of text that no comment marks."""
+    lines = text.split("\n")
+    return [
+        number
+        for number, line in enumerate(lines, 1)
+        if line == "```text" and not lines[number - 2].startswith("<!-- output of: ")
+    ]
+
+
 def main() -> None:
-    words = sys.argv[1:]
+    words, by_hand = sys.argv[1:], []
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = page.read_text(encoding="utf-8")
         for block in BLOCK.finditer(text):
@@ -60,6 +71,8 @@ def main() -> None:
             page.write_text(
                 text, encoding="utf-8"
             )  # at once: what ran is kept if a later one fails
+        by_hand += [f"{page.relative_to(ROOT)}:{number}" for number in unmarked(text)]
+    print(f"to be refreshed by hand: {', '.join(by_hand)}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def make_toy_corpus(
     root: Path,
     counts: tuple[int, int, int] = (24, 6, 6),
     version: str = "toy-1.0",
+    *,
     lang: str = "fr",
     seed: int = 0,
     durations_tsv: bool = False,

@@ -9,10 +9,15 @@ two_heads.py     a second output layer
 penalty.py       penalties of large weights
 clip_mask.py     the frames inside the clips of a padded batch
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
+gru_steps.py     the steps of a GRU over time, compiled
+normalise_steps.py  what follows a convolution, compiled
+masked_norm.py   batch normalisation of the frames inside the clips
+bfloat16.py      bfloat16 in compiled code
 log_posteriors.py  the log posteriors of a batch
 layer_outputs.py what each layer holds of a clip, and what the output layer reads from it
 loss.py          the CTC loss of each clip
 clip_memory.py   the memory that training takes for a clip, by its length
 compute.py       device, precision, threads
 model_file.py    the model file: everything needed to transcribe
+plain_content.py what a model file may hold
 """

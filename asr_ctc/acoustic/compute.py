@@ -1,8 +1,10 @@
 """Where and how to compute: device, precision, threads and memory."""
 
+import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -87,6 +89,19 @@ def use_processor() -> None:
     """
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(int(min(torch.get_num_threads(), quota_cores())))
+
+
+@contextlib.contextmanager
+def host_settings_restored() -> Iterator[None]:
+    """Puts torch's random states and number of threads back at the end, as if nothing had run."""
+    n_threads = torch.get_num_threads()
+    on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+    devices = range(torch.cuda.device_count()) if on_gpu else ()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def keep_freed_memory() -> None:

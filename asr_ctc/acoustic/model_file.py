@@ -4,6 +4,7 @@ import math
 import pickle
 from dataclasses import dataclass, field, replace
 from io import BytesIO
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -115,7 +116,7 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
     write_atomically(path, buffer.getbuffer(), previous)
 
 
-def load_model(path) -> ModelFile:
+def load_model(path: str | PathLike[str]) -> ModelFile:
     """Reads a model file, or a bare state dict of the published model, without running code in it.
 
     UserError when it is missing, truncated, not a model, or holds pickled code.
@@ -237,7 +238,7 @@ def _parse_bare(state: dict) -> ModelFile:
     return file
 
 
-def _numbers(values, n: int) -> list[float]:
+def _numbers(values: object, n: int) -> list[float]:
     """``n`` finite numbers; ValueError for anything else."""
     values = list(values) if isinstance(values, (list, tuple)) else []
     if len(values) != n or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
@@ -245,7 +246,7 @@ def _numbers(values, n: int) -> list[float]:
     return [float(value) for value in values]
 
 
-def _parse_normalization(values) -> tuple[float, float] | None:
+def _parse_normalization(values: object) -> tuple[float, float] | None:
     if values is None:
         return None
     mean, deviation = _numbers(values, 2)
@@ -309,7 +310,7 @@ def _check_origin(scores: dict, origin: dict) -> None:
         raise ValueError("its origin names no corpus")
 
 
-def newest_model(folder) -> Path:
+def newest_model(folder: str | PathLike[str]) -> Path:
     """The best_model.pt last written below a folder of runs; UserError when there is none."""
     paths = sorted(Path(folder).glob("**/best_model.pt"), key=lambda path: path.stat().st_mtime)
     if not paths:

@@ -9,6 +9,8 @@ import os
 import warnings
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterable
+from os import PathLike
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ MOST_DEPTH = 20
 LARGEST_INT = 2**63
 
 
-def check_archive(path) -> None:
+def check_archive(path: str | PathLike[str]) -> None:
     """zipfile.BadZipFile for a damaged zip file, and for one larger inside than outside.
 
     torch itself neither compares the checksums nor refuses compressed members, which it never
@@ -40,7 +42,7 @@ def check_archive(path) -> None:
             raise zipfile.BadZipFile("a checksum is wrong")
 
 
-def load_archive(path) -> Any:
+def load_archive(path: str | PathLike[str]) -> Any:
     """What ``torch.save`` wrote, on the processor; no code in it is run.
 
     Exceptions of check_archive and of torch's readers, which fail on damaged bytes in a dozen ways.
@@ -51,32 +53,18 @@ def load_archive(path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def check_content(content) -> None:
+def check_content(content: object) -> None:
     """ValueError for a value that no model file holds, wherever it stands in ``content``.
 
     Dictionaries, lists and tuples of at most 20 levels; texts, numbers, None; dense tensors in the
     processor's memory, of finite numbers, none sharing memory with another.
     """
     spans: dict[int, list[tuple[int, int]]] = {}
-    level, depth, n_values = [content], 0, 0
+    level: list[Any] = [content]
+    depth = n_values = 0
     while level:
         depth += 1
-        below = []
-        for value in level:
-            kind = type(value)
-            if kind in (dict, OrderedDict):
-                if not all(type(key) in (str, int) for key in value):
-                    raise ValueError("it holds names that are no texts")
-                below.extend(value.values())
-            elif kind in (list, tuple):
-                below.extend(value)
-            elif isinstance(value, torch.Tensor):
-                _check_tensor(value, spans)
-            elif kind is int:
-                if not -LARGEST_INT <= value < LARGEST_INT:
-                    raise ValueError("it holds a number of absurd size")
-            elif kind not in (str, float, bool, type(None)):
-                raise ValueError(f"it holds a {kind.__name__}")
+        below = [item for value in level for item in _items_of(value, spans)]
         n_values += len(below)
         if depth > MOST_DEPTH or n_values > MOST_VALUES:
             raise ValueError("it is nested too deeply, or holds too many values")
@@ -86,6 +74,28 @@ def check_content(content) -> None:
         pairs = zip(of_storage, of_storage[1:], strict=False)
         if any(end > start for (_, end), (start, _) in pairs):
             raise ValueError("its tensors share memory")
+
+
+def _items_of(value: Any, spans: dict[int, list[tuple[int, int]]]) -> Iterable[Any]:
+    """What a dictionary, list or tuple holds; ValueError for a wrong value of another kind.
+
+    ``spans`` gets the memory of tensors, by their storages.
+    """
+    kind = type(value)
+    if kind in (dict, OrderedDict):
+        if not all(type(key) in (str, int) for key in value):
+            raise ValueError("it holds names that are no texts")
+        return value.values()
+    if kind in (list, tuple):
+        return value
+    if isinstance(value, torch.Tensor):
+        _check_tensor(value, spans)
+    elif kind is int:
+        if not -LARGEST_INT <= value < LARGEST_INT:
+            raise ValueError("it holds a number of absurd size")
+    elif kind not in (str, float, bool, type(None)):
+        raise ValueError(f"it holds a {kind.__name__}")
+    return ()
 
 
 def _check_tensor(tensor: torch.Tensor, spans: dict[int, list[tuple[int, int]]]) -> None:

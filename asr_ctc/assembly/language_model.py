@@ -99,11 +99,12 @@ def build_language_model(config: Config) -> Built:
         corpus_config.datasetroot,
         corpus_config.datasetversion,
         corpus_config.lang,
-        corpus_config.corpus,
+        layout=corpus_config.corpus,
     )
     index_dir = index.folder(corpus_config.index_dir)
     train, *held_out = (
-        load_split(folder, split, corpus_config.corpus, index_dir) for split in ("train", *HELD_OUT)
+        load_split(folder, split, corpus_config.corpus, index_dir=index_dir)
+        for split in ("train", *HELD_OUT)
     )
     charmap, speller = _units(config, train)
     level = _level(settings, charmap)
@@ -123,7 +124,7 @@ def build_language_model(config: Config) -> Built:
     shares, n_listed = shares_of(listed, numbering) if listed else (None, 0)
     if listed and not n_listed:
         raise UserError(f"--word_list {settings.word_list}: {speller} can spell none of its words")
-    model = estimate(table, settings.order, list(numbering.ids), prune, shares)
+    model = estimate(table, settings.order, list(numbering.ids), prune=prune, shares=shares)
     n_words = sum(source.n_words for source in sources)
     if not n_words:
         raise UserError("no words to learn from: every sentence is empty or excluded")
@@ -137,11 +138,11 @@ def build_language_model(config: Config) -> Built:
     unpronounced: list[str] = []
     if settings.lexicon_from:
         lexicon, unpronounced = make_lexicon(
-            settings.lexicon_from, model, charmap, train.all_sentences()
+            settings.lexicon_from, model, units=charmap, sentences=train.all_sentences()
         )
         write_lexicon(lexicon_beside(path), lexicon)
     write_arpa(path, model)
-    dev = perplexity(model, held_out[0].all_sentences(), charmap, level)
+    dev = perplexity(model, held_out[0].all_sentences(), charmap=charmap, level=level)
     unit = charmap.noun if level == "char" else "word"
     return Built(path, model, dev, speller, sources, n_listed, unit, lexicon, unpronounced)
 
@@ -164,7 +165,7 @@ def _level(settings: LanguageModelConfig, units: Units) -> str:
 
 
 def make_lexicon(
-    source: str, model: LanguageModel, units: Units, sentences: Iterable[str] = ()
+    source: str, model: LanguageModel, *, units: Units, sentences: Iterable[str] = ()
 ) -> tuple[Lexicon, list[str]]:
     """(how the words of a language model sound, those of which that is not known).
 
@@ -237,7 +238,7 @@ def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
 
 
 def perplexity(
-    model: LanguageModel, sentences: Iterable[str], charmap: Units, level: str
+    model: LanguageModel, sentences: Iterable[str], *, charmap: Units, level: str
 ) -> Perplexity:
     """The perplexity of sentences under a model of words or characters (``level``)."""
     total, n_scored, n_words, n_unknown = 0.0, 0, 0, 0
@@ -294,7 +295,7 @@ def read_text(path: str | Path) -> Iterator[list[str]]:
         n_megabytes = Path(path).stat().st_size // 10**6
         with (
             open(path, "rb") as raw,
-            bar(None, f"reading {Path(path).name}", "MB", n_megabytes) as progress,
+            bar(None, f"reading {Path(path).name}", "MB", total=n_megabytes) as progress,
         ):
             is_gzip = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)

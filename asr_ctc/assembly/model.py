@@ -48,7 +48,7 @@ class Blueprint(NamedTuple):
 
 
 def make_blueprint(
-    config: Config, charmap: Units, file: ModelFile | None = None, aux: Units | None = None
+    config: Config, charmap: Units, file: ModelFile | None = None, *, aux: Units | None = None
 ) -> Blueprint:
     """Of the model that ``file`` holds, else of a new one; UserError for impossible settings.
 
@@ -135,6 +135,7 @@ def make_model(
     config: Config,
     charmap: Units,
     file: ModelFile | None = None,
+    *,
     blueprint: Blueprint | None = None,
     aux: Units | None = None,
 ) -> AnyModel:
@@ -143,7 +144,7 @@ def make_model(
     With other units than the file's the output layer is new.
     """
     options = config.model
-    blueprint = blueprint or make_blueprint(config, charmap, file, aux)
+    blueprint = blueprint or make_blueprint(config, charmap, file, aux=aux)
     model = new_model(
         blueprint.architecture,
         dropout=options.dropout,

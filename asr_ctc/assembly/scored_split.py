@@ -43,8 +43,8 @@ def find_split(
     Unless a flag or a --config file names another corpus, the split is of the model's training
     corpus, if it exists on this machine. UserError as in ``find_corpus`` and ``load_split``.
     """
-    where, trained_on = config.corpus, file.origin.get("corpus", {})
-    lang, layout = where.lang, where.corpus
+    corpus_config, trained_on = config.corpus, file.origin.get("corpus", {})
+    lang, layout = corpus_config.lang, corpus_config.corpus
     if not config.has("lang"):
         lang = trained_on.get("lang", lang)
     if not config.has("corpus"):
@@ -52,10 +52,14 @@ def find_split(
     folder = None
     if LAYOUTS[layout].has_languages and not config.has("datasetversion"):
         with contextlib.suppress(UserError):  # absent: the newest version is used
-            folder = find_corpus(where.datasetroot, trained_on.get("version"), lang, layout)
-    folder = folder or find_corpus(where.datasetroot, where.datasetversion, lang, layout)
-    corpus = load_split(folder, split, layout, index.folder(where.index_dir))
-    refuse_missing_columns(layout, folder, split, columns)
+            folder = find_corpus(
+                corpus_config.datasetroot, trained_on.get("version"), lang, layout=layout
+            )
+    folder = folder or find_corpus(
+        corpus_config.datasetroot, corpus_config.datasetversion, lang, layout=layout
+    )
+    corpus = load_split(folder, split, layout, index_dir=index.folder(corpus_config.index_dir))
+    refuse_missing_columns(layout, folder, split, names=columns)
     return corpus
 
 

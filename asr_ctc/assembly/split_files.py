@@ -73,7 +73,7 @@ def split_corpus(config: Config) -> Report:
     corpus_config, split_config = config.corpus, config.split
     layout = corpus_config.corpus
     folder = find_corpus(
-        corpus_config.datasetroot, corpus_config.datasetversion, corpus_config.lang, layout
+        corpus_config.datasetroot, corpus_config.datasetversion, corpus_config.lang, layout=layout
     )
     whole_table = LAYOUTS[layout].whole
     if whole_table is None:
@@ -87,7 +87,9 @@ def split_corpus(config: Config) -> Report:
     files = [source.with_name(f"{split}{source.suffix}") for split in split_names]
     _refuse_to_overwrite(layout, folder, files, split_config.force)
 
-    corpus = corpus_of(table, folder, name, layout, index.folder(corpus_config.index_dir))
+    corpus = corpus_of(
+        table, folder, name, layout=layout, index_dir=index.folder(corpus_config.index_dir)
+    )
     corpus = with_durations(corpus, config.runtime.nthreads, keep_broken=True)
     unusable, notes = find_unusable(corpus), []
     free = np.ones(len(corpus), dtype=bool)
@@ -98,11 +100,15 @@ def split_corpus(config: Config) -> Report:
     if not corpus.speakers.names or list(corpus.speakers.names) == [""]:
         notes.append("no speaker is known: the splits share no sentence, but perhaps speakers")
     if split_config.keep_test:
-        split_of, reasons = extend_train(free, corpus, layout, folder, writing)
+        split_of, reasons = extend_train(
+            free, corpus, layout=layout, folder=folder, writing=writing
+        )
     else:
         test_s = parse_size("test", split_config.test, clips, free)
         dev_s = parse_size("dev", split_config.dev, clips, free)
-        split_of, reasons = make_splits(clips, free, test_s, dev_s, config.runtime.seed or 0)
+        split_of, reasons = make_splits(
+            clips, free, test_s=test_s, dev_s=dev_s, seed=config.runtime.seed or 0
+        )
         for split, target_s in (("test", test_s), ("dev", dev_s)):
             if lacking_s(clips, split_of == SPLITS.index(split), target_s):
                 notes.append(f"{split}: too few clips are left for {target_s / 3600:.2f} h")

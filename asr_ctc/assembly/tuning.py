@@ -121,16 +121,9 @@ def tune_language_model(config: Config) -> Tuning:
         file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
         save_model(path, file)
     names = Rates() if in_letters else units.rates
-    grids = {
-        name: np.array(
-            [
-                [getattr(results[unk_logp, weight, bonus], rate) for bonus in WORD_BONUSES]
-                for weight in LM_WEIGHTS
-            ]
-        )
-        for name, rate in ((names.of_words, "wer"), (names.of_symbols, "cer"))
-        if by_wer or rate == "cer"
-    }
+    of_best_unk = {point[1:]: rates for point, rates in results.items() if point[0] == unk_logp}
+    grids = {names.of_words: grid_of(of_best_unk, "wer")} if by_wer else {}
+    grids[names.of_symbols] = grid_of(of_best_unk, "cer")
     return Tuning(
         path=path if isinstance(file, ModelFile) else None,
         n_clips=len(posteriors),
@@ -140,6 +133,13 @@ def tune_language_model(config: Config) -> Tuning:
         greedy_names=units.rates,
         names=names,
         **weights,
+    )
+
+
+def grid_of(results: dict[tuple[float, float], ErrorRates], rate: str) -> np.ndarray:
+    """An error rate for each of LM_WEIGHTS (rows) and WORD_BONUSES (columns)."""
+    return np.array(
+        [[getattr(results[weight, bonus], rate) for bonus in WORD_BONUSES] for weight in LM_WEIGHTS]
     )
 
 

@@ -7,6 +7,9 @@ pyav.py          the formats of phones and browsers, through the optional packag
 mixdown.py       several channels to one
 measures.py      level of speech and bandwidth
 log_mel.py       samples to log-mel (T, F)
+whisper_mel.py   the log-mel of Whisper
+features.py      what a model hears of a waveform, whatever the kind
+feature_kinds.py the kinds of features, as a model file has them
 samples.py       the samples themselves as features
 kaldi_mel.py     Kaldi's mels (T, F), in pairs
 spec_augment.py  masks and time warping of training spectrograms (SpecAugment)

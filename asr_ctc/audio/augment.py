@@ -54,7 +54,7 @@ def add_noise(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
     return samples + np.float32(gain) * noise
 
 
-def limit_band(samples: np.ndarray, rate: int, low_hz: float, high_hz: float) -> np.ndarray:
+def limit_band(samples: np.ndarray, rate: int, *, low_hz: float, high_hz: float) -> np.ndarray:
     """Samples (S,) of which only the band remains; nothing is delayed.
 
     At ``low_hz`` and ``high_hz`` half the amplitude passes, within the band by 60 Hz all of it,
@@ -140,7 +140,10 @@ class Sounds:
         length_s = n_samples / rate
         start_s = random.uniform(0, max(0.0, self.durations_s[i] - length_s))
         with _blamed_on(self.files[i]):
-            return np.resize(audio.load_part(self.files[i], start_s, length_s, rate), n_samples)
+            return np.resize(
+                audio.load_part(self.files[i], start_s=start_s, length_s=length_s, rate=rate),
+                n_samples,
+            )
 
     def first_channel(self, rate: int, random: np.random.Generator) -> np.ndarray:
         """The first channel of a random file."""
@@ -192,7 +195,7 @@ class Band:
     high_hz: float
 
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
-        return limit_band(samples, rate, self.low_hz, self.high_hz)
+        return limit_band(samples, rate, low_hz=self.low_hz, high_hz=self.high_hz)
 
 
 @dataclass(frozen=True)

@@ -299,12 +299,17 @@ def _chunked(file: BinaryIO, size: int, start: bytes, thorough: bool) -> Layout:
         parts: list[Part] = [(0, size_at), length, (after, size)]
         links = [parts] if kind == "CAF" else None
         return Layout(links, announced_share=n_said / n_there)
-    end = chunk.begin + announced - rules.n_inclusive
+    place = _next_recording(file, size, chunk.begin + announced - rules.n_inclusive, rules)
+    return Layout() if place is None else _several(kind, place)
+
+
+def _next_recording(file: BinaryIO, size: int, end: int, rules: _Rules) -> int | None:
+    """Where among the chunks behind the samples, which end at ``end``, a recording begins."""
     for place in {end, -(-end // rules.multiple) * rules.multiple}:
-        for later in _chunks(file, size, place, rules):
-            if later.name in BEGINNINGS or later.name[:4] in BEGINNINGS:
-                return _several(kind, later.size_at - rules.n_id)
-    return Layout()
+        for chunk in _chunks(file, size, place, rules):
+            if chunk.name in BEGINNINGS or chunk.name[:4] in BEGINNINGS:
+                return chunk.size_at - rules.n_id
+    return None
 
 
 def _au(file: BinaryIO, size: int, thorough: bool) -> Layout:

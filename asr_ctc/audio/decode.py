@@ -66,7 +66,7 @@ def load(
 
 
 def blocks(
-    path: str | Path, rate: int = RATE_HZ, block_s: float = 30.0, notes: list[str] | None = None
+    path: str | Path, rate: int = RATE_HZ, *, block_s: float = 30.0, notes: list[str] | None = None
 ) -> Iterator[np.ndarray]:
     """The samples that ``load`` gives, in consecutive blocks of about ``block_s`` seconds.
 
@@ -137,7 +137,9 @@ def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def load_part(path: str | Path, start_s: float, length_s: float, rate: int = RATE_HZ) -> np.ndarray:
+def load_part(
+    path: str | Path, *, start_s: float, length_s: float, rate: int = RATE_HZ
+) -> np.ndarray:
     """As ``load``, of the ``length_s`` seconds from ``start_s`` on, or of what there is of them.
 
     Decodes no more than that. AudioError as ``load``, but for a truncated file.

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -58,7 +59,7 @@ def triangles(corners: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
 
 
 def log_mel(
-    waveforms: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor
+    waveforms: torch.Tensor, *, window: torch.Tensor, hop: int, filters: torch.Tensor
 ) -> torch.Tensor:
     """Mel power spectrograms in dB, (B, T, F) of waveforms (B, S), with T = S // hop + 1.
 
@@ -207,7 +208,7 @@ class FeatureSettings(Features):
         return f", the upper {self.clip_range_db:g} dB{CLIP_NORMS[self.clip_norm]}"
 
 
-def _log_mel_of_one(waveform: torch.Tensor, **options) -> torch.Tensor:
+def _log_mel_of_one(waveform: torch.Tensor, **options: Any) -> torch.Tensor:
     return log_mel(waveform[None], **options)[0]
 
 

@@ -39,7 +39,7 @@ def slaney_corners_hz(n_mels: int, rate: int) -> torch.Tensor:
 
 
 def whisper_mel(
-    waveform: torch.Tensor, window: torch.Tensor, hop: int, filters: torch.Tensor
+    waveform: torch.Tensor, *, window: torch.Tensor, hop: int, filters: torch.Tensor
 ) -> torch.Tensor:
     """The spectrogram (S // hop, F) of a clip (S,): log10 of the power, scaled to about -1.5..1.5.
 

@@ -8,8 +8,9 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
+from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import IO, Any, BinaryIO, TextIO
 
 try:
     import fcntl
@@ -22,10 +23,10 @@ UNFINISHED = ".unfinished"
 PIECE_BYTES = 1 << 22
 MOST_TEXT_BYTES = 1 << 30  # of a text that is held as a whole
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
-OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it takes; others look at the second
+OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it locks; others look at the second
 
 
-def write_atomically(path: Path, data, previous: Path | None = None) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, previous: Path | None = None) -> None:
     """Replaces a file by ``data`` (bytes) whole or not at all, as ``open_atomically``."""
     with open_atomically(path, previous) as file:
         file.write(data)
@@ -187,7 +188,7 @@ def _remove_leftovers_once(folder: Path) -> None:
         _remove_leftover(path)
 
 
-def _remove_leftover(path) -> None:
+def _remove_leftover(path: str | PathLike[str]) -> None:
     """Removes an unfinished file, unless a process has locked it: that one still writes."""
     if fcntl is None:
         return
@@ -212,25 +213,26 @@ def _make_locked(target: Path) -> tuple[int, str]:
         os.close(handle)
 
 
-def take(file) -> bool:
-    """Takes a file, open to write, for this process until it closes it or ends, however it ends.
+def lock_file(file: IO[Any]) -> bool:
+    """Acquires an exclusive lock on a file open to write, without waiting.
 
-    False when another process has it. Processes made of this one do not have it.
+    False if another process holds it. Released when the file is closed or the process ends; child
+    processes do not inherit it.
     """
     if fcntl is None:
         return True
     return _lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB, OWNED) and _lock(file, fcntl.LOCK_EX, SHOWN)
 
 
-def wait_for(file) -> None:
-    """Waits until no other process has an open file, and has it then until it is closed."""
+def wait_for_lock(file: IO[Any]) -> None:
+    """Acquires an exclusive lock on an open file, once no other process holds it, until closed."""
     if fcntl is not None:
         with contextlib.suppress(OSError):  # some network drives have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def is_taken(path: Path) -> bool:
-    """True when another process has taken the file; asking keeps none from taking it."""
+def is_locked(path: Path) -> bool:
+    """True when another process has locked the file; asking keeps none from locking it."""
     if fcntl is None:
         return False
     try:
@@ -247,7 +249,7 @@ class Lines:
     UserError, before much of it is held, for a line of more than ``most_bytes``.
     """
 
-    def __init__(self, path, file: BinaryIO, most_bytes: int = 1 << 20):
+    def __init__(self, path: str | PathLike[str], file: BinaryIO, most_bytes: int = 1 << 20):
         self.path, self.file, self.most_bytes = path, file, most_bytes
         self.n_taken = 0
         self._lines: list[bytes] = []
@@ -274,7 +276,7 @@ class Lines:
             self._lines, self._rest = [self._rest], b""
 
 
-def _lock(file, kind: int, byte: int) -> bool:
+def _lock(file: IO[Any], kind: int, byte: int) -> bool:
     """Locks one byte of a file, which need not be there; False when another process has it."""
     try:
         fcntl.lockf(file, kind, 1, byte)

@@ -9,6 +9,7 @@ def bar(
     iterable: Iterable | None = None,
     title: str = "",
     unit: str = "it",
+    *,
     total: int | None = None,
     initial: int = 0,
 ) -> tqdm:

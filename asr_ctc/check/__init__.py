@@ -7,6 +7,7 @@ texts.py         characters, Unicode forms, content that splits share
 phonemes.py      the phonemes of the transcripts, and the rare ones
 unused.py        what the release's own splits leave unused
 suspects.py      transcripts that a trained model doubts
+suggestions.py   settings that suit the corpus
 report.py        all results, suggestions and the verdict
 screen.py        the report as text
 page.py          the report as one HTML page

@@ -44,7 +44,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     """
     settings = config.corpus
     folder = find_corpus(
-        settings.datasetroot, settings.datasetversion, settings.lang, settings.corpus
+        settings.datasetroot, settings.datasetversion, settings.lang, layout=settings.corpus
     )
     name = corpus_name(folder, settings.corpus)
     out = _make_folder(config.output.out or f"check-{name.replace('/', '-')}")
@@ -55,7 +55,7 @@ def check_corpus(config: Config) -> tuple[CheckReport, list[Path]]:
     config, units = _make_units(config, corpora.get("train"))
     charmap = units.main
     splits = {
-        split: scan(corpus, config.runtime.nthreads, config.check.check_clips)
+        split: scan(corpus, config.runtime.nthreads, n_clips=config.check.check_clips)
         for split, corpus in corpora.items()
     }
     for each in units:
@@ -121,7 +121,7 @@ def _read_splits(folder: Path, config: Config) -> tuple[dict[str, Corpus], dict[
     corpora, absent = {}, {}
     for split in SPLITS:
         try:
-            corpora[split] = load_split(folder, split, layout, index_folder)
+            corpora[split] = load_split(folder, split, layout, index_dir=index_folder)
         except UserError as error:
             absent[split] = str(error)
             continue

@@ -30,7 +30,7 @@ import numpy as np
 from asr_ctc.audio import decode as audio
 from asr_ctc.check.scan import DIGITAL_SILENCE_DBFS, ScannedSplit
 from asr_ctc.scoring.metrics import normalised
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Units
 

@@ -113,7 +113,7 @@ class ScannedSplit:
 
 
 def scan(
-    corpus: Corpus, n_processes: int, n_clips: int | None = None, seed: int = 0
+    corpus: Corpus, n_processes: int, *, n_clips: int | None = None, seed: int = 0
 ) -> ScannedSplit:
     """Decodes the clips of a split, at most ``n_clips`` of them (drawn at random); with a bar."""
     scan_mask = np.ones(len(corpus), dtype=bool)
@@ -125,7 +125,7 @@ def scan(
     durations = np.nan_to_num(corpus.durations)
     tasks = ((str(corpus.file(row)), float(durations[row])) for row in rows)
     results = _in_parallel(tasks, min(n_processes, n_usable_cores()))
-    for row, result in zip(rows, bar(results, corpus.name, "clips", len(rows)), strict=True):
+    for row, result in zip(rows, bar(results, corpus.name, "clips", total=len(rows)), strict=True):
         if isinstance(result, str):
             split.problems[row] = result
         else:

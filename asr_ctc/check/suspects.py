@@ -14,7 +14,7 @@ from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.metrics import error_rates
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Units
 
@@ -64,7 +64,7 @@ def find_suspects(
     """The suspects of each split, with gap and CER to three places."""
     suspects = {}
     for name, split in splits.items():
-        ranking = rank(judge(recognizer, split, n_threads, f"{name}: listening"))
+        ranking = rank(judge(recognizer, split, n_threads=n_threads, title=f"{name}: listening"))
         n_listed = min(math.ceil(LISTED_SHARE * len(ranking)), MOST_LISTED)
         suspects[name] = SplitSuspects(
             len(ranking),
@@ -82,7 +82,7 @@ def rank(suspects: list[Suspect]) -> list[Suspect]:
 
 @torch.inference_mode()
 def judge(
-    recognizer: Recognizer, split: ScannedSplit, n_threads: int, title: str = ""
+    recognizer: Recognizer, split: ScannedSplit, *, n_threads: int, title: str = ""
 ) -> list[Suspect]:
     """Compares every scanned clip with its transcript; ``title`` is that of the progress bar.
 

@@ -66,7 +66,7 @@ def find_unused(
         free = np.ones(len(whole), dtype=bool)
         for rows in find_unusable(whole).values():
             free &= ~rows
-        split_of, _ = extend_train(free, whole, layout, folder, writing)
+        split_of, _ = extend_train(free, whole, layout=layout, folder=folder, writing=writing)
     except UserError:  # there is no such table, or it is of no use: that is no fault of the splits
         return None
     possible = split_of == SPLITS.index("train")

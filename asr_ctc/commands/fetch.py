@@ -14,12 +14,12 @@ def run_fetch(config: Config, words: list[str], command: list[str]) -> int:
     root = config.corpus.datasetroot or os.environ.get("COMMONVOICE_ROOT") or "./data"
     release = fetch(words[0], Path(root))
     print(f"{release.name}: {release.archive}, unpacked in {release.folder}")
-    found = contents(release.folder)
+    corpora = contents(release.folder)
     where = f"--datasetroot {shlex.quote(str(release.folder))}"
-    for layout, lang in found:
+    for layout, lang in corpora:
         as_what = "" if layout == "commonvoice" else f"--corpus {layout} "
         print(f"next: python main_ctc.py check {as_what}{where} --lang {shlex.quote(lang)}")
-    if not found:
+    if not corpora:
         print("its layout is not known: see --corpus in `python main_ctc.py check --help`")
     return 0
 

@@ -72,52 +72,46 @@ def main(argv: list[str] | None = None) -> int:
             file=file,
         )
         return command.run(config, words, ["main_ctc.py", *argv])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
-    except ValueError as error:
-        if "embedded null" not in str(error):
-            raise
-        print(
-            "error: a file name contains a NUL character: no file has such a name", file=sys.stderr
-        )
-        return 2
     except BrokenPipeError:  # the reader of the output, such as `head`, has closed it
         sys.stderr.close()
         return 0
-    except OSError as error:  # such as a full disk under the log or the curves
+    except Exception as error:
+        if (message := explanation_of(error)) is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return 2
+
+
+def explanation_of(error: Exception) -> str | None:
+    """What the user can do about an error, in one line; None for an error of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a file name contains a NUL character: no file has such a name"
+    if isinstance(error, OSError):  # such as a full disk under the log or the curves
         if error.errno in LIMITS:
-            print(f"error: {exhausted(error)}", file=sys.stderr)
-            return 2
+            return str(exhausted(error))
         where = f"{one_line(error.filename)}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
-        return 2
-    except ImportError as error:
-        if not any(words in str(error) for words in NOT_MAPPED):
-            raise
-        print(f"error: out of memory (raise `ulimit -v`): {error}", file=sys.stderr)
-        return 2
-    except MemoryError as error:
-        return _out_of_memory(error)
-    except RuntimeError as error:
-        from asr_ctc.acoustic.compute import is_out_of_memory
-
-        if not is_out_of_memory(error):
-            raise
-        return _out_of_memory(error)
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, ImportError) and any(words in str(error) for words in NOT_MAPPED):
+        return f"out of memory (raise `ulimit -v`): {error}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _is_of_torch(error)):
+        what = one_line(str(error).partition("\n")[0].partition(". ")[0]) or "allocation failed"
+        return (
+            f"out of memory ({what}): close other programs, lower --nthreads, --batch_size or "
+            "--beamwidth, or use --device cpu"
+        )
+    return None
 
 
-def _out_of_memory(error: Exception) -> int:
-    what = one_line(str(error).partition("\n")[0].partition(". ")[0]) or "allocation failed"
-    print(
-        f"error: out of memory ({what}): close other programs, lower --nthreads, --batch_size or "
-        "--beamwidth, or use --device cpu",
-        file=sys.stderr,
-    )
-    return 2
+def _is_of_torch(error: RuntimeError) -> bool:
+    """Whether torch says so that memory is out."""
+    from asr_ctc.acoustic.compute import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def completion(shell: str) -> str:

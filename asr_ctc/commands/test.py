@@ -3,7 +3,7 @@
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import AudioError
@@ -17,15 +17,13 @@ from asr_ctc.commands.arguments import (
 )
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
+from asr_ctc.config.settings import DecodingConfig
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Hypothesis
     from asr_ctc.recognition.formats import Transcript
 
-BEAM = (
-    *("beamwidth", "n_best", "beam_tokens", "beam_threshold", "beam_device"),
-    *("lm", "lm_weight", "word_bonus", "unk_logp", "lexicon", "hotwords"),
-)
+BEAM = tuple(f.name for f in fields(DecodingConfig) if f.name != "beamsearch")
 OF_RECORDINGS = "format", "out", "n_best"
 OF_SCORES = (
     *("split", "by", "csv", "html", "hypotheses", "min_duration", "max_duration"),
@@ -69,7 +67,9 @@ def transcribe_files(config: Config) -> int:
     n_unusable, transcribed_s, started_s = 0, 0.0, time.monotonic()
     with ExitStack() as stack:
         files = [stack.enter_context(standard_input()) if n == "-" else n for n in names]
-        progress = stack.enter_context(bar(None, "transcribing", "s", round(seconds_of(files))))
+        progress = stack.enter_context(
+            bar(None, "transcribing", "s", total=round(seconds_of(files)))
+        )
 
         def on_progress(seconds: float) -> None:
             progress.update(seconds)

@@ -191,7 +191,7 @@ def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
     return value
 
 
-def shortened(raw) -> str:
+def shortened(raw: object) -> str:
     """What was found, for a message of one line."""
     text = repr(raw)
     return text if len(text) <= 100 else f"{text[:80]}… ({len(text):,} characters)"
@@ -263,7 +263,7 @@ def load_yaml(text: str, source: str) -> dict[str, typing.Any]:
     import yaml
 
     class Loader(yaml.BaseLoader):
-        def compose_node(self, parent, index):
+        def compose_node(self, parent: Any, index: Any) -> Any:
             if self.check_event(yaml.AliasEvent):
                 raise yaml.MarkedYAMLError(problem_mark=self.peek_event().start_mark)
             return super().compose_node(parent, index)

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import UNFINISHED, wait_for, write_atomically
+from asr_ctc.base.files import UNFINISHED, wait_for_lock, write_atomically
 from asr_ctc.base.progress import bar
 
 ENDINGS = ".tar.gz", ".tgz"
@@ -45,7 +45,7 @@ def unpack(archive: Path) -> Path:
         return folder
     try:
         with open(archive, "rb") as file:
-            wait_for(file)
+            wait_for_lock(file)
             if os.path.lexists(folder):
                 _refuse_other(folder, archive)
             else:
@@ -133,7 +133,7 @@ def _write_content(archive: Path, file: BinaryIO, folder: Path) -> int:
     size_mb = os.fstat(file.fileno()).st_size // BYTES_PER_MB
     with (
         gzip.GzipFile(fileobj=file) as unzipped,
-        bar(None, f"unpacking {archive.name}", "MB", size_mb) as progress,
+        bar(None, f"unpacking {archive.name}", "MB", total=size_mb) as progress,
     ):
         content = _Content(unzipped)
         # Streamed, so that each byte is read once; the type hints want a whole file.

@@ -68,9 +68,11 @@ class Corpus:
         return self.paths[self.rows[i]]
 
     def file(self, i: int) -> Path:
+        """The clip's audio file, which need not exist."""
         return find_clip(self.clips, self.path(i))
 
     def sentence(self, i: int) -> str:
+        """The clip's transcript as the table gives it."""
         return self.sentences[self.rows[i]]
 
     def columns(self, names: Iterable[str]) -> dict[str, list[str]]:
@@ -78,7 +80,7 @@ class Corpus:
 
         They are read from the file now. UserError for one that is not there.
         """
-        columns = read_columns(self.layout, self.folder, self.split, names)
+        columns = read_columns(self.layout, self.folder, self.split, names=names)
         return {name: [values[row] for row in self.rows] for name, values in columns.items()}
 
     def all_sentences(self) -> Iterator[str]:
@@ -96,6 +98,7 @@ class Corpus:
 
     @property
     def hours(self) -> float:
+        """Hours of audio in the selected clips; NaN where a duration is not known."""
         return float(self.durations.sum(dtype=np.float64)) / 3600
 
     def select(self, keep: np.ndarray, excluded: Iterable[ExcludedClip] = ()) -> "Corpus":
@@ -104,7 +107,7 @@ class Corpus:
 
 
 def find_corpus(
-    root: str | None, version: str | None, lang: str, layout: str = "commonvoice"
+    root: str | None, version: str | None, lang: str, *, layout: str = "commonvoice"
 ) -> Path:
     """The folder ROOT/VERSION/LANG; UserError says what was looked for and what is there.
 
@@ -199,7 +202,7 @@ def _listed(folder: Path, pattern: str) -> str:
 
 
 def load_split(
-    folder: Path, split: str, layout: str = "commonvoice", index_dir: Path | None = None
+    folder: Path, split: str, layout: str = "commonvoice", *, index_dir: Path | None = None
 ) -> Corpus:
     """A split in one of the layouts (see layouts.py), durations not yet found.
 
@@ -208,12 +211,13 @@ def load_split(
     more than half of the rows are excluded.
     """
     table = read_table(layout, folder, split)
-    return corpus_of(table, folder, split, layout, index_dir)
+    return corpus_of(table, folder, split, layout=layout, index_dir=index_dir)
 
 
 def corpus_of(
-    table: Table, folder: Path, split: str, layout: str, index_dir: Path | None = None
+    table: Table, folder: Path, split: str, *, layout: str, index_dir: Path | None = None
 ) -> Corpus:
+    """The split of a table, all of its clips; ``index_dir`` keeps what is found out about it."""
     corpus = Corpus(
         name=f"{corpus_name(folder, layout)} {split}",
         folder=folder,
@@ -231,7 +235,7 @@ def corpus_of(
     refuse_if_mostly_broken(corpus.name, table.excluded, len(table.record) + len(table.excluded))
     if table.n_untranscribed:
         n_rows = several(table.n_untranscribed, "recording")
-        log.info("%s: %s without a transcription left out", corpus.name, n_rows)
+        log.info("%s: %s without a transcription excluded", corpus.name, n_rows)
     if index_dir is None:
         return corpus
     index = make_index(

@@ -117,7 +117,9 @@ def _read_clips(
         log.info("index of %s: looking for lengths (%s), %s", corpus.name, reason, work)
     measured = _in_threads(_measure, corpus, rows, n_threads)
     try:
-        for row, clip in zip(rows, bar(measured, "durations", "clip", len(rows)), strict=True):
+        for row, clip in zip(
+            rows, bar(measured, "durations", "clip", total=len(rows)), strict=True
+        ):
             lengths.duration_s[row], lengths.stamps[row] = clip.duration_s, clip.stamp
             lengths.reasons.pop(row, None)
             if clip.reason:

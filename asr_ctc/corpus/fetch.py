@@ -128,9 +128,9 @@ def _reason(error: BaseException | None) -> str:
 
 def contents(folder: Path) -> list[Content]:
     """The corpora in the folder of a release, by the names of their files."""
-    found = {Content("commonvoice", clips.parent.name) for clips in folder.glob("*/*/clips")}
+    corpora = {Content("commonvoice", clips.parent.name) for clips in folder.glob("*/*/clips")}
     before, after = TABLES.split("*")
     for table in (*folder.glob(TABLES), *folder.glob(f"*/{TABLES}"), *folder.glob(f"*/*/{TABLES}")):
         lang = table.name.removeprefix(before).removesuffix(after)
-        found.add(Content("spontaneous", lang))
-    return sorted(found)
+        corpora.add(Content("spontaneous", lang))
+    return sorted(corpora)

@@ -391,7 +391,7 @@ def _find_columns(
     if not is_utf8("\t".join(header)):
         raise UserError(f"{path}: its first line is {NOT_UTF8}: save it as UTF-8")
     names = {name: _name_in(header, name, other_names, path) for name in ("path", "sentence")}
-    missing = [name for name, found in names.items() if found is None]
+    missing = [name for name, column in names.items() if column is None]
     if missing:
         if len(header) == 1 and (separator := csv_separator(header[0])) in header[0]:
             hint = f"; its cells are separated by {separator!r}: rename it to {path.stem}.csv"
@@ -419,10 +419,10 @@ def _name_in(
     header = list(header)
     if name in header:
         return name
-    found = [other for other in other_names.get(name, ()) if other in header]
-    if len(found) > 1:
-        raise UserError(f"{path}: has {' and '.join(found)}: name the column that counts {name}")
-    return found[0] if found else None
+    aliases = [other for other in other_names.get(name, ()) if other in header]
+    if len(aliases) > 1:
+        raise UserError(f"{path}: has {' and '.join(aliases)}: name the column that counts {name}")
+    return aliases[0] if aliases else None
 
 
 def _refuse_twice(path: Path, header: list[str], names: Iterable[str]) -> None:
@@ -531,49 +531,60 @@ def read_kaldi(folder: Path, split: str) -> Table:
         )
     digest = hashlib.sha256()
     wrong: dict[str, str] = {}  # why an utterance cannot be used, by its name
-
-    def pairs(name: str) -> Iterator[tuple[str, str]]:
-        if not (data / name).is_file():
-            return
-        for number, line in enumerate(lines(data / name, digest, keeps_undecodable=True), 1):
-            if line.strip():
-                key, *value = line.strip().split(maxsplit=1)
-                if not is_utf8(line):
-                    wrong[key] = f"{NOT_UTF8} in {name} line {number}"
-                yield key, value[0] if value else ""
-
-    listed = list(pairs("wav.scp"))
-    wavs, times = dict(listed), Counter(utterance for utterance, _ in listed)
-    for utterance, wav in wavs.items():
+    wavs = list(_kaldi_pairs(scp, digest, wrong))
+    for utterance, wav in wavs:
         if wav.startswith("|") or wav.endswith("|"):
             raise UserError(
                 f"{scp}: {utterance} is the output of a command ({wav}), which is never run: "
                 "write the audio to files and list these"
             )
-    speakers, durations = dict(pairs("utt2spk")), dict(pairs("utt2dur"))
-    texts: set[str] = set()
+    speakers = dict(_kaldi_pairs(data / "utt2spk", digest, wrong))
+    durations = dict(_kaldi_pairs(data / "utt2dur", digest, wrong))
+    texts = _kaldi_pairs(text, digest, wrong)
+    rows = _kaldi_rows(texts, wavs, speakers=speakers, durations=durations, wrong=wrong)
+    return _make_table(data, rows, digest, text)
 
-    def rows() -> Iterator[Row | ExcludedClip]:
-        for utterance, sentence in pairs("text"):
-            if utterance in wrong:
-                yield ExcludedClip(utterance, wrong[utterance])
-            elif times[utterance] > 1:
-                yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
-            elif wavs.get(utterance):
-                yield Row(
-                    wavs[utterance],
-                    sentence,
-                    speakers.get(utterance, ""),
-                    _seconds(durations.get(utterance)),
-                )
-            else:
-                yield ExcludedClip(utterance, "not in wav.scp")
-            texts.add(utterance)
-        for utterance in wavs:
-            if utterance not in texts:
-                yield ExcludedClip(utterance, "not in text")
 
-    return _make_table(data, rows(), digest, text)
+def _kaldi_pairs(file: Path, digest: Digest, wrong: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """(utterance, the rest of its line) of a file, none if it does not exist.
+
+    ``wrong`` gets the utterances whose lines are not UTF-8.
+    """
+    if not file.is_file():
+        return
+    for number, line in enumerate(lines(file, digest, keeps_undecodable=True), 1):
+        if line.strip():
+            utterance, *value = line.strip().split(maxsplit=1)
+            if not is_utf8(line):
+                wrong[utterance] = f"{NOT_UTF8} in {file.name} line {number}"
+            yield utterance, value[0] if value else ""
+
+
+def _kaldi_rows(
+    texts: Iterable[tuple[str, str]],
+    wavs: Sequence[tuple[str, str]],
+    *,
+    speakers: Mapping[str, str],
+    durations: Mapping[str, str],
+    wrong: Mapping[str, str],
+) -> Iterator[Row | ExcludedClip]:
+    """The utterances that have a text and a file each, and why others have not."""
+    file_of, times = dict(wavs), Counter(utterance for utterance, _ in wavs)
+    transcribed: set[str] = set()
+    for utterance, sentence in texts:
+        transcribed.add(utterance)
+        if utterance in wrong:
+            yield ExcludedClip(utterance, wrong[utterance])
+        elif times[utterance] > 1:
+            yield ExcludedClip(utterance, f"{times[utterance]} times in wav.scp")
+        elif file_of.get(utterance):
+            speaker, duration = speakers.get(utterance, ""), durations.get(utterance)
+            yield Row(file_of[utterance], sentence, speaker, _seconds(duration))
+        else:
+            yield ExcludedClip(utterance, "not in wav.scp")
+    for utterance in file_of:
+        if utterance not in transcribed:
+            yield ExcludedClip(utterance, "not in text")
 
 
 def find_manifest(folder: Path, split: str) -> Path:
@@ -747,9 +758,9 @@ def read_spontaneous(folder: Path, split: str) -> Table:
     """
     file = spontaneous_table(folder, split)
     is_made = file.stem == split
-    wanted = None if is_made or split == LAYOUTS["spontaneous"].whole else split
+    only = None if is_made or split == LAYOUTS["spontaneous"].whole else split
     digest, others = hashlib.sha256(), Counter[str]()
-    rows = _spontaneous_rows(file, wanted, digest, others)
+    rows = _spontaneous_rows(file, only, digest, others)
     read = _make_table(folder / "audios", rows, digest, file)
     if len(read.record) + len(read.excluded) == 0:
         n_untranscribed = others.pop("", 0)
@@ -762,7 +773,7 @@ def read_spontaneous(folder: Path, split: str) -> Table:
 
 
 def _spontaneous_rows(
-    file: Path, wanted: str | None, digest: Digest, others: Counter[str]
+    file: Path, only: str | None, digest: Digest, others: Counter[str]
 ) -> Iterator[Row | ExcludedClip | None]:
     """The rows of a split (None: of all); ``others`` counts those of other splits by its name, and
     the ones without a transcription as ""."""
@@ -791,7 +802,7 @@ def _spontaneous_rows(
         where = f"{file.name} line {i + 2}"
         if i in unused:
             yield ExcludedClip(where, unused[i])
-        elif wanted is not None and cells["split"].strip() != wanted:
+        elif only is not None and cells["split"].strip() != only:
             others[cells["split"].strip() or "unassigned"] += 1
             yield None
         elif not cells["transcription"].strip():
@@ -839,7 +850,7 @@ def read_lhotse(folder: Path, split: str) -> Table:
 
 
 def read_columns(
-    layout: str, folder: Path, split: str, names: Iterable[str]
+    layout: str, folder: Path, split: str, *, names: Iterable[str]
 ) -> dict[str, list[str]]:
     """{name: a text for each row of the split's Table} of further columns, such as gender.
 
@@ -858,7 +869,7 @@ def read_columns(
     return columns
 
 
-def refuse_missing_columns(layout: str, folder: Path, split: str, names: Iterable[str]) -> None:
+def refuse_missing_columns(layout: str, folder: Path, split: str, *, names: Iterable[str]) -> None:
     """UserError for a column that a split's table lacks, and for layouts whose files have no named
     columns."""
     if names := list(names):

@@ -41,19 +41,19 @@ def find_pair(folder: Path, split: str) -> tuple[Path, Path]:
     """
     pair = []
     for kind in "recordings", "supervisions":
-        found = [
+        files = [
             file
             for ending in ENDINGS
             for pattern in (f"{split}/{kind}{ending}", f"*{kind}_{split}{ending}")
             for file in sorted(folder.glob(pattern))
         ]
-        if len(found) != 1:
-            n = "none" if not found else ", ".join(map(str, found))
+        if len(files) != 1:
+            n = "none" if not files else ", ".join(map(str, files))
             raise UserError(
                 f"no such split: looked for one {folder / split / kind}.jsonl.gz or "
                 f"{folder}/*{kind}_{split}.jsonl.gz, found {n}"
             )
-        pair += found
+        pair += files
     return pair[0], pair[1]
 
 

@@ -43,7 +43,7 @@ def clips_of(corpus: Corpus, writing: Writing = PLAIN) -> Clips:
     if list(corpus.speakers.names) == [""]:
         speaker = np.arange(len(corpus))
     title = f"sentences of {corpus.name}"
-    keys = sentence_keys(bar(corpus.sentences, title, "clip", len(corpus)), writing)
+    keys = sentence_keys(bar(corpus.sentences, title, "clip", total=len(corpus)), writing)
     return Clips(speaker, _codes(keys), corpus.duration_s.astype(np.float64))
 
 
@@ -92,7 +92,7 @@ def find_unusable(corpus: Corpus) -> dict[str, np.ndarray]:
 
 
 def make_splits(
-    clips: Clips, free: np.ndarray, test_s: float, dev_s: float, seed: int
+    clips: Clips, free: np.ndarray, *, test_s: float, dev_s: float, seed: int
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(split of each clip (N,): index in SPLITS or UNUSED; {reason: mask of the unused clips}).
 
@@ -204,7 +204,7 @@ def _mask(codes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 
 def extend_train(
-    free: np.ndarray, corpus: Corpus, layout: str, folder: Path, writing: Writing
+    free: np.ndarray, corpus: Corpus, *, layout: str, folder: Path, writing: Writing
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """As ``make_splits`` with existing dev and test: train is the clips without a conflict."""
     split_of, reasons, remaining = np.full(len(free), UNUSED), {}, free.copy()

@@ -72,7 +72,7 @@ def _read(
 ) -> Iterator[tuple[str, str]]:
     sentences = list(sentences)
     title = f"phonemes of {name}" if len(sentences) >= WORTH_A_BAR else ""
-    rest = bar(iter(sentences), title, "clip", len(sentences))
+    rest = bar(iter(sentences), title, "clip", total=len(sentences))
     remaining = iter(rest)
     while some := list(islice(remaining, TEXTS_AT_A_TIME)):
         readings = read_aloud(some, language, stress=stress)

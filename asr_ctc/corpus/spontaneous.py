@@ -47,7 +47,7 @@ def without_marks(transcription: str) -> str:
 
 
 def disqualified(quality_tags: str, duration_s: float) -> str | None:
-    """Why a recording with these tags (``a|b``) is left out, if so; NaN seconds are unknown."""
+    """Why a recording with these tags (``a|b``) is excluded, if so; NaN seconds are unknown."""
     tags = [tag.strip() for tag in quality_tags.split("|")]
     if duration_s > LONGEST_S:
         tags.append("long-audio")

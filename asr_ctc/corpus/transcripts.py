@@ -12,7 +12,7 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.index import recall_or_find
 from asr_ctc.text.charmap import CharMap, code_points, count_characters, present_in
-from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.feasibility import frames_needed
 from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 from asr_ctc.text.writing import PLAIN, Writing
@@ -58,7 +58,7 @@ def ctc_frames(corpus: Corpus, units: Units) -> np.ndarray:
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:
     title = f"transcripts of {corpus.name}" if len(rows) >= WORTH_A_BAR else ""
-    return bar(corpus.sentences.take(rows), title, "clip", len(rows))
+    return bar(corpus.sentences.take(rows), title, "clip", total=len(rows))
 
 
 def _digest(content: bytes) -> str:

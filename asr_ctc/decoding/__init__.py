@@ -11,4 +11,5 @@ beam_history.py    the beam after each frame: which prefixes lived, and which be
 fusion.py          a language model inside the beam search
 reading.py         phonemes read into the words of a lexicon
 alignment.py       forced alignment of labels with a clip: times of words and characters
+viterbi.py         the likeliest path of known labels, compiled
 """

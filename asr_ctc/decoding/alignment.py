@@ -13,7 +13,7 @@ import torch
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_form
 from asr_ctc.decoding.hypothesis import FrameClock, Hypothesis, Timed
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.units import Units, Word
 
 MEMORY_LIMIT_BYTES = 2_000_000_000  # enough for ten hours of fast speech

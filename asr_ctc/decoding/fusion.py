@@ -123,13 +123,21 @@ def fuse(
         raise UserError("--lexicon needs a language model: --lm FILE")
     model, lm_weight = model or _empty_model(), lm_weight if model else 0.0
     return _fuse_words(
-        model, units, lm_weight, word_bonus, unk_logp, lexicon, hotwords, pronunciations
+        model,
+        units,
+        lm_weight=lm_weight,
+        word_bonus=word_bonus,
+        unk_logp=unk_logp,
+        lexicon=lexicon,
+        hotwords=hotwords,
+        pronunciations=pronunciations,
     )
 
 
 def _fuse_words(
     model: LanguageModel,
     units: Units,
+    *,
     lm_weight: float,
     word_bonus: float,
     unk_logp: float,

@@ -37,7 +37,7 @@ class Axis:
         return [step * i for i in range(first, last + 1)]
 
 
-def axes(title_x: str, title_y: str, x: Axis, y: Axis, x_ticks: bool = True) -> list[str]:
+def axes(title_x: str, title_y: str, *, x: Axis, y: Axis, x_ticks: bool = True) -> list[str]:
     """Grid lines, tick numbers and titles."""
     parts = []
     for value in y.ticks():
@@ -61,7 +61,7 @@ def text(x: float, y: float, words: str, style: str) -> str:
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}">{escape(words)}</text>'
 
 
-def rectangle(x: float, y: float, width: float, height: float, style: str, hint: str) -> str:
+def rectangle(x: float, y: float, width: float, height: float, *, style: str, hint: str) -> str:
     return (
         f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" '
         f'height="{max(height, 0):.1f}"><title>{escape(hint)}</title></rect>'
@@ -90,7 +90,7 @@ def stacked_histogram(
     """Clips by duration, one colour per split; durations outside the bounds are shaded."""
     totals = [sum(column) for column in zip(*counts.values(), strict=True)] or [0]
     x, y = x_axis(edges[0], edges[-1]), y_axis(0, 1.05 * max(*totals, 1))
-    parts = axes("seconds", "clips", x, y)
+    parts = axes("seconds", "clips", x=x, y=y)
     for i, (start, end) in enumerate(pairwise(edges)):
         below = 0
         for name, column in counts.items():
@@ -98,13 +98,15 @@ def stacked_histogram(
                 top = y(below + column[i])
                 hint = f"{name}, {start:g} to {end:g} s: {column[i]} clips"
                 width = x(end) - x(start) - 1
-                parts.append(rectangle(x(start), top, width, y(below) - top, name, hint))
+                parts.append(rectangle(x(start), top, width, y(below) - top, style=name, hint=hint))
                 below += column[i]
     for start, end in ((edges[0], bounds[0]), (bounds[1], edges[-1])):
         if end > start:
             hint = "outside --min_duration to --max_duration"
             parts.append(
-                rectangle(x(start), TOP, x(end) - x(start), HEIGHT - BOTTOM - TOP, "out", hint)
+                rectangle(
+                    x(start), TOP, x(end) - x(start), HEIGHT - BOTTOM - TOP, style="out", hint=hint
+                )
             )
     return svg(parts, "clips by duration")
 
@@ -117,11 +119,13 @@ def bars(
     At most MOST_BARS have room for labels of one character.
     """
     x, y = x_axis(0, max(1, len(counts))), y_axis(0.7, 1.5 * max(counts.values(), default=1), True)
-    parts = axes("character", "times", x, y, x_ticks=False)
+    parts = axes("character", "times", x=x, y=y, x_ticks=False)
     for i, (key, n) in enumerate(counts.items()):
         hint = f"{hints[key]}: {n}"
         height = y(0.7) - y(n)
-        parts.append(rectangle(x(i) + 0.5, y(n), x(1) - x(0) - 1, height, styles[key], hint))
+        parts.append(
+            rectangle(x(i) + 0.5, y(n), x(1) - x(0) - 1, height, style=styles[key], hint=hint)
+        )
         parts.append(text((x(i) + x(i + 1)) / 2, HEIGHT - BOTTOM + 15, labels[key], "tick middle"))
     return svg(parts, "characters by count")
 
@@ -136,11 +140,13 @@ def scatter(points: Sequence[tuple], limits: tuple[float | None, float | None]) 
     tallest = max([point[1] for point in points] + [1.2 * high if high else 1.0])
     x = x_axis(0, 1.03 * max([point[0] for point in points] + [1.0]))
     y = y_axis(0, 1.03 * tallest)
-    parts = axes("seconds", "characters per second of sound", x, y)
+    parts = axes("seconds", "characters per second of sound", x=x, y=y)
     if low is not None and high:
         hint = f"plausible: {low:.1f} to {high:.1f} characters per second"
         top = y(high)
-        parts.insert(0, rectangle(LEFT, top, WIDTH - RIGHT - LEFT, y(low) - top, "band", hint))
+        parts.insert(
+            0, rectangle(LEFT, top, WIDTH - RIGHT - LEFT, y(low) - top, style="band", hint=hint)
+        )
     for seconds, rate, name, clip in points:
         at = f'cx="{x(seconds):.1f}" cy="{y(rate):.1f}"'
         if clip is None:
@@ -156,7 +162,7 @@ def ranks(values: dict[str, list[int]]) -> str:
     most = max([max(v) for v in values.values() if v], default=1)
     n_most = max([len(v) for v in values.values()], default=1)
     x, y = x_axis(1, max(2, n_most + 1, 1.2 * n_most), True), y_axis(0.8, max(2, 1.3 * most), True)
-    parts = axes("speakers, by their clips", "clips", x, y)
+    parts = axes("speakers, by their clips", "clips", x=x, y=y)
     for name, counts in values.items():
         if counts:
             d = f"M{x(1):.1f} {y(counts[0]):.1f}"

@@ -105,8 +105,8 @@ def comparison_strip(views: Sequence[ClipView], scale: Scale) -> str:
         f"The words that each model hears, and their symbols below, in red where they differ from "
         f"{', or else '.join(others)}.",
         "".join(rows),
-        row_px * len(views),
-        "".join(ticks),
+        height_px=row_px * len(views),
+        ticks="".join(ticks),
     )
 
 

@@ -50,7 +50,7 @@ def load_sound(path: Path, rate: int, start_s: float = 0.0) -> Sound:
         raise UserError(f"{path}: lasts {duration_s:.1f} s, and is to be shown from {start_s:g} s")
     if not start_s and duration_s <= LONGEST_S + SLACK_S:
         return Sound(path.name, audio.load(path, rate), rate)
-    samples = audio.load_part(path, start_s, LONGEST_S, rate)
+    samples = audio.load_part(path, start_s=start_s, length_s=LONGEST_S, rate=rate)
     end_s = start_s + len(samples) / rate
     note = f"Shown: {start_s:g} to {end_s:.1f} s of {duration_s:.1f} s; times count from there."
     return Sound(path.name, samples, rate, note)

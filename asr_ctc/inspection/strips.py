@@ -68,7 +68,7 @@ def legend_of(charmap: Units) -> str:
     return ", ".join(signs)
 
 
-def strip(title: str, caption: str, plot: str, height_px: int, ticks: str = "") -> str:
+def strip(title: str, caption: str, plot: str, *, height_px: int, ticks: str = "") -> str:
     """``plot`` and ``ticks`` are HTML; the caption is text."""
     return (
         f'<div class="strip"><div class="head"><h3>{escape(title)}</h3>'
@@ -83,7 +83,7 @@ def tick(share: float, text: str, kind: str = "") -> str:
     return f'<span class="{kind}" style="top:{100 * share:.2f}%">{escape(text)}</span>'
 
 
-def image(png: bytes, picture: Picture, scale: Scale, label: str, kind: str = "") -> str:
+def image(png: bytes, picture: Picture, scale: Scale, *, label: str, kind: str = "") -> str:
     n_columns = len(picture.values)
     place = scale.place(picture.start_s, picture.start_s + n_columns * picture.step_s)
     return (
@@ -132,8 +132,8 @@ def waveform_strip(sound: Sound, n_columns: int = 1200) -> str:
         "Waveform",
         "The sound: the pressure of the air at each moment, 1 being the most that a file can hold.",
         svg,
-        90,
-        ticks,
+        height_px=90,
+        ticks=ticks,
     )
 
 
@@ -143,7 +143,9 @@ def spectrogram_strip(view: ClipView, scale: Scale) -> str:
     high = float(values.max(initial=-1e9))
     # Whisper's numbers are no decibels; they have their own floor.
     low = max(high - RANGE_DB, float(values.min(initial=high)))
-    plot = image(images.heat_map(values, low, high), picture, scale, "log-mel spectrogram", "soft")
+    plot = image(
+        images.heat_map(values, low, high), picture, scale, label="log-mel spectrogram", kind="soft"
+    )
     plot += cells(view.greedy.words, scale, "over words")
     plot += cells(view.greedy.characters, scale, "over characters")
     assert picture.hz is not None
@@ -161,8 +163,8 @@ def spectrogram_strip(view: ClipView, scale: Scale) -> str:
         f"louder: {view.heard}; on it the words and {view.charmap.noun}s of the greedy hypothesis, "
         "fainter where the network is less sure.",
         plot,
-        190,
-        ticks,
+        height_px=190,
+        ticks=ticks,
     )
 
 
@@ -177,9 +179,9 @@ def convolutions_strip(view: ClipView, scale: Scale) -> str:
         f"The first layers turn the spectrogram into {n_frames} frames of "
         f"{1000 * picture.step_s:.0f} ms, each made of the {view.reach_s:.2f} s around it: shown "
         "is the mean of their channels, lighter where they respond more.",
-        image(images.heat_map(picture.values, 0, high), picture, scale, "convolutions"),
-        90,
-        tick(0.02, "high") + tick(0.85, "low"),
+        image(images.heat_map(picture.values, 0, high), picture, scale, label="convolutions"),
+        height_px=90,
+        ticks=tick(0.02, "high") + tick(0.85, "low"),
     )
 
 
@@ -209,11 +211,13 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
     parts = strip(
         "Posteriorgram",
         caption,
-        image(images.ink_map(view.posteriors[:, classes], INK), picture, scale, "posteriorgram")
+        image(
+            images.ink_map(view.posteriors[:, classes], INK), picture, scale, label="posteriorgram"
+        )
         if classes
         else "",
-        ROW_PX * max(1, len(classes)),
-        "".join(
+        height_px=ROW_PX * max(1, len(classes)),
+        ticks="".join(
             tick((row + 0.5) / len(classes), symbol(charmap, label), "middle-of")
             for row, label in enumerate(classes)
         ),
@@ -222,9 +226,9 @@ def posteriorgram_strip(view: ClipView, scale: Scale) -> str:
         "The blank",
         "The blank is one more symbol, which means “nothing new here”: it fills pauses, and the "
         "time between one symbol and the next.",
-        image(images.ink_map(blank, BLANK_INK), picture, scale, "posterior of the blank"),
-        ROW_PX,
-        tick(0.5, "blank", "middle-of"),
+        image(images.ink_map(blank, BLANK_INK), picture, scale, label="posterior of the blank"),
+        height_px=ROW_PX,
+        ticks=tick(0.5, "blank", "middle-of"),
     )
 
 
@@ -252,8 +256,8 @@ def activations_strip(view: ClipView, scale: Scale) -> str:
         f"The same probabilities as curves from 0 to 1, of every symbol that is among the {N_TOP} "
         "likeliest of some frame, named where it peaks; the grey curve is the blank.",
         frame_svg(view, scale, 1, curves) + "".join(names),
-        130,
-        tick(0.0, "1") + tick(0.9, "0"),
+        height_px=130,
+        ticks=tick(0.0, "1") + tick(0.9, "0"),
     )
 
 
@@ -288,7 +292,7 @@ def rule_strips(view: ClipView, scale: Scale) -> str:
             [cell(*run) for run in runs if run.label != blank],
         ),
     ]
-    return "".join(strip(title, caption, "".join(cs), 24) for title, caption, cs in rows)
+    return "".join(strip(title, caption, "".join(cs), height_px=24) for title, caption, cs in rows)
 
 
 # ------------------------------------------------------------------------------ times
@@ -320,7 +324,9 @@ def reference_strips(view: ClipView, scale: Scale) -> str:
     if reference is None:
         return ""
     if reference.problem:
-        return strip("What was said", f"It cannot be aligned: {reference.problem}.", "", 0)
+        return strip(
+            "What was said", f"It cannot be aligned: {reference.problem}.", "", height_px=0
+        )
     rows = cells(reference.alignment.words, scale, "row") + cells(
         reference.alignment.characters, scale, "row second"
     )
@@ -333,8 +339,8 @@ def reference_strips(view: ClipView, scale: Scale) -> str:
         "Above, the given text at the times where the network finds it likeliest (forced "
         "alignment); below, its own greedy hypothesis; both fainter where it is less sure.",
         rows + heard,
-        96,
-        ticks,
+        height_px=96,
+        ticks=ticks,
     ) + lattice_strip(view, reference, scale)
 
 
@@ -356,10 +362,10 @@ def lattice_strip(view: ClipView, reference: ReferenceView, scale: Scale) -> str
         "The rows are the symbols of the given text, from top to bottom, with the blank (grey) "
         "between any two: a path from the top left to the bottom right stays in a row, goes to the "
         "next or skips a blank with every frame, and the yellow one is the likeliest.",
-        image(images.ink_map(beliefs, colours), picture, scale, "lattice")
+        image(images.ink_map(beliefs, colours), picture, scale, label="lattice")
         + frame_svg(view, scale, len(classes), [path]),
-        row_px * len(classes),
-        ticks,
+        height_px=row_px * len(classes),
+        ticks=ticks,
     )
 
 
@@ -380,8 +386,8 @@ def beam_strip(view: ClipView, scale: Scale) -> str:
         "nowhere; a red dot is where a prefix is dropped, a yellow one where paths of two prefixes "
         "merge.",
         frame_svg(view, scale, width, parts),
-        max(60, 15 * width),
-        tick(0.0, "rank 1") + tick((width - 1) / width, str(width)) if width > 3 else "",
+        height_px=max(60, 15 * width),
+        ticks=tick(0.0, "rank 1") + tick((width - 1) / width, str(width)) if width > 3 else "",
     )
 
 
@@ -433,7 +439,9 @@ def layer_strip(layer: LayerView, view: ClipView, scale: Scale) -> str:
         caption += f"; the output layer, which was trained on the last layer, reads {quoted} here."
     else:
         caption += "; the output layer, which was trained on the last layer, reads no text here."
-    plot = image(images.signed_map(layer.picture.values, 3.0), layer.picture, scale, layer.name)
+    plot = image(
+        images.signed_map(layer.picture.values, 3.0), layer.picture, scale, label=layer.name
+    )
     if layer.posteriors is not None:
         step_s, blank = view.clock.step_s, view.charmap.blankid
         read = [
@@ -447,4 +455,4 @@ def layer_strip(layer: LayerView, view: ClipView, scale: Scale) -> str:
             if run.label != blank
         ]
         plot += cells(read, scale, "below")
-    return strip(layer.name[:1].upper() + layer.name[1:], caption, plot, 150)
+    return strip(layer.name[:1].upper() + layer.name[1:], caption, plot, height_px=150)

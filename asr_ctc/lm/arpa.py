@@ -84,7 +84,7 @@ class _Reader:
         counts = self.read_counts()
         ids: dict[bytes, int] = {}
         builder: GrowingModel | None = None
-        with bar(None, f"reading {Path(self.path).name}", "n-gram", sum(counts)) as progress:
+        with bar(None, f"reading {Path(self.path).name}", "n-gram", total=sum(counts)) as progress:
             for order, count in enumerate(counts, 1):
                 self.expect(f"\\{order}-grams:")
                 words, log10p, backoff, numbers = self.read_section(order, count, ids, progress)
@@ -280,7 +280,7 @@ def write_arpa(path: str | Path, model: LanguageModel) -> None:
     with (
         open_atomically(Path(path)) as raw,
         _compressed(raw) if str(path).endswith(".gz") else nullcontext(raw) as file,
-        bar(None, f"writing {Path(path).name}", "n-gram", len(ngrams.word) - 1) as progress,
+        bar(None, f"writing {Path(path).name}", "n-gram", total=len(ngrams.word) - 1) as progress,
     ):
         file.write(b"\\data\\\n")
         for order, (first, last) in enumerate(levels, 1):

@@ -90,7 +90,7 @@ def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, 
             if len(tables[0].counts) > 0.8 * MOST_ROWS:
                 raise UserError(
                     f"the text has more than {MOST_ROWS:,} different {order}-grams, too many to "
-                    "hold: take a lower --order, or leave rare ones out, such as --prune 0 0 1"
+                    "hold: take a lower --order, or drop rare ones, such as --prune 0 0 1"
                 )
     return _merge(tables)
 

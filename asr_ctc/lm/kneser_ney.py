@@ -100,6 +100,7 @@ def estimate(
     table: Table,
     order: int,
     words: list[str],
+    *,
     prune: tuple[int, ...],
     shares: np.ndarray | None = None,
 ) -> LanguageModel:

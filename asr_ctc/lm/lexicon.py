@@ -37,10 +37,10 @@ class Lexicon:
 
     def of_words(self, words: Iterable[str]) -> "tuple[Lexicon, list[str]]":
         """(the pairs of these words, the words without one)."""
-        wanted = dict.fromkeys(words)
-        pairs = tuple(pair for pair in self.pairs if pair[0] in wanted)
+        vocabulary = dict.fromkeys(words)
+        pairs = tuple(pair for pair in self.pairs if pair[0] in vocabulary)
         known = {word for word, _ in pairs}
-        return Lexicon(pairs), [word for word in wanted if word not in known]
+        return Lexicon(pairs), [word for word in vocabulary if word not in known]
 
     def to_text(self) -> str:
         """A line for each pair: WORD  PHONEME PHONEME, further ones of a word as WORD(2)."""

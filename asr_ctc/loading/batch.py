@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -59,9 +59,10 @@ class Batch:
         """Seconds of audio in the batch, padding not counted."""
         return sum(self.durations)
 
-    def to(self, device) -> "Batch":
+    def to(self, device: torch.device | str) -> "Batch":
         """The batch on a device; from pinned memory the copy overlaps with computing."""
-        return self._map(lambda part: part.to(device, non_blocking=True))
+        target = torch.device(device)
+        return self._map(lambda part: part.to(target, non_blocking=True))  # type: ignore[arg-type]  # a device too
 
     def pin_memory(self) -> "Batch":
         return self._map(lambda part: part.pin_memory())
@@ -76,7 +77,7 @@ class Batch:
             aux_transcripts=self.aux_transcripts and change(self.aux_transcripts),
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         """From a worker only the spectrograms travel in shared memory, if there was room in it.
 
         Handing over a tensor costs a millisecond, whatever its size: more than all else that there

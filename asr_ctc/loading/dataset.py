@@ -1,6 +1,7 @@
 """Clip i of a corpus: its log-mel spectrogram and its labels."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip
 from asr_ctc.loading.batch import Clip
 from asr_ctc.loading.feature_cache import FeatureCache, Rounding
 from asr_ctc.loading.sampling import Draw
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.units import Units
 
 
@@ -71,7 +72,7 @@ class ClipDataset(Dataset):
             raise AudioError(file, f"silent (peak under {audio.SILENCE_DBFS:g} dBFS)")
         return self._long_enough(file, samples)
 
-    def _long_enough(self, file, samples: np.ndarray) -> np.ndarray:
+    def _long_enough(self, file: Path, samples: np.ndarray) -> np.ndarray:
         needed = self.processor.min_samples
         if len(samples) < needed:
             raise AudioError(file, f"shorter than one window of {needed} samples")
@@ -92,7 +93,7 @@ class ClipDataset(Dataset):
         AudioError when it cannot be used.
         """
 
-        def compute():
+        def compute() -> tuple[torch.Tensor, int]:
             samples = self.augmented_waveform(draw)
             return self.processor.analyse(torch.from_numpy(samples)), len(samples)
 

@@ -23,7 +23,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -52,10 +52,10 @@ class Shard(NamedTuple):
 class Flag:
     """Up or down for a process and its workers together, so that a thing is said once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._shared = mmap.mmap(-1, 1)  # needs no /dev/shm, unlike what has a lock
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return Flag, ()  # memory is not shared with workers that are not forked: they have theirs
 
     def __bool__(self) -> bool:
@@ -128,7 +128,7 @@ class FeatureCache:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether no clip of the split is left out for want of room."""
+        """Whether there is room for every clip of the split."""
         return bool(self._last_row >= self.corpus.rows.max())
 
     def n_kept(self) -> int:
@@ -203,7 +203,9 @@ class FeatureCache:
         halves = torch.from_numpy(data.view(np.float16)).view(-1, self.settings.frame_size)
         return halves, n_samples
 
-    def _write(self, row: int, stamp, halves: torch.Tensor, n_samples: int) -> bool:
+    def _write(
+        self, row: int, stamp: tuple[int, int], halves: torch.Tensor, n_samples: int
+    ) -> bool:
         """Keeps a clip's features: first they, then the record that vouches for them.
 
         False, with a warning, when there is no room for them.
@@ -289,7 +291,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def _checksum(n_samples: int, stamp: tuple[int, int], data) -> int:
+def _checksum(n_samples: int, stamp: tuple[int, int], data: Any) -> int:
     return zlib.crc32(data, zlib.crc32(struct.pack("<qqq", n_samples, *stamp)))
 
 
@@ -301,7 +303,7 @@ def _open(path: Path, n_bytes: int) -> io.FileIO:
     return file
 
 
-def _write_whole(file: io.FileIO, data, offset: int) -> None:
+def _write_whole(file: io.FileIO, data: Any, offset: int) -> None:
     if os.pwrite(file.fileno(), data, offset) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

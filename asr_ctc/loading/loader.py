@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -73,7 +74,7 @@ class _WorkerBatches(_MultiProcessingDataLoaderIter):
 class _Loader(DataLoader):
     """Raises WorkerDied, but only while a batch is awaited, never within what is done with one."""
 
-    def __iter__(self):
+    def __iter__(self) -> Any:
         if self.num_workers == 0:
             return super().__iter__()
         if self._iterator is None:
@@ -88,7 +89,7 @@ class _Loader(DataLoader):
             ) from None
         return self._watch_workers(batches)
 
-    def _get_iterator(self):
+    def _get_iterator(self) -> Any:
         return _WorkerBatches(self) if self.num_workers else super()._get_iterator()
 
     def _watch_workers(self, batches: Iterator[Batch]) -> Iterator[Batch]:
@@ -103,7 +104,7 @@ class _Loader(DataLoader):
     def _deaths_raise(self) -> Iterator[None]:
         """A death is noticed at once, even when what is read from the worker breaks off.
 
-        torch's own handler of SIGCHLD, which is left out, raises in the middle of anything.
+        torch's own handler of SIGCHLD, which is replaced, raises in the middle of anything.
         """
         self._refuse_dead_worker()
         is_main = threading.current_thread() is threading.main_thread()
@@ -195,7 +196,7 @@ def _refuse_few_descriptors(n_needed: int) -> None:
 
 
 @contextlib.contextmanager
-def _plain_errors():
+def _plain_errors() -> Iterator[None]:
     """torch puts a worker's traceback before the message of its error: this removes it."""
     try:
         yield

@@ -13,7 +13,7 @@ from asr_ctc.corpus.corpus import Corpus, ExcludedClip, load_split, refuse_if_mo
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.exclude import exclude_listed
 from asr_ctc.display.terminal import seconds_range, several
-from asr_ctc.text.ctc_labels import infeasible
+from asr_ctc.text.feasibility import infeasible
 from asr_ctc.text.units import Units
 
 
@@ -35,7 +35,7 @@ def prepare_split(
     ``excluded`` ({clip: reason}, see exclude.py) are excluded before any is opened.
     ``layout`` and ``index_dir`` as in ``load_split``.
     """
-    corpus = exclude_listed(load_split(folder, split, layout, index_dir), excluded)
+    corpus = exclude_listed(load_split(folder, split, layout, index_dir=index_dir), excluded)
     corpus = with_durations(corpus, n_threads, keep_broken)
     return between_or_refuse(corpus, min_s, max_s)
 

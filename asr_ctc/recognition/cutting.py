@@ -117,7 +117,7 @@ def _n_leading(mask: np.ndarray) -> int:
 
 
 def find_seam(
-    left: torch.Tensor, right: torch.Tensor, middle: int, blank: int, frame_s: float
+    left: torch.Tensor, right: torch.Tensor, *, middle: int, blank: int, frame_s: float
 ) -> int:
     """The frame from which on the right piece is believed.
 

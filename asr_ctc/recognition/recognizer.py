@@ -81,7 +81,9 @@ class Recognizer:
             self._prepared = last
         return last[1]
 
-    def log_posteriors(self, samples: np.ndarray | torch.Tensor, *, rate: int | None = None):
+    def log_posteriors(
+        self, samples: np.ndarray | torch.Tensor, *, rate: int | None = None
+    ) -> torch.Tensor:
         """Natural log probabilities (T', V) of samples (S,) or (S, channels).
 
         ``rate`` is theirs in Hz; None is the model's.

@@ -243,9 +243,9 @@ class Transcriber:
                 begin = find_seam(
                     before.logp[shift:],
                     logp[:n_shared],
-                    (piece.start - piece.first) // self.grain,
-                    self.recognizer.charmap.blankid,
-                    self.clock.step_s,
+                    middle=(piece.start - piece.first) // self.grain,
+                    blank=self.recognizer.charmap.blankid,
+                    frame_s=self.clock.step_s,
                 )
                 before = before._replace(logp=before.logp[: shift + begin])
             yield before

@@ -113,6 +113,7 @@ def evaluate(
     model: nn.Module,
     loader: DataLoader,
     device: torch.device,
+    *,
     precision: str = "fp32",
     decode: Decode = greedy_decode,
     progress: str = "",

@@ -43,6 +43,7 @@ class Rate:
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """Both ends of the 95 % interval, as fractions; None below two clips."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
 
@@ -117,28 +118,15 @@ def error_rates(
     references = normalised(references, **distinctions)
     hypotheses = normalised(hypotheses, **distinctions)
     pairs = [(ref, hyp) for ref, hyp in zip(references, hypotheses, strict=True) if ref]
-    words = _count_operations(
-        jiwer.process_words,
-        [(words_apart(ref, writing), words_apart(hyp, writing)) for ref, hyp in pairs],
-    )
-    if why_no_words(writing):
-        words[:] = 0
+    words = _word_operations(pairs, writing)
     if phonemes:
         chars = _count_operations(jiwer.process_words, [(_apart(r), _apart(h)) for r, h in pairs])
     else:
         chars = _count_operations(jiwer.process_characters, pairs)
     wrong = np.array([ref != hyp for ref, hyp in pairs], dtype=np.int64)
-    counts = np.stack(
-        [
-            words[:, 1:].sum(axis=1),
-            words[:, :3].sum(axis=1),
-            chars[:, 1:].sum(axis=1),
-            chars[:, :3].sum(axis=1),
-            wrong,
-            np.ones_like(wrong),
-        ],
-        axis=1,
-    )
+    of_words = words[:, 1:].sum(axis=1), words[:, :3].sum(axis=1)
+    of_chars = chars[:, 1:].sum(axis=1), chars[:, :3].sum(axis=1)
+    counts = np.stack([*of_words, *of_chars, wrong, np.ones_like(wrong)], axis=1)
     rates = rates_of(counts, RATES, n_resamples)
     _, word_substitutions, word_deletions, word_insertions = words.sum(axis=0).tolist()
     _, char_substitutions, char_deletions, char_insertions = chars.sum(axis=0).tolist()
@@ -212,6 +200,17 @@ def rates_of(
         else Rate(rate, *bootstrap.interval(sums[:, RATES[name][0]] / sums[:, RATES[name][1]]))
         for name, rate in rates.items()
     }
+
+
+def _word_operations(pairs: Sequence[tuple[str, str]], writing: Writing) -> np.ndarray:
+    """``_count_operations`` of words; zeros where the writing has none."""
+    words = _count_operations(
+        jiwer.process_words,
+        [(words_apart(ref, writing), words_apart(hyp, writing)) for ref, hyp in pairs],
+    )
+    if why_no_words(writing):
+        words[:] = 0
+    return words
 
 
 def _count_operations(process: Process, pairs: Sequence[tuple[str, str]]) -> np.ndarray:

@@ -11,8 +11,9 @@ ipa.py          phonemes in a text of IPA
 espeak.py       texts to IPA
 unit_kinds.py   the kinds of units, as a model file has them
 label_map.py    the labels of a published model as a character map
+rare.py         characters that are too rare for a class of their own
 normalise.py    the form in which references and hypotheses are compared
 words.py        what separates words
 segments.py     words of writings that have no spaces between them
-ctc_labels.py   how many output frames CTC needs
+feasibility.py  whether labels fit into the output frames of CTC
 """

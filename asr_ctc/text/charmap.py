@@ -183,6 +183,7 @@ class CharMap(Units):
 
     @property
     def sos(self) -> int | None:
+        """The class of the mark at the start of a sentence; None without one."""
         return None if self.soschar is None else self.char2idx[self.soschar]
 
     def encode(self, text: str) -> list[int]:
@@ -317,6 +318,7 @@ class CharMap(Units):
 
     @classmethod
     def from_dict(cls, content: dict) -> "CharMap":
+        """The map that ``to_dict`` wrote; ValueError for wrong keys or values."""
         content = {"apostrophe": None, **content}  # which maps of earlier versions lack
         if "writing" not in content:
             content["writing"] = {"case_folding": content.pop("case_folding", "default")}
@@ -374,6 +376,7 @@ class CharMap(Units):
         return str.maketrans(dict.fromkeys(others, self.apostrophe))
 
     def knows(self, character: str) -> bool:
+        """Whether a character has a class of its own."""
         return character in self.char2idx and character not in (
             BLANK,
             self.unknown,

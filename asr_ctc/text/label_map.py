@@ -39,15 +39,15 @@ class LabelMap(CharMap):
         tokens such as <s> are never written: like torchaudio, which removes them from the models of
         fairseq, the map has no class for them. ValueError for labels that contradict each other.
         """
-        kept = {
+        symbol_of = {
             number: " " if label == separator else label
             for number, label in sorted(labels.items())
             if number != blank and label not in silent and not TOKEN.fullmatch(label)
         }
-        if not kept:
+        if not symbol_of:
             raise ValueError("there are no labels but the blank")
-        letters = "".join(kept.values())
-        symbols = (BLANK, *kept.values())
+        letters = "".join(symbol_of.values())
+        symbols = (BLANK, *symbol_of.values())
         apostrophe = next((c for c in LIKE_APOSTROPHE if c in symbols), "'")
         charmap = cls(
             symbols,
@@ -60,7 +60,7 @@ class LabelMap(CharMap):
             writing=writing_of_script(dict.fromkeys(letters, 1)),
             uppercase=letters == letters.upper() != letters.lower(),
         )
-        return charmap, [blank, *kept]
+        return charmap, [blank, *symbol_of]
 
     @staticmethod
     def is_symbol(value: object) -> bool:

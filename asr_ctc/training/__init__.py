@@ -2,6 +2,8 @@
 
 loop.py          the training loop
 setup.py         everything a run works with
+encoding.py      frames of frozen encoder layers, kept on the disk
+from_settings.py a run from Python: asr_ctc.train
 run_folder.py    the folder of a run
 result.py        what a run has come to
 step.py          one optimiser step
@@ -12,7 +14,7 @@ optimiser.py     AdamW over the parts of a model
 schedule.py      the learning rate over time
 averages.py      averages of weights
 kept_models.py   the model files that a run keeps
-best_epochs.py   which epochs are the best
+best_epochs.py   which epochs are the best; early stopping
 curves.py        tensorboard's file
 epoch_log.py     metrics and decodings of an epoch
 doctor.py        advice from the curves

@@ -35,13 +35,13 @@ class CurveWriter(SummaryWriter):
             writer.add_event(Event(step=self.purge_step, session_log=start))
         return writer
 
-    def __exit__(self, kind, error, traceback) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         with contextlib.suppress(UserError) if error else contextlib.nullcontext():
             self.close()
 
 
 class _FileWriter(FileWriter):
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.event_writer = _EventFile(Path(folder))
 
 

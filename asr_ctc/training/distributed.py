@@ -8,9 +8,10 @@ then nothing here communicates.
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d
 from asr_ctc.base.errors import UserError
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 PACKAGE_LOG = logging.getLogger("asr_ctc")
 
@@ -75,7 +77,7 @@ class World:
                 dist.broadcast(buffer, 0)
 
     @contextlib.contextmanager
-    def local_main_process_first(self):
+    def local_main_process_first(self) -> Iterator[None]:
         """One process of each machine runs what is inside before its others begin."""
         if self.local_rank > 0:
             self.gather([])
@@ -83,11 +85,11 @@ class World:
         if self.local_rank == 0:
             self.gather([])
 
-    def broadcast_from_main(self, make: Callable):
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """What ``make`` returns on rank 0, which alone calls it."""
         if self.size == 1:
             return make()
-        box = [make() if self.is_main else None]
+        box: list[Any] = [make() if self.is_main else None]
         dist.broadcast_object_list(box)
         return box[0]
 
@@ -149,7 +151,7 @@ def is_dead_peer(error: RuntimeError) -> bool:
 
 
 @contextlib.contextmanager
-def as_user_error_when_a_peer_dies():
+def as_user_error_when_a_peer_dies() -> Iterator[None]:
     """Raises the error that a dying process causes in the others as a UserError that quotes it.
 
     Its words may also be those of an error of this process, such as NCCL's.

@@ -111,9 +111,9 @@ class Doctor:
         if not empty >= 0.95:
             symptom = f"{blank:.1%} of the dev frames are blank"
         return (
-            f"{symptom} after {n_steps:,} steps: the model predicts blanks only. So it begins, but "
-            f"normally for no more than about {normal:,} steps. See with --debug whether it can "
-            f"learn one batch, with `check` whether the transcripts belong to the clips, then "
+            f"{symptom} after {n_steps:,} steps: the model predicts blanks only. This is normal "
+            f"during the first {normal:,} steps or so, but not now. See with --debug whether it "
+            f"can learn one batch, with `check` whether the transcripts belong to the clips, then "
             f"try another --base_lr (now {training.base_lr:g}) or short clips first: --sortagrad"
         )
 
@@ -157,8 +157,9 @@ class Doctor:
             return None
         return (
             f"--grad_clip {limit:g} cuts {now['clipped_share']:.0%} of the gradients, whose norm "
-            f"is {now['grad_norm']:.3g} on average: it is meant for rare ones that stand out, and "
-            f"now makes all alike. Raise it to {_about(2 * now['grad_norm'])}, twice the average"
+            f"is {now['grad_norm']:.3g} on average: clipping is meant for rare outliers; here "
+            f"it rescales nearly every step. Raise it to {_about(2 * now['grad_norm'])}, "
+            f"twice the average"
         )
 
     def _overfitting(self) -> str | None:

@@ -1,5 +1,7 @@
 """Training on frames of frozen encoder layers, which are computed once and kept on the disk."""
 
+from collections.abc import Sequence
+
 import torch
 
 from asr_ctc.acoustic.encoder_model import EncoderModel
@@ -8,6 +10,7 @@ from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import Config
+from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.feature_cache import FeatureCache, open_caches
 from asr_ctc.loading.frame_cache import EncodedFeatures, FrameCopies, encode_missing, frozen_key
@@ -45,6 +48,30 @@ def layers_to_keep(config: Config, model: AnyModel) -> tuple[int, ...]:
     return layers
 
 
+def open_whole_caches(
+    config: Config, corpora: Sequence[Corpus], kinds: Sequence[EncodedFeatures]
+) -> list[FeatureCache]:
+    """A cache for each corpus, of the frames that ``kinds`` describe; UserError without room."""
+    cache_dir, max_gb = config.corpus.cache_dir, config.corpus.cache_gb
+    caches = open_caches(cache_dir or "", corpora, kinds, max_gb=max_gb)
+    whole = [cache for cache in caches if isinstance(cache, FeatureCache) and cache.is_for_all]
+    if len(whole) < len(caches):
+        raise UserError(
+            f"--cache_dir {cache_dir}: too little room for the frames of a frozen "
+            "encoder (above): raise --cache_gb, free some of the disk, or omit --cache_dir"
+        )
+    return whole
+
+
+def clips_to_encode(train: ClipDataset, corpus: Corpus, copy: int) -> ClipDataset:
+    """The clips of a split as the encoder hears them: copy 0 as recorded, others augmented."""
+    if copy:
+        processor, augmentation = train.processor, train.augmentation
+    else:
+        processor, augmentation = WaveformProcessor(train.processor.settings), None
+    return ClipDataset(corpus, train.charmap, processor, seed=train.seed, augmentation=augmentation)
+
+
 def encode_splits(
     config: Config,
     model: EncoderModel,
@@ -61,7 +88,7 @@ def encode_splits(
     disk and computes what is missing there. UserError when there is not enough room for all.
     """
     train, dev = datasets
-    where, seed, n_copies = config.corpus, train.seed, config.training.encoder_copies
+    seed, n_copies = train.seed, config.training.encoder_copies
     with torch.device("meta"):
         skeleton = encoder_of(model.architecture.encoder)
     key = (frozen_key(model), repr(model.architecture.encoder), repr(layers), precision)
@@ -82,26 +109,12 @@ def encode_splits(
     kinds = [features(copy) for copy in (0, *range(n_copies))]
     corpora = [dev.corpus, *(train.corpus for _ in range(n_copies))]
     with world.local_main_process_first():
-        caches = open_caches(where.cache_dir or "", corpora, kinds, max_gb=where.cache_gb)
-        kept = [cache for cache in caches if isinstance(cache, FeatureCache) and cache.is_for_all]
-        if len(kept) < len(caches):
-            raise UserError(
-                f"--cache_dir {where.cache_dir}: too little room for the frames of a frozen "
-                "encoder (above): raise --cache_gb, free some of the disk, or omit --cache_dir"
-            )
-        plain = WaveformProcessor(train.processor.settings)
+        caches = open_whole_caches(config, corpora, kinds)
         unreadable: set[str] = set()
-        for corpus, copy, cache in zip(corpora, (0, *range(n_copies)), kept, strict=True):
-            clips = ClipDataset(
-                corpus,
-                train.charmap,
-                train.processor if copy else plain,
-                seed=seed,
-                augmentation=augmentation if copy else None,
-            )
+        for corpus, copy, cache in zip(corpora, (0, *range(n_copies)), caches, strict=True):
             excluded = encode_missing(
                 model,
-                clips,
+                clips_to_encode(train, corpus, copy),
                 cache,
                 copy=copy,
                 layers=layers,
@@ -124,13 +137,13 @@ def encode_splits(
         seed=seed,
         for_training=True,
         output_lengths=model.output_lengths,
-        cache=FrameCopies(kept[1:], seed),
+        cache=FrameCopies(caches[1:], seed),
         aux_units=train.aux_units,
     )
     return train_frames, ClipDataset(
         dev.corpus,
         dev.charmap,
         WaveformProcessor(kinds[0]),
-        cache=kept[0],
+        cache=caches[0],
         aux_units=dev.aux_units,
     )

@@ -111,7 +111,9 @@ def decode_samples(run: Run) -> list[Decoded]:
     """The first clips of the training split, without masks, as the model decodes them now."""
     plain = ClipDataset(run.train_corpus, run.charmap, run.dev.processor, cache=run.train.cache)
     rows = list(range(min(N_SHOWN, len(plain))))
-    return evaluate(run.model, make_loader(plain, [rows], 0), run.device, run.precision).clips
+    return evaluate(
+        run.model, make_loader(plain, [rows], 0), run.device, precision=run.precision
+    ).clips
 
 
 def add_pictures(

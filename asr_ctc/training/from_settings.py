@@ -1,9 +1,11 @@
 """`asr_ctc.train(...)`: a run from Python."""
 
 from os import PathLike
+from typing import Any
 
 import yaml
 
+from asr_ctc.acoustic import compute
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, parse_yaml, read_yaml
 from asr_ctc.config.load import settings as list_settings
@@ -13,15 +15,15 @@ from asr_ctc.training.result import RunResult
 SECTIONS = ("corpus", "features", "model", "training", "logs", "runtime")
 
 
-def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
+def train(config: str | PathLike[str] | None = None, **settings: Any) -> RunResult:
     """Trains as `main_ctc.py train` does; ``settings`` are its flags, ``config`` its YAML file.
 
         run = asr_ctc.train("digits.yaml", datasetroot="corpora", num_epochs=10)
         asr = run.recognizer()
 
-    Ctrl-C and SIGTERM interrupt it, after which ``resume_from=run.folder`` resumes it. It seeds
-    torch and sets the threads of this process. UserError names what is wrong with settings, corpus
-    or folder.
+    Ctrl-C and SIGTERM interrupt it, after which ``resume_from=run.folder`` resumes it. Their
+    handlers, torch's random states and its number of threads are at the end what they were before.
+    UserError names what is wrong with settings, corpus or folder.
     """
     file_values = read_yaml(config) if config is not None else {}
     plain = {name: str(v) if isinstance(v, PathLike) else v for name, v in settings.items()}
@@ -29,4 +31,5 @@ def train(config: str | PathLike[str] | None = None, **settings) -> RunResult:
     table = list_settings()
     if others := [name for name in flags if table[name][0] not in SECTIONS]:
         raise UserError(f"train(): no settings of training: {', '.join(others)}")
-    return train_from_config(make_config(file_values, flags))
+    with compute.host_settings_restored():
+        return train_from_config(make_config(file_values, flags))

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,18 +29,18 @@ class Interruption:
             self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _receive(self, number, frame) -> None:
+    def _receive(self, number: int, frame: object) -> None:
         if self.signal is None:
             self.signal = number
             if not (self._is_postponed or self.is_agreed):
                 raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def postponed(self):
+    def postponed(self) -> Iterator[None]:
         """A signal inside raises at the end only."""
         was_requested = self.requested
         self._is_postponed = True

@@ -7,9 +7,10 @@ import logging.handlers
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -17,7 +18,7 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import open_own, refuse_links, remove_unfinished, take
+from asr_ctc.base.files import lock_file, open_own, refuse_links, remove_unfinished
 from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
@@ -102,7 +103,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
 
 
 @contextlib.contextmanager
-def _info_is_logged():
+def _info_is_logged() -> Iterator[None]:
     """Where nobody has set the level of the log, train.log has its lines all the same."""
     level = PACKAGE_LOG.level
     if level == logging.NOTSET:
@@ -114,10 +115,10 @@ def _info_is_logged():
 
 
 @contextlib.contextmanager
-def _log_to(file: Path, early: logging.handlers.MemoryHandler):
+def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]:
     """Writes the log to the run's folder too, which is locked as long as the log is open."""
     stream = open_own(file)
-    if not take(stream):
+    if not lock_file(stream):
         stream.close()
         raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
     refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
@@ -227,7 +228,13 @@ class Saver:
         if self.run.world.is_main:
             with self.interruption.postponed():
                 file = self.run.model_file({"epoch": self.state.epoch - 1})
-                save_last(self.folder, file, repeatable(self.run), self.state, self.sampler)
+                save_last(
+                    self.folder,
+                    file,
+                    config=repeatable(self.run),
+                    state=self.state,
+                    sampler=self.sampler,
+                )
         self._saved_s = time.perf_counter()
 
     def save_if_due(self) -> None:
@@ -268,7 +275,7 @@ def try_evaluation(run: Run, dev_batches: DurationBatchSampler) -> None:
         100 * scores.cer,
     )
     for clip in evaluation.clips[:N_SHOWN]:
-        log.info("  %r is read as %r", clip.reference, clip.hypotheses[0].text)
+        log.info("  %r is decoded as %r", clip.reference, clip.hypotheses[0].text)
 
 
 def train_epoch(
@@ -453,12 +460,12 @@ def diagnose_skipping(state: State) -> str:
         f"{MAX_SKIPPED_IN_A_ROW} steps in a row were skipped, in epoch {state.epoch} after "
         f"{state.n_batches} batches (the log names their clips). The weights before them are in "
         f"{LAST}. When other clips come each time, training has diverged: start again with a lower "
-        "--base_lr, or with --grad_clip; when the same clips come, leave them out (--exclude)"
+        "--base_lr, or with --grad_clip; when the same clips come, exclude them (--exclude)"
     )
 
 
 def make_sampler(
-    durations, config: Config, world: World = ALONE, *, shuffle: bool = True
+    durations: np.ndarray, config: Config, world: World = ALONE, *, shuffle: bool = True
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
     training = config.training

@@ -39,20 +39,14 @@ def overfit_one_batch(config: Config) -> OverfitResult:
     """
     if distributed.n_processes() > 1:
         raise UserError("--debug trains in one process: start it with python, not with torchrun")
-    n_steps = config.training.debug_steps
-    if "num_epochs" in config.typed and "debug_steps" not in config.given:
-        n_steps = config.training.num_epochs  # what typed the number of steps before
+    n_steps = n_steps_of(config)
     run = set_up_run(find_start(without_regularisation(config)))
     config = run.config
-    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, config), 0)
-    batch = next((batch for batch in batches if batch.ids), None)
-    if batch is None:
-        raise UserError("--debug: no clip of the training split can be used")
-    run.report_excluded_once(batch.excluded)
-    batch = batch.to(run.device)
+    batch = first_batch(run)
     optimizer = make_optimizer(run.model, config.training)
     scaler = compute.make_scaler(run.device, run.precision)
-    labels, n_labels = pad_packed_sequence(batch[1].to("cpu"), batch_first=True)
+    assert batch.transcripts is not None  # it has clips
+    labels, n_labels = pad_packed_sequence(batch.transcripts.cpu(), batch_first=True)
     references = [tuple(row[:n].tolist()) for row, n in zip(labels, n_labels, strict=True)]
     steps: list[Step | Skipped] = []
     try:
@@ -81,9 +75,9 @@ def overfit_one_batch(config: Config) -> OverfitResult:
                 progress.set_postfix_str(f"{outcome_of(step)}, {n_right}/{len(references)} perfect")
                 if n_right == len(references):
                     log.info(
-                        "PASSED: %s of the batch decoded perfectly after %s "
-                        "(%s): the model can learn.",
-                        f"all {several(len(references), 'clip')}",
+                        "PASSED: all %s of the batch decoded perfectly after %s (%s): "
+                        "the model can learn.",
+                        several(len(references), "clip"),
                         several(number, "step"),
                         outcome_of(step),
                     )
@@ -105,6 +99,23 @@ def overfit_one_batch(config: Config) -> OverfitResult:
         diagnose(steps, decoded),
     )
     return OverfitResult(passed=False, n_steps=n_steps)
+
+
+def n_steps_of(config: Config) -> int:
+    """The steps within which the batch must be learnt; earlier, --num_epochs said so."""
+    if "num_epochs" in config.typed and "debug_steps" not in config.given:
+        return config.training.num_epochs
+    return config.training.debug_steps
+
+
+def first_batch(run: Run) -> Batch:
+    """The first batch that has clips, on the run's device; UserError if none has."""
+    batches = make_loader(run.train, make_sampler(run.train_corpus.durations, run.config), 0)
+    batch = next((batch for batch in batches if batch.ids), None)
+    if batch is None:
+        raise UserError("--debug: no clip of the training split can be used")
+    run.report_excluded_once(batch.excluded)
+    return batch.to(run.device)
 
 
 def without_regularisation(config: Config) -> Config:

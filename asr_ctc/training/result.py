@@ -37,6 +37,7 @@ class RunResult:
 
     @property
     def interrupted(self) -> bool:
+        """Whether a signal ended the run before its last epoch."""
         return self.signal is not None
 
     def recognizer(self, device: str = "auto") -> Recognizer:

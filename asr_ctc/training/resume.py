@@ -242,7 +242,14 @@ def _epoch_of(line: bytes) -> float:
     return epoch if type(epoch) is int else DAMAGED
 
 
-def save_last(folder: Path, file: ModelFile, config: Config, state: State, sampler) -> None:
+def save_last(
+    folder: Path,
+    file: ModelFile,
+    *,
+    config: Config,
+    state: State,
+    sampler: DurationBatchSampler,
+) -> None:
     """Writes last.pt; the one before it is kept beside it, until the next time."""
     place = {"epoch": state.epoch - 1, "start": state.n_batches}
     file.training = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import torchinfo
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import is_taken, why_no_folder, write_atomically
+from asr_ctc.base.files import is_locked, why_no_folder, write_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import several
 from asr_ctc.training.resume import is_unsaved_run
@@ -41,7 +41,7 @@ def check_run_folder(config: Config) -> None:
 
 def refuse_if_in_use(folder: Path) -> None:
     """UserError when another process trains in the folder."""
-    if is_taken(folder / "train.log"):
+    if is_locked(folder / "train.log"):
         raise UserError(f"{folder}: another process trains in this folder; wait, or stop it")
 
 

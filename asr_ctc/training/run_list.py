@@ -6,10 +6,11 @@ import math
 import os
 import textwrap
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import is_taken
+from asr_ctc.base.files import is_locked
 from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.display.terminal import several
@@ -39,7 +40,7 @@ class RunSummary(Report):
     notes: list[str]  # what is wrong with the folder
 
 
-def list_runs(base) -> list[RunSummary]:
+def list_runs(base: str | PathLike[str]) -> list[RunSummary]:
     """The runs below a folder, the last started one last; UserError when there are none."""
     base = Path(base)
     run_folders = []
@@ -85,7 +86,7 @@ def read_run(base: Path, folder: Path) -> RunSummary:
     if num_epochs is not None:
         is_finished = epochs >= num_epochs or best.should_stop
         state = "finished" if is_finished else "stopped"
-    if is_taken(folder / "train.log"):
+    if is_locked(folder / "train.log"):
         state = "running"
     return RunSummary(
         name=str(folder.relative_to(base)),
@@ -203,7 +204,8 @@ def as_table(runs: list[RunSummary]) -> str:
     return "\n".join(lines)
 
 
-def _row(width: int, name, state, epochs, best, cer, wer, loss) -> str:
+def _row(width: int, *cells: object) -> str:
+    name, state, epochs, best, cer, wer, loss = cells
     return (
         f"{name:{width}}  {state:8}  {epochs:>9}  {best:>5}  {cer:>7}  {wer:>7}  {loss:>8}"
     ).rstrip()
@@ -215,7 +217,7 @@ def _indented(text: str) -> list[str]:
     )
 
 
-def _words(value) -> str:
+def _words(value: object) -> str:
     if value is None or value == []:
         return "none"
     if isinstance(value, bool):

@@ -32,8 +32,14 @@ class Schedule:
     @property
     def lr(self) -> float:
         """The learning rate of the next step, of a part whose factor is 1."""
-        place = self.step, self.epoch, self.n_halvings, self.steps_per_epoch
-        return self.training.base_lr * rate(self.training, *place)
+        share = rate(
+            self.training,
+            step=self.step,
+            epoch=self.epoch,
+            n_halvings=self.n_halvings,
+            steps_per_epoch=self.steps_per_epoch,
+        )
+        return self.training.base_lr * share
 
     def step_batch(self) -> None:
         self.step += 1
@@ -87,7 +93,7 @@ def make_schedule(
 
 
 def rate(
-    training: TrainingConfig, step: int, epoch: int, n_halvings: int, steps_per_epoch: int
+    training: TrainingConfig, *, step: int, epoch: int, n_halvings: int, steps_per_epoch: int
 ) -> float:
     """Share of ``--base_lr`` at a step of an epoch (both from 0) after so many plateaus.
 

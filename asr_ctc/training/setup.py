@@ -142,47 +142,42 @@ def refuse_unused_with_frozen_layers(config: Config) -> None:
         raise UserError(f"{' and '.join(unused)} would change nothing with {cause}; omit {them}")
 
 
+def refuse_skipped_gradients(config: Config, world: World) -> None:
+    """UserError under torchrun for settings by which some weights miss gradients in some steps."""
+    if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
+        raise UserError(
+            "--freeze_encoder_steps and --layer_drop need a single process: under torchrun every "
+            "weight must get its gradient in every step"
+        )
+
+
 def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALONE) -> Run:
     """Corpora, character map, model and datasets of a run; writes no more than the caches.
 
     Sets threads and memory of this process for long work, and seeds torch.
     """
     refuse_unused_with_frozen_layers(start.config)
+    refuse_skipped_gradients(start.config, world)
     config = resolve(start, world)
     compute.use_processor()
     compute.keep_freed_memory()
     device = compute.pick_device(config.runtime.device)
     precision = compute.pick_precision(config.training.precision, device)
     augmentation = parse_augmentation(config.features.augment)
-    readable, dev = load_splits(config, world)
-    config = with_duration_bounds(config, readable)
-    # The units know all transcripts, so that they do not depend on the bounds.
-    config, units = choose_units(start, config, readable)
-    for each in units:
-        speak_for(each, [dev])
-    charmap = units.main
-    refuse_best_by_wer(config, charmap)
-    if which := which_error_rate(charmap):
-        log.info("%s", which)
-    train, dev = (within_bounds(corpus, config) for corpus in (readable, dev))
-    torch.manual_seed(config.runtime.seed)
-    blueprint = make_blueprint(config, charmap, start.file, units.aux)
+    config, units, corpora = choose_data(start, config, world)
+    torch.manual_seed(seed_of(config))
+    blueprint = make_blueprint(config, units.main, start.file, aux=units.aux)
     config = config.replace(aux_layer=blueprint.architecture.aux_layer or None)
-    model = make_model(config, charmap, start.file, blueprint, units.aux)
+    model = make_model(config, units.main, start.file, blueprint=blueprint, aux=units.aux)
     frozen = frozen_parts(model, config.training)
-    if world.size > 1 and (config.training.freeze_encoder_steps or config.training.layer_drop):
-        raise UserError(
-            "--freeze_encoder_steps and --layer_drop need a single process: under torchrun every "
-            "weight must get its gradient in every step"
-        )
     freeze(model, frozen)
     round_frozen(model)
     model.to(device)
     layers = layers_to_keep(config, model)
     train_set, dev_set = make_datasets(
         config,
-        (train, dev),
-        charmap,
+        corpora,
+        units.main,
         features=blueprint.features,
         output_lengths=model.output_lengths,
         augmentation=augmentation,
@@ -207,12 +202,19 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         world=world,
         device=device,
         precision=precision,
-        charmap=charmap,
+        charmap=units.main,
         train=train_set,
         dev=dev_set,
         model=model,
         features=blueprint.features,
-        origin=find_origin(start, config, command, of_features, world, blueprint),
+        origin=find_origin(
+            start,
+            config=config,
+            command=command,
+            dataset=of_features,
+            world=world,
+            blueprint=blueprint,
+        ),
         frozen=frozen,
         objective=make_objective(config, units),
     )
@@ -220,6 +222,22 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         log.info("seed drawn: %d", run.seed)
     report_setup(run)
     return run
+
+
+def choose_data(
+    start: Start, config: Config, world: World
+) -> tuple[Config, ModelUnits, tuple[Corpus, Corpus]]:
+    """(settings with all that follows from the corpus, units, train and dev within the bounds)."""
+    train, dev = load_splits(config, world)
+    config = with_duration_bounds(config, train)
+    # The units know all transcripts, so that they do not depend on the bounds.
+    config, units = choose_units(start, config, train)
+    for each in units:
+        speak_for(each, [dev])
+    refuse_best_by_wer(config, units.main)
+    if which := which_error_rate(units.main):
+        log.info("%s", which)
+    return config, units, (within_bounds(train, config), within_bounds(dev, config))
 
 
 def round_frozen(model: AnyModel) -> None:
@@ -254,7 +272,7 @@ def load_splits(config: Config, world: World = ALONE) -> tuple[Corpus, Corpus]:
         corpus_config.datasetroot,
         corpus_config.datasetversion,
         corpus_config.lang,
-        corpus_config.corpus,
+        layout=corpus_config.corpus,
     )
     excluded = read_excluded(corpus_config.exclude) if corpus_config.exclude else {}
     options: dict[str, Any] = {
@@ -413,6 +431,7 @@ def report_setup(run: Run) -> None:
 
 def find_origin(
     start: Start,
+    *,
     config: Config,
     command: Sequence[str],
     dataset: ClipDataset,

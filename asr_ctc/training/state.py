@@ -160,7 +160,7 @@ def check_state(state: dict) -> None:
         _refuse_unless(type(n_updates) is int and n_updates >= 0, "average")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: object) -> bool:
     return type(value) in (int, float)
 
 

@@ -144,7 +144,9 @@ def _move(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Non
         ) from None
 
 
-def _restore(model: nn.Module, statistics: list[torch.Tensor], optimizer) -> None:
+def _restore(
+    model: nn.Module, statistics: list[torch.Tensor], optimizer: torch.optim.Optimizer
+) -> None:
     for buffer, before in zip(model.buffers(), statistics, strict=True):
         buffer.copy_(before)
     optimizer.zero_grad(set_to_none=True)

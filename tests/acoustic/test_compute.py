@@ -178,3 +178,15 @@ def test_threads_of_a_command_wait_asleep_unless_told_otherwise(module, given, n
         cwd=REPOSITORY,
     ).stderr
     assert f"GOMP_SPINCOUNT = '{n_looks}'" in told
+
+
+def test_a_host_has_its_random_numbers_and_threads_back():
+    torch.manual_seed(7)
+    n_threads, expected = torch.get_num_threads(), torch.rand(2)
+    torch.manual_seed(7)
+    with pytest.raises(UserError), compute.host_settings_restored():
+        torch.manual_seed(1)
+        torch.set_num_threads(n_threads + 1)
+        raise UserError("a run that ends early")
+    assert torch.rand(2).equal(expected)
+    assert torch.get_num_threads() == n_threads

@@ -173,10 +173,10 @@ def test_long_noise_is_cut_anywhere(sounds):
 def test_part_of_a_file_is_that_part(sounds):
     file = sounds / "short.wav"
     whole = audio.load(file)
-    assert np.array_equal(audio.load_part(file, 0.05, 0.1), whole[800:2_400])
-    assert np.array_equal(audio.load_part(file, 0.1, 9.0), whole[1_600:])
-    assert len(audio.load_part(file, 9.0, 0.1)) == 1
-    resampled = audio.load_part(sounds / "below" / "long.flac", 1.0, 0.5)
+    assert np.array_equal(audio.load_part(file, start_s=0.05, length_s=0.1), whole[800:2_400])
+    assert np.array_equal(audio.load_part(file, start_s=0.1, length_s=9.0), whole[1_600:])
+    assert len(audio.load_part(file, start_s=9.0, length_s=0.1)) == 1
+    resampled = audio.load_part(sounds / "below" / "long.flac", start_s=1.0, length_s=0.5)
     assert abs(len(resampled) - 8_000) <= 1
     assert (
         np.abs(
@@ -196,7 +196,7 @@ def test_part_of_a_file_is_that_part(sounds):
 )
 def test_the_telephone_band(frequency_hz, gain_db):
     sent = tone(frequency_hz)
-    heard = limit_band(sent, RATE_HZ, 300, 3_400)
+    heard = limit_band(sent, RATE_HZ, low_hz=300, high_hz=3_400)
     assert len(heard) == len(sent) and heard.dtype == np.float32
     gain = decibels(power(middle(heard)) / power(middle(sent)))
     if gain_db == -60:
@@ -208,13 +208,13 @@ def test_the_telephone_band(frequency_hz, gain_db):
 def test_band_limiting_delays_nothing():
     click = np.zeros(RATE_HZ, np.float32)
     click[5_000] = 1
-    heard = limit_band(click, RATE_HZ, 300, 3_400)
+    heard = limit_band(click, RATE_HZ, low_hz=300, high_hz=3_400)
     assert np.abs(heard).argmax() == 5_000
     assert np.allclose(heard[4_900:5_000], heard[5_100:5_000:-1], atol=1e-6)
 
 
 def test_a_band_without_bounds_is_everything():
-    assert np.allclose(limit_band(noise(), RATE_HZ, 0, 8_000), noise(), atol=1e-5)
+    assert np.allclose(limit_band(noise(), RATE_HZ, low_hz=0, high_hz=8_000), noise(), atol=1e-5)
 
 
 # --- Reverberation -------------------------------------------------------------------------------

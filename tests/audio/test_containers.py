@@ -206,7 +206,7 @@ def test_a_part_of_a_chain(tmp_path):
     data = encode("OGG", "VORBIS") + encode("OGG", "VORBIS", HUM)
     whole = decode(tmp_path, data)
     for start_s in 0.5, 1.9, 2.0, 2.25, 99.0:
-        part = audio.load_part(tmp_path / "clip", start_s, 0.1)
+        part = audio.load_part(tmp_path / "clip", start_s=start_s, length_s=0.1)
         begin = min(int(start_s * RATE_HZ), len(whole) - 1)
         n = min(1600, (len(NOISE) if begin < len(NOISE) else len(whole)) - begin)
         np.testing.assert_allclose(part, whole[begin : begin + n], atol=1e-6)

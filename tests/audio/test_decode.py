@@ -116,7 +116,7 @@ def test_memory_that_is_out_is_no_fault_of_the_file(tmp_path, monkeypatch):
         raise MemoryError("Unable to allocate 2.00 GiB")
 
     monkeypatch.setattr(audio.SndfileDecoder, "read", fail)
-    for read in (audio.load, lambda path: audio.load_part(path, 0, 1)):
+    for read in (audio.load, lambda path: audio.load_part(path, start_s=0, length_s=1)):
         with pytest.raises(MemoryError, match="Unable to allocate"):
             read(path)
 

@@ -77,7 +77,7 @@ def read_all(path) -> None:
         lambda: audio.load(path),
         lambda: sum(map(len, audio.blocks(path, block_s=0.5))),
         lambda: audio.duration_s(path),
-        lambda: audio.load_part(path, 0.1, 0.1),
+        lambda: audio.load_part(path, start_s=0.1, length_s=0.1),
     ):
         try:
             answers.append(read())

@@ -67,8 +67,8 @@ def test_recordings_of_phones_and_browsers(av, tmp_path, kind, n_channels):
     assert abs(sum(map(len, parts)) - len(samples)) <= 1
     np.testing.assert_allclose(np.concatenate(parts)[: len(samples)], samples, atol=1e-3)
     assert audio.duration_s(path) == pytest.approx(2, abs=0.12)
-    assert len(audio.load_part(path, 0.5, 0.25)) == RATE_HZ // 4
-    assert 0 < len(audio.load_part(path, 1.9, 9.0)) < RATE_HZ // 4
+    assert len(audio.load_part(path, start_s=0.5, length_s=0.25)) == RATE_HZ // 4
+    assert 0 < len(audio.load_part(path, start_s=1.9, length_s=9.0)) < RATE_HZ // 4
 
 
 def test_the_content_decides_not_the_name(av, tmp_path):

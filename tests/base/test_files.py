@@ -11,7 +11,7 @@ import pytest
 from asr_ctc.base import files
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import (
-    is_taken,
+    is_locked,
     open_atomically,
     open_own,
     refuse_links,
@@ -117,7 +117,7 @@ def test_a_runs_own_files_are_no_links_and_no_pipes(tmp_path):
         with pytest.raises(UserError, match=f"cannot write .*{name}: .*{why}"):
             open_own(run / name)
     assert victim.read_text() == "mine" and not (tmp_path / "new").exists()
-    assert not is_taken(run / "pipe")  # asking does not wait for a writer
+    assert not is_locked(run / "pipe")  # asking does not wait for a writer
     with pytest.raises(UserError, match="dangling is a link"):
         refuse_links(run, ["none", "folder", "dangling"])
     refuse_links(run, ["none", "folder"])

@@ -404,7 +404,9 @@ def test_exit_statuses_and_files(toy_folder, tmp_path):
 
 
 def test_wrong_use_is_refused_before_any_clip_is_read(toy_root, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(corpus_check, "scan", lambda *args: pytest.fail("clips are decoded"))
+    monkeypatch.setattr(
+        corpus_check, "scan", lambda *args, **options: pytest.fail("clips are decoded")
+    )
     file = tmp_path / "file"
     file.write_text("in the way")
     words = ["check", "--datasetroot", str(toy_root)]

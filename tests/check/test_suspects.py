@@ -81,7 +81,7 @@ def test_every_clip_of_a_split_is_judged_but_the_broken(toy_folder, tiny_model):
     corpus = with_durations(load_split(toy_folder, "dev"), 0, keep_broken=True)
     recognizer = Recognizer(tiny_model, "cpu")
     split = scan(corpus, 1)
-    suspects = judge(recognizer, split, 0)
+    suspects = judge(recognizer, split, n_threads=0)
     assert sorted(s.clip for s in suspects) == [f"toy_dev_{i}.mp3" for i in (0, 2, 3, 4, 5)]
     by_clip = {corpus.path(i): corpus.sentence(i) for i in range(len(corpus))}
     assert all(s.sentence == by_clip[s.clip] and s.gap > 0 for s in suspects)

@@ -55,8 +55,8 @@ def train_split(tmp_path, log_everything):
         for split in ("train", "dev", "test"):
             (folder / f"{split}.tsv").write_text(table, encoding="utf-8")
         corpus = config.corpus
-        found = find_corpus(corpus.datasetroot, None, corpus.lang, layout)
-        return config, load_split(found, "train", layout, None)
+        found = find_corpus(corpus.datasetroot, None, corpus.lang, layout=layout)
+        return config, load_split(found, "train", layout, index_dir=None)
 
     return make
 

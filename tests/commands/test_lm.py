@@ -81,7 +81,7 @@ def test_perplexity_by_hand():
     words = ["<unk>", "<s>", "</s>", "a", "b"]
     logp = np.log([0.1, 1e-9, 0.4, 0.3, 0.2])
     model = GrowingModel(words, logp, np.zeros(5)).finish()
-    found = perplexity(model, ["A b.", "zzz a", ""], CharMap(), "word")
+    found = perplexity(model, ["A b.", "zzz a", ""], charmap=CharMap(), level="word")
     known = [0.3, 0.2, 0.4, 0.3, 0.4, 0.4]
     assert found.value == pytest.approx(math.exp(-np.log(known).mean()), rel=1e-5)
     assert (found.n_words, found.n_unknown) == (4, 1)
@@ -151,7 +151,7 @@ def test_a_lexicon_has_words_by_themselves_and_as_sentences_have_them_more_than_
     words = ["les", "amis", "copains", "mes"]
     model = random_model(np.random.default_rng(0), [*words, "zxqw"])
     sentences = ["Les amis, les copains.", "les enfants", "mes amis"]
-    lexicon, missing = make_lexicon("espeak", model, units, sentences)
+    lexicon, missing = make_lexicon("espeak", model, units=units, sentences=sentences)
     assert [(word, "".join(phonemes)) for word, phonemes in lexicon.pairs if word in words] == [
         *(("les", "le"), ("les", "lez"), ("amis", "ami"), ("copains", "kopɛ̃"), ("mes", "me"))
     ]

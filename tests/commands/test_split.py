@@ -46,14 +46,16 @@ def test_splits_share_nothing_and_lose_nothing_unsaid(clips, test, dev, seed, da
     n = len(clips.seconds)
     free = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     total_s = clips.seconds[free].sum()
-    split_of, reasons = make_splits(clips, free, test * total_s, dev * total_s, seed)
+    split_of, reasons = make_splits(
+        clips, free, test_s=test * total_s, dev_s=dev * total_s, seed=seed
+    )
     assert not shared(clips.speaker, split_of) and not shared(clips.sentence, split_of)
     assert (split_of[~free] == UNUSED).all()
     told = sum(rows.astype(int) for rows in reasons.values()) if reasons else np.zeros(n, int)
     assert np.array_equal(told, (free & (split_of == UNUSED)).astype(int))  # for one reason each
     for split, share in ("test", test), ("dev", dev):
         assert clips.seconds[split_of == SPLITS.index(split)].sum() <= share * total_s * (1 + 1e-6)
-    again, _ = make_splits(clips, free, test * total_s, dev * total_s, seed)
+    again, _ = make_splits(clips, free, test_s=test * total_s, dev_s=dev * total_s, seed=seed)
     assert np.array_equal(split_of, again)
 
 
@@ -70,7 +72,9 @@ def made_up(n, n_speakers, n_sentences, seed=0):
 def test_sizes_are_reached_at_little_loss(n_speakers, n_sentences, lost):
     clips = made_up(5000, n_speakers, n_sentences)
     total_s = clips.seconds.sum()
-    split_of, _ = make_splits(clips, np.ones(5000, bool), 0.1 * total_s, 0.05 * total_s, 0)
+    split_of, _ = make_splits(
+        clips, np.ones(5000, bool), test_s=0.1 * total_s, dev_s=0.05 * total_s, seed=0
+    )
     shares = [clips.seconds[split_of == i].sum() / total_s for i in range(len(SPLITS))]
     assert 0.097 <= shares[2] <= 0.1 and 0.0485 <= shares[1] <= 0.05
     assert sum(shares) >= 1 - lost
@@ -84,7 +88,9 @@ def test_few_clips_are_not_lost_for_the_last_second_of_a_size(n_speakers, lost):
         random = np.random.default_rng(seed)
         speaker, seconds = random.integers(0, n_speakers, 80), random.uniform(2, 8, 80)
         clips, asked_s = Clips(speaker, np.arange(80), seconds), 0.1 * seconds.sum()
-        split_of, _ = make_splits(clips, np.ones(80, bool), asked_s, asked_s, seed)
+        split_of, _ = make_splits(
+            clips, np.ones(80, bool), test_s=asked_s, dev_s=asked_s, seed=seed
+        )
         for split in "dev", "test":
             made = seconds[split_of == SPLITS.index(split)]
             assert asked_s - made.mean() <= made.sum() <= asked_s
@@ -94,14 +100,16 @@ def test_few_clips_are_not_lost_for_the_last_second_of_a_size(n_speakers, lost):
 
 def test_a_split_of_less_than_a_clip_or_two_is_not_empty():
     clips = Clips(np.arange(12), np.arange(12), np.full(12, 5.0))
-    split_of, _ = make_splits(clips, np.ones(12, bool), 6.0, 6.0, 0)
+    split_of, _ = make_splits(clips, np.ones(12, bool), test_s=6.0, dev_s=6.0, seed=0)
     assert [np.count_nonzero(split_of == i) for i in range(len(SPLITS))] == [10, 1, 1]
 
 
 def test_no_speaker_is_most_of_a_small_split():
     clips = made_up(5000, 200, 10**6)
     total_s = clips.seconds.sum()
-    split_of, _ = make_splits(clips, np.ones(5000, bool), 0.1 * total_s, 0.1 * total_s, 0)
+    split_of, _ = make_splits(
+        clips, np.ones(5000, bool), test_s=0.1 * total_s, dev_s=0.1 * total_s, seed=0
+    )
     for i in 1, 2:
         of_speaker_s = np.bincount(clips.speaker, clips.seconds * (split_of == i))
         assert np.count_nonzero(of_speaker_s) >= 8
@@ -110,7 +118,10 @@ def test_no_speaker_is_most_of_a_small_split():
 
 def test_seeds_draw_differently():
     clips = made_up(500, 50, 10**6)
-    draws = [make_splits(clips, np.ones(500, bool), 300, 300, seed)[0] for seed in (0, 1)]
+    draws = [
+        make_splits(clips, np.ones(500, bool), test_s=300, dev_s=300, seed=seed)[0]
+        for seed in (0, 1)
+    ]
     assert not np.array_equal(*draws)
 
 

@@ -32,7 +32,7 @@ WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
 def model_of(*sentences, order=2):
     words = [*SPECIAL_WORDS, *sorted({word for s in sentences for word in s.split()})]
     ids = [[words.index(word) for word in s.split()] for s in sentences]
-    return estimate(count_windows(ids, order, (0,) * order), order, words, (0,) * order)
+    return estimate(count_windows(ids, order, (0,) * order), order, words, prune=(0,) * order)
 
 
 @pytest.fixture

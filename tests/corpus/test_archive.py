@@ -110,10 +110,10 @@ def test_it_is_unpacked_once_and_may_be_deleted_then(tmp_path, monkeypatch):
 def test_a_manifest_in_an_archive(tmp_path):
     files = {"mine/all.csv": b"path,sentence\na.wav,ab\n", "mine/a.wav": b"x"}
     file = write_release(tmp_path, files, name="mine.tgz")
-    assert find_corpus(str(file), None, "fr", "manifest") == tmp_path / "mine" / "mine"
+    assert find_corpus(str(file), None, "fr", layout="manifest") == tmp_path / "mine" / "mine"
     flat = {name.removeprefix("mine/"): content for name, content in files.items()}
     file = write_release(tmp_path, flat, name="flat.tar.gz")
-    assert find_corpus(str(file), None, "fr", "manifest") == tmp_path / "flat"
+    assert find_corpus(str(file), None, "fr", layout="manifest") == tmp_path / "flat"
 
 
 names = st.text(st.sampled_from("ab.é-"), min_size=1, max_size=3).filter(
@@ -277,7 +277,7 @@ def test_what_a_killed_process_left_is_no_corpus(tmp_path):
     (left / "ss-corpus-ka.tsv").write_bytes(b"")
     for layout in "commonvoice", "spontaneous":
         with pytest.raises(UserError, match="no version below|no spontaneous speech"):
-            find_corpus(str(tmp_path), None, "ka", layout)
+            find_corpus(str(tmp_path), None, "ka", layout=layout)
     assert content_of(unpack(file)) == RELEASE
     assert sorted(os.listdir(tmp_path)) == ["release", "release.tar.gz"]
 

@@ -105,7 +105,9 @@ def test_a_speakers_folder_that_is_no_text(tmp_path):
     chapter.mkdir(parents=True)
     sound(chapter / "1-2-0.flac")
     (chapter / "1-2.trans.txt").write_text("1-2-0 UN\n")
-    corpus = with_durations(load_split(tmp_path, "train", "librispeech", tmp_path / "index"))
+    corpus = with_durations(
+        load_split(tmp_path, "train", "librispeech", index_dir=tmp_path / "index")
+    )
     assert corpus.path(0) == f"{name}/1/2/1-2-0.flac" and corpus.durations.tolist() == [1.0]
     listed = tmp_path / "exclude.txt"
     listed.write_bytes(os.fsencode(corpus.path(0)) + b"\t# no\nother\n")

@@ -17,7 +17,7 @@ from asr_ctc.corpus.columns import Strings
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.feasibility import frames_needed
 from asr_ctc.text.writing import Writing
 from tests.helpers import command
 

@@ -15,11 +15,18 @@ from hypothesis import strategies as st
 
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.corpus import columns
+from asr_ctc.config.load import settings
+from asr_ctc.corpus import columns, layouts
 from asr_ctc.corpus.columns import Categories, line_blocks, lines
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table, without_csv_quotes
+from asr_ctc.corpus.layouts import (
+    LAYOUTS,
+    ExcludedClip,
+    read_columns,
+    read_table,
+    without_csv_quotes,
+)
 from asr_ctc.text.charmap import CharMap, count_characters
 from asr_ctc.text.writing import Writing
 from tests.helpers import command
@@ -552,15 +559,15 @@ def test_jsonl_values_of_other_types(tmp_path):
     write(tmp_path / "train.jsonl", "\n".join(['{"path": "a", "sentence": "a\u2028\x85b"}', *bad]))
     table = read_table("manifest", tmp_path, "train")
     assert list(table.sentences) == ["a\u2028\x85b"] and len(table.excluded) == len(bad)
-    assert read_columns("manifest", tmp_path, "train", ["path"]) == {"path": ["a"]}
+    assert read_columns("manifest", tmp_path, "train", names=["path"]) == {"path": ["a"]}
 
 
 def test_further_columns_of_rows_that_are_used(tmp_path):
     rows = ["path\tsentence\tage\tx\tx", "a\tnine\tone\t1\t2\t3", "b\ttwo\told\t1\t2", "c\tx"]
     write(tmp_path / "train.tsv", "\n".join(rows))
-    assert read_columns("manifest", tmp_path, "train", ["age"]) == {"age": ["old"]}
+    assert read_columns("manifest", tmp_path, "train", names=["age"]) == {"age": ["old"]}
     with pytest.raises(UserError, match="2 columns are named x"):
-        read_columns("manifest", tmp_path, "train", ["x"])
+        read_columns("manifest", tmp_path, "train", names=["x"])
 
 
 def test_bad_lines_of_jsonl_are_named(tmp_path):
@@ -819,10 +826,10 @@ def test_the_line_that_converts_another_encoding_does_so(tmp_path, encoding, cod
 def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
     (tmp_path / "LJSpeech-1.1").mkdir()
     root = str(tmp_path)
-    assert find_corpus(root, None, "fr", "kaldi") == tmp_path
-    assert find_corpus(root, "LJSpeech-1.1", "fr", "ljspeech") == tmp_path / "LJSpeech-1.1"
+    assert find_corpus(root, None, "fr", layout="kaldi") == tmp_path
+    assert find_corpus(root, "LJSpeech-1.1", "fr", layout="ljspeech") == tmp_path / "LJSpeech-1.1"
     with pytest.raises(UserError, match=r"no folder .*LJSpeech-2 .*found LJSpeech-1\.1"):
-        find_corpus(root, "LJSpeech-2", "fr", "ljspeech")
+        find_corpus(root, "LJSpeech-2", "fr", layout="ljspeech")
 
 
 @pytest.mark.slow
@@ -924,3 +931,11 @@ def test_characters_are_counted_as_one_by_one(sentences):
                 c = " " if c.isspace() else c
                 one_by_one[c] = one_by_one.get(c, 0) + 1
         assert count_characters(sentences, writing) == one_by_one
+
+
+def test_every_layout_is_a_choice_and_explained():
+    _, field, _ = settings()["corpus"]
+    assert set(field.metadata["choices"]) == set(LAYOUTS)
+    for name in LAYOUTS:
+        assert name in field.metadata["help"].lower().replace(" ", ""), name
+        assert f"\n{name:12} FOLDER" in (layouts.__doc__ or ""), name

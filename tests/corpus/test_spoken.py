@@ -27,7 +27,7 @@ def corpus(tmp_path):
     folder.mkdir()
     rows = [f"{i}.wav\t{sentence}" for i, sentence in enumerate(SENTENCES)]
     (folder / "train.tsv").write_text("\n".join(["path\tsentence", *rows]), "utf-8")
-    return load_split(folder, "train", "manifest", tmp_path / "index")
+    return load_split(folder, "train", "manifest", index_dir=tmp_path / "index")
 
 
 def test_every_transcript_has_its_phonemes(corpus):

@@ -141,7 +141,7 @@ def test_recordings_without_a_transcription_are_counted_aloud(tmp_path, caplog):
     with caplog.at_level("INFO", "asr_ctc"):
         corpus = load_split(folder, "all", "spontaneous")
     assert len(corpus) == 5  # and it is not "mostly broken"
-    assert f"{NEWEST} all: 42 recordings without a transcription left out" in caplog.text
+    assert f"{NEWEST} all: 42 recordings without a transcription excluded" in caplog.text
 
 
 def test_durations_beyond_a_minute_are_those_of_the_table(tmp_path):
@@ -151,7 +151,7 @@ def test_durations_beyond_a_minute_are_those_of_the_table(tmp_path):
 
 def test_further_columns(tmp_path):
     folder = write_release(tmp_path, ROWS)
-    assert read_columns("spontaneous", folder, "test", ["gender"]) == {"gender": ["female"]}
+    assert read_columns("spontaneous", folder, "test", names=["gender"]) == {"gender": ["female"]}
 
 
 def test_the_first_release_has_fewer_columns(tmp_path):
@@ -212,7 +212,7 @@ def test_the_newest_release_that_has_the_language(tmp_path):
     )
 
     def find(lang, version=None, root=tmp_path):
-        return find_corpus(str(root), version, lang, "spontaneous")
+        return find_corpus(str(root), version, lang, layout="spontaneous")
 
     assert find("en").name == "sps-corpus-10.0-2027-12-01-en"
     assert find("en", "v5.0").name == find("en", NEWEST).name == NEWEST

@@ -22,7 +22,7 @@ from asr_ctc.models import CTCModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.feasibility import frames_needed
 from asr_ctc.text.languages import LANGUAGES
 
 LETTERS = CharMap.from_symbols("ab ")  # blank 0, a 1, b 2, space 3

@@ -19,7 +19,7 @@ from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, write_lexicon
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, GrowingModel, LanguageModel
 from asr_ctc.lm.scoring import score_word
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.phonemes import Phonemes
+from asr_ctc.text.phonemes import Phonemes, Spoken
 from tests.helpers.enumerated import probabilities, random_model
 
 UNITS = Phonemes.from_readings(["t͡ʃ ɔ̃ b"], "fr-fr")[0]
@@ -173,6 +173,17 @@ def test_a_word_that_the_lexicon_lacks_is_written_in_phonemes():
     frames = frames_of(CH, ON)
     ((best,),) = beam.decode(frames[None], [len(frames)], UNITS)
     assert best.text == "/t͡ʃɔ̃/"
+
+
+def test_a_hotword_is_favoured_by_its_sound_without_a_language_model():
+    units = Phonemes(UNITS.symbols, "fr-fr")
+    units.remember(Spoken.of([("bon", "bɔ̃")]))
+    frames = np.full((2, units.vocab_size), 1e-4)
+    frames[0, B], frames[1, CH], frames[1, ON] = 1.0, 0.55, 0.45
+    logp = np.log(frames / frames.sum(axis=1, keepdims=True))[None]
+    for hotwords, expected in ({}, "bt͡ʃ"), ({"Bon": 2.0}, "bɔ̃"):
+        ((best, *_),) = Beam(width=20, hotwords=hotwords).decode(logp, [2], units)
+        assert best.text == expected
 
 
 def test_the_lexicon_lies_beside_the_language_model(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.viterbi import best_states, block_length, memory_bytes
-from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.feasibility import frames_needed
 
 
 def reference_states(logp: np.ndarray, labels: list[int], blank: int) -> tuple[list[int], float]:

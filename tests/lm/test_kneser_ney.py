@@ -27,7 +27,7 @@ def model_of(sentences, order, prune=None, shares=None):
     prune = prune or (0,) * order
     if shares is not None:
         shares = np.array([shares.get(word, 0.0) for word in words])
-    return estimate(count_windows(ids, order, prune), order, words, prune, shares)
+    return estimate(count_windows(ids, order, prune), order, words, prune=prune, shares=shares)
 
 
 # --------------------------------------------------------------- the formulas, one by one

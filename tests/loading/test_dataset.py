@@ -29,7 +29,7 @@ from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
-from asr_ctc.text.ctc_labels import frames_needed, infeasible
+from asr_ctc.text.feasibility import frames_needed, infeasible
 
 CHARMAP = CharMap()
 
@@ -375,7 +375,8 @@ def test_get_dataloaders_signature():
         "(commonvoice_root: str, commonvoice_version: str | None, cuda: bool, "
         "batch_size: int = 64, n_threads: int = 4, min_duration: float = 1, "
         "max_duration: float = 5, small_experiment: bool = False, train_augment: bool = False, "
-        "nmels: int = 20, logger=None, normalize: bool = True, lang: str = 'fr')"
+        "nmels: int = 20, logger: logging.Logger | None = None, normalize: bool = True, "
+        "lang: str = 'fr')"
     )
 
 

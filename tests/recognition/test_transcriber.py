@@ -341,9 +341,9 @@ def test_a_seam_lies_where_both_pieces_hear_nothing():
         frames[spoken] = letter
     left = torch.tensor(frames)
     # The first of 29 to 31, five blanks around each.
-    assert find_seam(left, left, 25, 0, 0.04) == 29
+    assert find_seam(left, left, middle=25, blank=0, frame_s=0.04) == 29
     silent = torch.tensor([certain] * 50)
-    assert find_seam(silent, silent, 25, 0, 0.04) == 25
+    assert find_seam(silent, silent, middle=25, blank=0, frame_s=0.04) == 25
 
 
 def test_the_clock_of_a_made_recognizer_is_that_of_a_real_one(tiny_model):

@@ -15,7 +15,7 @@ from asr_ctc.lm.ngrams import EOS, UNK
 from asr_ctc.lm.spelling import labels_of, separators, unit_words, words_of
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap, count_characters
-from asr_ctc.text.ctc_labels import frames_needed
+from asr_ctc.text.feasibility import frames_needed
 from asr_ctc.text.folding import LIKE_APOSTROPHE, is_invisible, without_invisible
 from asr_ctc.text.normalise import normalise_text
 

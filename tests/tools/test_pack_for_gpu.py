@@ -12,8 +12,8 @@ from tools.toy_corpus import make_toy_corpus
 def corpora(tmp_path_factory):
     """The folder of two corpora. Read only."""
     folder = tmp_path_factory.mktemp("all")
-    make_toy_corpus(folder, (6, 3, 2), "digits-1.0", "en")
-    make_toy_corpus(folder, (20, 6, 6), "other-1.0", "fr")
+    make_toy_corpus(folder, (6, 3, 2), "digits-1.0", lang="en")
+    make_toy_corpus(folder, (20, 6, 6), "other-1.0", lang="fr")
     return folder
 
 

@@ -224,7 +224,13 @@ def test_a_resumed_schedule_goes_on_like_a_straight_one(kind, warmup, cut, impro
 )  # fmt: skip
 def test_a_rate_is_a_share(kind, warmup, step, halvings, steps_per_epoch, n_epochs):
     training = TrainingConfig(scheduler=kind, warmup_steps=warmup, num_epochs=n_epochs)
-    share = rate(training, step, step // steps_per_epoch, halvings, steps_per_epoch)
+    share = rate(
+        training,
+        step=step,
+        epoch=step // steps_per_epoch,
+        n_halvings=halvings,
+        steps_per_epoch=steps_per_epoch,
+    )
     assert 0 <= share <= 1
     if step < n_epochs * steps_per_epoch:
         assert share > 0

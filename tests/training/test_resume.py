@@ -192,8 +192,8 @@ def test_a_folder_without_last_pt(toy_root, tmp_path):
 
 def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
     """The lock is that of a process, so another one holds it here."""
-    hold = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'a')"
-    hold += "; print(take(f)); sys.stdout.flush(); sys.stdin.read()"
+    hold = "import sys; from asr_ctc.base.files import lock_file; f = open(sys.argv[1], 'a')"
+    hold += "; print(lock_file(f)); sys.stdout.flush(); sys.stdin.read()"
     command = [sys.executable, "-c", hold, str(folder / "train.log")]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as other:

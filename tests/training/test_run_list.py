@@ -66,8 +66,8 @@ def test_the_state_of_a_run(tmp_path, settings, n_epochs, state):
 @pytest.mark.slow
 def test_a_run_is_running_while_a_process_has_its_log(tmp_path):
     log = make_run(tmp_path, "a", [figures(1, 0.5)], num_epochs=1) / "train.log"
-    code = "import sys; from asr_ctc.base.files import take; f = open(sys.argv[1], 'ab'); "
-    code += "print(take(f), flush=True); sys.stdin.read()"
+    code = "import sys; from asr_ctc.base.files import lock_file; f = open(sys.argv[1], 'ab'); "
+    code += "print(lock_file(f), flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
     words = [sys.executable, "-c", code, str(log)]
     with subprocess.Popen(words, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as process:
@@ -91,7 +91,7 @@ def lock(file, kind, *which):
         lockf(file, kind, *which)
 
 lockf, files.fcntl.lockf = fcntl.lockf, lock
-print(files.take(open(sys.argv[1], "ab")))
+print(files.lock_file(open(sys.argv[1], "ab")))
 """
 
 

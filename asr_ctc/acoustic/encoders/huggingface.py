@@ -181,18 +181,18 @@ def fetch(name: str, language: str | None = None) -> Path:
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
     adapter = f"adapter.{language}.safetensors"
-    wanted = ["*.json", "README.md", "model.safetensors", "model-*.safetensors"]
-    wanted += [adapter] if language else []
+    patterns = ["*.json", "README.md", "model.safetensors", "model-*.safetensors"]
+    patterns += [adapter] if language else []
     with contextlib.suppress(Exception):
-        folder = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
+        folder = Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
         # Another program, or a pass that was interrupted, may have fetched a part of it.
         is_whole = (folder / "config.json").exists() and has_weights(folder)
         if is_whole and (language is None or (folder / adapter).exists()):
             return folder
     try:
-        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, allow_patterns=patterns))
         if not has_weights(folder):
-            folder = Path(snapshot_download(name, allow_patterns=[*wanted, WEIGHTS[-1]]))
+            folder = Path(snapshot_download(name, allow_patterns=[*patterns, WEIGHTS[-1]]))
         return folder
     except HFValidationError:
         raise UserError(f"{name}: neither a folder nor a name of the Hugging Face hub") from None

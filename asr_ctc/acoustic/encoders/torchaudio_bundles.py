@@ -77,7 +77,7 @@ def cached_file(bundle: Wav2Vec2Bundle) -> Path:
 def load_weights(name: str, file: str | Path | None = None) -> dict[str, torch.Tensor]:
     """The state dict of a bundle, from ``file``, or fetched into the cache of torch.hub.
 
-    Classes of its head that are no labels are left out, as torchaudio does. UserError when it
+    Classes of its head that are no labels are dropped, as torchaudio does. UserError when it
     cannot be fetched, or is no state dict.
     """
     bundle = find_bundle(name)

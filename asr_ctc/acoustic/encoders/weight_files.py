@@ -57,13 +57,13 @@ def load_into(
         if name in needed and needed[name].shape != tensor.shape
     ]
     refuse_shapes(source, shapes)
-    found = model.load_state_dict(state, strict=False, assign=assign)
-    refuse_difference(source, found.missing_keys, found.unexpected_keys)
+    mismatch = model.load_state_dict(state, strict=False, assign=assign)
+    refuse_difference(source, mismatch.missing_keys, mismatch.unexpected_keys)
 
 
 def refuse_shapes(source: str, shapes: Iterable[tuple[str, Iterable[int], Iterable[int]]]) -> None:
     """UserError if there are tensors, each (its name, its shape, the needed one)."""
-    texts = [f"{name} is {tuple(found)}, needed {tuple(needed)}" for name, found, needed in shapes]
+    texts = [f"{name} is {tuple(shape)}, needed {tuple(needed)}" for name, shape, needed in shapes]
     if texts:
         raise UserError(f"{source}: weights of another architecture: {shorten(sorted(texts))}")
 

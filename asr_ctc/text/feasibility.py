@@ -1,4 +1,4 @@
-"""How many output frames CTC needs for labels."""
+"""Whether labels fit into the output frames of CTC, and how many they need."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -3,8 +3,8 @@
 import json
 from dataclasses import replace
 
-import pytest
 import numpy as np
+import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
 

@@ -27,13 +27,13 @@ from asr_ctc.corpus.splitting import sentence_keys
 from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.display.terminal import several
 from asr_ctc.lm.arpa import write_arpa
-from asr_ctc.lm.counting import Numbering, count_windows
+from asr_ctc.lm.counting import Numbering, count_windows, counts_of_words
 from asr_ctc.lm.kneser_ney import estimate
 from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon, write_lexicon
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, LanguageModel
 from asr_ctc.lm.scoring import score_sentence
 from asr_ctc.lm.spelling import words_of
-from asr_ctc.lm.word_list import read_word_list, shares_of
+from asr_ctc.lm.word_list import WordList, prepare_word_list, read_word_list
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.ipa import phonemes_of
 from asr_ctc.text.phonemes import Phonemes
@@ -75,7 +75,7 @@ class Built:
     dev: Perplexity
     speller: str  # the units that spell the words
     sources: list[Source] = field(default_factory=list)
-    n_listed: int = 0  # words of --word_list
+    word_list: WordList | None = None
     unit: str = "word"
     lexicon: Lexicon | None = None
     unpronounced: list[str] = field(default_factory=list)
@@ -121,9 +121,13 @@ def build_language_model(config: Config) -> Built:
     sources = [Source(train.name), *(Source(str(file)) for file in config.input.text)]
     sentences = _numbered(sources, train, config.input.text, forbidden, numbering)
     table = count_windows(sentences, settings.order, prune)
-    shares, n_listed = shares_of(listed, numbering) if listed else (None, 0)
-    if listed and not n_listed:
-        raise UserError(f"--word_list {settings.word_list}: {speller} can spell none of its words")
+    word_list: WordList | None = None
+    if listed:
+        counts = counts_of_words(table, len(numbering.ids))
+        word_list = prepare_word_list(listed, numbering, counts)
+        if not word_list.n_words:
+            raise UserError(f"--word_list {settings.word_list}: {speller} can spell no word of it")
+    shares = word_list.shares if word_list else None
     model = estimate(table, settings.order, list(numbering.ids), prune=prune, shares=shares)
     n_words = sum(source.n_words for source in sources)
     if not n_words:
@@ -144,7 +148,7 @@ def build_language_model(config: Config) -> Built:
     write_arpa(path, model)
     dev = perplexity(model, held_out[0].all_sentences(), charmap=charmap, level=level)
     unit = charmap.noun if level == "char" else "word"
-    return Built(path, model, dev, speller, sources, n_listed, unit, lexicon, unpronounced)
+    return Built(path, model, dev, speller, sources, word_list, unit, lexicon, unpronounced)
 
 
 def _level(settings: LanguageModelConfig, units: Units) -> str:

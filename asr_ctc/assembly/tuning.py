@@ -4,6 +4,7 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,7 +33,17 @@ from asr_ctc.text.units import Rates, Units
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 # The less reliable the spelling of a model, the likelier an unknown word is a misspelt known one.
-UNK_LOGPS = (-10.0, -20.0, -30.0)
+UNK_LOGPS = (-10.0, -20.0, -30.0, -40.0)
+BLANK_PENALTIES = (0.0, 0.5, 1.0, 1.5)
+
+
+class Point(NamedTuple):
+    """Settings of the beam search that are tried together."""
+
+    blank_penalty: float
+    unk_logp: float
+    lm_weight: float
+    word_bonus: float
 
 
 @dataclass(frozen=True)
@@ -40,9 +51,10 @@ class Tuning:
     """Error rates of dev: of greedy decoding, with the best weights, and over the grid.
 
     ``error_rates`` are those whose sum selects, by name: WER and CER, or of a model of units
-    CER alone (PER of phonemes); each (weights, bonuses), with the best ``unk_logp``. ``path`` is
-    the model file that now holds the language model and its weights, None for a published model,
-    which has no file.
+    CER alone (PER of phonemes); each (weights, bonuses), with the best ``unk_logp`` and the first
+    blank penalty. ``by_penalty`` has the lowest of each blank penalty. ``path`` is the model file
+    that now holds the language model and its weights, None for a published model, which has no
+    file.
     """
 
     path: Path | None
@@ -52,18 +64,19 @@ class Tuning:
     best: ErrorRates
     greedy_names: Rates  # what the rates of the greedy hypotheses are called
     names: Rates  # and all others
-    lm_weight: float
-    word_bonus: float
-    unk_logp: float
+    by_penalty: dict[float, ErrorRates]
+    weights: Point
 
 
 def tune_language_model(config: Config) -> Tuning:
     """Decodes dev with every weight and bonus of the grid; stores the best in a model file.
 
     The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
-    characters. The best weights have the lowest sum of WER and CER: WER alone is often lowest where
-    words that are hard to recognise are dropped. With a model of characters the CER alone counts,
-    and where the language writes no spaces between words.
+    characters. The blank's penalty, unless --blank_penalty is given, is tuned after them, each with
+    the weights and bonuses beside the best so far: in all of the grid it would multiply the time.
+    The best weights have the lowest sum of WER and CER: WER alone is often lowest where words that
+    are hard to recognise are dropped. With a model of characters the CER alone counts, and where
+    the language writes no spaces between words.
     The clips pass through the acoustic model once. UserError without --lm, without a transcript in
     dev, and as in the functions called.
     """
@@ -85,17 +98,12 @@ def tune_language_model(config: Config) -> Tuning:
     if greedy.n_clips == 0:
         raise UserError("no clip of dev has a transcript: there is nothing to tune for")
 
-    def rates_with(unk_logp: float, lm_weight: float, word_bonus: float) -> ErrorRates:
-        fusion = fuse(
-            model,
-            units,
-            lm_weight=lm_weight,
-            word_bonus=word_bonus,
-            unk_logp=unk_logp,
-            pronunciations=lexicon,
-        )
+    def rates_with(point: Point) -> ErrorRates:
+        weights = point._asdict()
+        blank_penalty = weights.pop("blank_penalty")
+        fusion = fuse(model, units, pronunciations=lexicon, **weights)
         reader = replace(prepared.reader, fusion=fusion) if prepared.reader else None
-        beam = replace(prepared, fusion=fusion, reader=reader)
+        beam = replace(prepared, fusion=fusion, reader=reader, blank_penalty=blank_penalty)
 
         def decode(logp: np.ndarray) -> str:
             return beam.decode(logp[None], [len(logp)], recognizer.charmap)[0][0].text
@@ -106,24 +114,32 @@ def tune_language_model(config: Config) -> Tuning:
     of_words = level_of(model, units) == "word"
     by_wer = of_words and units.writing.spaces
     unk_logps = UNK_LOGPS if of_words and not config.has("unk_logp") else (decoding.unk_logp,)
-    grid = itertools.product(unk_logps, LM_WEIGHTS, WORD_BONUSES)
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        results = {point: rates_with(*point) for point in bar(list(grid), "tuning", "point")}
+    penalties = (decoding.blank_penalty,) if config.has("blank_penalty") else BLANK_PENALTIES
+    results: dict[Point, ErrorRates] = {}
+    bests: list[Point] = []  # of each penalty
 
-    def rank(point: tuple[float, float, float]) -> tuple[float, float, float]:
-        _, lm_weight, word_bonus = point
+    def rank(point: Point) -> tuple[float, float, float, float]:
         error = results[point].cer + (results[point].wer if by_wer else 0)
-        return error, abs(word_bonus), lm_weight
+        return error, point.blank_penalty, abs(point.word_bonus), point.lm_weight
 
-    best = unk_logp, lm_weight, word_bonus = min(results, key=rank)
-    weights = {"lm_weight": lm_weight, "word_bonus": word_bonus, "unk_logp": unk_logp}
+    ranges = penalties[:1], unk_logps, LM_WEIGHTS, WORD_BONUSES
+    grid = [Point(*values) for values in itertools.product(*ranges)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for penalty in penalties:
+            if bests:
+                grid = neighbours(min(bests, key=rank)._replace(blank_penalty=penalty))
+            for point in bar(grid, f"tuning, blank penalty {penalty:g}", "point"):
+                results[point] = rates_with(point)
+            bests.append(min(grid, key=rank))
+
+    best = min(bests, key=rank)
     if isinstance(file, ModelFile):
-        file.language_model = StoredModel(Path(decoding.lm).name, model, weights, lexicon)
+        file.language_model = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
         save_model(path, file)
     names = Rates() if in_letters else units.rates
-    of_best_unk = {point[1:]: rates for point, rates in results.items() if point[0] == unk_logp}
-    grids = {names.of_words: grid_of(of_best_unk, "wer")} if by_wer else {}
-    grids[names.of_symbols] = grid_of(of_best_unk, "cer")
+    shown = best._replace(blank_penalty=penalties[0])
+    grids = {names.of_words: grid_of(results, shown, "wer")} if by_wer else {}
+    grids[names.of_symbols] = grid_of(results, shown, "cer")
     return Tuning(
         path=path if isinstance(file, ModelFile) else None,
         n_clips=len(posteriors),
@@ -132,15 +148,28 @@ def tune_language_model(config: Config) -> Tuning:
         best=results[best],
         greedy_names=units.rates,
         names=names,
-        **weights,
+        by_penalty={point.blank_penalty: results[point] for point in bests},
+        weights=best,
     )
 
 
-def grid_of(results: dict[tuple[float, float], ErrorRates], rate: str) -> np.ndarray:
-    """An error rate for each of LM_WEIGHTS (rows) and WORD_BONUSES (columns)."""
-    return np.array(
-        [[getattr(results[weight, bonus], rate) for bonus in WORD_BONUSES] for weight in LM_WEIGHTS]
+def neighbours(point: Point) -> list[Point]:
+    """The point and those of the grid beside it, in weight and bonus."""
+    weight, bonus = LM_WEIGHTS.index(point.lm_weight), WORD_BONUSES.index(point.word_bonus)
+    return [
+        point._replace(lm_weight=lm_weight, word_bonus=word_bonus)
+        for lm_weight in LM_WEIGHTS[max(weight - 1, 0) : weight + 2]
+        for word_bonus in WORD_BONUSES[max(bonus - 1, 0) : bonus + 2]
+    ]
+
+
+def grid_of(results: dict[Point, ErrorRates], point: Point, rate: str) -> np.ndarray:
+    """An error rate for each of LM_WEIGHTS (rows) and WORD_BONUSES (columns), else as ``point``."""
+    points = (
+        [point._replace(lm_weight=weight, word_bonus=bonus) for bonus in WORD_BONUSES]
+        for weight in LM_WEIGHTS
     )
+    return np.array([[getattr(results[p], rate) for p in row] for row in points])
 
 
 def dev_posteriors(recognizer: Recognizer, config: Config) -> tuple[Evaluation, list[np.ndarray]]:

@@ -10,7 +10,7 @@ from asr_ctc.display.terminal import rates_text, several
 
 N_NAMED = 8
 OF_TUNING = (
-    *("lm", "beamwidth", "unk_logp", "min_duration", "max_duration"),
+    *("lm", "beamwidth", "unk_logp", "blank_penalty", "min_duration", "max_duration"),
     *("pretrained", "encoder_weights", "adapter"),
     *("device", "nthreads"),
 )
@@ -46,8 +46,10 @@ def estimate(config: Config) -> int:
             f"{source.name}: {several(source.n_sentences, 'sentence')}, "
             f"{several(source.n_words, unit)}{excluded}"
         )
-    if built.n_listed:
-        print(f"--word_list: {several(built.n_listed, 'word')} that can be spelt")
+    if words := built.word_list:
+        print(f"--word_list: {several(words.n_words, 'word')} that can be spelt")
+        if words.n_elided:
+            print(f"{words.n_elided:,} of them with {', '.join(words.proclitics)} as well")
     counts = [several(count, f"{n}-gram") for n, count in enumerate(built.model.counts, 1)]
     print(", ".join(counts))
     dev, share = built.dev, 100 * built.dev.n_unknown / max(built.dev.n_words, 1)
@@ -71,19 +73,21 @@ def tune(config: Config) -> int:
     from asr_ctc.assembly.tuning import LM_WEIGHTS, WORD_BONUSES, tune_language_model
 
     tuning = tune_language_model(config)
-    greedy, best = tuning.greedy, tuning.best
+    greedy, best, weights = tuning.greedy, tuning.best, tuning.weights
     greedy_rates = rates_text(greedy.wer, greedy.cer, tuning.greedy_names)
     print(f"{several(tuning.n_clips, 'clip')} of dev, greedy: {greedy_rates}")
     for name, error_rates in tuning.error_rates.items():
-        print(f"{name} in % with --unk_logp {tuning.unk_logp:g}:")
+        print(f"{name} in % with --unk_logp {weights.unk_logp:g}:")
         print("weight | bonus" + "".join(f"{bonus:8g}" for bonus in WORD_BONUSES))
         for weight, row in zip(LM_WEIGHTS, error_rates, strict=True):
             print(f"{weight:6g} |      " + "".join(f"{100 * rate:8.2f}" for rate in row))
+    for penalty, rates in tuning.by_penalty.items():
+        print(f"--blank_penalty {penalty:g}: {rates_text(rates.wer, rates.cer, tuning.names)}")
     print(
         f"lowest {' + '.join(tuning.error_rates)}: "
         f"{rates_text(best.wer, best.cer, tuning.names)} with "
-        f"--lm_weight {tuning.lm_weight:g} --word_bonus {tuning.word_bonus:g} "
-        f"--unk_logp {tuning.unk_logp:g}"
+        f"--lm_weight {weights.lm_weight:g} --word_bonus {weights.word_bonus:g} "
+        f"--unk_logp {weights.unk_logp:g} --blank_penalty {weights.blank_penalty:g}"
     )
     if tuning.path:
         print(f"written with the language model: {tuning.path}; test --beamsearch uses them")

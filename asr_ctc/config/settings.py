@@ -598,10 +598,20 @@ class DecodingConfig:
         "natural log probability of a word that the language model does not know (default: -10, "
         "or what `lm --tune` stored)",
         help_of={
-            "lm": "with --tune, natural log probability of unknown words (default: -10, -20 and "
-            "-30 are tried)"
+            "lm": "with --tune, natural log probability of unknown words (default: -10, -20, "
+            "-30 and -40 are tried)"
         },
         at_most=0,
+    )
+    blank_penalty: float = setting(
+        0.0,
+        "subtracted from the blank's log probability in each frame, against letters and words that "
+        "the beam search drops (default: 0, or what `lm --tune` stored)",
+        help_of={
+            "lm": "with --tune, subtracted from the blank's log probability in each frame "
+            "(default: 0, 0.5, 1 and 1.5 are tried)"
+        },
+        at_least=0,
     )
     lexicon: bool = setting(False, "allow only words of the language model, and --hotwords")
     hotwords: list[str] = setting(

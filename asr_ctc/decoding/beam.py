@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_WEIGHTS = {"lm_weight": 0.5, "word_bonus": 0.0, "unk_logp": -10.0}
+DEFAULT_WEIGHTS = {"lm_weight": 0.5, "word_bonus": 0.0, "unk_logp": -10.0, "blank_penalty": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,10 @@ class Beam:
     given, else those stored with it, else ``DEFAULT_WEIGHTS``. ``hotwords`` {word: weight} are
     favoured; with ``lexicon`` only known words and hotwords are possible. See ``fusion.fuse``.
 
+    ``blank_penalty`` is subtracted from the blank's log probability in each frame, with or without
+    a language model: each word costs its log probability there, and silence would cost nothing. It
+    is chosen as the weights are.
+
     With a ``device`` all clips of a batch are decoded there at once, without a language model; None
     is the compiled search, on the processor. ``fusion`` is what ``prepared`` makes of all this, and
     ``reader`` what reads phonemes into words, where a language model of words has a lexicon.
@@ -65,6 +69,7 @@ class Beam:
     lm_weight: float | None = None
     word_bonus: float | None = None
     unk_logp: float | None = None
+    blank_penalty: float | None = None
     lexicon: bool = False
     hotwords: Mapping[str, float] | None = None
     device: torch.device | str | None = None
@@ -78,6 +83,8 @@ class Beam:
                 raise ValueError(f"{name} is {value}; needed 1 or more")
         if self.threshold is not None and not self.threshold >= 0:
             raise ValueError(f"beam_threshold is {self.threshold}; needed 0 or more")
+        if not 0 <= (self.blank_penalty or 0.0) < math.inf:
+            raise ValueError(f"blank_penalty is {self.blank_penalty}; needed 0 or more")
         if self.device is not None and self.fusion is not None:
             raise ValueError("a beam search on a device takes no fusion")
 
@@ -86,7 +93,7 @@ class Beam:
         return stored is not None and self.stored_lm and self.lm is None
 
     def weights(self, stored: StoredModel | None = None) -> dict[str, float]:
-        """lm_weight, word_bonus and unk_logp of the language model that is used."""
+        """The values of DEFAULT_WEIGHTS for the language model that is used."""
         weights = dict(DEFAULT_WEIGHTS)
         if stored is not None and self.uses(stored):
             weights |= stored.weights
@@ -114,13 +121,15 @@ class Beam:
         words = {units.normalise(word): weight for word, weight in (self.hotwords or {}).items()}
         if words and not units.words_writing.spaces:
             log.warning("a hotword counts between spaces, which this writing has not between words")
+        weights = self.weights(stored)
+        blank_penalty = weights.pop("blank_penalty")
         fusion = fuse(
             model,
             units,
             lexicon=self.lexicon,
             hotwords=words,
             pronunciations=lexicon,
-            **self.weights(stored),
+            **weights,
         )
         if model is not None:
             notes = unspelt_note(model, units, lexicon), missing_accents_note(model, units)
@@ -130,7 +139,7 @@ class Beam:
         if model is not None and lexicon is not None:
             vocabulary = vocabulary_of(model, units, tuple(words), lexicon)
             reader = Reader(units, vocabulary, fusion)
-        return replace(self, fusion=fusion, reader=reader)
+        return replace(self, fusion=fusion, reader=reader, blank_penalty=blank_penalty)
 
     def _lexicon(
         self, model: LanguageModel | None, units: Units, stored: StoredModel | None
@@ -162,8 +171,12 @@ class Beam:
     def name(self, stored: StoredModel | None = None) -> str:
         """The search in words, such as 'beam search of 10 with fr.arpa (lm_weight 0.5, ...)'."""
         lm = stored.name if stored is not None and self.uses(stored) else self.lm
-        weights = ", ".join(f"{key} {value:g}" for key, value in self.weights(stored).items())
-        return f"beam search of {self.width}" + (f" with {lm} ({weights})" if lm else "")
+        weights = self.weights(stored)
+        texts = {key: f"{key} {value:g}" for key, value in weights.items()}
+        search = f"beam search of {self.width}"
+        if lm:
+            return f"{search} with {lm} ({', '.join(texts.values())})"
+        return f"{search} with {texts['blank_penalty']}" if weights["blank_penalty"] else search
 
     def decode(
         self,
@@ -173,12 +186,13 @@ class Beam:
     ) -> list[list[Hypothesis]]:
         """``decode`` with this beam."""
         beam = self.prepared(units)
+        blank_penalty = beam.blank_penalty or 0.0
         if beam.device is not None:
-            batch = padded_batch(logp, lengths, units, beam.device)
+            batch = padded_batch(logp, lengths, units, beam.device, blank_penalty=blank_penalty)
             beams = beam_batched.search(batch, units.blankid, *beam.limits(units.vocab_size))
             return [hypotheses_of([(*path, path[1]) for path in paths], units) for paths in beams]
 
-        clips = frames_of_clips(logp, lengths, units)
+        clips = frames_of_clips(logp, lengths, units, blank_penalty=blank_penalty)
         start = start_beam(units, beam)
 
         def decode_clip(frames: np.ndarray) -> list[Hypothesis]:
@@ -214,7 +228,8 @@ def decode(
     the CTC loss of its labels, equal to it if the beam dropped nothing. Ties are broken by rank in
     the beam before the frame, then by class, where staying counts as blank; on a device the order
     of ties differs. A fusion changes ``score`` only; hypotheses that it makes impossible are
-    excluded.
+    excluded. A ``blank_penalty`` changes both: each path is less likely by it for each of its
+    blanks.
 
     The clips are decoded by ``torch.get_num_threads()`` threads on the CPU, or all at once on
     ``beam.device``.
@@ -285,7 +300,12 @@ def advance(state: BeamState, frames: torch.Tensor | np.ndarray) -> BeamState:
     """
     if len(frames.shape) != 2:
         raise ValueError(f"frames have shape {tuple(frames.shape)}; needed (frames, classes)")
-    (clip,) = frames_of_clips(frames[None], [len(frames)], state.units)
+    (clip,) = frames_of_clips(
+        frames[None],
+        [len(frames)],
+        state.units,
+        blank_penalty=state.beam.blank_penalty or 0.0,
+    )
     return _search(state, clip)[0]
 
 

@@ -115,7 +115,8 @@ def reference_decode(
     """``beam.decode`` without a language model, slow and readable."""
     width, n_best, n_tokens, threshold = beam.limits(units.vocab_size)
     hypotheses = []
-    for frames in frames_of_clips(logp, lengths, units):
+    penalty = beam.blank_penalty or 0.0
+    for frames in frames_of_clips(logp, lengths, units, blank_penalty=penalty):
         prefixes = _prefix_beam(frames, units.blankid, width, n_tokens, threshold)
         best = [(labels, clip_logp, clip_logp) for labels, clip_logp in prefixes[:n_best]]
         hypotheses.append(hypotheses_of(best, units))

@@ -44,7 +44,8 @@ class FrameClock:
 class Hypothesis:
     """A hypothesis for a clip: its text, its labels without blanks, its natural log probability.
 
-    A beam search ranks by ``score``: ``logp`` plus the language model's contribution.
+    A beam search ranks by ``score``: ``logp`` plus the language model's contribution. Of both a
+    ``blank_penalty`` is subtracted already.
     ``words`` and ``characters``, with their times, are empty until ``alignment.with_times``.
     ``written`` are the words of the text where a lexicon has read them from phonemes.
     """

@@ -1,4 +1,5 @@
-"""Checks of the log posteriors that decoders get: a batch (B, T', V) and its lengths."""
+"""The log posteriors that decoders get, a batch (B, T', V) and its lengths: checked for all, the
+blank's lowered for those that penalise it."""
 
 from __future__ import annotations
 
@@ -14,11 +15,16 @@ LOGP_TOLERANCE = 1e-3  # a log probability may exceed zero by this: rounding in 
 
 
 def frames_of_clips(
-    logp: torch.Tensor | np.ndarray, lengths: torch.Tensor | Sequence[int], units: Units
+    logp: torch.Tensor | np.ndarray,
+    lengths: torch.Tensor | Sequence[int],
+    units: Units,
+    *,
+    blank_penalty: float = 0.0,
 ) -> list[np.ndarray]:
     """The valid frames of each clip, (T'_b, V) float64; ValueError for invalid input.
 
-    Frames past a clip's length are padding and may hold anything.
+    ``blank_penalty`` is subtracted from the blank's column. Frames past a clip's length are padding
+    and may hold anything.
     """
     if isinstance(logp, torch.Tensor):
         logp = logp.detach().cpu().double().numpy()
@@ -27,6 +33,9 @@ def frames_of_clips(
     for clip, length in enumerate(_checked_lengths(logp.shape, lengths, units)):
         frames = logp[clip, :length]
         _refuse_unless_logp(clip, frames.max(initial=-np.inf))
+        if blank_penalty:
+            frames = frames.copy()
+            frames[:, units.blankid] -= blank_penalty
         clips.append(frames)
     return clips
 
@@ -65,8 +74,10 @@ def padded_batch(
     lengths: torch.Tensor | Sequence[int],
     units: Units,
     device: torch.device | str,
+    *,
+    blank_penalty: float = 0.0,
 ) -> torch.Tensor:
-    """All clips on the device, (B, T', V) float64; ValueError as for ``frames_of_clips``.
+    """All clips on the device, (B, T', V) float64; arguments and ValueError of ``frames_of_clips``.
 
     Frames past a clip's length are blank with probability 1.
     """
@@ -80,5 +91,5 @@ def padded_batch(
     if batch.numel():
         for clip, maximum in enumerate(batch.amax(dim=(1, 2)).tolist()):
             _refuse_unless_logp(clip, maximum)
-    batch[:, :, units.blankid].masked_fill_(is_padding, 0.0)
+    batch[:, :, units.blankid].sub_(blank_penalty).masked_fill_(is_padding, 0.0)
     return batch

@@ -138,6 +138,11 @@ def view_clip(
         notes.append(
             "The clip is silent: every frame is taken for blank, whatever the network says."
         )
+    if beam.blank_penalty:
+        notes.append(
+            f"The beam search subtracts {beam.blank_penalty:g} from the blank's log probability in "
+            "each frame; its log probabilities are those that remain."
+        )
     spectrogram, heard = spectrogram_of(processor.settings, sound)
     if processor.normalization is not None:
         mean, deviation = processor.normalization

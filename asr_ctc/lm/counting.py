@@ -95,6 +95,11 @@ def count_windows(sentences: Iterable[list[int]], order: int, prune: tuple[int, 
     return _merge(tables)
 
 
+def counts_of_words(table: Table, n_words: int) -> np.ndarray:
+    """How often each word (W,) is in the text."""
+    return np.bincount(word_at(table.keys, 0) - FIRST_WORD, table.counts, n_words).astype(np.int64)
+
+
 def word_at(keys: np.ndarray, place: int) -> np.ndarray:
     """The words (N,) that stand ``place`` before the last in windows, FIRST_WORD added."""
     return keys[place // FIELDS] >> _shift(place) & FIELD_MASK

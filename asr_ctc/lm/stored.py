@@ -10,14 +10,14 @@ from asr_ctc.display.terminal import several
 from asr_ctc.lm.lexicon import Lexicon
 from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
 
-WEIGHTS = {"lm_weight", "word_bonus", "unk_logp"}
+WEIGHTS = {"lm_weight", "word_bonus", "unk_logp", "blank_penalty"}
 MOST_ORDER = 100
 DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
 
 
 @dataclass(frozen=True)
 class StoredModel:
-    """``weights`` are settings of the beam search: lm_weight, word_bonus, unk_logp.
+    """``weights`` are settings of the beam search, by the names in WEIGHTS; files may lack some.
 
     ``lexicon``: how the words sound, for a model of phonemes.
     """
@@ -56,7 +56,8 @@ class StoredModel:
         if not _is_sound(ngrams, len(words)) or words[:3] != SPECIAL_WORDS:
             raise ValueError("its language model is damaged")
         weights = {name: float(value) for name, value in content["weights"].items()}
-        if not weights.keys() <= WEIGHTS or not all(map(math.isfinite, weights.values())):
+        sound = weights.keys() <= WEIGHTS and all(map(math.isfinite, weights.values()))
+        if not sound or weights.get("blank_penalty", 0.0) < 0:
             raise ValueError("the weights of its language model are damaged")
         model = LanguageModel(words, content["order"], ngrams)
         if type(model.order) is not int or not 1 <= model.order <= MOST_ORDER:

@@ -1,8 +1,11 @@
 """Lists of words and their frequencies, for the words that no training text has."""
 
 import math
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +14,16 @@ from asr_ctc.base.files import read_whole_text
 from asr_ctc.lm.counting import Numbering
 from asr_ctc.lm.ngrams import BOS, UNK, UNKNOWN_WORD
 from asr_ctc.lm.spelling import words_of
+from asr_ctc.text.folding import LIKE_APOSTROPHE
 
 OF_PACKAGE = "wordfreq"
 INSTALL = "pip install '.[words]', or pip install wordfreq"
+
+ELIDED = re.compile(f"([^{LIKE_APOSTROPHE}]+[{LIKE_APOSTROPHE}])(.+)")
+# Languages without elision have apostrophes too: in rare names (d'Arcy), and before endings, of
+# which there are few (Turkish url'nin, url'den).
+WORDS_PER_PROCLITIC = 10_000
+FEWEST_WORDS = 20
 
 
 def read_word_list(source: str, lang: str) -> list[tuple[str, float]]:
@@ -60,22 +70,82 @@ def _of_file(path: Path) -> Iterator[tuple[str, float]]:
         yield word, frequency
 
 
-def shares_of(words: list[tuple[str, float]], numbering: Numbering) -> tuple[np.ndarray, int]:
-    """How likely each word (W,) of a numbering is by its frequency in a list, and how many it has.
+class WordList(NamedTuple):
+    """A list of words as ``prepare_word_list`` numbers them; W words of its list and of texts."""
+
+    shares: np.ndarray  # (W,) float64: how likely each word is out of context; their sum is 1
+    n_words: int  # of the list
+    n_elided: int  # words made of those and of proclitics
+    proclitics: list[str]
+
+
+def prepare_word_list(
+    words: list[tuple[str, float]], numbering: Numbering, counts: np.ndarray
+) -> WordList:
+    """How likely the words of a numbering are by their frequency in a list.
 
     Words of the list that the numbering lacks are added to it, if they have a letter and the units
-    can spell them; those that the units write alike are one. A word that the list lacks is as
-    likely as its rarest; <s> is impossible.
+    can spell them; those that the units write alike are one. Elided forms are added too, if the
+    texts have some: ``counts`` (W,) say how often they have each word. A word that the list lacks
+    is as likely as its rarest; <s> is impossible.
     """
-    frequencies: dict[int, float] = {}
+    frequencies: dict[str, float] = {}
     for word, frequency in words:
         if any(character.isalpha() for character in word):
             spelt = words_of(word, numbering.units)
             if len(spelt) == 1 and spelt[0] != UNKNOWN_WORD:
-                number = numbering.id_of(spelt[0])
-                frequencies[number] = frequencies.get(number, 0.0) + frequency
-    frequencies.pop(UNK, None)  # of words for which there was no number left
+                frequencies[spelt[0]] = frequencies.get(spelt[0], 0.0) + frequency
+    of_texts = dict(zip(numbering.ids, counts.tolist(), strict=True))
+    elision = find_elision(of_texts, frequencies)
+    elided = dict(elided_forms(frequencies, elision))
+    of_number = {numbering.id_of(w): f for w, f in (frequencies | elided).items()}
+    of_number.pop(UNK, None)  # of words for which there was no number left
     shares = np.full(len(numbering.ids), min(frequencies.values(), default=1.0))
-    shares[list(frequencies)] = list(frequencies.values())
+    shares[list(of_number)] = list(of_number.values())
     shares[BOS] = 0.0
-    return shares / shares.sum(), len(frequencies)
+    proclitics = list(dict.fromkeys(p for found in elision.values() for p in found))
+    return WordList(shares / shares.sum(), len(frequencies), len(elided), proclitics)
+
+
+def find_elision(
+    of_texts: Mapping[str, int], frequencies: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """{initial: {proclitic: its share of the different words with that initial}} in texts.
+
+    A proclitic is what stands up to the apostrophe in words of which the list has the rest alone:
+    l'école, but école in the list. It is one of every ``WORDS_PER_PROCLITIC`` words of the texts
+    at least, and before ``FEWEST_WORDS`` different ones. ``of_texts`` {word: how often}.
+    """
+    n_words_with: Counter[str] = Counter()  # by initial
+    found: dict[str, Counter[str]] = {}  # how many different words stand behind, by initial
+    n_times: Counter[str] = Counter()
+    for word, count in of_texts.items():
+        match = ELIDED.fullmatch(word)
+        rest = word
+        if match and match[2] in frequencies and word not in frequencies:
+            proclitic, rest = match.groups()
+            found.setdefault(proclitic, Counter())[rest[0]] += 1
+            n_times[proclitic] += count
+        n_words_with[rest[0]] += 1
+    n_words = sum(of_texts.values())
+    elision: dict[str, dict[str, float]] = {}
+    for proclitic, initials in found.items():
+        is_rare = n_times[proclitic] * WORDS_PER_PROCLITIC < n_words
+        if is_rare or initials.total() < FEWEST_WORDS:
+            continue
+        for initial, n in initials.items():
+            elision.setdefault(initial, {})[proclitic] = n / n_words_with[initial]
+    return elision
+
+
+def elided_forms(
+    frequencies: Mapping[str, float], elision: Mapping[str, Mapping[str, float]]
+) -> Iterator[tuple[str, float]]:
+    """(word with a proclitic, frequency) of those that a list lacks, as frequent as its words."""
+    # Where all are alike the list says nothing of frequencies, and none is too rare.
+    rarest, most = min(frequencies.values(), default=0.0), max(frequencies.values(), default=0.0)
+    least = rarest if rarest < most else 0.0
+    for word, frequency in frequencies.items():
+        for proclitic, share in elision.get(word[0], {}).items():
+            if frequency * share >= least and proclitic + word not in frequencies:
+                yield proclitic + word, frequency * share

@@ -161,10 +161,24 @@ def test_a_lexicon_has_words_by_themselves_and_as_sentences_have_them_more_than_
 def test_words_of_a_list_join_those_of_the_text(build, tmp_path):
     file = text_file(tmp_path, "zèbre 2\nchat 8\n!? 5\n", "words.txt")
     built = build(order=2, word_list=file)
-    assert built.n_listed == 2
+    assert built.word_list.n_words == 2
     assert built.dev.n_unknown == 0  # one of dev's seven words is unknown without the list
     assert build(order=2).dev.n_unknown == 1
     with pytest.raises(UserError, match="--word_list is for a language model of words"):
         build(word_list=file, level="char")
-    with pytest.raises(UserError, match="can spell none of its words"):
+    with pytest.raises(UserError, match="can spell no word of it"):
         build(word_list=text_file(tmp_path, "ни\n", "ru.txt"))
+
+
+def test_elided_forms_are_added_where_the_texts_have_some(build, root, tmp_path):
+    behind = [f"a{letter}e" for letter in "bcdfghjklmnpqrstvwxz"]
+    text = text_file(tmp_path, " ".join(f"l'{word}" for word in behind))
+    listed = text_file(tmp_path, "\n".join([*behind, "ami", "os"]), "words.txt")
+    model = build(order=2, word_list=listed, text=[text]).model
+    logp = dict(zip(model.words, model.unigrams, strict=True))
+    # All words with a stand behind l' in the text, and it has none with o.
+    assert logp["l'ami"] == pytest.approx(logp["ami"], abs=1e-6) and "l'os" not in logp
+    assert "l'ami" not in build(order=2, word_list=listed).model.words
+    flags = ("--datasetroot", root, "--baselogdir", tmp_path, "--out", tmp_path / "m.arpa")
+    said = call("lm", *flags, "--word_list", listed, "--text", text, cwd=tmp_path).stdout
+    assert "--word_list: 22 words that can be spelt\n21 of them with l' as well\n" in said

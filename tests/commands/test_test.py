@@ -104,6 +104,13 @@ def test_beam_search_with_a_language_model(folder, marks_model):
     assert refused.stderr == "error: --lm and --lm_weight need --beamsearch\n"
 
 
+@pytest.mark.parametrize("value", ["-0.5", "nan"])
+def test_what_is_no_penalty_on_the_blank_is_refused_in_one_line(folder, value):
+    refused = call(f"test --split dev --beamsearch --blank_penalty {value}", cwd=folder)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith("error: --blank_penalty must be ")
+
+
 def test_several_files_of_any_format_rate_and_channel_count(folder, tmp_path):
     samples = speak("abc def", np.random.default_rng(0))
     files = {

@@ -26,7 +26,8 @@ from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.command import call
 
-WEIGHTS = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
+FOR_FUSION = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
+WEIGHTS = {**FOR_FUSION, "blank_penalty": 0.0}
 
 
 def model_of(*sentences, order=2):
@@ -89,6 +90,8 @@ def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, pl
         ("order", "2"),
         ("order", True),
         ("weights", {"lm_weight": float("nan")}),
+        ("weights", {"blank_penalty": float("nan")}),
+        ("weights", {"blank_penalty": -0.5}),
         ("weights", {"beam": 1.0}),
         ("weights", []),
         ("words", 5),
@@ -134,8 +137,8 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
         beam = make_decoder(make_config(file or {}, {"beamsearch": True, **flags}), stored)
         return beam.prepared(charmap, stored).fusion
 
-    assert scores(of()) == scores(fuse(stored.model, charmap, **WEIGHTS))
-    heavier = {**WEIGHTS, "lm_weight": 2.0}
+    assert scores(of()) == scores(fuse(stored.model, charmap, **FOR_FUSION))
+    heavier = {**FOR_FUSION, "lm_weight": 2.0}
     assert scores(of(lm_weight=2.0)) == scores(fuse(stored.model, charmap, **heavier))
     # Flags win over a file, the file over the model file, that over the defaults.
     file = {"lm_weight": 2.0}
@@ -189,15 +192,17 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     assert tuning.greedy.wer == pytest.approx(3 / 7)
     best = wers.min()
     assert best == tuning.best.wer == pytest.approx(1 / 7)
-    place = tune.LM_WEIGHTS.index(tuning.lm_weight), tune.WORD_BONUSES.index(tuning.word_bonus)
+    _, _, lm_weight, word_bonus = tuning.weights
+    place = tune.LM_WEIGHTS.index(lm_weight), tune.WORD_BONUSES.index(word_bonus)
     assert wers[place] == best and cers[place] == tuning.best.cer
     assert (wers + cers)[place] == (wers + cers).min() < (wers + cers).max()
     file = load_model(path)
     assert file.language_model.name == "le.arpa.gz"
     assert file.language_model.weights == {
-        "lm_weight": tuning.lm_weight,
-        "word_bonus": tuning.word_bonus,
+        "lm_weight": lm_weight,
+        "word_bonus": word_bonus,
         "unk_logp": -8.0,
+        "blank_penalty": 0.0,  # it would not help
     }
     for name, tensor in tiny_model.state_dict.items():
         assert torch.equal(file.state_dict[name], tensor)
@@ -218,9 +223,11 @@ def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, sto
         return tune.tune_language_model(make_config({}, given))
 
     tuning = tuned()
-    assert tuning.unk_logp == -30 and tuning.error_rates["WER"].min() == 0  # with the least weight
-    assert load_model(path).language_model.weights["unk_logp"] == -30
-    for name, rates in tuned(unk_logp=-30.0).error_rates.items():
+    assert (
+        tuning.weights.unk_logp == -40 and tuning.error_rates["WER"].min() == 0
+    )  # with the least weight
+    assert load_model(path).language_model.weights["unk_logp"] == -40
+    for name, rates in tuned(unk_logp=-40.0).error_rates.items():
         assert (tuning.error_rates[name] == rates).all()
     assert tuned(unk_logp=-10.0).error_rates["WER"].min() == pytest.approx(1 / 3)
 
@@ -241,9 +248,51 @@ def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stor
     write_arpa(tmp_path / "le.arpa", stored.model)
     flags = {"modelpath": str(tmp_path / "model.pt"), "lm": str(tmp_path / "le.arpa")}
     tuning = tune.tune_language_model(make_config({}, flags))
-    assert tuning.lm_weight == 0.75
+    assert tuning.weights.lm_weight == 0.75
     assert (tuning.best.wer, tuning.best.cer) == (3 / 4, 3 / 17)
     assert tuning.error_rates["WER"].min() == 2 / 4
+
+
+def test_tuning_penalises_the_blank_as_much_as_helps(tmp_path, tiny_model, stored, monkeypatch):
+    """A letter of an unknown word that is e^0.8 times less likely than the blank."""
+    path, lm, text, charmap = tmp_path / "model.pt", tmp_path / "le.arpa", "le chxt dort", CharMap()
+    save_model(path, tiny_model)
+    write_arpa(lm, stored.model)
+    logp = unsure(text, text, charmap)
+    logp[2 * text.index("x"), charmap.blankid] = logp[2 * text.index("x")].max() + 0.8
+    logp -= np.logaddexp.reduce(logp, axis=1, keepdims=True)
+    clip = Decoded("le", text, greedy_decode(logp[None], [len(logp)], charmap)[0])
+    monkeypatch.setattr(tune, "dev_posteriors", lambda *_: (Evaluation([clip]), [logp]))
+
+    def tuned(**flags):
+        given = {"modelpath": str(path), "lm": str(lm), **flags}
+        return tune.tune_language_model(make_config({}, given))
+
+    tuning = tuned()
+    assert tuning.weights.blank_penalty == 1.0  # the least that is enough
+    wers = {penalty: rates.wer for penalty, rates in tuning.by_penalty.items()}
+    assert wers == {0.0: pytest.approx(1 / 3), 0.5: pytest.approx(1 / 3), 1.0: 0, 1.5: 0}
+    assert tuning.best.wer == 0 and tuning.error_rates["WER"].min() == pytest.approx(1 / 3)
+    beam = Recognizer(load_model(path)).prepare(Beam())
+    assert beam.blank_penalty == 1.0
+    assert beam.decode(logp[None], [len(logp)], charmap)[0][0].text == text
+
+    given = tuned(blank_penalty=0.5)
+    assert given.weights.blank_penalty == 0.5 and given.by_penalty == {0.5: given.best}
+    assert load_model(path).language_model.weights["blank_penalty"] == 0.5
+    assert tuned(blank_penalty=1.5).error_rates["WER"].min() == 0  # in all of the grid
+
+
+def test_a_penalty_is_tried_beside_the_best_weights():
+    weights, bonuses = tune.LM_WEIGHTS, tune.WORD_BONUSES
+    corner = tune.Point(0.5, -20.0, weights[0], bonuses[-1])
+    assert {*tune.neighbours(corner)} == {
+        corner._replace(lm_weight=weight, word_bonus=bonus)
+        for weight in weights[:2]
+        for bonus in bonuses[-2:]
+    }
+    inner = corner._replace(lm_weight=weights[2], word_bonus=bonuses[1])
+    assert len({*tune.neighbours(inner)}) == 9 and inner in tune.neighbours(inner)
 
 
 def test_characters_are_tuned_by_their_error_rate(heard, tmp_path, tiny_model):
@@ -299,10 +348,14 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     assert lines[1].startswith("WER in % with --unk_logp -")
     n_lines = 2 + len(tune.LM_WEIGHTS)
     assert lines[1 + n_lines].startswith("CER in % with --unk_logp -")
-    assert len(lines) == 1 + 2 * n_lines + 2
-    for table in lines[2 : 1 + n_lines], lines[2 + n_lines : -2]:
+    n_penalties = len(tune.BLANK_PENALTIES)
+    assert len(lines) == 1 + 2 * n_lines + n_penalties + 2
+    for table in lines[2 : 1 + n_lines], lines[2 + n_lines : 1 + 2 * n_lines]:
         assert [len(line.split("|")) for line in table] == [2] * (1 + len(tune.LM_WEIGHTS))
+    for penalty, line in zip(tune.BLANK_PENALTIES, lines[1 + 2 * n_lines : -2], strict=True):
+        assert line.startswith(f"--blank_penalty {penalty:g}: WER ")
     assert lines[-2].startswith("lowest WER + CER: WER ")
+    assert lines[-2].split()[-2] == "--blank_penalty"
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
     scored = call(split, toy_root, cwd=tmp_path)
     assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout

@@ -146,6 +146,19 @@ def test_a_silent_clip_is_blank_and_says_so(recognizer):
     assert "probability zero" in view.reference.problem
 
 
+def test_a_penalty_on_the_blank_is_said(recognizer):
+    sound = Sound(
+        "clip.wav", np.random.default_rng(0).normal(size=16_000).astype(np.float32), 16_000
+    )
+    plain, lower = (
+        view_clip(recognizer, sound, title="m", beam=Beam(blank_penalty=penalty))
+        for penalty in (0.0, 0.5)
+    )
+    assert not plain.notes and any("subtracts 0.5 from the blank" in note for note in lower.notes)
+    np.testing.assert_array_equal(plain.posteriors, lower.posteriors)
+    assert lower.history.beams[-1][0].logp == pytest.approx(lower.n_best[0].logp)
+
+
 def test_a_model_without_normalisation(tiny_model, clip):
     plain = Recognizer(replace(tiny_model, normalization=None), "cpu")
     view = view_clip(plain, load_sound(clip, 16_000), title="m", beam=Beam())

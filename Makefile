@@ -36,10 +36,10 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/demo.sh
 
 test: $(READY)
-	$(RUN) -m pytest -n auto --dist loadfile
+	$(RUN) -m pytest -n auto --dist worksteal
 
 quick: $(READY)
-	$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+	$(RUN) -m pytest -n auto --dist worksteal -m "not slow"
 
 test-browser: $(READY)
 	command -v chromium || command -v chromium-browser || command -v google-chrome || \

@@ -55,47 +55,48 @@ def test_everything_passes():
     assert finished.stderr == ""
 
 
-@pytest.mark.parametrize(
-    "file, line, broken, step, said",
-    [
-        (
-            "text/charmap.py",
-            '        "?": ".",\n',
-            "",
-            "Character map",
-            r"accents, .*: expected '¶coeur naif, alzbeta. ca  \.¦', found '¶.*❌¦'",
-        ),
-        (
-            "acoustic/masked_norm.py",
-            "return dropout(hardtanh(norm(x, mask))) * mask",
-            "return dropout(hardtanh(norm(x, mask)))",
-            "Forward pass",
-            "a clip's logits in a batch, as when it is alone: .*off by up to",
-        ),
-        (
-            "acoustic/loss.py",
-            "return losses / n_labels.to(losses.device)",
-            "return losses",
-            "Loss",
-            "'ab' in three frames.*: expected 0.8432, found 1.6864",
-        ),
-        (
-            "decoding/greedy.py",
-            "starts[1:] = path[1:] != path[:-1]",
-            "starts[1:] = True",
-            "Decoding",
-            "greedy: repeats merged.*: expected 'aab', found 'aaabb'",
-        ),
-    ],
-)
-def test_a_broken_line_is_named(copy, file, line, broken, step, said):
-    text = (copy / "asr_ctc" / file).read_text(encoding="utf-8")
-    assert text.count(line) == 1, "the line to break has changed: change this test"
-    (copy / "asr_ctc" / file).write_text(text.replace(line, broken), encoding="utf-8")
+BROKEN = [  # file, line, what it becomes, the step that finds it, what it says
+    (
+        "text/charmap.py",
+        '        "?": ".",\n',
+        "",
+        "Character map",
+        r"accents, .*: expected '¶coeur naif, alzbeta. ca  \.¦', found '¶.*❌¦'",
+    ),
+    (
+        "acoustic/masked_norm.py",
+        "return dropout(hardtanh(norm(x, mask))) * mask",
+        "return dropout(hardtanh(norm(x, mask)))",
+        "Forward pass",
+        "a clip's logits in a batch, as when it is alone: .*off by up to",
+    ),
+    (
+        "acoustic/loss.py",
+        "return losses / n_labels.to(losses.device)",
+        "return losses",
+        "Loss",
+        "'ab' in three frames.*: expected 0.8432, found 1.6864",
+    ),
+    (
+        "decoding/greedy.py",
+        "starts[1:] = path[1:] != path[:-1]",
+        "starts[1:] = True",
+        "Decoding",
+        "greedy: repeats merged.*: expected 'aab', found 'aaabb'",
+    ),
+]
+
+
+def test_broken_lines_are_named(copy):
+    for file, line, broken, _, _ in BROKEN:
+        text = (copy / "asr_ctc" / file).read_text(encoding="utf-8")
+        assert text.count(line) == 1, "the line to break has changed: change this test"
+        (copy / "asr_ctc" / file).write_text(text.replace(line, broken), encoding="utf-8")
     finished = run_selfcheck(copy)
     assert finished.returncode == 1 and finished.stderr == ""
     failed = failures(finished.stdout)
-    assert any(re.match(said, check) for check in failed[step]), finished.stdout
+    for *_, step, said in BROKEN:
+        assert any(re.match(said, check) for check in failed[step]), finished.stdout
     n_failed = sum(len(checks) for checks in failed.values())
     assert finished.stdout.splitlines()[-1].startswith(f"FAILED: {n_failed} of ")
 

@@ -114,7 +114,8 @@ def encode_missing(
     excluded: list[ExcludedClip] = []
     if not missing:
         return excluded
-    sampler = DurationBatchSampler(corpus.durations[missing], batch_seconds=BATCH_S, shuffle=False)
+    seconds = model.encoder.computed_s(corpus.durations[missing])
+    sampler = DurationBatchSampler(seconds, batch_seconds=BATCH_S, shuffle=False)
     draws = [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
     rows_of: dict[str, list[int]] = {}
     for row in missing:

@@ -319,6 +319,7 @@ def test_parts_of_a_wrong_kind_are_refused(light, key):
             load_model(saved({**content, key: value}, light))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "key"),
     [

@@ -32,7 +32,7 @@ from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.command import run
+from tests.helpers.command import call
 from tools.toy_corpus import make_toy_corpus
 
 RATE_HZ = 16_000
@@ -462,11 +462,11 @@ def test_training_with_augmentation(tmp_path):
         "augment: ['speed 0.9 1.1', 'noise . 5 20 p=0.5', 'gain -6 6']\ncache_dir: cache\n"
         "nlayers_rnn: 1\nnhidden_rnn: 16\nbatch_size: 8\nnum_epochs: 1\nseed: 1\nlogname: small\n"
     )
-    finished = run("train --config c.yaml --nthreads 1 --precision fp32", cwd=tmp_path)
+    finished = call("train --config c.yaml --nthreads 1 --precision fp32", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "nothing is cached, because --augment" in finished.stderr
     assert not (tmp_path / "cache").exists()
     assert "augment: ['speed 0.9 1.1'" in (tmp_path / "logs" / "small" / "config.yaml").read_text()
-    refused = run("train --config c.yaml --logname other --augment speed", cwd=tmp_path)
+    refused = call("train --config c.yaml --logname other --augment speed", cwd=tmp_path)
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "--augment 'speed': no factor" in refused.stderr

@@ -28,12 +28,12 @@ def n_samples(data) -> int:
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
 def test_all_frames_are_counted(tmp_path, rate, n_channels, mode):
-    samples = np.random.default_rng(1).normal(scale=0.1, size=(2 * rate, n_channels))
+    samples = np.random.default_rng(1).normal(scale=0.1, size=(rate, n_channels))
     path = encode(tmp_path / "a.mp3", samples, rate, mode)
     n_frames = len(list(mp3.frames(path.read_bytes())))
     grain = 1152 if rate >= 32000 else 576
-    assert 0 <= n_frames * grain - 2 * rate <= 4 * grain  # the tag, the encoder's delay, the rest
-    assert len(audio.load(path, rate)) == 2 * rate
+    assert 0 <= n_frames * grain - rate <= 4 * grain  # the tag, the encoder's delay, the rest
+    assert len(audio.load(path, rate)) == rate
 
 
 @given(st.binary(max_size=4000))
@@ -82,14 +82,15 @@ def best_shift(samples, reference):
 
 
 LOUD_FIRST = np.concatenate([NOISE, HUM])
-QUIET_FIRST = np.concatenate([HUM, NOISE])
+LOUD, QUIET = NOISE[:RATE_HZ], HUM[: 2 * RATE_HZ]
 
 
-@pytest.mark.parametrize("samples", [LOUD_FIRST, QUIET_FIRST], ids=["loud first", "quiet first"])
+@pytest.mark.parametrize("parts", [(LOUD, QUIET), (QUIET, LOUD)], ids=["loud first", "quiet first"])
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
 @pytest.mark.parametrize("n_channels", [1, 2])
-def test_a_variable_rate_without_a_tag(tmp_path, samples, rate, n_channels):
+def test_a_variable_rate_without_a_tag(tmp_path, parts, rate, n_channels):
     """The decoder guesses from the first frames, and is wrong."""
+    samples = np.concatenate(parts)
     channels = np.stack([samples] * n_channels, axis=1)
     whole = encode(tmp_path / "a.mp3", channels, rate, "VARIABLE")
     plain = whole.with_name("plain.mp3")

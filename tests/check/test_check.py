@@ -28,7 +28,7 @@ from asr_ctc.display.charts import Axis
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.languages import LANGUAGES
 from asr_ctc.text.writing import Writing
-from tests.helpers.command import SMALL, run
+from tests.helpers.command import SMALL, call
 from tests.helpers.corpora import corpus_folder
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
@@ -345,7 +345,7 @@ def test_the_screen_names_the_first_of_each_kind(broken):
 def test_train_goes_to_the_end_and_names_each_unusable_clip_once(broken, tmp_path):
     root, faults, _, _ = broken
     words = f"train {SMALL} --num_epochs 2 --min_duration 0 --logname run --datasetroot"
-    finished = run(words, root, cwd=tmp_path)
+    finished = call(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     refused = {"missing", "unreadable", "truncated", "too short", "too long", "empty transcript"}
@@ -361,7 +361,7 @@ def test_train_leaves_out_the_listed_clips_and_names_the_unknown(broken, tmp_pat
     lines = (out / "exclude.txt").read_text(encoding="utf-8") + "toy_train_30.mp3\nnowhere.mp3\n"
     (tmp_path / "list.txt").write_text(lines, encoding="utf-8")
     words = f"train {SMALL} --num_epochs 1 --min_duration 0 --exclude list.txt --datasetroot"
-    finished = run(words, root, cwd=tmp_path)
+    finished = call(words, root, cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     named = Counter(re.findall(r"^excluded: ([^:]+): ", finished.stderr, re.MULTILINE))
     assert named == Counter([*listed, "toy_train_30.mp3", "train.tsv line 31"])
@@ -390,7 +390,7 @@ def test_a_list_is_read_with_and_without_reasons(tmp_path, toy_root):
 @pytest.mark.slow
 def test_exit_statuses_and_files(toy_folder, tmp_path):
     words = f"check --min_duration 0 --nthreads 2 --datasetroot {toy_folder.parents[1]}"
-    fine = run(words, cwd=tmp_path)
+    fine = call(words, cwd=tmp_path)
     assert fine.returncode == 0, fine.stderr
     assert "can be trained on: 24 of 24 training clips are good" in fine.stdout
     files = [f"check-toy-1.0-fr/{name}" for name in ("report.html", "report.json", "exclude.txt")]
@@ -398,7 +398,7 @@ def test_exit_statuses_and_files(toy_folder, tmp_path):
     assert all((tmp_path / file).is_file() for file in files)
 
     (toy_folder / "dev.tsv").unlink()
-    no_dev = run(words, cwd=tmp_path)
+    no_dev = call(words, cwd=tmp_path)
     assert no_dev.returncode == 1
     assert "cannot be trained on:\n  dev cannot be read: no such split: " in no_dev.stdout
 
@@ -659,16 +659,16 @@ def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
     for split in "dev", "test":
         (folder / f"{split}.tsv").write_bytes((folder / "train.tsv").read_bytes())
     words = f"--datasetroot {tmp_path / 'data'} --min_duration 0.5 --max_duration 20"
-    checked = run(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
+    checked = call(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
     assert checked.returncode == 0, checked.stderr
     assert "every train clip of these lengths is better excluded" in checked.stdout
     assert "no usable clip" not in checked.stdout
-    trained = run(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
+    trained = call(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     # with lengths that no clip has, neither
     words = words.replace("20", "0.6")
-    checked = run(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
-    trained = run(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
+    checked = call(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
+    trained = call(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
     assert (checked.returncode, trained.returncode) == (1, 2)
     said = re.search(
         r"no usable clip lasts 0.5 to 0.6 s .* they last (.*) to (.*) s", checked.stdout

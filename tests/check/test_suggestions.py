@@ -79,6 +79,7 @@ def test_characters_that_are_rare_keep_their_class_where_they_are_much_of_the_te
     assert writing(FRENCH, lang="fr")["charset_min_count"] == 5  # the map has nothing to count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "helps"),
     [

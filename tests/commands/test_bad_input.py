@@ -14,7 +14,7 @@ import torch
 
 from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.recognition.recognizer import Recognizer
-from tests.helpers.command import SMALL, call, read_until, run, start, train_small
+from tests.helpers.command import SMALL, call, read_until, start, train_small
 from tools.toy_corpus import RATE_HZ, make_toy_corpus, speak
 
 pytestmark = pytest.mark.slow
@@ -124,8 +124,9 @@ def test_impossible_settings_files(tmp_path, text, said):
 @pytest.mark.parametrize(
     "words", ["train", f"test --modelpath {MODEL}", f"train --debug --resume_from {MODEL}"]
 )
-def test_cuda_asked_for_and_absent(folder, words):
-    assert_refused(run(words, "--device cuda", cwd=folder), "--device cuda: no CUDA device", "cpu")
+def test_cuda_asked_for_and_absent(folder, words, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert_refused(call(words, "--device cuda", cwd=folder), "--device cuda: no CUDA device", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ def test_broken_clips_are_left_out_of_training_named_and_counted(corpus):
         break_clip(corpus / f"clips/toy_train_{i}.mp3", how)
         break_clip(corpus / "clips/toy_dev_0.mp3", "silent")
     words = f"train {SMALL} --min_duration 0 --num_epochs 2 --nthreads 2 --logname run"
-    finished = run(words, "--datasetroot damaged", cwd=corpus.parents[2])
+    finished = call(words, "--datasetroot damaged", cwd=corpus.parents[2])
     assert finished.returncode == 0, finished.stderr
     assert "Traceback" not in finished.stderr
     for i, reason in enumerate(BROKEN.values()):

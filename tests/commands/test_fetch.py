@@ -4,18 +4,19 @@ import gzip
 import os
 import random
 import sys
+from importlib.util import find_spec
 
 import pytest
-
-pytest.importorskip(
-    "datacollective", reason="datacollective is missing: pip install -r requirements-dev.txt"
-)
 
 from asr_ctc.corpus.archive import MARK
 from tests.corpus.test_archive import RELEASE, tar_of
 from tests.helpers import command
 from tests.helpers.collective import KEY, site_of
 
+pytestmark = pytest.mark.skipif(
+    not find_spec("datacollective"),
+    reason="datacollective is missing: pip install -r requirements-dev.txt",
+)
 NAME = "cminc35no007no707hql26lzk"
 LARGE = {**RELEASE, "cv-corpus-27.0-2026-09-11/ka/clips/b.mp3": random.Random(0).randbytes(300_000)}
 ARCHIVE = gzip.compress(tar_of(LARGE), mtime=0)

@@ -434,6 +434,7 @@ def kill_at(monkeypatch, name, n):
     monkeypatch.setattr(os, name, counted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "n"), [("replace", 1 + n) for n in range(5)] + [("fsync", 1 + n) for n in range(9)]
 )

@@ -12,7 +12,7 @@ import yaml
 
 from asr_ctc.acoustic.model_file import load_model
 from asr_ctc.config import load as config
-from tests.helpers.command import MAIN, SMALL, call, environment, read_until, run, start
+from tests.helpers.command import MAIN, SMALL, call, environment, read_until, start
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_the_run_writes_down_what_flags_file_and_defaults_came_to(folder):
 
 def test_train_starts_from_the_weights_of_a_model(folder, tmp_path):
     words = f"train {SMALL} --num_epochs 1 --resume_from", folder / MODEL
-    finished = run(*words, "--datasetroot", folder / "data", cwd=tmp_path)
+    finished = call(*words, "--datasetroot", folder / "data", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert f"starting from the weights of {folder / MODEL}" in finished.stderr
     before = float(re.search(r"before training.*loss ([\d.]+)", finished.stderr)[1])
@@ -67,13 +67,13 @@ def test_train_refuses_flags_that_contradict_the_model_it_starts_from(folder):
 
 def test_debug_says_when_a_batch_is_learnt_by_heart(folder):
     words = f"train --debug {SMALL} --nhidden_rnn 32 --batch_size 2 --base_lr 0.005"
-    finished = run(words, "--train_augment --scheduler", cwd=folder)
+    finished = call(words, "--train_augment --scheduler", cwd=folder)
     assert finished.returncode == 0, finished.stderr
     assert "PASSED: all 2 clips of the batch decoded perfectly after" in finished.stderr
 
 
 def test_debug_explains_a_batch_that_is_not_learnt(folder):
-    finished = run(f"train --debug {SMALL} --debug_steps 1", cwd=folder)
+    finished = call(f"train --debug {SMALL} --debug_steps 1", cwd=folder)
     assert finished.returncode == 1
     assert "FAILED: 0 of 8 clips decoded perfectly after 1 step. So few steps" in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -274,7 +274,7 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_training_keeps_one(toy_root, tmp_path):
     ours = f"train {command.SMALL} --num_epochs 1 --charset auto --index_dir ours --datasetroot"
-    first, again = (command.run(ours, toy_root, cwd=tmp_path) for _ in range(2))
+    first, again = (command.call(ours, toy_root, cwd=tmp_path) for _ in range(2))
     assert first.returncode == again.returncode == 0, first.stderr
     for split, n in ("train", 24), ("dev", 6):
         line = f"index of toy-1.0/fr {split}: looking for lengths (first time), {n} clips to read"

@@ -356,7 +356,7 @@ def test_ljspeech_is_split_first(ljspeech, tmp_path):
     with pytest.raises(UserError, match=r"no such split.*main_ctc\.py split --corpus ljspeech"):
         load_split(ljspeech, "train", "ljspeech")
     ours = f"--corpus ljspeech --datasetroot {ljspeech.parent} --datasetversion LJSpeech-1.1"
-    finished = command.run(f"split {ours}", cwd=tmp_path)
+    finished = command.call(f"split {ours}", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     note = "no speaker is known: the splits share no sentence, but perhaps speakers"
     assert note in finished.stdout
@@ -843,12 +843,12 @@ def test_training_and_scoring_on_a_manifest(tmp_path):
         records = [{"path": name, "sentence": "ab"} for name in names]
         write_manifest(root, "jsonl", records, split)
     ours = f"--corpus manifest --datasetroot {root}"
-    finished = command.run(
+    finished = command.call(
         f"train {command.SMALL} {ours} --num_epochs 1 --logname small", cwd=tmp_path
     )
     assert finished.returncode == 0, finished.stderr
     model = tmp_path / "logs" / "small" / "best_model.pt"
-    finished = command.run(f"test --modelpath {model} --datasetroot {root}", cwd=tmp_path)
+    finished = command.call(f"test --modelpath {model} --datasetroot {root}", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "mine test: 2 of 2 clips scored" in finished.stdout
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from unittest import mock
 
 from asr_ctc.commands.main import main
+from tests.helpers.figures import draw_no_figures
+from tests.helpers.log import log_put_back
 from tools.toy_corpus import make_toy_corpus
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,17 +47,24 @@ def run(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
 
 
 def call(*words, cwd, **extra: str) -> subprocess.CompletedProcess:
-    """Like ``run``, but in this process, which is faster by the time that torch is loaded in."""
+    """Like ``run``, but in this process, which is faster by the time that torch is loaded in.
+
+    Training draws no figures.
+    """
+    arguments = _arguments(words)
+    if "train" in arguments:
+        draw_no_figures()
     output, errors, before = io.StringIO(), io.StringIO(), os.getcwd()
     with (
         mock.patch.dict(os.environ, environment(**extra), clear=True),
         mock.patch.object(sys, "argv", ["main_ctc.py"]),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
+        log_put_back(),
     ):
         os.chdir(cwd)
         try:
-            status = main(_arguments(words))
+            status = main(arguments)
         except SystemExit as ended:  # of --help
             status = ended.code
         finally:
@@ -91,6 +100,6 @@ def read_until(process: subprocess.Popen, wanted: str) -> None:
 def train_small(folder: Path, *words) -> subprocess.CompletedProcess:
     """A toy corpus in FOLDER/data and a model of it in FOLDER/logs/small, one epoch old."""
     make_toy_corpus(folder / "data")
-    finished = run(f"train {SMALL} --num_epochs 1 --logname small", *words, cwd=folder)
+    finished = call(f"train {SMALL} --num_epochs 1 --logname small", *words, cwd=folder)
     assert finished.returncode == 0, finished.stderr
     return finished

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.helpers.figures import draw_no_figures
+
 
 def strike(
     module, name: str, count: int, number: int, after: bool = False, kill: Callable = os.kill
@@ -76,6 +78,7 @@ def main(jobs: list[dict]) -> list[int]:
 
     import asr_ctc.training.loop  # noqa: F401  once for all
 
+    draw_no_figures()
     statuses = []
     for job in jobs:
         child = os.fork()

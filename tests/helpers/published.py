@@ -1,7 +1,10 @@
 """Small models of the published kinds, saved in the very form in which they are served."""
 
+import copy
 import dataclasses
+import functools
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,13 +64,23 @@ def make_folder(
 
     With a head it has the labels of VOCAB; its tokens are unlikely, as in models that were trained.
     """
+    model, extractor, files, state = _saved(kind, head, is_shaken, tuple(changes.items()))
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    torch.set_rng_state(state)
+    return copy.deepcopy((model, extractor))
+
+
+@functools.cache
+def _saved(kind: str, head: bool, is_shaken: bool, changes: tuple):
+    """(model, feature extractor, {file: content}, torch's random state then)"""
     transformers = pytest.importorskip("transformers")
     from asr_ctc.acoustic.encoders.huggingface import KINDS
 
     transformers.utils.logging.disable_progress_bar()
     model_type, own = FOLDERS[kind]
     name, reads_mels = KINDS[model_type], model_type == "wav2vec2-bert"
-    sizes = SMALL | ({} if reads_mels else CONVOLUTIONS) | own | changes
+    sizes = SMALL | ({} if reads_mels else CONVOLUTIONS) | own | dict(changes)
     config = getattr(transformers, f"{name}Config")(
         **sizes, vocab_size=len(VOCAB), pad_token_id=VOCAB["[PAD]"]
     )
@@ -75,19 +88,22 @@ def make_folder(
     model = getattr(transformers, f"{name}{'ForCTC' if head else 'Model'}")(config).eval()
     if is_shaken:
         shake(model)
-    if head:
-        with torch.no_grad():
-            model.lm_head.bias[[VOCAB[token] for token in ("[UNK]", "<s>", "</s>")]] = -100.0
-        (folder / "vocab.json").write_text(json.dumps(VOCAB, ensure_ascii=False), "utf-8")
-        tokens = dict(pad_token="[PAD]", unk_token="[UNK]", word_delimiter_token="|")
-        (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
-    model.save_pretrained(folder)
     if reads_mels:
         extractor = transformers.SeamlessM4TFeatureExtractor()
     else:
         extractor = transformers.Wav2Vec2FeatureExtractor(do_normalize=True)
-    extractor.save_pretrained(folder)
-    return model, extractor
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if head:
+            with torch.no_grad():
+                model.lm_head.bias[[VOCAB[token] for token in ("[UNK]", "<s>", "</s>")]] = -100.0
+            (folder / "vocab.json").write_text(json.dumps(VOCAB, ensure_ascii=False), "utf-8")
+            tokens = dict(pad_token="[PAD]", unk_token="[UNK]", word_delimiter_token="|")
+            (folder / "tokenizer_config.json").write_text(json.dumps(tokens))
+        model.save_pretrained(folder)
+        extractor.save_pretrained(folder)
+        files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return model, extractor, files, torch.get_rng_state()
 
 
 def make_bundle(monkeypatch, folder: Path, name: str):

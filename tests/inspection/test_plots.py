@@ -212,6 +212,7 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
         }
 
 
+@pytest.mark.slow
 @needs_matplotlib
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([4, 20]))

@@ -39,11 +39,24 @@ from asr_ctc.loading.loader import make_loader
 from asr_ctc.loading.sampling import Draw
 from asr_ctc.loading.selection import prepare_split
 from asr_ctc.text.charmap import CharMap
-from tests.helpers.command import SMALL, run, train_small
+from tests.helpers.command import SMALL, call, train_small
+from tools.toy_corpus import make_toy_corpus
 
 CHARMAP, PLAIN = CharMap(), WaveformProcessor()
 ROUNDING_DB = 0.032  # of float16 within 128 dB of the centre, and a little for the centring
-N_CLIPS = 24
+N_CLIPS = 12
+
+
+@pytest.fixture(scope="module")
+def small_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("small")
+    make_toy_corpus(root, (N_CLIPS, 3, 1))
+    return root
+
+
+@pytest.fixture
+def toy_folder(small_root, tmp_path):
+    return shutil.copytree(small_root, tmp_path / "root") / "toy-1.0" / "fr"
 
 
 @pytest.fixture
@@ -376,7 +389,7 @@ def refuse_to_write(file, data, offset):
 
 @pytest.mark.parametrize("pwrite", [refuse_to_write, lambda file, data, offset: len(data) // 2])
 def test_a_full_disk_is_said_once(corpus, cache, monkeypatch, decoded, pwrite):
-    half = corpus.select(np.arange(N_CLIPS) < 10)
+    half = corpus.select(np.arange(N_CLIPS) < 5)
     kept = features(half, cache)
     whole = features(corpus, open_cache(cache.folder.parent / "other", corpus))
     decoded.clear()
@@ -384,8 +397,8 @@ def test_a_full_disk_is_said_once(corpus, cache, monkeypatch, decoded, pwrite):
     with said() as lines:
         for _ in range(2):
             assert_equal(whole, features(corpus, cache))
-    assert_equal(kept, whole[:10])
-    assert len(decoded) == 2 * (N_CLIPS - 10)
+    assert_equal(kept, whole[:5])
+    assert len(decoded) == 2 * (N_CLIPS - 5)
     (warning,) = warnings_of(lines)
     assert "No space left on device" in warning and "computed each time" in warning
 
@@ -430,7 +443,7 @@ def test_the_size_is_said_and_true(corpus, tmp_path):
         cache = open_cache(tmp_path / "cache", corpus)
     n_clips, at_most = cache.limit(1e9)
     assert lines == [
-        f"INFO feature cache of toy-1.0/fr train: 24 clips, {at_most / 1e9:.3g} GB at most, "
+        f"INFO feature cache of toy-1.0/fr train: {N_CLIPS} clips, {at_most / 1e9:.3g} GB at most, "
         f"0 kept already: {cache.folder}"
     ]
     assert n_clips == N_CLIPS
@@ -446,8 +459,8 @@ def test_over_the_limit_what_fits_is_kept(corpus, tmp_path, decoded):
         cache = open_cache(folder, corpus, half_gb)
     whole = features(corpus, cache)
     n_kept = cache.n_kept()
-    assert 9 <= n_kept <= 14
-    assert f" {n_kept} of 24 clips fit into --cache_gb {half_gb:g}, " in lines[0]
+    assert 4 <= n_kept <= 8
+    assert f" {n_kept} of {N_CLIPS} clips fit into --cache_gb {half_gb:g}, " in lines[0]
     assert bytes_on_disk(folder) <= half_gb * 1e9 + 2 * 4096
     decoded.clear()
     assert_equal(whole, features(corpus, cache))
@@ -460,7 +473,10 @@ def test_over_the_limit_what_fits_is_kept(corpus, tmp_path, decoded):
     decoded.clear()
     with said() as lines:
         cache = open_cache(folder, corpus, 0.0)  # what is there is used all the same
-    assert "0 of 24 clips fit into --cache_gb 0, 0 GB at most, 24 kept already" in lines[0]
+    said_of_none = (
+        f"0 of {N_CLIPS} clips fit into --cache_gb 0, 0 GB at most, {N_CLIPS} kept already"
+    )
+    assert said_of_none in lines[0]
     assert_equal(whole, features(corpus, cache))
     assert decoded == []
 
@@ -481,17 +497,17 @@ def test_other_caches_count(corpus, toy_folder, tmp_path):
 
 
 def test_the_disk_keeps_room_for_the_models(corpus, tmp_path, monkeypatch):
-    usage = shutil.disk_usage(tmp_path)._replace(free=feature_cache.KEPT_FREE_BYTES + 50_000)
+    usage = shutil.disk_usage(tmp_path)._replace(free=feature_cache.KEPT_FREE_BYTES + 30_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     with said() as lines:
         cache = open_cache(tmp_path, corpus)
     items(corpus, cache)
     assert 0 < cache.n_kept() < N_CLIPS
-    assert f"{cache.n_kept()} of 24 clips fit into what the disk has free" in lines[0]
+    assert f"{cache.n_kept()} of {N_CLIPS} clips fit into what the disk has free" in lines[0]
 
 
 def test_shards(corpus, tmp_path, monkeypatch, decoded):
-    monkeypatch.setattr(feature_cache, "SHARD_BYTES", 20_000)
+    monkeypatch.setattr(feature_cache, "SHARD_BYTES", 10_000)
     cache = open_cache(tmp_path, corpus)
     whole = features(corpus, cache)
     shards = sorted(cache.folder.glob("shard-*"))
@@ -587,7 +603,7 @@ def test_a_second_run_reads_what_the_first_kept(tmp_path):
     for file in (tmp_path / "data").rglob("toy_train_*.mp3"):
         ruin(file)
     small = SMALL.replace("--nthreads 0", "--nthreads 2")
-    second = run(f"train {small} --logname second", flags, cwd=tmp_path)
+    second = call(f"train {small} --logname second", flags, cwd=tmp_path)
     assert second.returncode == 0, second.stderr
     assert "24 clips" in second.stderr and "24 kept already" in second.stderr
     figures = [

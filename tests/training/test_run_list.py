@@ -11,7 +11,7 @@ from asr_ctc.base import files
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config
 from asr_ctc.training.run_list import as_json, as_table, differing, list_runs
-from tests.helpers.command import REPOSITORY, run, train_small
+from tests.helpers.command import REPOSITORY, call, train_small
 
 
 def figures(epoch, cer, wer=0.5, loss=1.0):
@@ -247,12 +247,12 @@ def test_no_runs(tmp_path, there):
 @pytest.mark.slow
 def test_a_run_that_training_made(tmp_path):
     train_small(tmp_path)
-    finished = run("runs --json", cwd=tmp_path)
+    finished = call("runs --json", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     [told] = json.loads(finished.stdout)
     assert (told["run"], told["state"], told["epochs"]) == ("small", "finished", 1)
     assert told["best"]["epoch"] == 1 and told["notes"] == []
-    finished = run("--baselogdir logs runs", cwd=tmp_path)
+    finished = call("--baselogdir logs runs", cwd=tmp_path)
     assert finished.stdout.splitlines()[1].startswith("small  finished        1/1      1")
-    refused = run("runs --baselogdir nowhere", cwd=tmp_path)
+    refused = call("runs --baselogdir nowhere", cwd=tmp_path)
     assert refused.returncode == 2 and "no runs below nowhere" in refused.stderr

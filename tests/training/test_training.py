@@ -35,8 +35,8 @@ from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.languages import writing_of_language
+from asr_ctc.training import epoch_log, run_folder
 from asr_ctc.training import loop as training
-from asr_ctc.training import run_folder
 from asr_ctc.training import setup as runs
 from asr_ctc.training.distributed import World
 from asr_ctc.training.loop import train
@@ -70,7 +70,9 @@ def first(toy_root, tmp_path_factory):
     """The folder of a run of two epochs on the toy corpus."""
     log = logging.getLogger("asr_ctc")
     log.setLevel(logging.INFO)
-    return run(toy_root, tmp_path_factory.mktemp("logs"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(epoch_log, "plots", plots)  # with figures, as for a user
+        return run(toy_root, tmp_path_factory.mktemp("logs"))
 
 
 def metrics_of(folder):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
@@ -64,6 +65,10 @@ class Encoder(nn.Module):
         Otherwise the layers above cannot go on from frames that were cut to the clip's length.
         """
         return True
+
+    def computed_s(self, durations_s: np.ndarray) -> np.ndarray:
+        """Seconds that the encoder computes for clips that last so long, alone in a batch."""
+        return durations_s
 
     @property
     def rate(self) -> int:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import gelu, pad, scaled_dot_product_attention
@@ -121,6 +122,12 @@ class WhisperEncoder(Encoder):
     @property
     def sees_clip_alone(self) -> bool:
         return not self.settings.padded
+
+    def computed_s(self, durations_s: np.ndarray) -> np.ndarray:
+        if not self.settings.padded:
+            return durations_s
+        window_s = 2 * self.settings.n_positions * self.features.hop / self.features.rate
+        return np.maximum(np.ceil(durations_s / window_s), 1) * window_s
 
     def front(self, padded: torch.Tensor, n_inputs: torch.Tensor) -> torch.Tensor:
         if padded.shape[2] != self.settings.n_mels:

@@ -1,5 +1,7 @@
 """What changes an encoder while it is trained: masks, layers skipped, checkpoints, frozen parts."""
 
+import copy
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
@@ -15,22 +17,30 @@ ENCODERS = *OF_TORCHAUDIO, "wav2vec2 base", "wavlm large", "data2vec", "mms", "w
 assert {*ENCODERS} <= {*BUNDLES, *FOLDERS}
 
 
-@pytest.fixture(params=ENCODERS)
-def encoder(request, tmp_path, monkeypatch):
-    """A small encoder without dropout, in training mode."""
+@pytest.fixture(scope="module", params=ENCODERS)
+def published(request, tmp_path_factory):
+    """A small encoder without dropout."""
+    folder = tmp_path_factory.mktemp("published")
     if request.param in OF_TORCHAUDIO:
-        make_bundle(monkeypatch, tmp_path, request.param)
-        encoder, _ = load_bundle(request.param)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            make_bundle(monkeypatch, folder, request.param)
+            encoder, _ = load_bundle(request.param)
     else:
-        make_folder(tmp_path, request.param)
-        encoder, _ = load_folder(read_folder(tmp_path), head=False)
+        make_folder(folder, request.param)
+        encoder, _ = load_folder(read_folder(folder), head=False)
     for module in encoder.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
         for name in ("dropout", "attention_dropout"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
-    return encoder.train()
+    return encoder
+
+
+@pytest.fixture
+def encoder(published):
+    """A small encoder without dropout, in training mode."""
+    return copy.deepcopy(published).train()
 
 
 def inputs(encoder):

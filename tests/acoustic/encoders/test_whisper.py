@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils.rnn import PackedSequence, pack_sequence, unpack_sequence
@@ -51,6 +52,15 @@ def padded_encoder(encoder: WhisperEncoder) -> WhisperEncoder:
     other = WhisperEncoder(replace(encoder.settings, padded=True)).eval()
     other.load_state_dict(encoder.state_dict())
     return other
+
+
+def test_a_padded_clip_costs_whole_windows():
+    durations_s = np.array([0.5, 30, 30.01, 75], np.float32)
+    encoder = make_encoder()
+    window_s = encoder.settings.n_positions / 50
+    expected = window_s * np.ceil(durations_s / window_s)
+    assert encoder.computed_s(durations_s) is durations_s
+    assert padded_encoder(encoder).computed_s(durations_s).tolist() == expected.tolist()
 
 
 def test_every_layer_is_that_of_transformers():

@@ -25,7 +25,7 @@ from asr_ctc.base.files import write_atomically
 from benchmarks.machine import REPOSITORY
 from benchmarks.recipes import corpus_flags, read_list, run, test, tune_language_model
 
-KINDS = {"letters": "", "phonemes": "-phonemes", "both": "-both", "pieces": "-pieces"}
+KINDS = ("letters", "phonemes", "both", "pieces")
 HEAD = [
     "| units | seed | minutes | dev WER, symbols | test WER, symbols | test with words: WER, CER |",
     "|---|--:|--:|--:|--:|--:|",
@@ -47,7 +47,7 @@ def main() -> int:
     is_first = True
     for kind in options.kinds:
         for seed in options.seeds:
-            recipe = recipes[options.recipe + KINDS[kind]]
+            recipe = recipes[f"{options.recipe}-{kind}"]
             # An experiment: recipes.py scores no more than dev of it.
             flags = f"{recipe.flags} {options.flags}".strip()
             recipe = replace(recipe, flags=flags, of=options.recipe)

@@ -43,8 +43,11 @@ def test_fewer_clips_are_trained_for_more_epochs_and_all_of_them_as_the_recipe_s
     corpus, tmp_path
 ):
     """12 epochs, warm-up over 700 of 12 n steps: of a tenth, 21 epochs and 700 · 0.1 · 21 / 12."""
+    config = tmp_path / "config.yaml"
+    config.write_text("num_epochs: 12\nwarmup_steps: 700\n")
+    whole = recipe(config=str(config), flags="--seed 3")
     flags = [
-        learning_curve.part_of(recipe(flags="--seed 3"), percent, tmp_path, "--units bpe").flags
+        learning_curve.part_of(whole, percent, tmp_path, "--units bpe").flags
         for percent in (100, 10)
     ]
     root = f"--seed 3 --datasetroot {tmp_path / 'corpora'}"

@@ -7,7 +7,7 @@
 The clips are drawn once, so that a smaller share is part of a larger one; dev and test are whole.
 With fewer clips the epochs grow by the fourth root: a tenth of the clips is trained for 1.8 times
 as many epochs, with warm-up over as large a share of the steps. Trains and goes on with what was
-interrupted as ``benchmarks/recipes.py`` does.
+interrupted as ``benchmarks/recipes.py`` does: other flags need another --folder.
 """
 
 import argparse
@@ -31,6 +31,7 @@ from benchmarks.recipes import (
     corpus_flags,
     read_list,
     read_result,
+    refuse_unknown,
     replace_measured,
     run,
     test,
@@ -45,21 +46,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="recipes")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "logs/learning_curve")
-    parser.add_argument("--percents", type=int, nargs="+", default=list(PERCENTS))
+    parser.add_argument("--percents", type=int, nargs="+", choices=PERCENTS, default=PERCENTS)
     parser.add_argument("--flags", default="", help="of train")
     parser.add_argument("--write", action="store_true", help=f"write the table of {PAGE.name}")
     options = parser.parse_args()
+    recipes = read_list()
+    refuse_unknown(parser, options.names, recipes)
+    folder = options.folder.resolve()  # commands run elsewhere
     for name in options.names:
         for percent in options.percents:
-            part = part_of(read_list()[name], percent, options.folder, options.flags)
-            result = run(part, part.seeds[0], options.folder)
+            part = part_of(recipes[name], percent, folder, options.flags)
+            result = run(part, part.seeds[0], folder)
             if not result.test:
-                model = options.folder / f"{part.name}-{part.seeds[0]}" / "best_model.pt"
-                result.test = {"greedy": test(model, corpus_flags(read_list()[name]))}
-                write_result(options.folder, result)
+                model = folder / f"{part.name}-{part.seeds[0]}" / "best_model.pt"
+                result.test = {"greedy": test(model, corpus_flags(recipes[name]))}
+                write_result(folder, result)
             print(json.dumps(asdict(result)), flush=True)
     if options.write:
-        curves = read_curves(options.folder)
+        curves = read_curves(folder)
         replace_measured("learning curve", table(curves))
         draw(curves, PLOT)
     return 0
@@ -88,7 +92,8 @@ def lay_out(corpus: Path, share: float, target: Path) -> None:
     """A corpus with a share of the rows of train.tsv; its clips are a link."""
     target.mkdir(parents=True, exist_ok=True)
     for table in corpus.glob("*.tsv"):
-        shutil.copyfile(table, target / table.name)
+        if table.name != "train.tsv":
+            shutil.copyfile(table, target / table.name)
     header, *rows = (corpus / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
     random.Random(0).shuffle(rows)
     drawn = "".join([header, *rows[: round(share * len(rows))]])
@@ -101,14 +106,13 @@ def lay_out(corpus: Path, share: float, target: Path) -> None:
 
 
 def read_curves(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
-    """{recipe: {percent: {wer, cer, minutes}}} of what was scored."""
+    """{recipe: {percent: {wer, cer}}} of what was scored."""
     curves: dict[str, dict[int, dict[str, float]]] = {}
     for name, recipe in read_list().items():
         for percent in PERCENTS:
             result = read_result(folder, f"{name}-{percent}-percent", recipe.seeds[0])
             if result.test:
-                rates = {**result.test["greedy"], "minutes": result.minutes}
-                curves.setdefault(name, {})[percent] = rates
+                curves.setdefault(name, {})[percent] = result.test["greedy"]
     return curves
 
 

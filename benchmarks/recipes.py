@@ -73,16 +73,24 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write the tables of {PAGE.name}")
     options = parser.parse_args()
     recipes = read_list()
-    unknown = [name for name in options.names if name not in recipes]
-    if unknown:
-        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
+    refuse_unknown(parser, options.names, recipes)
+    folder = options.folder.resolve()  # commands run elsewhere
     for name in options.names:
         for seed in options.seeds or recipes[name].seeds:
-            result = run(recipes[name], seed, options.folder)
+            result = run(recipes[name], seed, folder)
             print(json.dumps(asdict(result)), flush=True)
     if options.write:
-        write_tables(recipes, options.folder)
+        write_tables(recipes, folder)
     return 0
+
+
+def refuse_unknown(
+    parser: argparse.ArgumentParser, names: list[str], recipes: dict[str, Recipe]
+) -> None:
+    """Ends the program if a name is not a recipe's."""
+    unknown = [name for name in names if name not in recipes]
+    if unknown:
+        parser.error(f"no recipe {', '.join(unknown)}; there are {', '.join(recipes)}")
 
 
 def read_list(path: Path = LIST) -> dict[str, Recipe]:
@@ -221,11 +229,13 @@ def write_tables(recipes: dict[str, Recipe], folder: Path) -> None:
 
 
 def replace_measured(kind: str, table: str) -> None:
-    """Replaces what stands between a pair of marks in docs/experiments.md."""
+    """Replaces what stands between a pair of marks in docs/experiments.md, which must be there."""
     begin = BEGIN.format(kind)
     pattern = re.escape(begin) + ".*?" + re.escape(END)
     text = PAGE.read_text(encoding="utf-8")
-    text = re.sub(pattern, lambda _: f"{begin}\n{table}\n{END}", text, flags=re.S)
+    text, n_marks = re.subn(pattern, lambda _: f"{begin}\n{table}\n{END}", text, flags=re.S)
+    if n_marks != 1:
+        raise SystemExit(f"{PAGE}: needs one line {begin} and after it one line {END}")
     write_atomically(PAGE, text.encode())
 
 

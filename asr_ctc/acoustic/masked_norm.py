@@ -6,9 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 from torch.distributed.nn.functional import all_reduce
 
 from asr_ctc.acoustic.clip_mask import inside
+
+COMPILED_TYPES = (torch.bfloat16, torch.float32, torch.float64)
 
 
 class MaskedBatchNorm2d(nn.BatchNorm2d):
@@ -29,13 +32,11 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         if mask is None or not self.training:
             return super().forward(x)
-        inside = mask.to(x.dtype)
+        mask = mask.to(x.dtype)
         count = self._sum(mask.sum(dtype=torch.float32) * x.shape[3])
-        values = x.to(torch.promote_types(x.dtype, torch.float32)) * inside
+        values = x.to(torch.promote_types(x.dtype, torch.float32)) * mask
         mean = self._sum(values.sum((0, 2, 3), keepdim=True)) / count
-        variance = (
-            self._sum(((values - mean) * inside).square().sum((0, 2, 3), keepdim=True)) / count
-        )
+        variance = self._sum(((values - mean) * mask).square().sum((0, 2, 3), keepdim=True)) / count
         self.track(mean, variance, count)
         scale = self.weight.view(1, -1, 1, 1) * (variance + self.eps).rsqrt()
         shift = self.bias.view(1, -1, 1, 1) - mean * scale
@@ -64,8 +65,12 @@ def after_convolution(
     dropout: nn.Dropout2d,
 ) -> torch.Tensor:
     """Clips x (B, C, T, F) of ``n_frames`` (B,) through the three; zero past their ends."""
-    mask = inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]
-    if norm.training and not norm.synchronised and x.device.type == "cpu" and x.dtype in COMPILED:
+    if (
+        norm.training
+        and not norm.synchronised
+        and x.device.type == "cpu"
+        and x.dtype in COMPILED_TYPES
+    ):
         statistics = x.dtype if x.dtype == torch.float64 else torch.float32
         factors = dropout(torch.ones(*x.shape[:2], 1, 1, dtype=statistics)).flatten(1)
         counts = n_frames * x.shape[3]
@@ -74,10 +79,8 @@ def after_convolution(
         )
         norm.track(mean, variance, counts.sum())
         return y.view_as(x)
+    mask = inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]
     return dropout(hardtanh(norm(x, mask))) * mask
-
-
-COMPILED = (torch.bfloat16, torch.float32, torch.float64)
 
 
 class _AfterConvolution(torch.autograd.Function):
@@ -111,6 +114,7 @@ class _AfterConvolution(torch.autograd.Function):
         return y, mean, variance
 
     @staticmethod
+    @once_differentiable
     def backward(
         ctx: Any, grad_y: torch.Tensor, *_: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
@@ -140,7 +144,7 @@ def _sums(function: Callable, x: torch.Tensor, *parts: torch.Tensor) -> torch.Te
 
 
 def _run(function: Callable, n_clips: int, *parts: torch.Tensor | float) -> None:
-    """A compiled function on all clips, a thread of torch's for each share of them."""
+    """A compiled function on all clips, on as many threads as torch has."""
     from asr_ctc.acoustic.bfloat16 import as_array
 
     arguments = [as_array(part) if isinstance(part, torch.Tensor) else part for part in parts]

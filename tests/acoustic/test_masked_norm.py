@@ -78,7 +78,7 @@ def make_norm(kind: torch.dtype, seed: int = 0) -> MaskedBatchNorm2d:
 def run(kind: torch.dtype, monkeypatch=None) -> dict[str, torch.Tensor]:
     """Results and gradients of a batch of clips in which a fifth of the values is clamped."""
     if monkeypatch:  # as operations of torch
-        monkeypatch.setattr(masked_norm, "COMPILED", ())
+        monkeypatch.setattr(masked_norm, "COMPILED_TYPES", ())
     norm = make_norm(kind)
     x = (1 + 3 * torch.randn(4, 5, 9, 6, dtype=torch.float64)).to(kind).requires_grad_()
     y = after_convolution(x, LENGTHS, norm, nn.Hardtanh(-1, 2), nn.Dropout2d(0.3))
@@ -109,9 +109,7 @@ def test_gradients_are_those_of_finite_differences():
     norm = make_norm(torch.float64)
 
     def function(x, weight, bias):
-        norm.weight, norm.bias = nn.Parameter(weight), nn.Parameter(bias)
-        del norm._parameters["weight"], norm._parameters["bias"]
-        norm.weight, norm.bias = weight, bias
+        norm._parameters.update(weight=weight, bias=bias)
         return after_convolution(x, LENGTHS, norm, nn.Hardtanh(-1, 2), nn.Dropout2d(0.0))
 
     x = torch.randn(4, 5, 9, 2, dtype=torch.float64, requires_grad=True)
@@ -145,9 +143,30 @@ def test_what_is_past_the_end_of_a_clip_is_zero_and_gets_no_gradient():
             assert torch.isfinite(values).all()
 
 
-def test_a_number_that_is_none_is_not_hidden():
+def test_nan_is_not_hidden():
     for kind in torch.float32, torch.bfloat16:
         x = torch.randn(4, 5, 9, 6).to(kind)
         x[2, 3, 0, 1] = torch.nan
         y = after_convolution(x, LENGTHS, make_norm(kind), nn.Hardtanh(0, 20), nn.Dropout2d(0.0))
         assert y[:, 3][0].isnan().all() and not y[:, [0, 1, 2, 4]].isnan().any()
+
+
+def test_a_batch_that_is_not_contiguous():
+    """As convolutions return it for inputs whose channels come last."""
+    results = []
+    for layout in torch.contiguous_format, torch.channels_last:
+        norm = make_norm(torch.float32)
+        x = torch.randn(4, 5, 9, 6).contiguous(memory_format=layout).requires_grad_()
+        y = after_convolution(x, LENGTHS, norm, nn.Hardtanh(-1, 2), nn.Dropout2d(0.0))
+        y.backward(torch.randn(4, 5, 6, 9).transpose(2, 3))
+        results.append((y, x.grad, norm.weight.grad, norm.running_var))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    x = torch.randn(4, 5, 9, 6, requires_grad=True)
+    norm = make_norm(torch.float32)
+    y = after_convolution(x, LENGTHS, norm, nn.Hardtanh(-1, 2), nn.Dropout2d(0.0))
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

@@ -237,3 +237,35 @@ def test_a_torch_without_the_private_operations_multiplies_all_the_same(monkeypa
     monkeypatch.setattr(torch.ops, "mkldnn", NoOperations(), raising=False)
     for a, b in zip(results(run_padded, rnn, x, lengths), plain, strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_states_in_both_types_never_share_memory(monkeypatch, kind):
+    """In overlapping memory the compiled steps are right, but not vectorised."""
+    n_shared, forward_pass = [], recurrent._forward_pass
+
+    def spy(*arguments, **kinds):
+        run, tensors = forward_pass(*arguments, **kinds)
+        n_shared.append(len(tensors) - len({tensor.data_ptr() for tensor in tensors}))
+        return run, tensors
+
+    monkeypatch.setattr(recurrent, "_forward_pass", spy)
+    run_padded(make("GRU", 1, kind), torch.randn(5, 2, 4, dtype=kind), torch.tensor([5, 3]))
+    assert n_shared == [0, 0]
+
+
+def test_in_float16_on_a_processor():
+    rnn, lengths = make("GRU", 2, torch.float32), torch.tensor([5, 3])
+    x = torch.randn(5, 2, 4)
+    expected = results(run_padded, rnn, x, lengths)
+    halves = results(run_padded, rnn.half(), x.half(), lengths)
+    for a, b in zip(halves, expected, strict=True):
+        assert a.dtype == torch.float16 and torch.allclose(a.float(), b, rtol=0.02, atol=0.02)
+
+
+def test_a_gradient_of_a_gradient_is_refused():
+    x = torch.randn(5, 2, 4, dtype=torch.float64, requires_grad=True)
+    y = run_padded(make("GRU", 1), x, torch.tensor([5, 3]))
+    (grad,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()

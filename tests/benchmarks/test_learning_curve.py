@@ -91,3 +91,43 @@ def test_each_share_is_trained_and_scored_once_and_stands_in_the_table(
     )
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dutch"], "no recipe dutch; there are digits, french"),
+        (["french", "--percents", "0"], "invalid choice: 0"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_trained(words, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["learning_curve.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        learning_curve.main()
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_page_without_a_place_for_the_table_is_an_error(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("# A\n")
+    monkeypatch.setattr("benchmarks.recipes.PAGE", page)
+    monkeypatch.setattr("sys.argv", ["learning_curve.py", "--write", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit, match="needs one line <!-- measured: learning curve -->"):
+        learning_curve.main()
+
+
+def test_a_folder_is_meant_from_where_the_command_is_given(corpus, tmp_path, monkeypatch):
+    folders = []
+
+    def run(part, seed, folder):
+        folders.append((folder, part.flags))
+        return Result(name=part.name, seed=seed, test={"greedy": {}})
+
+    monkeypatch.setattr(learning_curve, "run", run)
+    monkeypatch.setattr(learning_curve, "read_list", lambda: {"french": recipe()})
+    monkeypatch.chdir(tmp_path)
+    words = ["learning_curve.py", "french", "--percents", "10", "--folder", "here"]
+    monkeypatch.setattr("sys.argv", words)
+    learning_curve.main()
+    ((folder, flags),) = folders
+    assert folder == tmp_path / "here" and f"--datasetroot {tmp_path / 'here/corpora'}" in flags

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from asr_ctc.acoustic.encoders.whisper import WhisperEncoder
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.loading import frame_cache
 from asr_ctc.loading.frame_cache import FrameCopies
 from asr_ctc.loading.sampling import Draw
 from tests.helpers.command import call
@@ -264,6 +266,22 @@ def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
     assert done.returncode == 0, done.stderr
     before, after = encoder_weights(file), encoder_weights(home / "logs/next/best_model.pt")
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
+
+
+def test_a_frozen_pass_over_padded_clips_counts_what_they_are_padded_to(home, monkeypatch):
+    """Two clips of 30 s at once in place of dozens of a second or two, which is what they cost."""
+    n_clips, front = [], WhisperEncoder.front
+
+    def spy(encoder, padded, n_inputs):
+        n_clips.append(len(padded))
+        return front(encoder, padded, n_inputs)
+
+    monkeypatch.setattr(WhisperEncoder, "front", spy)
+    monkeypatch.setattr(frame_cache, "BATCH_S", 70.0)
+    for flags in "--encoder_padded", "":
+        n_clips.clear()
+        train(home, f"--num_epochs 1 --freeze_encoder --cache_dir cache {flags}", f"run{flags}")
+        assert (max(n_clips) == 2) if flags else max(n_clips) > 10
 
 
 def test_the_folder_of_a_run_names_its_encoder(home):

@@ -117,14 +117,15 @@ def read_curves(folder: Path) -> dict[str, dict[int, dict[str, float]]]:
 
 
 def table(curves: dict[str, dict[int, dict[str, float]]]) -> str:
-    """Markdown: a row for each share, WER and CER of each recipe."""
+    """Markdown: a row for each share that was scored, WER and CER of each recipe."""
     names = list(curves)
     lines = ["| clips | " + " | ".join(f"{name}: WER, CER" for name in names) + " |"]
     lines.append("|--:|" + "--:|" * len(names))
     for percent in PERCENTS:
         row = [curves[name].get(percent) for name in names]
         cells = [f"{100 * r['wer']:.1f}, {100 * r['cer']:.1f} %" if r else "" for r in row]
-        lines.append(f"| {percent} % | {' | '.join(cells)} |")
+        if any(cells):
+            lines.append(f"| {percent} % | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -143,7 +144,9 @@ def draw(curves: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     axes.set_xscale("log")
     axes.set_xticks(PERCENTS, [f"{percent} %" for percent in PERCENTS], minor=False)
     axes.minorticks_off()
-    axes.set(xlabel="clips of train", ylabel="test CER, greedy, %", ylim=(0, None))
+    axes.set(xlabel="clips of train", ylabel="test CER, greedy, %")
+    axes.margins(y=0.12)
+    axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(path, dpi=110)

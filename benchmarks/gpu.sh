@@ -73,7 +73,7 @@ else
 import sys
 from tools.toy_corpus import make_toy_corpus
 for version, lang in ('digits-1.0', 'en'), ('french-1.0', 'fr'):
-    make_toy_corpus(sys.argv[1], (24, 6, 6), version, lang)" "$corpora"
+    make_toy_corpus(sys.argv[1], (24, 6, 6), version, lang=lang)" "$corpora"
 fi
 "$python" -c "
 import os, torch

@@ -28,6 +28,7 @@ num_epochs: 3
 """
 LIST = """\
 digits: {config: CONFIG, corpus: toy-1.0/fr, budget_min: 1}
+digits-letters: {of: digits}
 digits-phonemes: {of: digits, flags: --units phoneme}
 digits-both: {of: digits, flags: --units char+phoneme}
 digits-pieces: {of: digits, flags: --units bpe --vocab_size 20}
@@ -95,8 +96,8 @@ def test_each_kind_has_its_rates(compare, tmp_path):
 
     folder = tmp_path / "runs" / "num_epochs-1"
     rates = {kind: json.loads((folder / f"digits{kind}-1/rates.json").read_text())
-             for kind in ("", "-phonemes", "-both", "-pieces")}  # fmt: skip
-    assert rates[""].keys() == rates["-pieces"].keys() == {"dev", "test", "words"}
+             for kind in ("-letters", "-phonemes", "-both", "-pieces")}  # fmt: skip
+    assert rates["-letters"].keys() == rates["-pieces"].keys() == {"dev", "test", "words"}
     assert {"phonemes of dev", "phonemes of test"} < rates["-both"].keys()
     sounds = rates["-phonemes"]
     assert percent_row(sounds) == rows[1][3:]

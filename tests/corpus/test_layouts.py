@@ -744,7 +744,7 @@ def test_folders_of_audio_with_a_table_in_each(tmp_path, dev):
         corpus = load_split(tmp_path, split, "manifest")
         assert rows_of(corpus) == [("a.wav", said, "")]
         assert corpus.file(0) == tmp_path / folder / "a.wav"
-    assert read_columns("manifest", tmp_path, "train", ["sex"]) == {"sex": ["m"]}
+    assert read_columns("manifest", tmp_path, "train", names=["sex"]) == {"sex": ["m"]}
     write(tmp_path / "train.tsv", "path\tsentence\nb.wav\tTrois.\n")  # ours, beside the folder
     assert rows_of(load_split(tmp_path, "train", "manifest")) == [("b.wav", "Trois.", "")]
     with pytest.raises(UserError, match=r"no such split: looked for .*test\.tsv or"):

@@ -16,7 +16,7 @@ from asr_ctc.acoustic.architecture import (
     Architecture,
     Size,
 )
-from asr_ctc.acoustic.clip_mask import inside
+from asr_ctc.acoustic.clip_mask import frame_mask
 from asr_ctc.acoustic.masked_norm import MaskedBatchNorm2d, after_convolution
 from asr_ctc.acoustic.penalty import penalty_of
 from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
@@ -103,7 +103,7 @@ class CTCModel(OutputLayers):
         Frames past the end of a clip are set to zero before every convolution, as the convolution
         itself pads a clip: its output does not depend on the padding of the batch.
         """
-        x = x * inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]
+        x = x * frame_mask(n_frames, x)
         blocks = zip(*[iter(self.cnn)] * 4, strict=True)
         for geometry, (convolution, *others) in zip(CONVOLUTIONS, blocks, strict=True):
             n_frames = geometry.output_size(n_frames, axis=0)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.distributed.nn.functional import all_reduce
 
-from asr_ctc.acoustic.clip_mask import inside
+from asr_ctc.acoustic.clip_mask import frame_mask
 
 COMPILED_TYPES = (torch.bfloat16, torch.float32, torch.float64)
 
@@ -71,7 +71,7 @@ def after_convolution(
         and x.device.type == "cpu"
         and x.dtype in COMPILED_TYPES
     ):
-        statistics = x.dtype if x.dtype == torch.float64 else torch.float32
+        statistics = torch.promote_types(x.dtype, torch.float32)
         factors = dropout(torch.ones(*x.shape[:2], 1, 1, dtype=statistics)).flatten(1)
         counts = n_frames * x.shape[3]
         y, mean, variance = _AfterConvolution.apply(
@@ -79,7 +79,7 @@ def after_convolution(
         )
         norm.track(mean, variance, counts.sum())
         return y.view_as(x)
-    mask = inside(n_frames, x.shape[2], x.device).to(x.dtype)[:, None, :, None]
+    mask = frame_mask(n_frames, x)
     return dropout(hardtanh(norm(x, mask))) * mask
 
 
@@ -137,7 +137,7 @@ class _AfterConvolution(torch.autograd.Function):
 
 def _sums(function: Callable, x: torch.Tensor, *parts: torch.Tensor) -> torch.Tensor:
     """Per channel (C,); each clip's first, so that they do not depend on the number of threads."""
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    kind = torch.promote_types(x.dtype, torch.float32)
     sums = x.new_zeros(x.shape[:2], dtype=kind)
     _run(function, len(x), x, *parts, sums)
     return sums.sum(0)

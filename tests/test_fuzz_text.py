@@ -22,7 +22,8 @@ from asr_ctc.corpus import columns
 from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import add_listed_durations
-from asr_ctc.corpus.layouts import read_columns, read_table
+from asr_ctc.corpus.layouts.named_columns import read_columns
+from asr_ctc.corpus.layouts.registry import read_table
 from asr_ctc.corpus.transcripts import frames_of
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.scoring import score_sentence

@@ -17,7 +17,7 @@ from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.language_model import read_text
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.settings import CorpusConfig
+from asr_ctc.config.settings.corpus import CorpusConfig
 from asr_ctc.corpus import columns
 from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split

@@ -17,12 +17,13 @@ from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.language_model import read_text
 from asr_ctc.assembly.split_files import records_of
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.settings import CorpusConfig
+from asr_ctc.config.settings.corpus import CorpusConfig
 from asr_ctc.corpus import columns
 from asr_ctc.corpus.archive import unpack
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.corpus.durations import add_listed_durations
-from asr_ctc.corpus.layouts import read_columns, read_table
+from asr_ctc.corpus.layouts.named_columns import read_columns
+from asr_ctc.corpus.layouts.registry import read_table
 from asr_ctc.corpus.transcripts import frames_of
 from asr_ctc.lm.arpa import read_arpa
 from asr_ctc.lm.scoring import score_sentence

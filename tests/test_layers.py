@@ -75,13 +75,19 @@ def test_every_room_is_listed_once_and_exists():
     assert {file.name for file in PACKAGE.glob("*.py")} == FACES | {"__main__.py"}
 
 
-@pytest.mark.parametrize("room", [room for room in ROOMS if room != "commands"])
-def test_every_file_is_explained_where_its_room_is(room):
+FOLDERS = sorted(
+    file.parent.relative_to(PACKAGE).as_posix() for file in PACKAGE.glob("*/**/__init__.py")
+)
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder != "commands"])
+def test_every_file_is_explained_where_its_folder_is(folder):
     """commands has a file for each command."""
-    explained = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8")))
-    rows = re.findall(r"^(\w+\.py) +\S", explained or "", re.MULTILINE)
-    files = [file.name for file in (PACKAGE / room).glob("*.py") if file.name != "__init__.py"]
-    assert sorted(rows) == sorted(files)
+    explained = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text("utf-8")))
+    rows = re.findall(r"^(\w+(?:\.py|/)) +\S", explained or "", re.MULTILINE)
+    files = [file.name for file in (PACKAGE / folder).glob("*.py") if file.name != "__init__.py"]
+    folders = [f"{file.parent.name}/" for file in (PACKAGE / folder).glob("*/__init__.py")]
+    assert sorted(rows) == sorted(files + folders)
 
 
 @pytest.mark.parametrize(

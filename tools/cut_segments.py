@@ -24,7 +24,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.corpus.columns import lines
-from asr_ctc.corpus.lhotse import Supervision, read_supervisions
+from asr_ctc.corpus.layouts.lhotse import Supervision, read_supervisions
 
 KIND = "supervisions"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_form, visible_text
-from asr_ctc.config.settings import CorpusConfig
+from asr_ctc.config.settings.corpus import CorpusConfig
 from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.display.terminal import percent, several

@@ -20,7 +20,7 @@ from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import LanguageModelConfig
+from asr_ctc.config.settings.language_model import LanguageModelConfig
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.splitting import sentence_keys

@@ -14,7 +14,8 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
-from asr_ctc.corpus.layouts import LAYOUTS, refuse_missing_columns
+from asr_ctc.corpus.layouts.named_columns import refuse_missing_columns
+from asr_ctc.corpus.layouts.registry import LAYOUTS
 from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.loader import make_loader

@@ -25,13 +25,8 @@ from asr_ctc.corpus.columns import NAMES, line_blocks
 from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
-from asr_ctc.corpus.layouts import (
-    LAYOUTS,
-    csv_records,
-    find_manifest,
-    read_table,
-    spontaneous_table,
-)
+from asr_ctc.corpus.layouts.csv_records import csv_records
+from asr_ctc.corpus.layouts.registry import LAYOUTS, read_table
 from asr_ctc.corpus.splitting import (
     SPLITS,
     UNUSED,
@@ -75,14 +70,14 @@ def split_corpus(config: Config) -> Report:
     folder = find_corpus(
         corpus_config.datasetroot, corpus_config.datasetversion, corpus_config.lang, layout=layout
     )
-    whole_table = LAYOUTS[layout].whole
-    if whole_table is None:
+    whole, find_file = LAYOUTS[layout].whole, LAYOUTS[layout].whole_file
+    if whole is None or find_file is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
-    name = Path(split_config.from_ or whole_table).stem
+    name = Path(split_config.from_ or whole).stem
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)
-    source = table_file(layout, folder, name)
+    source = find_file(folder, name)
     split_names = ("train",) if split_config.keep_test else SPLITS
     files = [source.with_name(f"{split}{source.suffix}") for split in split_names]
     _refuse_to_overwrite(layout, folder, files, split_config.force)
@@ -200,17 +195,10 @@ def parse_size(flag: str, text: str, clips: Clips, free: np.ndarray) -> float:
 # ------------------------------------------------------------------------------ the files
 
 
-def table_file(layout: str, folder: Path, name: str) -> Path:
-    if layout == "manifest":
-        return find_manifest(folder, name)
-    if layout == "spontaneous":
-        return spontaneous_table(folder, name)
-    return folder / f"{name}.{'tsv' if layout == 'commonvoice' else 'csv'}"
-
-
 def records_of(layout: str, file: Path) -> tuple[bytes, Iterator[bytes]]:
     """Returns (header line, or b""; the records) of a table as written, line ends included."""
-    if layout == "manifest" and file.suffix == ".csv":
+    has_header = LAYOUTS[layout].named_columns is not None
+    if has_header and file.suffix == ".csv":
         records = (f"{record.raw}\n".encode("utf-8", NAMES) for record in csv_records(file))
         return next(records), records
     blocks = line_blocks(file, keeps_undecodable=True)

@@ -8,7 +8,7 @@ from asr_ctc.assembly.writing import find_writing, with_charset
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import visible_text
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import UnitsConfig
+from asr_ctc.config.settings.units import UnitsConfig
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.corpus.spoken import speak_corpus
 from asr_ctc.display.terminal import several

@@ -11,8 +11,8 @@ import numpy as np
 from asr_ctc.assembly.charmap import advice_on_rare
 from asr_ctc.check.texts import Alphabet
 from asr_ctc.config.load import Config, default_of, settings
-from asr_ctc.config.settings import CheckConfig
-from asr_ctc.corpus.layouts import LAYOUTS
+from asr_ctc.config.settings.check import CheckConfig
+from asr_ctc.corpus.layouts.registry import LAYOUTS
 from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.text.rare import suitable_min_count, unknown_share

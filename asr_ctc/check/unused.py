@@ -17,7 +17,7 @@ from asr_ctc.check.suggestions import SOURCE
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import Corpus, load_split
 from asr_ctc.corpus.durations import add_listed_durations, plausible
-from asr_ctc.corpus.layouts import LAYOUTS
+from asr_ctc.corpus.layouts.registry import LAYOUTS
 from asr_ctc.corpus.splitting import SPLITS, extend_train, find_unusable
 from asr_ctc.text.writing import Writing
 

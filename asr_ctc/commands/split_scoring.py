@@ -11,7 +11,7 @@ from asr_ctc.base.files import write_atomically
 from asr_ctc.base.printable import one_line
 from asr_ctc.commands.arguments import distinctions_of
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import OutputConfig
+from asr_ctc.config.settings.output import OutputConfig
 
 if TYPE_CHECKING:
     from asr_ctc.scoring.split_scores import SplitScores

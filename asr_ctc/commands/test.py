@@ -17,7 +17,7 @@ from asr_ctc.commands.arguments import (
 )
 from asr_ctc.config.flags import Command
 from asr_ctc.config.load import Config
-from asr_ctc.config.settings import DecodingConfig
+from asr_ctc.config.settings.decoding import DecodingConfig
 
 if TYPE_CHECKING:
     from asr_ctc.decoding.hypothesis import Hypothesis

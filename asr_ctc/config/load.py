@@ -1,6 +1,6 @@
 """All settings together: merged from defaults, a YAML file and flags; checked; written as YAML.
 
-Flags override the file, the file overrides the defaults. settings.py defines the settings.
+Flags override the file, the file overrides the defaults. settings/ defines the settings.
 """
 
 import difflib
@@ -16,24 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.settings import (
-    CheckConfig,
-    CorpusConfig,
-    DecodingConfig,
-    FeaturesConfig,
-    InputConfig,
-    InspectConfig,
-    LanguageModelConfig,
-    LogsConfig,
-    ModelConfig,
-    OutputConfig,
-    PublishedConfig,
-    RuntimeConfig,
-    ScoringConfig,
-    SplitConfig,
-    TrainingConfig,
-    UnitsConfig,
-)
+from asr_ctc.config.settings.check import CheckConfig
+from asr_ctc.config.settings.corpus import CorpusConfig
+from asr_ctc.config.settings.decoding import DecodingConfig
+from asr_ctc.config.settings.features import FeaturesConfig
+from asr_ctc.config.settings.input import InputConfig
+from asr_ctc.config.settings.inspect import InspectConfig
+from asr_ctc.config.settings.language_model import LanguageModelConfig
+from asr_ctc.config.settings.logs import LogsConfig
+from asr_ctc.config.settings.model import ModelConfig
+from asr_ctc.config.settings.output import OutputConfig
+from asr_ctc.config.settings.published import PublishedConfig
+from asr_ctc.config.settings.runtime import RuntimeConfig
+from asr_ctc.config.settings.scoring import ScoringConfig
+from asr_ctc.config.settings.split import SplitConfig
+from asr_ctc.config.settings.training import TrainingConfig
+from asr_ctc.config.settings.units import UnitsConfig
 
 log = logging.getLogger(__name__)
 

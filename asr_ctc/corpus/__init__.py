@@ -2,9 +2,7 @@
 
 fetch.py        a data set of the Mozilla Data Collective, downloaded
 archive.py      a release's archive, unpacked beside itself
-layouts.py      file layouts: Common Voice, LibriSpeech, LJSpeech, Kaldi, manifests
-spontaneous.py  what the rows of Common Voice's spontaneous speech say
-lhotse.py       lhotse's manifests
+layouts/        file layouts: Common Voice, LibriSpeech, LJSpeech, Kaldi, lhotse, manifests
 columns.py      compact columns of a table, and fast reading of text files
 clip_files.py   the file of a clip
 corpus.py       a split: its clips, sentences, speakers

@@ -14,15 +14,11 @@ from asr_ctc.corpus.archive import content_folder, is_archive, unpack
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Categories, Strings
 from asr_ctc.corpus.index import Index, make_index
-from asr_ctc.corpus.layouts import (
-    HOW_TO_GET_ONE,
-    LAYOUTS,
-    ExcludedClip,
-    Table,
-    read_columns,
-    read_table,
-)
-from asr_ctc.corpus.spontaneous import TABLES
+from asr_ctc.corpus.layouts.common_voice import HOW_TO_GET_ONE
+from asr_ctc.corpus.layouts.named_columns import read_columns
+from asr_ctc.corpus.layouts.registry import LAYOUTS, read_table
+from asr_ctc.corpus.layouts.spontaneous import TABLES
+from asr_ctc.corpus.layouts.table import ExcludedClip, Table
 from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
@@ -204,7 +200,7 @@ def _listed(folder: Path, pattern: str) -> str:
 def load_split(
     folder: Path, split: str, layout: str = "commonvoice", *, index_dir: Path | None = None
 ) -> Corpus:
-    """A split in one of the layouts (see layouts.py), durations not yet found.
+    """A split in one of the layouts (layouts/registry.py), durations not yet found.
 
     What is found out about it is kept in ``index_dir``, when given. Rows that cannot be used are
     excluded, named by line. UserError for a split that is missing, empty or unreadable, and when

@@ -22,7 +22,7 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
-from asr_ctc.corpus.layouts import MOST_LISTED_S, ExcludedClip
+from asr_ctc.corpus.layouts.table import MOST_LISTED_S, ExcludedClip
 from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)

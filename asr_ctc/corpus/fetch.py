@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import why_no_folder
 from asr_ctc.corpus.archive import ENDINGS, unpack
-from asr_ctc.corpus.spontaneous import TABLES
+from asr_ctc.corpus.layouts.spontaneous import TABLES
 
 SITE = "https://mozilladatacollective.com"
 KEY = "MDC_API_KEY"  # the environment variable of datacollective

@@ -10,7 +10,7 @@ import numpy as np
 
 from asr_ctc.base.progress import bar
 from asr_ctc.corpus.corpus import Corpus
-from asr_ctc.corpus.layouts import read_table
+from asr_ctc.corpus.layouts.registry import read_table
 from asr_ctc.text.charmap import code_points, present_in
 from asr_ctc.text.folding import APOSTROPHES
 from asr_ctc.text.writing import PLAIN, Writing

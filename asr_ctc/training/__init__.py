@@ -14,7 +14,8 @@ optimiser.py     AdamW over the parts of a model
 schedule.py      the learning rate over time
 averages.py      averages of weights
 kept_models.py   the model files that a run keeps
-best_epochs.py   which epochs are the best; early stopping
+best_epochs.py   which epochs are the best
+early_stopping.py  when to stop waiting for a better one
 curves.py        tensorboard's file
 epoch_log.py     metrics and decodings of an epoch
 doctor.py        advice from the curves

@@ -1,17 +1,17 @@
-"""Which epochs are the best so far, and when to stop waiting for a better one."""
+"""Which epochs are the best so far."""
 
 import math
 
 
 class Best:
-    """The best epochs by a dev figure; ``early_stopping`` epochs without a better one are enough.
+    """The best epochs by a dev metric.
 
     ``by`` is cer, wer or loss. Where error rates are equal, as in the first epochs, when nothing
     is recognised yet, the lower dev loss is better; a metric that is not a number is the worst.
     """
 
-    def __init__(self, by: str = "cer", early_stopping: int | None = None):
-        self.by, self.early_stopping = by, early_stopping
+    def __init__(self, by: str = "cer"):
+        self.by = by
         self.ranks: dict[int, tuple[float, float]] = {}  # of each epoch, in order
 
     def update(self, metrics: dict) -> bool:
@@ -46,10 +46,6 @@ class Best:
         """How many epochs came after the best one."""
         best = self.epoch
         return 0 if best is None else sum(epoch > best for epoch in self.ranks)
-
-    @property
-    def should_stop(self) -> bool:
-        return self.early_stopping is not None and self.epochs_since >= self.early_stopping
 
     def state_dict(self) -> dict:
         return {"ranks": {epoch: list(rank) for epoch, rank in self.ranks.items()}}

@@ -33,6 +33,7 @@ from asr_ctc.training.best_epochs import Best
 from asr_ctc.training.curves import CurveWriter
 from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
+from asr_ctc.training.early_stopping import should_stop
 from asr_ctc.training.epoch_log import (
     METRICS,
     N_SHOWN,
@@ -142,6 +143,7 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]
 def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> RunResult:
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
+    patience = training.early_stopping
     sampler = make_sampler(computed_s(run.model, run.train_corpus.durations), run.config, world)
     n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
     loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
@@ -166,7 +168,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
         try:
             if start.folder is None:
                 saver.save()  # from now on the run can be resumed, whatever happens
-            while state.epoch <= training.num_epochs and not state.best.should_stop:
+            while state.epoch <= training.num_epochs and not should_stop(state.best, patience):
                 train_epoch(run, state, loader, model=model, saver=saver)
                 if world.size > 1:
                     saver.interrupt_together()
@@ -202,7 +204,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     result = result_of(run, state, folder)
     if writer is not None and result.best is not None:
         log_end_of_run(run, writer, result.best)
-        log_result(state, result.best, folder, run.charmap.rates.of_symbols)
+        log_result(run, state, result.best, folder=folder)
     return result
 
 
@@ -256,7 +258,7 @@ def make_state(run: Run, steps_per_epoch: int) -> State:
     return State(
         optimizer,
         make_schedule(optimizer, training, steps_per_epoch),
-        Best(training.best_by, training.early_stopping),
+        Best(training.best_by),
         Doctor(run.config, steps_per_epoch),
         compute.make_scaler(run.device, run.precision),
         WeightAverage(run.model, training.ema) if training.ema else None,
@@ -411,13 +413,13 @@ def result_of(run: Run, state: State, folder: Path, *, signal: int | None = None
     return RunResult(folder=folder, best=best, n_epochs=state.epoch - 1, signal=signal)
 
 
-def log_result(state: State, best: BestEpoch, folder: Path, rate: str) -> None:
-    """The last line of a run's log; ``rate`` is the name of the CER, which phonemes have as PER."""
-    if state.best.should_stop:
+def log_result(run: Run, state: State, best: BestEpoch, *, folder: Path) -> None:
+    """The last lines of a run's log."""
+    if should_stop(state.best, run.config.training.early_stopping):
         log.info("stopped early: no better epoch in %d", state.best.epochs_since)
     log.info(
         "done: best dev %s %.2f %% (dev loss %.4f, epoch %d) in %s",
-        rate,
+        run.charmap.rates.of_symbols,
         100 * best.cer,
         best.loss,
         best.epoch,

@@ -9,7 +9,7 @@ from torch import nn
 from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.acoustic.encoders.speech_transformer import FEATURE_EXTRACTOR
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.settings import TrainingConfig
+from asr_ctc.config.settings.training import TrainingConfig
 
 
 def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:

@@ -17,6 +17,7 @@ from asr_ctc.config.load import Config, default_of, make_config, nearest, parse_
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.distributed import World
+from asr_ctc.training.early_stopping import should_stop
 from asr_ctc.training.state import EpochSums, State, check_state
 
 log = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
 
 def _where_it_goes_on(start: Start, state: State) -> str:
     n_done, n_epochs = state.epoch - 1, start.config.training.num_epochs
-    if state.best.should_stop:
+    if should_stop(state.best, start.config.training.early_stopping):
         return (
             f"{start.folder}: the run is finished: it stopped early after epoch {n_done}; "
             "a larger --early_stopping extends it"

@@ -15,6 +15,7 @@ from asr_ctc.base.report import Report
 from asr_ctc.config import load as settings_of
 from asr_ctc.display.terminal import several
 from asr_ctc.training.best_epochs import Best
+from asr_ctc.training.early_stopping import should_stop
 from asr_ctc.training.resume import EARLIER_DEFAULTS, as_recorded
 
 WIDTH, NAME_WIDTH = 100, 40  # columns of the table, and of its names
@@ -70,11 +71,11 @@ def _start_time(folder: Path) -> float:
 def read_run(base: Path, folder: Path) -> RunSummary:
     """A run from its config.yaml and metrics.jsonl; what cannot be read becomes a note."""
     settings, notes = {}, []
-    best, num_epochs = Best(), None
+    best, num_epochs, patience = Best(), None, None
     try:
         settings = _read_settings(folder / "config.yaml")
-        best = Best(settings["best_by"], settings["early_stopping"])
-        num_epochs = settings["num_epochs"]
+        best = Best(settings["best_by"])
+        num_epochs, patience = settings["num_epochs"], settings["early_stopping"]
     except UserError as error:
         notes.append(str(error))
     epochs, best_metrics = 0, None
@@ -84,7 +85,7 @@ def read_run(base: Path, folder: Path) -> RunSummary:
             best_metrics = metrics
     state = "broken"
     if num_epochs is not None:
-        is_finished = epochs >= num_epochs or best.should_stop
+        is_finished = epochs >= num_epochs or should_stop(best, patience)
         state = "finished" if is_finished else "stopped"
     if is_locked(folder / "train.log"):
         state = "running"

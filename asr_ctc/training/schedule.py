@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from asr_ctc.config.settings import TrainingConfig
+from asr_ctc.config.settings.training import TrainingConfig
 
 log = logging.getLogger(__name__)
 

@@ -305,3 +305,12 @@ def test_the_root_is_asked_for_then_the_environment_then_data(versions, tmp_path
     assert find_corpus(None, None, "fr").resolve() == here / "data" / "v1" / "fr"
     with pytest.raises(UserError, match="no corpus folder at elsewhere .*make demo"):
         find_corpus("elsewhere", None, "fr")
+
+
+def test_other_layouts_lie_in_the_root_or_in_a_version(tmp_path):
+    (tmp_path / "LJSpeech-1.1").mkdir()
+    root = str(tmp_path)
+    assert find_corpus(root, None, "fr", layout="kaldi") == tmp_path
+    assert find_corpus(root, "LJSpeech-1.1", "fr", layout="ljspeech") == tmp_path / "LJSpeech-1.1"
+    with pytest.raises(UserError, match=r"no folder .*LJSpeech-2 .*found LJSpeech-1\.1"):
+        find_corpus(root, "LJSpeech-2", "fr", layout="ljspeech")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.charmap import CharMap, count_characters
 from asr_ctc.text.folding import base_letter, fold_latin, without_invisible
 from asr_ctc.text.writing import Writing
 
@@ -347,3 +347,37 @@ def test_fold_latin_by_hand(text, folded):
 @given(texts)
 def test_fold_latin_is_idempotent(text):
     assert fold_latin(fold_latin(text)) == fold_latin(text)
+
+
+def test_turkish_with_the_default_classes():
+    charmap = CharMap(writing=Writing(case_folding="turkish"))  # it has no ı: both are folded to i
+    assert charmap.encode("ILIK İL") == charmap.encode("ılık il") == CharMap().encode("ilik il")
+
+
+def test_german_letters_that_the_map_has_are_not_folded():
+    symbols = ("¬", " ", *"abcdefghijklmnopqrstuvwxyzäß")
+    charmap = CharMap(symbols, None, None, None, writing=Writing(case_folding="german"))
+    assert charmap.decode(charmap.encode("ÄRGER groß Öl café")) == "ärger groß ol cafe"
+    other = CharMap(symbols, None, None, None)
+    assert other.decode(other.encode("ÄRGER groß Öl café")) == "arger gross ol cafe"
+
+
+def test_maps_of_before_have_the_default_folding():
+    content = CharMap().to_dict()
+    del content["writing"]
+    assert CharMap.from_dict(content) == CharMap()
+    turkish = CharMap.from_dict({**content, "case_folding": "turkish"})
+    assert turkish == CharMap(writing=Writing(case_folding="turkish"))
+    with pytest.raises(ValueError, match="case_folding must be one of default, turkish, german"):
+        CharMap(writing=Writing(case_folding="french"))
+
+
+@given(st.lists(st.text(st.sampled_from("aA Ii\u00a0\u0307\ufdd0İßẞΣ한\u1112\u1161")), max_size=20))
+def test_characters_are_counted_as_one_by_one(sentences):
+    for writing in Writing(), Writing(case_folding="turkish"):
+        one_by_one = {}
+        for sentence in sentences:
+            for c in writing.lower(sentence):
+                c = " " if c.isspace() else c
+                one_by_one[c] = one_by_one.get(c, 0) + 1
+        assert count_characters(sentences, writing) == one_by_one

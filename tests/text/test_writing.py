@@ -176,3 +176,23 @@ def test_a_map_counts_alternatives_as_one_letter():
     charmap, _ = CharMap.from_transcripts(["كتاب کتاب كـتاب"], writing=LANGUAGES["fa"])
     assert charmap.symbols[2:] == (" ", "ا", "ب", "ت", "ک")
     assert charmap.encode("كتاب") == charmap.encode("کتاب")
+
+
+@pytest.mark.parametrize(
+    ("case_folding", "text", "lower"),
+    [
+        ("default", "ISIK İZMİR", "isik i̇zmi̇r"),
+        ("turkish", "ISIK İZMİR ŞİŞLİ Diyarbakır", "ısık izmir şişli diyarbakır"),
+        ("turkish", "I\u0307", "i"),  # İ in two code points
+        ("german", "STRAẞE Straße Müller ÄÖÜ", "straße straße müller äöü"),
+        ("german", "MU\u0308LLER", "müller"),
+        ("default", "ΟΔΟΣ", "οδος"),  # Greek's last sigma, in every case folding
+    ],
+)
+def test_lower_case_of_languages(case_folding, text, lower):
+    writing = Writing(case_folding=case_folding)
+    assert writing.lower(text) == lower
+    charmap, _ = CharMap.from_transcripts([text], writing=writing)
+    assert charmap.text(charmap.encode(text)) == lower
+    again = CharMap.from_json(charmap.to_json())
+    assert again == charmap and again.case_folding == case_folding

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asr_ctc.corpus.layouts import read_table
-from tests.corpus.test_lhotse import recording, supervision, write
+from asr_ctc.corpus.layouts.registry import read_table
+from tests.corpus.layouts.test_lhotse import recording, supervision, write
 from tools import cut_segments
 
 RATE = 16_000

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.training.best_epochs import Best
+from asr_ctc.training.early_stopping import should_stop
 
 
 def epochs(*pairs, by="cer"):
@@ -40,16 +41,15 @@ def test_no_number_is_the_worst_of_all_but_better_than_nothing():
 
 
 def test_it_stops_after_so_many_epochs_without_improvement():
-    best = Best(early_stopping=2)
+    best = Best()
     stops = []
     for figures in epochs((3.0, 1), (2.0, 1), (2.5, 1), (1.0, 1), (1.5, 1), (1.0, 1), (0.5, 1)):
         best.update(figures)
-        stops.append(best.should_stop)
+        stops.append(should_stop(best, 2))
     assert stops == [False] * 5 + [True, False]
-    never = Best()
     for figures in epochs(*[(1.0, 1.0)] * 100):
-        never.update(figures)
-    assert not never.should_stop
+        best.update(figures)
+    assert not should_stop(best, None)
 
 
 def test_the_best_epochs_of_all_the_earlier_of_equals():
@@ -61,11 +61,11 @@ def test_the_best_epochs_of_all_the_earlier_of_equals():
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3]), st.floats(0, 3))), st.integers(0, 5))
 def test_a_resumed_one_goes_on_like_a_straight_one(pairs, cut):
-    straight, first, resumed = (Best("wer", 3) for _ in range(3))
+    straight, first, resumed = (Best("wer") for _ in range(3))
     told = epochs(*pairs, by="wer")
-    wanted = [(straight.update(figures), straight.should_stop) for figures in told]
-    found = [(first.update(figures), first.should_stop) for figures in told[:cut]]
+    wanted = [(straight.update(figures), straight.epochs_since) for figures in told]
+    found = [(first.update(figures), first.epochs_since) for figures in told[:cut]]
     resumed.load_state_dict(first.state_dict())
-    found += [(resumed.update(figures), resumed.should_stop) for figures in told[cut:]]
+    found += [(resumed.update(figures), resumed.epochs_since) for figures in told[cut:]]
     assert found == wanted
     assert resumed.state_dict() == straight.state_dict()

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr_ctc.config.settings import TrainingConfig
+from asr_ctc.config.settings.training import TrainingConfig
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.averages import WeightAverage, average_state_dicts

@@ -1,10 +1,14 @@
-"""Manifests of lhotse: recordings.jsonl(.gz) and supervisions.jsonl(.gz), read without lhotse.
+"""Manifests of lhotse, read without lhotse.
+
+    FOLDER/{split}/{recordings,supervisions}.jsonl.gz, or
+    FOLDER/*{recordings,supervisions}_{split}.jsonl.gz; unzipped ones (.jsonl) too
 
 A recording is a file of audio, a supervision a stretch of it that was transcribed. Source:
 lhotse.readthedocs.io, lhotse/audio/recording.py and lhotse/supervision.py.
 """
 
 import gzip
+import hashlib
 import json
 import zlib
 from collections import Counter
@@ -15,6 +19,14 @@ from typing import Any, NamedTuple
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import Lines
 from asr_ctc.corpus.columns import MAX_LINE_BYTES, Digest
+from asr_ctc.corpus.layouts.table import (
+    HOW_TO_CUT,
+    ExcludedClip,
+    Row,
+    Table,
+    make_table,
+    seconds_of,
+)
 
 ENDINGS = ".jsonl", ".jsonl.gz"
 LINES_AT_A_TIME = 1 << 12
@@ -32,6 +44,27 @@ class Supervision(NamedTuple):
     duration_s: float = 0.0
     is_whole: bool = True  # it is all of its recording, and the only one
     problem: str | None = None
+
+
+def read_lhotse(folder: Path, split: str) -> Table:
+    """The supervisions that are whole recordings; paths may be relative to FOLDER."""
+    recordings, supervisions = find_pair(folder, split)
+    digest = hashlib.sha256()
+    listed = read_supervisions(recordings, supervisions, digest)
+
+    def rows() -> Iterator[Row | ExcludedClip]:
+        for number, item in enumerate(listed, 1):
+            if item.problem:
+                yield ExcludedClip(f"{supervisions.name} record {number}", item.problem)
+            elif not item.is_whole:
+                raise UserError(
+                    f"{supervisions}: {item.id} is a part of its recording: "
+                    f"{HOW_TO_CUT.format(source=supervisions)}"
+                )
+            else:
+                yield Row(item.path, item.text, item.speaker, seconds_of(item.duration_s))
+
+    return make_table(folder, rows(), digest, supervisions)
 
 
 def find_pair(folder: Path, split: str) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from asr_ctc.base.errors import UserError
-from asr_ctc.corpus.layouts import read_table
+from asr_ctc.corpus.layouts.registry import read_table
 
 
 def recording(name, duration=2.0, **changes):

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import find_corpus, load_split
-from asr_ctc.corpus.layouts import ExcludedClip, read_columns, read_table
-from asr_ctc.corpus.spontaneous import disqualified, without_marks
+from asr_ctc.corpus.layouts.named_columns import read_columns
+from asr_ctc.corpus.layouts.registry import read_table
+from asr_ctc.corpus.layouts.spontaneous import disqualified, without_marks
+from asr_ctc.corpus.layouts.table import ExcludedClip
 from tests.helpers import command
 
 HEADER = (

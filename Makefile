@@ -12,6 +12,7 @@ VENV   := .venv$(if $(TORCH),-$(TORCH))
 READY  := $(VENV)/ready
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/python
+COMPILED := acoustic.gru_steps acoustic.normalise_steps decoding.beam_compiled decoding.viterbi
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 NEEDED := $(if $(TORCH),$(VENV)/)requirements.txt
 
@@ -29,7 +30,7 @@ ifeq ($(TORCH),newest)
 	sed -e '/^torchaudio/d' -e 's/^torch==.*/torch/' requirements.txt > $(NEEDED)
 endif
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(NEEDED) -r requirements-dev.txt
-	$(RUN) -c "import asr_ctc.acoustic.gru_steps, asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"  # compiles them
+	$(RUN) -c "$(addprefix import asr_ctc.,$(addsuffix ;,$(COMPILED)))"  # compiles them
 	touch $(READY)
 
 demo: $(READY)

@@ -454,6 +454,7 @@ def test_training_is_impossible_with_a_map_of_another_script(toy_folder, tmp_pat
     assert verdict(toy_folder, tmp_path) == []  # the script is noticed
 
 
+@pytest.mark.slow
 def test_a_split_without_speech_cannot_be_trained_on(toy_folder, tmp_path):
     noise = np.random.default_rng(0)
     for clip in sorted(toy_folder.glob("clips/toy_train_*")):

@@ -69,6 +69,7 @@ def chosen(config, train):
     return config.corpus.charset, make_charmap(config.corpus, train, writing)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("code", CODES)
 def test_the_published_map_is_for_french_and_english(train_split, caplog, code):
     charset, charmap = chosen(*train_split(transcripts(code), lang=code))

@@ -278,6 +278,7 @@ def test_a_sentence_with_and_without_harakat_is_in_one_split(tmp_path, split, wo
     assert not plain["dev"] & plain["test"] and len(plain["train"]) >= 70
 
 
+@pytest.mark.slow
 def test_splits_are_the_same_again(folder, split):
     def made(*words):
         assert split("--force", *words)[0] == 0

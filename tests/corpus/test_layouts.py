@@ -179,6 +179,7 @@ SHIFTED = {  # the lines of a table, and which rows can be used: 0 the first aft
 }
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("layout", ["commonvoice", "manifest"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("piece_bytes", [1 << 23, 9])
@@ -793,6 +794,7 @@ def test_semicolons_inside_quotes_and_rows_that_a_quote_joins(tmp_path):
     assert [reason for _, reason in table.excluded] == ["a quotation mark joins several rows"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("encoding", "code"),
     [

@@ -59,6 +59,7 @@ def file(request, tmp_path, monkeypatch):
     return fine_tuned(tmp_path / "source")
 
 
+@pytest.mark.few(1)
 def test_transformers_loads_the_folder_with_equal_logits(file, tmp_path):
     save_model(tmp_path / "model.pt", file)
     file = load_model(tmp_path / "model.pt")

@@ -303,6 +303,7 @@ def truncate_records(cache):
 DAMAGES = [flip_bits, truncate, delete_shard, truncate_records]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("when", ["between runs", "during a run"])
 def test_damage_is_said_once_and_mended(corpus, cache, damage, when, decoded):
@@ -365,6 +366,7 @@ def fill_and_die(corpus, folder, n_writes):
     items(corpus, open_cache(folder, corpus))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("n_writes", [1, 2, 9, 12])
 def test_a_process_killed_while_writing(corpus, tmp_path, n_writes):
     folder = tmp_path / "cache"
@@ -403,6 +405,7 @@ def test_a_full_disk_is_said_once(corpus, cache, monkeypatch, decoded, pwrite):
     assert "No space left on device" in warning and "computed each time" in warning
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_once_by_all_workers(corpus, cache, monkeypatch, capfd):
     monkeypatch.setattr(os, "pwrite", refuse_to_write)
     handler = logging.StreamHandler()

@@ -146,6 +146,7 @@ def test_the_forms():
     assert unicodedata.normalize("NFC", LIKE_APOSTROPHE) == LIKE_APOSTROPHE
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("other", FORMS)
 def test_all_forms_are_one_character_in_scoring(form, other):

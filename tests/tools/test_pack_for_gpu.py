@@ -17,6 +17,7 @@ def corpora(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
     whole_mib = pack_for_gpu.size_mib(corpora)
     digits_mib = pack_for_gpu.size_mib(corpora / "digits-1.0")

@@ -12,6 +12,7 @@ from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.encoders.torchaudio_bundles import load_bundle
 from tests.helpers.published import BUNDLES, FOLDERS, clips, make_bundle, make_folder
 
+pytestmark = pytest.mark.few(2)
 OF_TORCHAUDIO = "WAV2VEC2_BASE", "WAVLM_BASE_PLUS"
 ENCODERS = *OF_TORCHAUDIO, "wav2vec2 base", "wavlm large", "data2vec", "mms", "w2v-bert"
 assert {*ENCODERS} <= {*BUNDLES, *FOLDERS}

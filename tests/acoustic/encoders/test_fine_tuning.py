@@ -57,6 +57,7 @@ def gradients(encoder, *, seed=0):
     return {name: p.grad for name, p in encoder.named_parameters()}
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_no_gradient(encoder):
     masks = SpanMasks(time_share=0.5, channel_share=0.5, channel_span=8)
     encoder.fine_tuning = FineTuning(masks=masks, layer_drop=0.3)

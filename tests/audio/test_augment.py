@@ -387,6 +387,7 @@ def test_randomness_follows_from_seed_epoch_and_row(corpus, sounds):
             assert some.shape != other.shape or not torch.equal(some, other)
 
 
+@pytest.mark.slow
 def test_neither_workers_nor_batches_nor_a_resume_change_a_clip(corpus, sounds):
     clips = dataset(corpus, [*ALL, f"noise '{sounds}' 5 20"])
     draws = [Draw(row, 4) for row in range(12)]

@@ -163,7 +163,7 @@ def without_total(data: bytes) -> bytes:
     return data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("n_samples", [1, 100, 4095, 4096, 4097, 32_000, 700_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_flac_that_announces_no_length(tmp_path, n_samples, channels):
@@ -192,6 +192,7 @@ def test_flac_without_a_length_twice(tmp_path):
 # --- Ogg -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_chain_is_read_to_its_last_link(tmp_path, subtype):
     one, other = encode("OGG", subtype), encode("OGG", subtype, HUM)
@@ -217,6 +218,7 @@ def test_a_part_of_a_chain(tmp_path):
         np.testing.assert_allclose(part, whole[begin : begin + n], atol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_stream_that_ends_without_its_last_page(tmp_path, subtype):
     """Some recorders never mark the end: read, and said."""

@@ -116,6 +116,7 @@ def test_check_shows_them_on_the_screen_in_the_report_and_on_the_page(
     assert "suspects" not in json.loads((tmp_path / "r" / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_transcript_too_long_for_its_audio_is_said_to_be_so_wherever_it_is_shown(
     toy_folder, tiny_model, tmp_path, capsys
 ):

@@ -81,6 +81,7 @@ def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, pl
         load_model(path)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("key", "value"),
     [

@@ -359,7 +359,7 @@ def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
     assert message.endswith("the limit is 2 GB: align parts of the recording")
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("duration_s", [1.7, 43.21])  # in one piece, and in several
 @pytest.mark.parametrize("rate", [16_000, 22_050])
 def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(

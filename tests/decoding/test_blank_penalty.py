@@ -41,6 +41,7 @@ def penalised(frames, penalty):
     return totals
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("penalty", [0.0, 0.5, 3.0])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_finds_what_brute_force_over_all_paths_finds(search, penalty):
@@ -58,6 +59,7 @@ def test_finds_what_brute_force_over_all_paths_finds(search, penalty):
     assert (n_changed > 0) == (penalty > 0)
 
 
+@pytest.mark.slow
 def test_a_language_model_comes_on_top():
     rng = np.random.default_rng(1)
     weights = dict(lm_weight=0.7, word_bonus=-1.0, unk_logp=-3.0)

@@ -344,6 +344,7 @@ def test_workers_change_nothing(train):
         assert torch.equal(a[0].data, b[0].data) and torch.equal(a[1].data, b[1].data)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="who sends a signal is told on Linux only")
 def test_a_worker_obeys_the_main_process_only(train, request):
     """SIGTERM may be sent to every process, of which only the main one knows what to do.

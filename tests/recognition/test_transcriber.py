@@ -163,6 +163,7 @@ def test_only_readings_that_are_shown_are_timed(tmp_path, monkeypatch):
     assert " ".join(piece.text for piece in pieces if piece.text) == one.hypotheses[0].text
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_aligned_in_pieces(tmp_path):
     """Where nobody listens there is no letter, and the times after it are right."""
     whole, clips = long_recording(1, 40)

@@ -26,6 +26,7 @@ INVISIBLE = (
 )
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("character", INVISIBLE, ids=lambda c: f"U+{ord(c):04X}")
 def test_what_shows_nothing_is_no_text(character):
     assert is_invisible(character)

@@ -92,6 +92,7 @@ def test_an_odd_mel_frame_is_no_frame(tmp_path):
         torch.testing.assert_close(head(frames[0]), expected[:-1], atol=3e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_lengths_are_those_of_transformers(tmp_path):
     for kind in ("wav2vec2 base", "wav2vec2 subsampling"):
         folder = tmp_path / kind
@@ -138,6 +139,7 @@ def text_of(folder, waveform):
     return Recognizer(file, "cpu").transcribe(waveform, rate=16_000).text
 
 
+@pytest.mark.slow
 def test_the_text_is_that_of_transformers_tokenizer(tmp_path):
     model, extractor = make_folder(tmp_path)
     with torch.no_grad():  # centred and scaled: more than one letter for the whole clip

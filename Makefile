@@ -1,6 +1,6 @@
 # make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
 # make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
-# make quick    the tests that are not marked slow: one to two minutes on two cores
+# make quick    the tests that are not marked slow, and some cases of those that have many
 # make test-browser   installs Chromium from the system's packages, and tests the pages in it
 # make fuzz     tests of damaged input, with 10,000 cases each
 # make lint     style, form and types of the code

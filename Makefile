@@ -1,6 +1,6 @@
 # make demo     sets up everything, makes a small spoken corpus, trains, scores, transcribes a clip
 # make test     sets up everything and runs the tests; TORCH=newest: with the newest torch
-# make quick    the tests that are not marked slow: one to two minutes on two cores
+# make quick    the tests that are not marked slow, and some cases of those that have many
 # make test-browser   installs Chromium from the system's packages, and tests the pages in it
 # make fuzz     tests of damaged input, with 10,000 cases each
 # make lint     style, form and types of the code
@@ -12,6 +12,7 @@ VENV   := .venv$(if $(TORCH),-$(TORCH))
 READY  := $(VENV)/ready
 BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 RUN    := $(BIN)/python
+COMPILED := acoustic.gru_steps acoustic.normalise_steps decoding.beam_compiled decoding.viterbi
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo)
 NEEDED := $(if $(TORCH),$(VENV)/)requirements.txt
 
@@ -29,7 +30,7 @@ ifeq ($(TORCH),newest)
 	sed -e '/^torchaudio/d' -e 's/^torch==.*/torch/' requirements.txt > $(NEEDED)
 endif
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(NEEDED) -r requirements-dev.txt
-	$(RUN) -c "import asr_ctc.acoustic.gru_steps, asr_ctc.decoding.beam_compiled, asr_ctc.decoding.viterbi"  # compiles them
+	$(RUN) -c "$(addprefix import asr_ctc.,$(addsuffix ;,$(COMPILED)))"  # compiles them
 	touch $(READY)
 
 demo: $(READY)

@@ -8,6 +8,7 @@ import gc
 import logging
 import re
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tools.toy_corpus import make_toy_corpus
 ALL_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
 
 settings.register_profile("house", deadline=None, derandomize=True, database=None)
-settings.register_profile("quick", settings.get_profile("house"), max_examples=15)
+settings.register_profile("quick", settings.get_profile("house"), max_examples=8)
 
 
 def pytest_configure(config):
@@ -27,7 +28,7 @@ def pytest_configure(config):
     is_quick = config.option.markexpr == "not slow"
     settings.load_profile("quick" if is_quick else "house")
     if is_quick:
-        os.environ.setdefault("ASR_CTC_FUZZ", "20")
+        os.environ.setdefault("ASR_CTC_FUZZ", "8")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -50,7 +51,9 @@ def pytest_ignore_collect(collection_path, config):
         return bool(ALL_SLOW.search(collection_path.read_text("utf-8"))) or None
 
 
+@pytest.hookimpl(tryfirst=True)  # before those marked slow are left out
 def pytest_collection_modifyitems(items):
+    _mark_most_cases_slow(items)
     marked = [item for item in items if item.get_closest_marker("cuda")]
     if not marked:
         return
@@ -60,6 +63,21 @@ def pytest_collection_modifyitems(items):
     if is_missing():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+
+
+def _mark_most_cases_slow(items):
+    """Of a test marked few(n): all but n cases, spread evenly from the first to the last."""
+    cases_of = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("few"):
+            cases_of[item.parent, item.originalname].append(item)
+    for cases in cases_of.values():
+        (n,) = cases[0].get_closest_marker("few").args
+        last = len(cases) - 1
+        quick = {round(i * last / max(n - 1, 1)) for i in range(n)}
+        for i, case in enumerate(cases):
+            if i not in quick:
+                case.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -70,6 +70,7 @@ def use(table) -> None:
     error_rates(sentences, sentences[::-1])
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("piece_bytes", [1 << 23, 16])
 @pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
 def test_manifests(tmp_path, monkeypatch, ending, piece_bytes):

@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+import pytest
 import torch
 
 from asr_ctc.acoustic.bfloat16 import as_array, from_float, to_float
@@ -43,6 +44,7 @@ def test_floats_are_rounded_as_torch_rounds_them():
     assert equal(narrowed, values.bfloat16())
 
 
+@pytest.mark.slow
 def test_other_numbers_stay_as_they_are():
     for kind in torch.float32, torch.float64:
         values = torch.randn(100, dtype=kind)

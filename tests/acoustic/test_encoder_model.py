@@ -59,6 +59,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_a_clip_does_not_depend_on_its_batch(shape):
     model = make_model(**shape)
@@ -70,6 +71,7 @@ def test_a_clip_does_not_depend_on_its_batch(shape):
         assert torch.allclose(alone, in_batch, atol=1e-5)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_frames_of_the_encoder_in_place_of_features_give_the_same(shape):
     """All the layers that are read; and one below them, from which the encoder goes on."""
@@ -160,6 +162,7 @@ def make_file(**changes) -> ModelFile:
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_file_gives_the_model_back(tmp_path, shape):
     """The encoder's weights, which are of half precision here, too."""
@@ -200,6 +203,7 @@ CONTRADICTIONS = {
 }
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", CONTRADICTIONS)
 def test_files_that_contradict_themselves_are_refused(tmp_path, kind):
     changes, message = CONTRADICTIONS[kind]

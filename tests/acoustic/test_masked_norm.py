@@ -105,6 +105,7 @@ def test_compiled_passes_equal_operations_of_torch(monkeypatch, kind, tolerance)
         assert torch.allclose(results[name], value, rtol=tolerance, atol=tolerance), name
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     norm = make_norm(torch.float64)
 

@@ -147,6 +147,7 @@ def test_the_first_version_reads_what_is_written_now(tmp_path):
     assert content["architecture"] == {**OLD_FILE["architecture"], "rnn_norm": False}
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("key", ["rate", "win_length", "win_step", "nmels"])
 def test_a_feature_setting_that_is_missing_is_not_guessed(light, key):
     content = content_of(light)
@@ -172,6 +173,7 @@ def test_layer_normalisation_with_one_layer_is_none(tmp_path):
 # --- A bare state dict of the published architecture ---------------------------------------------
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize(("cell", "n_mels", "n_layers"), [("GRU", 20, 2), ("LSTM", 80, 1)])
 def test_bare_tensors(tmp_path, cell, n_mels, n_layers, zipped):
@@ -246,6 +248,7 @@ def test_missing_folder_and_unreadable(tmp_path):
         load_model(tmp_path)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("zipped", [True, False])
 def test_truncated_anywhere(light, zipped):
     path = light
@@ -301,6 +304,7 @@ KEYS = "architecture features normalization charmap scores origin state_dict for
 STRANGE = [None, 5, -1, 1.5, "x", [], [1], {}, {"a": 1}, {1: 2}, float("nan"), torch.zeros(2, 2)]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("key", KEYS)
 def test_a_missing_part_is_refused(light, key):
     content = content_of(light)
@@ -309,6 +313,7 @@ def test_a_missing_part_is_refused(light, key):
         load_model(saved(content, light))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("key", KEYS)
 def test_parts_of_a_wrong_kind_are_refused(light, key):
     content = content_of(light)
@@ -341,6 +346,7 @@ def test_values_of_a_wrong_kind_are_refused(light, part, key):
                 load_model(saved(strange[part], light))
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("part", "change"),
     [

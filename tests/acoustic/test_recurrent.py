@@ -1,12 +1,13 @@
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from asr_ctc.acoustic import recurrent
 from asr_ctc.acoustic.recurrent import run_packed, run_padded
+from tests.helpers.examples import examples
 
 CELLS = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 
@@ -36,9 +37,10 @@ def results(run, rnn, x, n_frames):
     return [y.detach(), x.grad, *(parameter.grad.clone() for parameter in rnn.parameters())]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n_layers", [1, 2])
-@settings(max_examples=20)
+@examples(20)
 @given(n_frames=st.lists(st.integers(1, 7), min_size=1, max_size=4), n_padding=st.integers(0, 2))
 def test_padded_is_packed_gradients_included(cell, n_layers, n_frames, n_padding):
     rnn = make(cell, n_layers)
@@ -67,9 +69,10 @@ def layer_by_layer(rnn, norms, x, n_frames):
     return x
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n_layers", [2, 3])
-@settings(max_examples=10)
+@examples(10)
 @given(n_frames=st.lists(st.integers(1, 7), min_size=1, max_size=4), n_padding=st.integers(0, 2))
 def test_norms_between_the_layers(cell, n_layers, n_frames, n_padding):
     """Padded and packed as a plain module per layer, gradients of the norms included."""

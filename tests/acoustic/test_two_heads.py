@@ -41,6 +41,7 @@ def test_the_first_head_is_that_of_a_model_without_a_second():
     assert torch.equal(both_log_posteriors(both, clips)[0], log_posteriors(one, clips)[0])
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("rnn_norm", [False, True])
 @pytest.mark.parametrize("cell_type", ["GRU", "LSTM"])
 @pytest.mark.parametrize("layer", [0, 1, 2, 3])

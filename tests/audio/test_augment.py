@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.audio import decode as audio
@@ -33,6 +33,7 @@ from asr_ctc.loading.selection import prepare_split
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 from tests.helpers.command import call
+from tests.helpers.examples import examples
 from tools.toy_corpus import make_toy_corpus
 
 RATE_HZ = 16_000
@@ -85,7 +86,7 @@ def sounds(tmp_path):
 # --- Speed ---------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.integers(640, 40_000), st.sampled_from([0.5, 0.9, 0.95, 1.0, 1.05, 1.1, 1.5, 2.0]))
 def test_speed_changes_the_duration_to_within_a_sample(n_samples, factor):
     assert abs(len(change_speed(noise(n_samples), factor)) - n_samples / factor) <= 1
@@ -129,7 +130,7 @@ def test_gain(gain_db):
     assert decibels(power(louder) / power(noise())) == pytest.approx(gain_db, abs=0.001)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.floats(-20, 40), st.floats(0.001, 1), st.floats(0.001, 1))
 def test_the_signal_to_noise_ratio(snr_db, speech_scale, noise_scale):
     speech, added = noise(seed=1, scale=speech_scale), noise(seed=2, scale=noise_scale)
@@ -157,6 +158,7 @@ def test_noise_from_a_folder(sounds):
     assert 4.9 <= min(ratios) < 8 and 17 < max(ratios) <= 20.1
 
 
+@pytest.mark.slow
 def test_long_noise_is_cut_anywhere(sounds):
     (found,) = [step.sounds for _, step in parse_augmentation([f"noise '{sounds}' 5 20"]).steps]
     assert [file.name for file in found.files] == ["long.flac", "stereo.mp3", "short.wav"]
@@ -385,6 +387,7 @@ def test_randomness_follows_from_seed_epoch_and_row(corpus, sounds):
             assert some.shape != other.shape or not torch.equal(some, other)
 
 
+@pytest.mark.slow
 def test_neither_workers_nor_batches_nor_a_resume_change_a_clip(corpus, sounds):
     clips = dataset(corpus, [*ALL, f"noise '{sounds}' 5 20"])
     draws = [Draw(row, 4) for row in range(12)]

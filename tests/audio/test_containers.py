@@ -91,6 +91,7 @@ def test_whole_files_are_read_whole(tmp_path, kind, subtype):
     assert len(decode(tmp_path, encode(kind, subtype))) == len(NOISE)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("placeholder", [0, 1, 2])
 @pytest.mark.parametrize("kind, subtype", CHUNKED)
 def test_a_header_that_was_never_finished(tmp_path, kind, subtype, placeholder):
@@ -108,6 +109,7 @@ def test_an_empty_wav_with_a_chunk_behind_its_samples(tmp_path):
     assert "no samples" in refused(tmp_path, data)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 @pytest.mark.parametrize("kind, subtype", [*ALL, ("CAF", "ALAC_16")])
 def test_cut_short(tmp_path, kind, subtype, share):
@@ -116,6 +118,7 @@ def test_cut_short(tmp_path, kind, subtype, share):
     assert "truncated" in reason or (subtype == "ALAC_16" and "not audio" in reason)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind, subtype", CHUNKED)
 def test_a_long_recording_that_lacks_its_last_second(tmp_path, kind, subtype):
     """A hundredth of it: more than nothing."""
@@ -160,6 +163,7 @@ def without_total(data: bytes) -> bytes:
     return data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("n_samples", [1, 100, 4095, 4096, 4097, 32_000, 700_000])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_flac_that_announces_no_length(tmp_path, n_samples, channels):
@@ -188,6 +192,7 @@ def test_flac_without_a_length_twice(tmp_path):
 # --- Ogg -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_chain_is_read_to_its_last_link(tmp_path, subtype):
     one, other = encode("OGG", subtype), encode("OGG", subtype, HUM)
@@ -195,6 +200,7 @@ def test_a_chain_is_read_to_its_last_link(tmp_path, subtype):
     np.testing.assert_array_equal(decode(tmp_path, one + other + one), np.concatenate(parts))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rate, channels", [(24_000, 1), (RATE_HZ, 2)])
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_links_of_different_kinds_are_refused(tmp_path, subtype, rate, channels):
@@ -212,6 +218,7 @@ def test_a_part_of_a_chain(tmp_path):
         np.testing.assert_allclose(part, whole[begin : begin + n], atol=1e-6)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_a_stream_that_ends_without_its_last_page(tmp_path, subtype):
     """Some recorders never mark the end: read, and said."""

@@ -92,6 +92,7 @@ def read_all(path) -> None:
     assert duration_s is None or 0 < duration_s < np.inf
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("kind, subtype", FORMATS, ids=lambda word: word)
 def test_mutated_files(tmp_path, kind, subtype, n_channels):

@@ -59,6 +59,7 @@ def test_all_values_are_torchaudios(settings, theirs, scale):
     assert (features - expected).abs().max() <= 1e-4
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 16_001, 44_100])
 @pytest.mark.parametrize("n_fft", [200, 441, 640, 2_048])
 @pytest.mark.parametrize("n_mels", [1, 20, 40, 80])
@@ -233,13 +234,13 @@ def test_sizes_of_masks_are_configurable():
     wide = augmented(max_freq_share=0.5, max_time_s=0.3)
     assert max(len(bins) for _, bins in wide) == 10
     assert max(len(frames) for frames, _ in wide) == 30
-    assert all(masks == ([], []) for masks in augmented(max_freq_share=0.0, max_time_s=0.0))
+    assert all(masks == ([], []) for masks in augmented(50, max_freq_share=0.0, max_time_s=0.0))
 
 
 def test_numbers_of_masks_are_configurable():
-    assert all(bins == [] for _, bins in augmented(n_freq_masks=0))
-    assert all(frames == [] for frames, _ in augmented(n_time_masks=0))
-    several = augmented(n_freq_masks=3, n_time_masks=2)
+    assert all(bins == [] for _, bins in augmented(50, n_freq_masks=0))
+    assert all(frames == [] for frames, _ in augmented(50, n_time_masks=0))
+    several = augmented(100, n_freq_masks=3, n_time_masks=2)
     assert any(not is_span(frames) for frames, _ in several)
     assert max(len(bins) for _, bins in several) > 5 and max(len(f) for f, _ in several) > 10
 
@@ -299,6 +300,7 @@ def warped(n_frames, max_frames, seed):
     return features[:, 0]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("n_frames", [23, 24, 60])
 def test_the_warp_moves_one_frame_and_stretches_evenly_up_to_the_ends(n_frames):
     moves = set()

@@ -24,6 +24,7 @@ def n_samples(data) -> int:
     return sum(frame.n_samples for frame in mp3.frames(data))
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE", "AVERAGE"])
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
@@ -85,6 +86,7 @@ LOUD_FIRST = np.concatenate([NOISE, HUM])
 LOUD, QUIET = NOISE[:RATE_HZ], HUM[: 2 * RATE_HZ]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("parts", [(LOUD, QUIET), (QUIET, LOUD)], ids=["loud first", "quiet first"])
 @pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000])
 @pytest.mark.parametrize("n_channels", [1, 2])
@@ -123,6 +125,7 @@ def loud_first(tmp_path_factory):
     return {m: encode(path, LOUD_FIRST, mode=m).read_bytes() for m in ("CONSTANT", "VARIABLE")}
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 @pytest.mark.parametrize("tagged", [False, True])
 @pytest.mark.parametrize("place", ["start", "middle", "end"])

@@ -54,6 +54,7 @@ def test_silence_is_the_floor():
     assert torch.equal(WhisperFeatures().analyser()(torch.zeros(1600)), torch.full((10, 80), -1.5))
 
 
+@pytest.mark.slow
 def test_as_transformers_computes_it():
     transformers = pytest.importorskip("transformers")
     samples = noise(37_123)

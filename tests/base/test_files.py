@@ -75,6 +75,7 @@ def test_a_device_is_written_into_and_stays(tmp_path):
         assert Path(device).is_char_device()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 @pytest.mark.parametrize("to_file", [True, False])
 def test_standard_output_by_its_name(tmp_path, name, to_file):

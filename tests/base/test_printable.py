@@ -114,6 +114,7 @@ sys.exit(main())
 """
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8", "cp437"])
 def test_characters_that_the_output_lacks_are_written_as_in_json(encoding):
     finished = python(PRINT, PYTHONIOENCODING=encoding)
@@ -122,6 +123,7 @@ def test_characters_that_the_output_lacks_are_written_as_in_json(encoding):
     assert b"Traceback" not in finished.stderr
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("redirection", ["2>&-", ">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_lead_to_nowhere(redirection, tmp_path):
     finished = python(PRINT, redirection)

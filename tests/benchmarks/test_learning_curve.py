@@ -55,6 +55,7 @@ def test_fewer_clips_are_trained_for_more_epochs_and_all_of_them_as_the_recipe_s
     assert flags[1] == f"{root} --num_epochs 21 --warmup_steps 122 --units bpe"
 
 
+@pytest.mark.slow
 def test_each_share_is_trained_and_scored_once_and_stands_in_the_table(
     corpus, tmp_path, monkeypatch, capsys
 ):

@@ -213,6 +213,7 @@ def test_sentences_are_the_same_as_the_language_is_scored(lang, a, b, same):
     assert shared[0].examples == [a if same else b]
 
 
+@pytest.mark.slow
 def test_a_clip_with_harakat_and_its_copy_without_do_not_contradict_each_other(tmp_path):
     folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="ar")
     train = Rows(folder, "train")
@@ -454,6 +455,7 @@ def test_training_is_impossible_with_a_map_of_another_script(toy_folder, tmp_pat
     assert verdict(toy_folder, tmp_path) == []  # the script is noticed
 
 
+@pytest.mark.slow
 def test_a_split_without_speech_cannot_be_trained_on(toy_folder, tmp_path):
     noise = np.random.default_rng(0)
     for clip in sorted(toy_folder.glob("clips/toy_train_*")):
@@ -676,6 +678,7 @@ def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
     assert float(said[1]) > 0.6 and f"they last {said[1]} to {said[2]} s" in trained.stderr
 
 
+@pytest.mark.slow
 def test_transcripts_must_fit_the_audio_in_the_units_of_both_output_layers(few_root, tmp_path):
     """Few letters may be many phonemes: 97 is quatre-vingt-dix-sept."""
     pytest.importorskip("phonemizer")

@@ -156,6 +156,7 @@ def test_nothing_is_said_that_training_does_by_itself(toy_root, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_case_of_a_language_needs_no_flag(tmp_path):
     folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="tr")
     for split in "train", "dev", "test":
@@ -188,6 +189,7 @@ def test_bounds_that_are_unset_follow_from_the_corpus(toy_root, tmp_path):
     assert report.suggestions.clips_within == 24
 
 
+@pytest.mark.slow
 def test_typed_bounds_that_hold_no_clip_are_not_suggested(toy_root, tmp_path):
     report = check(toy_root, tmp_path, min_duration=10.0, max_duration=20.0)
     assert not report.verdict.can_train
@@ -196,6 +198,7 @@ def test_typed_bounds_that_hold_no_clip_are_not_suggested(toy_root, tmp_path):
     assert check(toy_root, tmp_path, min_duration=0.0, max_duration=2.0).verdict.can_train
 
 
+@pytest.mark.slow
 def test_the_map_is_made_of_the_transcripts_of_all_lengths(tmp_path):
     """Of the long clips too, so that a corpus is not called unreadable for its bounds."""
     folder = make_toy_corpus(tmp_path / "data", (12, 4, 4), lang="ka")

@@ -50,6 +50,7 @@ def test_a_transcript_too_long_for_its_audio_is_the_most_suspect_of_all():
     assert suspect_of("a.mp3", "ab" * 20, heard("ab", 0.8), CHARMAP).gap == math.inf
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(3))
 def test_swapped_transcripts_rise_to_the_top(seed):
     """3 % of 200 transcripts swapped, under a model that is unsure and gets letters wrong."""
@@ -115,6 +116,7 @@ def test_check_shows_them_on_the_screen_in_the_report_and_on_the_page(
     assert "suspects" not in json.loads((tmp_path / "r" / "report.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_transcript_too_long_for_its_audio_is_said_to_be_so_wherever_it_is_shown(
     toy_folder, tiny_model, tmp_path, capsys
 ):

@@ -1,6 +1,7 @@
 """What `check` says of the clips that a release's own splits leave unused."""
 
 import json
+import shutil
 
 import pytest
 
@@ -14,10 +15,16 @@ from tools.toy_corpus import make_toy_corpus
 COMMAND = "python main_ctc.py split --keep_test --force"
 
 
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """12 clips of train, 4 of dev, 4 of test. Read only."""
+    return make_toy_corpus(tmp_path_factory.mktemp("unused"), (12, 4, 4))
+
+
 @pytest.fixture
-def folder(tmp_path):
-    """12 clips of train, 4 of dev, 4 of test; validated has all, and others of the same files."""
-    folder = make_toy_corpus(tmp_path / "data", (12, 4, 4))
+def folder(corpus, tmp_path):
+    """The corpus; validated has all its clips, and others of the same files."""
+    folder = shutil.copytree(corpus, tmp_path / "data" / "toy-1.0" / "fr")
     tables = [
         (folder / f"{split}.tsv").read_text().splitlines() for split in ("train", "dev", "test")
     ]
@@ -80,6 +87,7 @@ def test_clips_of_unknown_length_are_taken_to_be_as_the_others(folder):
     assert unused.possible_hours == pytest.approx(splits["train"].hours + 20 * mean_h)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("absent", ["validated.tsv", "dev.tsv", "test.tsv"])
 def test_nothing_is_said_without_the_tables_for_it(folder, absent):
     splits = splits_of(folder)

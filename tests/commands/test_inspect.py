@@ -99,6 +99,7 @@ def test_a_split_is_listed_worst_first(place, capsys):
     assert index.count('href="clips/') == 2
 
 
+@pytest.mark.slow
 def test_a_split_with_a_broken_clip(place, capsys):
     (place / "root/toy-1.0/fr/clips/toy_dev_1.mp3").write_bytes(b"no audio")
     words = "--modelpath m.pt --datasetroot root --lang fr --split dev --nthreads 0"

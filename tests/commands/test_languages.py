@@ -69,6 +69,7 @@ def chosen(config, train):
     return config.corpus.charset, make_charmap(config.corpus, train, writing)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("code", CODES)
 def test_the_published_map_is_for_french_and_english(train_split, caplog, code):
     charset, charmap = chosen(*train_split(transcripts(code), lang=code))
@@ -178,6 +179,7 @@ def write_other_splits(folder, sentence):
         (folder / f"{split}.tsv").write_text(f"{HEADER}\n{row}\n", encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_text_that_cannot_be_spelt_is_refused(train_split, tmp_path):
     config, _ = train_split(transcripts("ka"), lang="ka")
     write_other_splits(tmp_path / "data/v-1.0/ka", "ა")

@@ -65,6 +65,7 @@ def made_up(n, n_speakers, n_sentences, seed=0):
     return Clips(speaker, random.integers(0, n_sentences, n), random.uniform(2, 8, n))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("n_speakers", "n_sentences", "lost"),
     [(500, 10**6, 0.03), (50, 10**6, 0.03), (500, 5000, 0.25), (500, 400, 0.65)],
@@ -116,6 +117,7 @@ def test_no_speaker_is_most_of_a_small_split():
         assert of_speaker_s.max() <= 0.15 * of_speaker_s.sum()
 
 
+@pytest.mark.slow
 def test_seeds_draw_differently():
     clips = made_up(500, 50, 10**6)
     draws = [
@@ -278,6 +280,7 @@ def test_a_sentence_with_and_without_harakat_is_in_one_split(tmp_path, split, wo
     assert not plain["dev"] & plain["test"] and len(plain["train"]) >= 70
 
 
+@pytest.mark.slow
 def test_splits_are_the_same_again(folder, split):
     def made(*words):
         assert split("--force", *words)[0] == 0

@@ -81,6 +81,7 @@ def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, pl
         load_model(path)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -209,6 +210,7 @@ def test_tuning_finds_weights_with_which_the_language_model_helps(
     assert file.scores == tiny_model.scores
 
 
+@pytest.mark.slow
 def test_tuning_makes_unknown_words_as_costly_as_helps(tmp_path, tiny_model, stored, monkeypatch):
     """A letter heard for certain: only a cost above 10 makes a known word of the unknown one."""
     path, lm, charmap = tmp_path / "model.pt", tmp_path / "le.arpa", CharMap()
@@ -253,6 +255,7 @@ def test_dropping_words_for_a_lower_wer_is_not_better(tmp_path, tiny_model, stor
     assert tuning.error_rates["WER"].min() == 2 / 4
 
 
+@pytest.mark.slow
 def test_tuning_penalises_the_blank_as_much_as_helps(tmp_path, tiny_model, stored, monkeypatch):
     """A letter of an unknown word that is e^0.8 times less likely than the blank."""
     path, lm, text, charmap = tmp_path / "model.pt", tmp_path / "le.arpa", "le chxt dort", CharMap()

@@ -116,6 +116,7 @@ def entries(command) -> dict[str, str]:
     return dict(found)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("name", KNOWN_FLAGS)
 def test_known_flags_keep_their_defaults_and_help_says_them(name):
     section, field, _ = config.settings()[name]
@@ -174,6 +175,7 @@ def test_the_help_of_a_command_has_its_flags_only_the_common_ones_first(command)
     assert shown[1 : 1 + len(command.common)] == list(command.common)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_the_examples_of_a_command_are_commands(command):
     assert 2 <= len(command.examples) <= 4

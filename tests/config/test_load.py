@@ -268,6 +268,7 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(yaml):
     assert config.given == {"nmels", "scheduler", "base_lr", "lang"}
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("name", TABLE)
 def test_every_bound_is_checked(name):
     _, f, hint = TABLE[name]

@@ -351,6 +351,7 @@ def test_what_needs_more_memory_than_the_limit_is_refused_before_it_is_made(monk
         best_path(logp, labels)
 
 
+@pytest.mark.slow
 def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
     assert alignment.unalignable([1, 2] * 250_000, 900_000) is None
     message = alignment.unalignable([1, 2] * 2_500_000, 9_000_000)
@@ -358,6 +359,7 @@ def test_ten_hours_can_be_aligned_and_a_hundred_cannot():
     assert message.endswith("the limit is 2 GB: align parts of the recording")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("duration_s", [1.7, 43.21])  # in one piece, and in several
 @pytest.mark.parametrize("rate", [16_000, 22_050])
 def test_what_cannot_be_aligned_is_refused_before_the_model_has_run(

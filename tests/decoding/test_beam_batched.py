@@ -6,7 +6,7 @@ What all beam searches have in common is tested in test_decoding.py, on one clip
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.assembly.decoder import make_decoder
@@ -16,6 +16,7 @@ from asr_ctc.decoding import beam_batched as batch_beam
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.decoding.fusion import no_fusion
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 from tests.helpers.gpu import GPU
 from tests.helpers.posteriors import (
     SEARCHES,
@@ -38,7 +39,7 @@ def padded(clips):
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     lengths=st.lists(st.integers(0, 40), min_size=1, max_size=4),
     n_best=st.integers(1, 60),
@@ -58,6 +59,7 @@ def test_finds_what_the_reference_finds(
         assert_same_beam(found, expected)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("cuts", [{}, {"beam_tokens": 6, "beam_threshold": 8.0}])
 @pytest.mark.parametrize("beam_width", [1, 10, 100])
@@ -79,6 +81,7 @@ def test_long_clips(device):
     assert_same_beam(beam_decode(*arguments, device=device)[0], beam_decode(*arguments)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threshold", [np.inf, 3.0])
 @pytest.mark.parametrize("n_tokens", [2, 44])
 def test_does_not_wait_for_the_device(n_tokens, threshold):

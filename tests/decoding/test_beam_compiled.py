@@ -14,12 +14,13 @@ import numba
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.compiled import compiled
 from asr_ctc.decoding.beam import beam_decode
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 from tests.helpers.posteriors import (
     SEARCHES,
     assert_same_beam,
@@ -41,7 +42,7 @@ def brute_force(frames):
     return {labels: logp for labels, logp in spelt.items() if logp > -np.inf}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(n_frames=st.integers(0, 40), **SEARCHES)
 def test_finds_what_the_reference_finds(
     seed, n_frames, n_classes, beam_width, sharpness, p_impossible, beam_tokens, beam_threshold
@@ -55,7 +56,7 @@ def test_finds_what_the_reference_finds(
     assert_same_beam(found, expected)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_frames=st.integers(1, 6),

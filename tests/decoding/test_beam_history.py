@@ -6,12 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.decoding.beam import Beam, decode
 from asr_ctc.decoding.beam_history import record_beam
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 from tests.helpers.posteriors import charmap_of, made_posteriors
 
 AB = CharMap.from_symbols("ab")
@@ -64,7 +65,7 @@ def test_a_narrow_beam_drops():
     assert history.ancestors(only.number) == {only.number, 0}
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1))
 def test_shares_are_those_of_all_paths(seed):
     frames = made_posteriors(np.random.default_rng(seed), 4, 3, 1.0).astype(np.float64)
@@ -82,7 +83,7 @@ def test_shares_are_those_of_all_paths(seed):
             assert prefix.merged == pytest.approx(share, rel=1e-6, abs=1e-12)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.none() | st.integers(1, 4))
 def test_each_beam_is_that_of_the_search(seed, width, tokens):
     frames = made_posteriors(np.random.default_rng(seed), 7, 5, 3.0)

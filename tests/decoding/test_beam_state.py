@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.decoding.beam import Beam, advance, beam_decode, decode, n_best, start_beam
@@ -21,6 +21,7 @@ from tests.decoding.test_fusion import (
     random_frames,
     random_model,
 )
+from tests.helpers.examples import examples
 from tests.helpers.posteriors import SEARCHES, charmap_of, made_posteriors
 
 CUTS = st.lists(st.integers(0, 40), max_size=8)
@@ -44,7 +45,7 @@ def check_chunks(frames, charmap, beam, cuts):
         assert exactly(n_best(state)) == exactly(whole(frames[:end], charmap, beam))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(n_frames=st.integers(0, 40), cuts=CUTS, **SEARCHES)
 def test_chunks_give_what_the_whole_clip_gives(
     seed,
@@ -63,7 +64,7 @@ def test_chunks_give_what_the_whole_clip_gives(
     check_chunks(frames, charmap_of(n_classes), beam, cuts)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     seed=st.integers(0, 2**32 - 1),
     n_frames=st.integers(1, 40),
@@ -82,7 +83,7 @@ def test_chunks_give_what_the_whole_clip_gives_with_words(
     check_chunks(random_frames(rng, n_frames), CHARMAP, beam, cuts)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), CUTS, st.integers(1, 40), WEIGHTS)
 def test_chunks_give_what_the_whole_clip_gives_with_characters(
     seed, n_frames, cuts, width, weights
@@ -97,7 +98,7 @@ def test_chunks_give_what_the_whole_clip_gives_with_characters(
 def test_frame_by_frame(with_words):
     rng = np.random.default_rng(1)
     fusion = fuse(random_model(rng, VOCABULARY), CHARMAP) if with_words else None
-    frames, beam = random_frames(rng, 300), Beam(width=20, n_best=None, fusion=fusion)
+    frames, beam = random_frames(rng, 100), Beam(width=20, n_best=None, fusion=fusion)
     state = start_beam(CHARMAP, beam)
     for frame in frames:
         state = advance(state, frame[None])

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.assembly.decoder import make_decoder
@@ -21,6 +21,7 @@ from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, GrowingModel
 from asr_ctc.lm.scoring import score_word
 from asr_ctc.lm.spelling import labels_of
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 
 CHARMAP = CharMap.from_symbols([" ", "a", "b"])
 VOCABULARY = ["a", "ab", "b", "bab"]
@@ -189,7 +190,7 @@ def check_against_oracles(rng, model, oracle, fusion, n_frames):
             assert [s for _, s in found] == pytest.approx([s for _, s in expected], abs=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), WEIGHTS, FOR_WORDS)
 def test_words_score_as_the_finished_text_does(seed, n_frames, weights, others):
     rng = np.random.default_rng(seed)
@@ -198,7 +199,7 @@ def test_words_score_as_the_finished_text_does(seed, n_frames, weights, others):
     check_against_oracles(rng, model, Oracle(model, **weights, **others), fusion, n_frames)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), WEIGHTS, st.sampled_from(["ab", "a" + SPACE]))
 def test_characters_score_as_the_finished_text_does(seed, n_frames, weights, vocabulary):
     rng = np.random.default_rng(seed)

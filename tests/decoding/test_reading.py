@@ -61,6 +61,7 @@ def reader_of(model: LanguageModel, hotwords=(), **options) -> Reader:
     return Reader(UNITS, vocabulary_of(model, UNITS, tuple(hotwords), LEXICON), fusion)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("lexicon", [False, True])
 def test_finds_the_words_that_all_spellings_enumerated_have(seed, lexicon):

@@ -48,6 +48,7 @@ def words_written(labels: tuple[int, ...], units: Units) -> list[tuple[int, ...]
     return [tuple(word) for word in words if word]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("lexicon", [False, True])
 def test_words_spelt_in_pieces(seed, lexicon, pieces):

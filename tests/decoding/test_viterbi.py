@@ -139,6 +139,7 @@ def test_as_likely_as_torchaudios(seed, n_labels, slack):
     assert [0 if s % 2 == 0 else labels[s // 2] for s in states] == classes[0].tolist()
 
 
+@pytest.mark.slow
 def test_a_long_recording_takes_the_memory_that_is_told():
     rng = np.random.default_rng(0)
     n_frames, n_labels = 20_000, 4_000

@@ -59,6 +59,7 @@ def file(request, tmp_path, monkeypatch):
     return fine_tuned(tmp_path / "source")
 
 
+@pytest.mark.few(1)
 def test_transformers_loads_the_folder_with_equal_logits(file, tmp_path):
     save_model(tmp_path / "model.pt", file)
     file = load_model(tmp_path / "model.pt")
@@ -106,6 +107,7 @@ def test_what_cannot_be_written_is_refused(tmp_path, monkeypatch):
         export_folder(file, tmp_path / "folder" / "mine.txt")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("name", "is_told"), [("WAV2VEC2_BASE", False), ("WAV2VEC2_XLSR53", True)])
 def test_batches_are_padded_as_published(name, is_told, tmp_path, monkeypatch):
     make_bundle(monkeypatch, tmp_path, name)

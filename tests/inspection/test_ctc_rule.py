@@ -5,13 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.decoding.alignment import best_path
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.inspection.ctc_rule import lattice_classes, path_states, peaks, runs_of, top_classes
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 
 
 def test_runs_by_hand():
@@ -26,7 +27,7 @@ def test_runs_by_hand():
     assert runs_of(np.array([3])) == [(3, 0, 1)]
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
 def test_runs_without_blanks_are_the_greedy_labels(path):
     logp = np.full((len(path), 4), -5.0)
@@ -42,7 +43,7 @@ def test_classes_of_a_lattice():
     assert lattice_classes([], 0).tolist() == [0]
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(1,), (1, 2), (1, 1), (2, 1, 2)]))
 def test_the_states_of_the_best_path_are_the_likeliest_of_all(seed, labels):
     logp = torch.from_numpy(np.random.default_rng(seed).normal(size=(6, 3))).log_softmax(1).float()

@@ -13,6 +13,7 @@ MODEL = "logs/fr_GRU_2x256_0/best_model.pt"
 CLIP = "data/demo-1.0/fr/clips/demo_fr_000000.mp3"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not plots.is_installed(), reason="matplotlib is missing")
 def test_the_notebook_runs(tmp_path, monkeypatch, toy_root, tiny_model, capsys):
     for name in (MODEL, CLIP):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
@@ -17,6 +17,7 @@ from asr_ctc.decoding.hypothesis import Timed
 from asr_ctc.inspection import plots
 from asr_ctc.inspection.ctc_rule import path_states
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 from tests.helpers.inspected import noise, sharp, view_of
 
 needs_matplotlib = pytest.mark.skipif(
@@ -214,7 +215,7 @@ def test_a_beam_s_rows_name_each_prefix_where_it_appears_and_show_the_likeliest(
 
 @pytest.mark.slow
 @needs_matplotlib
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([4, 20]))
 def test_the_thick_line_of_a_beam_spells_the_text(seed, width):
     """Symbols that are skipped, as their prefix is never the likeliest, come with the next."""
@@ -231,6 +232,7 @@ def test_the_thick_line_of_a_beam_spells_the_text(seed, width):
     assert spelled == "".join("–abc"[k] for k in best)
 
 
+@pytest.mark.few(1)
 @needs_matplotlib
 @pytest.mark.parametrize("path", ["a", "-", "-ab--c-"])
 def test_all_figures_of_a_clip_can_be_drawn(path):

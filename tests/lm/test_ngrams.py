@@ -218,6 +218,7 @@ def same_models(one, other):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("space", ["<space>", "<SPACE>", "<sp>", "[space]", "|", "_", SPACE])
 @pytest.mark.parametrize("unknown", ["<unk>", "<UNK>", "<unknown>", "<oov>"])
 def test_models_of_characters_of_other_tools(tmp_path, space, unknown):
@@ -260,6 +261,7 @@ def test_a_bom_and_a_probability_of_nought(tmp_path, impossible):
         same_models(plain, read_arpa(arpa(tmp_path, content, "other")))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("line", [1, 65_537, 70_000])
 def test_a_word_that_is_not_utf8_is_named_by_its_line(tmp_path, line):
     words = [b"-1\tw%d" % i for i in range(70_000)]
@@ -326,6 +328,7 @@ def test_a_broken_file_is_one_line_that_says_where(tmp_path, change, complaint):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("cut", range(0, len(ARPA) - 8, 7))
 def test_a_file_cut_anywhere_is_refused(tmp_path, cut):
     with pytest.raises(UserError):

@@ -164,6 +164,7 @@ def test_a_missing_package_is_said_with_the_command_that_installs_it(monkeypatch
         read_word_list("wordfreq", "fr")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("wordfreq") is None,
     reason="wordfreq is missing: pip install -r requirements-dev.txt",

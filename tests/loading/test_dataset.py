@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
@@ -30,6 +30,7 @@ from asr_ctc.loading.selection import exclude_unlearnable, prepare_split
 from asr_ctc.models import CTCModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.feasibility import frames_needed, infeasible
+from tests.helpers.examples import examples
 
 CHARMAP = CharMap()
 
@@ -76,7 +77,7 @@ def test_frames_needed_by_hand(labels, needed):
     assert frames_needed(labels) == needed
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(st.integers(1, 3), min_size=1, max_size=8), st.integers(0, 9))
 def test_the_boundary_is_that_of_the_ctc_loss(labels, seed):
     needed = frames_needed(labels)
@@ -106,7 +107,7 @@ def test_collate_by_hand():
     assert batch.excluded == ()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=9))
 def test_pair_i_stays_pair_i(sizes):
     clips = {str(i): clip(str(i), *size) for i, size in enumerate(sizes)}
@@ -343,6 +344,7 @@ def test_workers_change_nothing(train):
         assert torch.equal(a[0].data, b[0].data) and torch.equal(a[1].data, b[1].data)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="who sends a signal is told on Linux only")
 def test_a_worker_obeys_the_main_process_only(train, request):
     """SIGTERM may be sent to every process, of which only the main one knows what to do.

@@ -303,6 +303,7 @@ def truncate_records(cache):
 DAMAGES = [flip_bits, truncate, delete_shard, truncate_records]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("when", ["between runs", "during a run"])
 def test_damage_is_said_once_and_mended(corpus, cache, damage, when, decoded):
@@ -365,6 +366,7 @@ def fill_and_die(corpus, folder, n_writes):
     items(corpus, open_cache(folder, corpus))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_writes", [1, 2, 9, 12])
 def test_a_process_killed_while_writing(corpus, tmp_path, n_writes):
     folder = tmp_path / "cache"
@@ -403,6 +405,7 @@ def test_a_full_disk_is_said_once(corpus, cache, monkeypatch, decoded, pwrite):
     assert "No space left on device" in warning and "computed each time" in warning
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_once_by_all_workers(corpus, cache, monkeypatch, capfd):
     monkeypatch.setattr(os, "pwrite", refuse_to_write)
     handler = logging.StreamHandler()
@@ -526,6 +529,7 @@ def batches_of(loader) -> list[tuple]:
     return [(batch.ids, batch[0].data.clone()) for batch in loader]
 
 
+@pytest.mark.slow
 def test_workers_fill_it_and_see_what_the_others_kept(corpus, cache):
     """Persistent workers: in the second epoch each loads clips that the other one kept."""
     first = [[Draw(row, 0), Draw(row + 1, 0)] for row in range(0, N_CLIPS, 2)]
@@ -559,6 +563,7 @@ def fill(corpus, folder, barrier, seed, results):
     results.put(sums)
 
 
+@pytest.mark.slow
 def test_runs_fill_it_at_the_same_time(corpus, tmp_path, decoded):
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(3), context.Queue()

@@ -2,10 +2,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.loading.sampling import Draw, DurationBatchSampler
+from tests.helpers.examples import examples
 
 durations_of = st.lists(st.floats(0, 100, width=32), max_size=60).map(
     lambda values: np.array(values, dtype=np.float32)
@@ -21,7 +22,7 @@ def cost_s(durations, batch):
     return len(batch) * durations[batch].max()
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(durations_of, st.integers(1, 70), seeds, st.integers(0, 3), st.booleans())
 def test_every_clip_comes_exactly_once_per_epoch(durations, batch_size, seed, epoch, shuffle):
     sampler = DurationBatchSampler(durations, batch_size, seed=seed, shuffle=shuffle)
@@ -35,7 +36,7 @@ def test_every_clip_comes_exactly_once_per_epoch(durations, batch_size, seed, ep
     assert all(1 <= size <= batch_size for size in sizes)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(durations_of, st.integers(1, 70), seeds)
 def test_the_costliest_batch_comes_first(durations, batch_size, seed):
     batches = DurationBatchSampler(durations, batch_size, seed=seed).batches(0)
@@ -177,7 +178,7 @@ def test_a_state_of_another_sampler_is_refused_by_name(changed):
 # --- Batches by seconds, from short to long, by several processes, from the middle ----------------
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(durations_of, st.floats(1, 300), seeds, st.integers(0, 1), st.booleans())
 def test_batches_hold_as_many_seconds_as_asked(durations, seconds, seed, epoch, shuffle):
     sampler = DurationBatchSampler(durations, seed=seed, shuffle=shuffle, batch_seconds=seconds)
@@ -200,7 +201,7 @@ def test_sortagrad_goes_from_short_to_long_once():
     assert as_lists(sampler.batches(1)) == as_lists(DurationBatchSampler(durations, 16).batches(1))
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.integers(1, 4), st.integers(0, 40), st.integers(1, 9), st.booleans(), seeds)
 def test_processes_share_every_epoch(world_size, n_more, size, by_seconds, seed):
     durations = np.random.default_rng(seed).lognormal(1.5, 0.4, world_size + n_more)
@@ -216,7 +217,7 @@ def test_processes_share_every_epoch(world_size, n_more, size, by_seconds, seed)
         assert sorted(rows) == list(range(len(durations)))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.integers(0, 12), st.booleans())
 def test_an_interrupted_epoch_goes_on_where_it_stood(n_drawn, by_seconds):
     durations = np.random.default_rng(0).lognormal(1.5, 0.4, 100)

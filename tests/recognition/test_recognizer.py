@@ -151,6 +151,7 @@ def test_many_files_give_transcripts_and_errors_in_order(recognizer, corpus, tmp
     assert sum(heard) == pytest.approx(sum(r.duration_s for _, r in results[::2]))
 
 
+@pytest.mark.slow
 def test_threads_may_share_a_recognizer(recognizer, corpus):
     paths = [corpus.file(i) for i in range(4)] * 3
     decoders = [None, Beam(width=4), Beam(width=4, hotwords={"abc": 3.0})] * 4

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.acoustic.model_file import save_model
@@ -35,6 +35,7 @@ from asr_ctc.recognition.cutting import (
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.recognition.transcriber import Transcriber
 from asr_ctc.text.charmap import CharMap
+from tests.helpers.examples import examples
 from tools.toy_corpus import LETTERS, RATE_HZ, sentences, speak
 
 GRAIN = 640  # samples per output frame
@@ -92,6 +93,7 @@ def long_recording(seed: int, n: int) -> tuple[np.ndarray, list[np.ndarray]]:
     ), clips
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_long_recording_says_what_its_clips_say_alone(tmp_path, seed):
     whole, clips = long_recording(seed, 40)
@@ -161,6 +163,7 @@ def test_only_readings_that_are_shown_are_timed(tmp_path, monkeypatch):
     assert " ".join(piece.text for piece in pieces if piece.text) == one.hypotheses[0].text
 
 
+@pytest.mark.slow
 def test_a_long_recording_is_aligned_in_pieces(tmp_path):
     """Where nobody listens there is no letter, and the times after it are right."""
     whole, clips = long_recording(1, 40)
@@ -219,7 +222,7 @@ def test_blocks_are_the_whole_file_in_pieces(tmp_path, rate, channels):
 # ------------------------------------------------------------------------------------ cut and seam
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     seconds=st.floats(0.05, 120),
     block_s=st.floats(0.5, 50),

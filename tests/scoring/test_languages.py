@@ -55,6 +55,7 @@ def test_the_cases_are_of_the_20_languages():
     assert [code for code, *_ in CASES] == CODES and len(CODES) == 20
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize(("code", "ref", "hyp", "ref_by_hand", "hyp_by_hand"), CASES)
 def test_rates_are_those_of_jiwer_after_normalising_by_hand(
     code, ref, hyp, ref_by_hand, hyp_by_hand
@@ -78,6 +79,7 @@ def without_inner_letter(text: str) -> str:
     return text[:inner] + text[inner + 1 :]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("code", CODES)
 def test_a_model_that_makes_no_error_has_none_and_one_that_drops_a_letter_has(code):
     lines = transcripts(code)

@@ -95,6 +95,7 @@ def test_encoding_by_hand(text, read):
     assert charmap.decode(charmap.encode(text)) == f"¶{read}¦"
 
 
+@pytest.mark.slow
 def test_every_accented_latin_letter_is_its_base_letter():
     """The oracle is Unicode's decomposition; the code goes by the letters' names."""
     charmap, n_checked = CharMap(), 0

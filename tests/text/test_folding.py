@@ -26,6 +26,7 @@ INVISIBLE = (
 )
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("character", INVISIBLE, ids=lambda c: f"U+{ord(c):04X}")
 def test_what_shows_nothing_is_no_text(character):
     assert is_invisible(character)
@@ -146,6 +147,7 @@ def test_the_forms():
     assert unicodedata.normalize("NFC", LIKE_APOSTROPHE) == LIKE_APOSTROPHE
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("other", FORMS)
 def test_all_forms_are_one_character_in_scoring(form, other):

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
@@ -14,6 +14,7 @@ from asr_ctc.text.ipa import STRESS, TIE, phonemes_of, with_ties
 from asr_ctc.text.phonemes import Phonemes, Spoken
 from asr_ctc.text.unit_kinds import units_from_dict
 from asr_ctc.text.writing import Writing
+from tests.helpers.examples import examples
 from tests.text.test_word_pieces import LANGUAGES, some_words
 
 pytest.importorskip("phonemizer")
@@ -72,6 +73,7 @@ def test_stress_is_optional():
     assert ipa("hello", "en-us") == "həlo͡ʊ"
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_labels_of_any_language_come_back_whole(language):
     text = LANGUAGES[language]
@@ -84,8 +86,9 @@ def test_labels_of_any_language_come_back_whole(language):
     assert [word.text for word in units.words_of(units.encode(text))] == heard.split()
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(max_examples=10)
+@examples(10)
 @given(data=st.data())
 def test_any_words_of_any_language_come_back_whole(language, data):
     text = data.draw(some_words(language))

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from asr_ctc.base.errors import UserError
@@ -11,6 +11,7 @@ from asr_ctc.lm.spelling import labels_of, words_of
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.unit_kinds import units_from_dict
 from asr_ctc.text.word_pieces import BYTES, N_FIXED, WordPieces
+from tests.helpers.examples import examples
 
 pytest.importorskip("sentencepiece")
 
@@ -61,8 +62,9 @@ def test_a_text_of_any_language_comes_back_whole(language):
     assert all(label >= N_FIXED for label in units.encode(text))  # no byte is needed
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("language", LANGUAGES)
-@settings(max_examples=10)
+@examples(10)
 @given(data=st.data())
 def test_any_words_of_any_language_come_back_whole(language, data):
     """Of pieces of English: what they lack is written in bytes."""

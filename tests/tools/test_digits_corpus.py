@@ -24,6 +24,7 @@ def recordings():
     return {key: np.full(1000, 0.1 + 0.0002 * n, dtype=np.float32) for n, key in enumerate(keys)}
 
 
+@pytest.mark.slow
 def test_the_strings_are_those_that_were_published():
     folder = corpus_folder("digits-1.0", "en")
     for split, strings in digits.draw_strings().items():

@@ -17,6 +17,7 @@ def corpora(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
     whole_mib = pack_for_gpu.size_mib(corpora)
     digits_mib = pack_for_gpu.size_mib(corpora / "digits-1.0")
@@ -32,6 +33,7 @@ def test_what_is_packed_is_a_corpus_within_its_room(corpora, tmp_path):
             assert corpus.file(number - 1).is_file()
 
 
+@pytest.mark.slow
 def test_too_little_room_is_refused(corpora, tmp_path):
     with pytest.raises(ValueError, match="0 MiB are left for clips, too few: .* --present"):
         pack_for_gpu.pack_corpora(corpora, tmp_path / "pack", 0.01)

@@ -45,6 +45,7 @@ def seeded(content, n=40):
         yield content[:place] + bytes([draw.randrange(256)]) + content[place + 1 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["config.yaml", "metrics.jsonl"])
 def test_a_damaged_byte_hides_no_other_run(base, file):
     make_run(base, "damaged")
@@ -56,6 +57,7 @@ def test_a_damaged_byte_hides_no_other_run(base, file):
         assert "damaged" in runs
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     "config",
     [

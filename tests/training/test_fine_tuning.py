@@ -14,6 +14,7 @@ from tests.helpers.published import make_folder
 from tools.toy_corpus import make_toy_corpus
 
 pytest.importorskip("transformers")
+pytestmark = pytest.mark.slow
 HEAD = "--projection 0 --frame_stack 1 --nlayers_rnn 0 --charset auto"
 RUN = f"{HEAD} --batch_size 8 --nthreads 0 --precision fp32 --seed 1 --baselogdir logs"
 
@@ -35,7 +36,6 @@ def weights(place, name):
     return load_model(place / "logs" / name / "best_model.pt").state_dict
 
 
-@pytest.mark.slow
 def test_the_encoder_is_frozen_for_the_first_steps(place):
     done = train(place, "held", "--num_epochs 1 --freeze_encoder_steps 10000")
     assert done.returncode == 0, done.stderr
@@ -58,7 +58,6 @@ def test_the_encoder_is_frozen_for_the_first_steps(place):
     assert not torch.equal(held["charlin.0.weight"], moved["charlin.0.weight"])
 
 
-@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_same_bits(place, monkeypatch):
     flags = (
         "--mask_time 0.4 --mask_feature 0.2 --layer_drop 0.2 --freeze_encoder_steps 3",
@@ -88,7 +87,6 @@ def test_a_resumed_run_ends_with_the_same_bits(place, monkeypatch):
         assert torch.equal(weight, found[name]), name
 
 
-@pytest.mark.slow
 def test_a_head_on_kept_frames_learns_as_one_on_the_live_encoder(place):
     """The same initial weights and batches; kept frames are in half precision."""
     common = "--freeze_encoder --num_epochs 2 --dropout 0"
@@ -101,7 +99,6 @@ def test_a_head_on_kept_frames_learns_as_one_on_the_live_encoder(place):
     assert not torch.equal(a["charlin.0.bias"], torch.zeros(len(a["charlin.0.bias"])))
 
 
-@pytest.mark.slow
 def test_a_small_random_encoder_overfits_eight_french_clips(tmp_path):
     root = corpus_folder("cv-corpus-17.0-delta-2024-03-15", "fr").parents[1]
     make_folder(

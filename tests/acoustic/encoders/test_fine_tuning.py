@@ -12,6 +12,7 @@ from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.encoders.torchaudio_bundles import load_bundle
 from tests.helpers.published import BUNDLES, FOLDERS, clips, make_bundle, make_folder
 
+pytestmark = pytest.mark.few(2)
 OF_TORCHAUDIO = "WAV2VEC2_BASE", "WAVLM_BASE_PLUS"
 ENCODERS = *OF_TORCHAUDIO, "wav2vec2 base", "wavlm large", "data2vec", "mms", "w2v-bert"
 assert {*ENCODERS} <= {*BUNDLES, *FOLDERS}
@@ -56,6 +57,7 @@ def gradients(encoder, *, seed=0):
     return {name: p.grad for name, p in encoder.named_parameters()}
 
 
+@pytest.mark.slow
 def test_checkpointing_changes_no_gradient(encoder):
     masks = SpanMasks(time_share=0.5, channel_share=0.5, channel_span=8)
     encoder.fine_tuning = FineTuning(masks=masks, layer_drop=0.3)

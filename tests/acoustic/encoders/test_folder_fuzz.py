@@ -56,6 +56,7 @@ def test_safetensors(tmp_path):
     fuzz(*header)
 
 
+@pytest.mark.slow
 def test_whisper_folders(tmp_path):
     folder = make_whisper_folder(tmp_path / "tiny", max_source_positions=20)
 

@@ -46,6 +46,7 @@ def logits_of(model, extractor, waveform):
         return model(**inputs).logits[0]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_logits_are_those_of_transformers_alone_and_in_a_batch(kind, tmp_path):
     model, extractor = make_folder(tmp_path, kind)
@@ -62,6 +63,7 @@ def test_logits_are_those_of_transformers_alone_and_in_a_batch(kind, tmp_path):
         torch.testing.assert_close(batched, expected, atol=3e-6, rtol=1e-6)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_an_encoder_is_built_again_from_its_settings(kind, tmp_path):
     make_folder(tmp_path, kind, head=False)
@@ -90,6 +92,7 @@ def test_an_odd_mel_frame_is_no_frame(tmp_path):
         torch.testing.assert_close(head(frames[0]), expected[:-1], atol=3e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_lengths_are_those_of_transformers(tmp_path):
     for kind in ("wav2vec2 base", "wav2vec2 subsampling"):
         folder = tmp_path / kind
@@ -136,6 +139,7 @@ def text_of(folder, waveform):
     return Recognizer(file, "cpu").transcribe(waveform, rate=16_000).text
 
 
+@pytest.mark.slow
 def test_the_text_is_that_of_transformers_tokenizer(tmp_path):
     model, extractor = make_folder(tmp_path)
     with torch.no_grad():  # centred and scaled: more than one letter for the whole clip
@@ -281,6 +285,7 @@ class Boom:
         return print, ("this code ran",)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize(
     ("what", "message"),
     {
@@ -456,6 +461,7 @@ def test_code_that_a_configuration_names_is_not_looked_for(tmp_path):
         FolderEncoder(encoder.settings)
 
 
+@pytest.mark.slow
 def test_a_small_folder_takes_little_memory(tmp_path):
     make_folder(tmp_path)
     from safetensors.torch import save_file
@@ -491,6 +497,7 @@ def change(folder, file="config.json", **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -512,6 +519,7 @@ def test_bad_configurations(values, message, tmp_path):
         open_pretrained(str(tmp_path))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("rate", ["abc", -1, 10**12, [16000], 16000.5])
 def test_bad_rates(rate, tmp_path):
     make_folder(tmp_path)

@@ -24,6 +24,7 @@ def frames_of(encoder, waveforms):
     return pad_packed_sequence(packed, batch_first=True)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", BUNDLES)
 def test_frames_are_torchaudios_alone_and_in_a_batch(name, tmp_path, monkeypatch):
     theirs = make_bundle(monkeypatch, tmp_path, name)
@@ -41,6 +42,7 @@ def test_frames_are_torchaudios_alone_and_in_a_batch(name, tmp_path, monkeypatch
         torch.testing.assert_close(batched, expected[0], atol=3e-6, rtol=0)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", BUNDLES)
 def test_an_encoder_is_built_again_from_its_settings(name, tmp_path, monkeypatch):
     make_bundle(monkeypatch, tmp_path, name)

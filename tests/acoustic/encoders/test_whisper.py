@@ -91,6 +91,7 @@ def assert_padded_is_transformers(encoder: WhisperEncoder, theirs, atol: float) 
         assert torch.allclose(ours, expected[: len(ours)], atol=atol)
 
 
+@pytest.mark.slow
 def test_padded_clips_are_those_of_transformers():
     encoder = padded_encoder(make_encoder())
     assert_padded_is_transformers(encoder, transformers_encoder(encoder, CONFIG), atol=2e-5)

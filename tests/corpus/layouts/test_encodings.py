@@ -134,6 +134,7 @@ def test_lines_that_are_not_utf8_are_left_out_alone(
     assert list(table.excluded) == expected
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("encoding", "code"),
     [

@@ -30,6 +30,7 @@ SHIFTED = {  # the lines of a table, and which rows can be used: 0 the first aft
 }
 
 
+@pytest.mark.few(20)
 @pytest.mark.parametrize("layout", ["commonvoice", "manifest"])
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 @pytest.mark.parametrize("piece_bytes", [1 << 23, 9])

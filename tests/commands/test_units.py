@@ -146,14 +146,14 @@ def test_pronunciations_of_a_file(folder):
 def test_a_run_goes_on_in_its_units_and_a_new_one_may_have_others(folder):
     succeed("train --resume_from logs/both --num_epochs 2", cwd=folder)
     file = load_model(folder / "logs/both/last.pt")
-    assert (file.charmap.kind, file.aux_units.kind) == ("char", "phoneme")
+    assert (file.charmap.kind, file.other_units.kind) == ("char", "phoneme")
     succeed(
         f"train {FEW} --resume_from logs/both/best_model.pt --logname other --units bpe "
         "--vocab_size 20 --nlayers_rnn 2",
         cwd=folder,
     )
     file = load_model(folder / "logs/other/best_model.pt")
-    assert file.charmap.kind == "bpe" and file.aux_units is None
+    assert file.charmap.kind == "bpe" and file.other_units is None
 
 
 def settings(folder, name: str) -> dict:

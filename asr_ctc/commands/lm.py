@@ -15,6 +15,7 @@ OF_TUNING = (
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
+OF_NEW_UNITS = tuple(name for name in OF_UNITS if name != "units")  # which a model file has
 OF_ESTIMATION = (
     *("text", "word_list", "out", "order", "level", "prune", "lexicon_from"),
     *OF_CHARSET,
@@ -23,13 +24,11 @@ OF_ESTIMATION = (
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
     if config.lm.tune:
-        of_new_units = (name for name in OF_UNITS if name != "units")
-        refuse_flags(config, (*OF_ESTIMATION, *of_new_units), "have no effect with --tune")
+        refuse_flags(config, (*OF_ESTIMATION, *OF_NEW_UNITS), "have no effect with --tune")
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:
-        of_new_units = (*OF_CHARSET, *(name for name in OF_UNITS if name != "units"))
-        refuse_flags(config, of_new_units, "have no effect with --modelpath")
+        refuse_flags(config, (*OF_CHARSET, *OF_NEW_UNITS), "have no effect with --modelpath")
     return estimate(config)
 
 

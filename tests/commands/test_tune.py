@@ -1,6 +1,7 @@
 """`lm --tune`, and the language model in the model file that it leaves."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -495,6 +496,30 @@ def test_what_the_other_stores_meanwhile_stays(two_headed, tmp_path, stored, mon
     tune_units("phoneme", cwd=tmp_path)
     file = load_model(two_headed)
     assert (file.language_model.name, file.other_language_model.name) == ("le.arpa", "sounds.arpa")
+
+
+def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
+    """On error rates of the shape that those of French phonemes have: unknown words must cost much,
+    and the more the blank is penalised, the less a word is worth and the language model more."""
+
+    def decode(beam, logp, lengths, units):
+        point = {"blank_penalty": beam.blank_penalty, **beam.fusion}
+        return [[Hypothesis(" ".join(str(point[name]) for name in tune.Point._fields), (), 0.0)]]
+
+    def rates(references, hypotheses, **_):
+        penalty, unk_logp, lm_weight, word_bonus = map(float, hypotheses[0].split())
+        rate = 0.1 + 0.001 * abs(unk_logp + 40) + 0.05 * (penalty - 1) ** 2
+        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2 + 0.02 * (word_bonus + penalty) ** 2
+        return SimpleNamespace(wer=rate, cer=rate)
+
+    monkeypatch.setattr(tune, "fuse", lambda model, units, pronunciations, **weights: weights)
+    monkeypatch.setattr(tune, "error_rates", rates)
+    monkeypatch.setattr(Beam, "decode", decode)
+    flags = {"modelpath": str(two_headed), "lm": "sounds.arpa", "units": "phoneme"}
+    tuning = tune.tune_language_model(make_config({}, flags))
+    assert tuning.weights == tune.Point(1.0, -40.0, 0.75, -1.0)
+    without_penalty = min(tuning.by_penalty.items())
+    assert without_penalty[0] == 0 and without_penalty[1].wer == pytest.approx(0.15)
 
 
 def test_without_units_the_first_output_layer_is_tuned(two_headed, tmp_path):

@@ -31,7 +31,7 @@ from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Rates, Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+WORD_BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 # The less reliable the spelling of a model, the likelier an unknown word is a misspelt known one.
 UNK_LOGPS = (-10.0, -20.0, -30.0, -40.0)
 BLANK_PENALTIES = (0.0, 0.5, 1.0, 1.5)

@@ -509,7 +509,7 @@ def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
     def rates(references, hypotheses, **_):
         penalty, unk_logp, lm_weight, word_bonus = map(float, hypotheses[0].split())
         rate = 0.1 + 0.001 * abs(unk_logp + 40) + 0.05 * (penalty - 1) ** 2
-        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2 + 0.02 * (word_bonus + penalty) ** 2
+        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2 + 0.02 * (word_bonus + 2 * penalty) ** 2
         return SimpleNamespace(wer=rate, cer=rate)
 
     monkeypatch.setattr(tune, "fuse", lambda model, units, pronunciations, **weights: weights)
@@ -517,7 +517,7 @@ def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
     monkeypatch.setattr(Beam, "decode", decode)
     flags = {"modelpath": str(two_headed), "lm": "sounds.arpa", "units": "phoneme"}
     tuning = tune.tune_language_model(make_config({}, flags))
-    assert tuning.weights == tune.Point(1.0, -40.0, 0.75, -1.0)
+    assert tuning.weights == tune.Point(1.0, -40.0, 0.75, -2.0)
     without_penalty = min(tuning.by_penalty.items())
     assert without_penalty[0] == 0 and without_penalty[1].wer == pytest.approx(0.15)
 

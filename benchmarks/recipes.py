@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
@@ -45,6 +46,8 @@ class Recipe:
     seeds: tuple[int, ...] = (1,)
     flags: str = ""
     lm_flags: str = ""  # of `lm`
+    beam: int = 10  # width, with the language model
+    lexicon: bool = False  # read the phonemes of the second output layer into words too
     of: str = ""  # the recipe that this is an experiment with
 
     @property
@@ -60,7 +63,7 @@ class Result:
     seed: int
     minutes: float = 0.0  # wall clock of `train`
     ended: bool = False
-    test: dict = field(default_factory=dict)  # {greedy, lm, -20 dB, +10 dB: {wer, cer}}
+    test: dict = field(default_factory=dict)  # {greedy, lm, phonemes, -20 dB, ...: {wer, cer}}
     machine: str = ""
     day: str = ""
 
@@ -136,11 +139,17 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
 
 
 def score(recipe: Recipe, run_folder: Path) -> dict:
-    """Error rates of the test split: greedy, with the transcripts' language model, other levels."""
+    """Error rates of the test split: greedy, with a language model, at other levels."""
     corpus, model = corpus_flags(recipe), run_folder / "best_model.pt"
+    beam, lm_flags = ["--beamwidth", str(recipe.beam)], recipe.lm_flags.split()
     rates = {"greedy": test(model, corpus)}
-    tune_language_model(model, corpus, *recipe.lm_flags.split())
-    rates["lm"] = test(model, [*corpus, "--beamsearch"])
+    tune_language_model(model, corpus, *lm_flags, beam=recipe.beam)
+    rates["lm"] = test(model, [*corpus, "--beamsearch", *beam])
+    if recipe.lexicon:
+        sounds = [*corpus, "--units", "phoneme"]
+        lm_flags += ["--lexicon_from", "espeak"]
+        tune_language_model(model, sounds, *lm_flags, name="sounds.arpa", beam=recipe.beam)
+        rates["phonemes"] = test(model, [*sounds, "--beamsearch", *beam])
     for level_db in LEVELS_DB:
         rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)
     return rates
@@ -151,11 +160,16 @@ def corpus_flags(recipe: Recipe) -> list[str]:
     return ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
 
 
-def tune_language_model(model: Path, corpus: list[str], *flags: str) -> None:
-    """Puts the language model of the transcripts into a model file, with its weights."""
-    lm = str(model.parent / "train.arpa")
-    asr_ctc("lm", *corpus, "--modelpath", str(model), *flags, "--out", lm)
-    asr_ctc("lm", *corpus, "--tune", "--lm", lm, "--modelpath", str(model))
+def tune_language_model(
+    model: Path, flags: Sequence[str], *lm_flags: str, name: str = "train.arpa", beam: int = 10
+) -> None:
+    """Puts the language model of the transcripts into a model file, with its weights.
+
+    ``flags`` name the corpus, and the output layer; ``lm_flags`` are of `lm` alone.
+    """
+    lm, where = str(model.parent / name), [*flags, "--modelpath", str(model)]
+    asr_ctc("lm", *where, *lm_flags, "--out", lm)
+    asr_ctc("lm", *where, "--tune", "--lm", lm, "--beamwidth", str(beam))
 
 
 def test(model: Path, flags: list[str], split: str = "test") -> dict[str, float]:
@@ -242,14 +256,17 @@ def replace_measured(kind: str, table: str) -> None:
 def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
     """Markdown: what each recipe reached on the test split, a row for each seed."""
     lines = [
-        "| recipe | seed | `train` | WER, CER greedy | with LM | at -20 dB | at +10 dB |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| recipe | seed | `train` | WER, CER greedy | with LM | phonemes | -20 dB | +10 dB |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for result in results_of(recipes, folder):
         if result.test:
+            kinds = ("greedy", "lm", "phonemes", *(f"{level:+d} dB" for level in LEVELS_DB))
             rates = [
                 "{:.2f}, {:.2f} %".format(*(100 * result.test[kind][r] for r in ("wer", "cer")))
-                for kind in ("greedy", "lm", *(f"{level:+d} dB" for level in LEVELS_DB))
+                if kind in result.test
+                else ""
+                for kind in kinds
             ]
             took = f"{result.minutes:.1f} min"
             lines.append(f"| {result.name} | {result.seed} | {took} | {' | '.join(rates)} |")

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import asdict
 
+import numpy as np
 import torch
+from torch import nn
 
 from asr_ctc.acoustic.architecture import Architecture
 from asr_ctc.acoustic.ctc_model import CTCModel
@@ -39,6 +41,18 @@ def output_lengths_of(architecture: AnyArchitecture) -> Callable:
     """The model's ``output_lengths``, without memory for the model."""
     with torch.device("meta"):
         return new_model(architecture).output_lengths
+
+
+def runs_encoder(model: nn.Module) -> bool:
+    """Whether training runs layers of a pretrained encoder, rather than read its kept frames."""
+    return isinstance(model, EncoderModel) and model.input_layers != model.architecture.layers
+
+
+def computed_s(model: nn.Module, durations_s: np.ndarray) -> np.ndarray:
+    """Seconds that training computes for clips that last so long: an encoder may pad each."""
+    if isinstance(model, EncoderModel) and runs_encoder(model):
+        return model.encoder.computed_s(durations_s)
+    return durations_s
 
 
 def architecture_to_dict(architecture: AnyArchitecture) -> dict:

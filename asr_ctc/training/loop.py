@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import load_model, save_model
-from asr_ctc.acoustic.model_kinds import AnyModel
+from asr_ctc.acoustic.model_kinds import AnyModel, computed_s
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import lock_file, open_own, refuse_links, remove_unfinished
 from asr_ctc.base.printable import SafeFormatter
@@ -142,10 +142,11 @@ def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]
 def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> RunResult:
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
-    sampler = make_sampler(run.train_corpus.durations, run.config, world)
+    sampler = make_sampler(computed_s(run.model, run.train_corpus.durations), run.config, world)
     n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
     loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
-    dev_batches = make_sampler(run.dev.corpus.durations, run.config, world, shuffle=False)
+    dev_s = computed_s(run.model, run.dev.corpus.durations)
+    dev_batches = make_sampler(dev_s, run.config, world, shuffle=False)
     dev_loader = make_loader(run.dev, dev_batches, n_threads, pin_memory=on_gpu)
     state = make_state(run, math.ceil(len(sampler) / training.accumulate))
     restore(start, state, sampler, world)

@@ -10,7 +10,7 @@ import torch
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.clip_memory import PROBES_S, ClipMemory, measure_clip_memory
 from asr_ctc.acoustic.encoder_model import EncoderModel
-from asr_ctc.acoustic.model_kinds import AnyModel
+from asr_ctc.acoustic.model_kinds import runs_encoder
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -31,7 +31,7 @@ def report_clip_memory(
     resumed run says it too: it may have another card, or another free share of one.
     """
     model, free = run.model, compute.free_memory_bytes(run.device)
-    if not isinstance(model, EncoderModel) or math.isnan(free) or not runs_encoder(model):
+    if not isinstance(model, EncoderModel) or not runs_encoder(model) or math.isnan(free):
         return
     train_mode(model, run.frozen)
     try:
@@ -59,11 +59,6 @@ def report_clip_memory(
     )
     if needed > room:
         log.warning("%s", advice(memory, room, longest_s))
-
-
-def runs_encoder(model: AnyModel) -> bool:
-    """Whether training runs layers of a pretrained encoder, rather than read its kept frames."""
-    return isinstance(model, EncoderModel) and model.input_layers != model.architecture.layers
 
 
 def largest_batch(memory: ClipMemory, sampler: DurationBatchSampler) -> tuple[int, float]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.loss import ctc_objective
+from asr_ctc.acoustic.model_kinds import computed_s
 from asr_ctc.base.errors import UserError
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
@@ -111,7 +113,7 @@ def train_step(
         _restore(plain, statistics, optimizer)
         if not compute.is_out_of_memory(error):
             raise
-        _refuse_or_name(batches, world)
+        _refuse_or_name(batches, plain, world)
         return Skipped(Reason.OUT_OF_MEMORY)
 
     if math.isfinite(loss) and math.isfinite(grad_norm):
@@ -163,9 +165,12 @@ def _name_not_finite(batches: Sequence[Batch], losses: list[torch.Tensor], world
     )
 
 
-def _refuse_or_name(batches: Sequence[Batch], world: World) -> None:
-    largest = max(batches, key=lambda batch: len(batch.ids) * max(batch.durations))
-    n_clips, longest_s = len(largest.ids), max(largest.durations)
+def _refuse_or_name(batches: Sequence[Batch], model: nn.Module, world: World) -> None:
+    def longest(batch: Batch) -> float:
+        return float(computed_s(model, np.array(batch.durations)).max())
+
+    largest = max(batches, key=lambda batch: len(batch.ids) * longest(batch))
+    n_clips, longest_s = len(largest.ids), longest(largest)
     what = (
         f"out of memory on a batch of {several(n_clips, 'clip')}, padded to {longest_s:.1f} s "
         f"each, {n_clips * longest_s:.0f} s in all"

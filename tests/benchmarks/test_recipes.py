@@ -1,6 +1,7 @@
 """The harness of the recipes: what it runs, and what it makes of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,18 @@ def test_a_recipe_that_was_interrupted_goes_on_and_is_scored_once(commands, tmp_
         "-20 dB": {"wer": 0.02, "cer": 0.003},
         "+10 dB": {"wer": 0.02, "cer": 0.003},
     }
+
+
+def test_phonemes_of_a_second_output_layer_are_read_into_words(commands, tmp_path):
+    recipe = replace(DIGITS, beam=50, lm_flags="--word_list wordfreq", lexicon=True)
+    rates = recipes.score(recipe, tmp_path)
+    assert list(rates) == ["greedy", "lm", "phonemes", "-20 dB", "+10 dB"]
+    names = [words[0] for words in commands]
+    assert names == ["test", "lm", "lm", "test", "lm", "lm", "test"]
+    assert not any("--units" in words for words in commands[:4])
+    assert all([*words][7:9] == ["--units", "phoneme"] for words in commands[4:6])
+    assert ["--lexicon_from" in words for words in commands] == [False] * 4 + [True, False, False]
+    assert all([*words][-2:] == ["--beamwidth", "50"] for words in commands if "--tune" in words)
 
 
 def test_an_experiment_has_its_flags_and_never_sees_the_test_split(commands, tmp_path):
@@ -110,5 +123,5 @@ def test_the_tables(tmp_path, monkeypatch):
     assert "old" not in lines
     assert (lines[0], lines[-1]) == ("before", "after") and "between" in lines
     cell = "1.25, 0.40 %"
-    assert f"| digits | 1 | 10.0 min | {cell} | {cell} | {cell} | {cell} |" in lines
+    assert f"| digits | 1 | 10.0 min | {cell} | {cell} |  | {cell} | {cell} |" in lines
     assert "| digits | 2 |  | 10.0 | 4 | 10.00 % | 50.0, 20.0, 10.0, 20.0 % |" in lines

@@ -284,6 +284,22 @@ def test_a_frozen_pass_over_padded_clips_counts_what_they_are_padded_to(home, mo
         assert (max(n_clips) == 2) if flags else max(n_clips) > 10
 
 
+def test_batches_by_seconds_count_what_padded_clips_are_padded_to(home, monkeypatch):
+    """70 s hold two clips of 30 s where they are padded, and dozens at their own length."""
+    n_clips, front = [], WhisperEncoder.front
+
+    def spy(encoder, padded, n_inputs):
+        if encoder.training:
+            n_clips.append(len(padded))
+        return front(encoder, padded, n_inputs)
+
+    monkeypatch.setattr(WhisperEncoder, "front", spy)
+    for flags in "--encoder_padded", "":
+        n_clips.clear()
+        train(home, f"--num_epochs 1 --batch_seconds 70 {flags}", f"run{flags}")
+        assert (max(n_clips) == 2) if flags else max(n_clips) > 10
+
+
 def test_the_folder_of_a_run_names_its_encoder(home):
     done = call(COMMON, "--num_epochs 1", cwd=home)
     assert done.returncode == 0, done.stderr

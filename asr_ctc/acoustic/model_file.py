@@ -49,8 +49,9 @@ class ModelFile:
     metrics of the epoch it was saved at. ``origin``: command, versions, corpus, the source of a
     pretrained encoder. ``assumed`` says what the file lacked and what was assumed instead.
     ``training`` resumes the run, see resume.py; None in a file that only transcribes.
-    ``language_model`` is what ``lm --tune`` stored. ``aux_units`` are those of a second output
-    layer; ``head`` is the output layer that is read, that of ``charmap``.
+    ``head`` is the output layer that is read: ``charmap`` has its units, and ``language_model``
+    what ``lm --tune`` stored for it. ``other_units`` and ``other_language_model`` are those of the
+    other output layer, None in a model of one.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -63,17 +64,33 @@ class ModelFile:
     assumed: str = ""
     training: dict | None = None
     language_model: StoredModel | None = None
-    aux_units: Units | None = None
+    other_units: Units | None = None
+    other_language_model: StoredModel | None = None
     head: str = MAIN
 
     def with_units(self, kind: str) -> "ModelFile":
         """The same model read in its units of that kind; ValueError where it has none."""
         if self.charmap.kind == kind:
             return self
-        if self.aux_units is None or self.aux_units.kind != kind:
-            known = [u.kind for u in (self.charmap, self.aux_units) if u is not None]
+        if self.other_units is None or self.other_units.kind != kind:
+            known = [u.kind for u in (self.charmap, self.other_units) if u is not None]
             raise ValueError(f"the model has units of {' and '.join(known)}, not of {kind}")
-        return replace(self, charmap=self.aux_units, head=AUX, language_model=None)
+        return self.with_head(AUX if self.head == MAIN else MAIN)
+
+    def with_head(self, head: str) -> "ModelFile":
+        """The same model of which that output layer is read; ValueError where it has none."""
+        if self.head == head:
+            return self
+        if self.other_units is None:
+            raise ValueError("the model has one output layer")
+        return replace(
+            self,
+            head=head,
+            charmap=self.other_units,
+            language_model=self.other_language_model,
+            other_units=self.charmap,
+            other_language_model=self.language_model,
+        )
 
     def build_model(self, *, dropout: float = 0.0, l1: float = 0.0, l2: float = 0.0) -> AnyModel:
         """The model with its weights, on the CPU, in evaluation mode."""
@@ -92,8 +109,10 @@ class ModelFile:
 def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> None:
     """Writes a model file atomically; after a UserError the existing file is unchanged.
 
-    ``previous`` is where the existing file is kept, if anywhere.
+    Whichever output layer is read, all of both is written. ``previous`` is where the existing file
+    is kept, if anywhere.
     """
+    file = file.with_head(MAIN)
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -105,12 +124,14 @@ def save_model(path: Path, file: ModelFile, previous: Path | None = None) -> Non
         "scores": file.scores,
         "origin": file.origin,
     }
-    if file.aux_units is not None:
-        content["aux_units"] = file.aux_units.to_dict()
+    if file.other_units is not None:
+        content["aux_units"] = file.other_units.to_dict()
     if file.training is not None:
         content["training"] = file.training
     if file.language_model is not None:
         content["language_model"] = file.language_model.to_dict()
+    if file.other_language_model is not None:
+        content["aux_language_model"] = file.other_language_model.to_dict()
     buffer = BytesIO()
     torch.save(content, buffer)
     write_atomically(path, buffer.getbuffer(), previous)
@@ -186,12 +207,13 @@ def _parse(content: dict) -> ModelFile:
         scores=content["scores"],
         origin=content["origin"],
         training=training,
+        language_model=_parse_language_model(content, "language_model"),
+        other_units=units_from_dict(content["aux_units"]) if "aux_units" in content else None,
+        other_language_model=_parse_language_model(content, "aux_language_model"),
     )
-    if "language_model" in content:
-        file.language_model = StoredModel.from_dict(content["language_model"])
-    if "aux_units" in content:
-        file.aux_units = units_from_dict(content["aux_units"])
-    n_aux = file.aux_units.vocab_size if file.aux_units else 0
+    n_aux = file.other_units.vocab_size if file.other_units else 0
+    if file.other_language_model is not None and not n_aux:
+        raise ValueError("it has a language model for a second output layer, and none")
     sizes = file.architecture.vocab_size, file.architecture.aux_vocab_size
     if (file.charmap.vocab_size, n_aux) != sizes:
         raise ValueError("its units and its output layers differ in size")
@@ -213,6 +235,10 @@ def _parse(content: dict) -> ModelFile:
     file.build_model()
     file.build_processor()
     return file
+
+
+def _parse_language_model(content: dict, name: str) -> StoredModel | None:
+    return StoredModel.from_dict(content[name]) if name in content else None
 
 
 def _parse_bare(state: dict) -> ModelFile:

@@ -9,7 +9,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from asr_ctc.recognition.recognizer import Recognizer
 
 WEIGHTS = tuple(DEFAULT_WEIGHTS)
+AnyFile = TypeVar("AnyFile", "ModelFile", "PublishedModel")
 
 
 def make_decoder(
@@ -79,16 +80,18 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
     if published.pretrained is not None:
         if "modelpath" in typed:
             raise UserError("--pretrained names the model; omit --modelpath")
-        return Path(published.pretrained), open_pretrained(
+        path = Path(published.pretrained)
+        pretrained = open_pretrained(
             published.pretrained, weights=published.encoder_weights, language=published.adapter
         )
+        return path, in_units_of(config, path, pretrained)
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
     return path, in_units_of(config, path, load_model(path))
 
 
-def in_units_of(config: Config, path: Path, file: "ModelFile") -> "ModelFile":
+def in_units_of(config: Config, path: Path, file: AnyFile) -> AnyFile:
     """A model that has two kinds of units, in those that --units names; UserError if it has not."""
     if "units" not in config.typed:
         return file

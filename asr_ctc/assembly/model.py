@@ -95,7 +95,7 @@ def _heads(
 ) -> dict[str, Any]:
     """Sizes and place of the output layers; UserError for a layer that is not there."""
     layer = config.classes.aux_layer or 0
-    if file is not None and file.aux_units is not None and "aux_layer" not in config.typed:
+    if file is not None and file.other_units is not None and "aux_layer" not in config.typed:
         layer = layer or file.architecture.aux_layer
     n_layers = (file.architecture if file else config.model).nlayers_rnn
     if unused := [] if aux else sorted({"aux_layer", "aux_weight"} & config.typed):
@@ -179,9 +179,9 @@ def make_model(
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
-    if aux != file.aux_units:
+    if aux != file.other_units:
         weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
-    model.load_state_dict(weights, strict=has_same_classes and aux == file.aux_units)
+    model.load_state_dict(weights, strict=has_same_classes and aux == file.other_units)
     return model
 
 

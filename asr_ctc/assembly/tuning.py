@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from asr_ctc.acoustic.model_file import ModelFile, save_model
-from asr_ctc.assembly.decoder import make_recognizer, read_model
+from asr_ctc.acoustic.model_file import ModelFile, load_model, save_model
+from asr_ctc.assembly.decoder import in_units_of, make_recognizer, read_model
 from asr_ctc.assembly.scored_split import make_scoring_loader, split_to_read
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
@@ -31,7 +31,7 @@ from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Rates, Units
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
-WORD_BONUSES = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
+WORD_BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 # The less reliable the spelling of a model, the likelier an unknown word is a misspelt known one.
 UNK_LOGPS = (-10.0, -20.0, -30.0, -40.0)
 BLANK_PENALTIES = (0.0, 0.5, 1.0, 1.5)
@@ -71,6 +71,7 @@ class Tuning:
 def tune_language_model(config: Config) -> Tuning:
     """Decodes dev with every weight and bonus of the grid; stores the best in a model file.
 
+    In a model of two output layers they are tuned, and stored, for the one that --units names.
     The log probability of unknown words is tuned too, unless --unk_logp is given or the words are
     characters. The blank's penalty, unless --blank_penalty is given, is tuned after them, each with
     the weights and bonuses beside the best so far: in all of the grid it would multiply the time.
@@ -134,6 +135,8 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = min(bests, key=rank)
     if isinstance(file, ModelFile):
+        # Tuning takes minutes: another may have stored the other output layer's by now.
+        file = in_units_of(config, path, load_model(path))
         file.language_model = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
         save_model(path, file)
     names = Rates() if in_letters else units.rates

@@ -31,11 +31,17 @@ def run_info(config: Config, words: list[str], command: list[str]) -> int:
             if file.normalization
             else "none",
         ),
-        *(_units(units) for units in (file.charmap, file.aux_units) if units is not None),
+        *(_units(units) for units in (file.charmap, file.other_units) if units is not None),
         ("writing", visible_text(str(file.charmap.writing))),
     ]
-    if file.language_model:
-        rows.append(("language model", str(file.language_model)))
+    heads = (
+        (file.charmap, file.language_model),
+        (file.other_units, file.other_language_model),
+    )
+    for units, stored in heads:
+        if units and stored:
+            whose = f"for {units.noun}s: " if file.other_units else ""
+            rows.append(("language model", f"{whose}{stored}"))
     if file.scores:
         rate = file.charmap.rates.of_symbols.lower()
         scores = {name.replace("dev_cer", f"dev_{rate}"): v for name, v in file.scores.items()}

@@ -93,13 +93,14 @@ def heads_of(
 ) -> "list[tuple[str, Path, ModelFile | PublishedModel]]":
     """A model once for each of its output layers, or for that of --units alone."""
     from asr_ctc.acoustic.model_file import ModelFile
+    from asr_ctc.acoustic.two_heads import AUX
     from asr_ctc.assembly.decoder import in_units_of
 
     if not isinstance(file, ModelFile):
         return [(title, path, file)]
-    if file.aux_units is None or "units" in config.typed:
+    if file.other_units is None or "units" in config.typed:
         return [(title, path, in_units_of(config, path, file))]
-    both = [file, file.with_units(file.aux_units.kind)]
+    both = [file, file.with_head(AUX)]
     return [(f"{title}, {head.charmap.noun}s", path, head) for head in both]
 
 

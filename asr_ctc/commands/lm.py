@@ -15,6 +15,7 @@ OF_TUNING = (
     *("device", "nthreads"),
 )
 OF_CHARSET = "charset", "profile", "case_folding", "charset_min_count"
+OF_NEW_UNITS = tuple(name for name in OF_UNITS if name != "units")  # which a model file has
 OF_ESTIMATION = (
     *("text", "word_list", "out", "order", "level", "prune", "lexicon_from"),
     *OF_CHARSET,
@@ -23,12 +24,11 @@ OF_ESTIMATION = (
 
 def run_lm(config: Config, words: list[str], command: list[str]) -> int:
     if config.lm.tune:
-        refuse_flags(config, (*OF_ESTIMATION, *OF_UNITS), "have no effect with --tune")
+        refuse_flags(config, (*OF_ESTIMATION, *OF_NEW_UNITS), "have no effect with --tune")
         return tune(config)
     refuse_flags(config, OF_TUNING, "need --tune")
     if config.input.modelpath:
-        of_new_units = (*OF_CHARSET, *(name for name in OF_UNITS if name != "units"))
-        refuse_flags(config, of_new_units, "have no effect with --modelpath")
+        refuse_flags(config, (*OF_CHARSET, *OF_NEW_UNITS), "have no effect with --modelpath")
     return estimate(config)
 
 
@@ -90,7 +90,8 @@ def tune(config: Config) -> int:
         f"--unk_logp {weights.unk_logp:g} --blank_penalty {weights.blank_penalty:g}"
     )
     if tuning.path:
-        print(f"written with the language model: {tuning.path}; test --beamsearch uses them")
+        units = f"--units {config.classes.units} " if "units" in config.typed else ""
+        print(f"written with the language model: {tuning.path}; test {units}--beamsearch uses them")
     else:
         print("nothing is written: `test --pretrained --beamsearch --lm` takes them as flags")
     return 0
@@ -105,11 +106,13 @@ COMMAND = Command(
     defaults=EVERY_CLIP,
     details="Learns from the training transcripts and from --text FILE...\n"
     "With --tune, finds the weights of --lm FILE on dev, and stores both in the model file, where\n"
-    "`test --beamsearch` finds them. Those for a --pretrained model are printed.",
+    "`test --beamsearch` finds them; of two output layers, for the one that --units names. Those\n"
+    "for a --pretrained model are printed.",
     examples=(
         "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
         "lm --lang fr --word_list wordfreq --out fr.arpa",
         "lm --tune --lm fr.arpa --lang fr",
+        "lm --tune --lm sounds.arpa --lang fr --units phoneme",
         "lm --tune --lm fr.arpa --lang fr --pretrained VOXPOPULI_ASR_BASE_10K_FR",
     ),
 )

@@ -112,7 +112,7 @@ class Run:
             features=self.features,
             normalization=self.normalization,
             charmap=self.charmap,
-            aux_units=self.train.aux_units,
+            other_units=self.train.aux_units,
             scores=scores,
             origin=self.origin,
         )
@@ -332,7 +332,7 @@ def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, M
     file = start.file
     if file is None:
         return make_units(config, train)
-    units = ModelUnits(file.charmap, file.aux_units)
+    units = ModelUnits(file.charmap, file.other_units)
     if not start.folder and asks_for_others(config, units):
         return make_units(config, train)
     if config.corpus.profile and not start.folder:

@@ -137,6 +137,10 @@ def test_the_installed_command_shows_its_name(monkeypatch, capsys):
         ("split --keep_test --dev 0.2", "--dev has no effect with --keep_test"),
         ("lm --lm a.arpa", "--lm needs --tune"),
         ("lm --tune --lm a.arpa --order 3", "--order has no effect with --tune"),
+        (
+            "lm --tune --lm a.arpa --units phoneme --phoneme_language fr-be",
+            "--phoneme_language has no effect with --tune",
+        ),
         ("lm --modelpath m.pt --charset auto", "--charset has no effect with --modelpath"),
     ],
 )

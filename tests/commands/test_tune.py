@@ -1,16 +1,21 @@
 """`lm --tune`, and the language model in the model file that it leaves."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from asr_ctc.acoustic.ctc_model import CTCModel
 from asr_ctc.acoustic.model_file import load_model, save_model
+from asr_ctc.acoustic.two_heads import AUX, MAIN
 from asr_ctc.assembly import tuning as tune
 from asr_ctc.assembly.decoder import make_decoder
 from asr_ctc.base.errors import UserError
 from asr_ctc.commands.info import run_info
+from asr_ctc.commands.inspect import open_models
 from asr_ctc.config.load import make_config
 from asr_ctc.decoding.beam import Beam, beam_decode
 from asr_ctc.decoding.fusion import fuse
@@ -19,11 +24,13 @@ from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.lm.arpa import write_arpa
 from asr_ctc.lm.counting import count_windows
 from asr_ctc.lm.kneser_ney import estimate
+from asr_ctc.lm.lexicon import Lexicon, write_lexicon
 from asr_ctc.lm.ngrams import SPECIAL_WORDS
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.text.charmap import CharMap
+from asr_ctc.text.phonemes import Phonemes
 from tests.helpers.command import call
 
 FOR_FUSION = {"lm_weight": 0.75, "word_bonus": 1.0, "unk_logp": -9.0}
@@ -155,13 +162,13 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
     assert Recognizer(tiny_model).prepare(Beam()).fusion is None
 
 
-def unsure(text: str, heard: str, charmap: CharMap, belief=0.45, least=1e-4) -> np.ndarray:
+def unsure(text: str, heard: str, units: CharMap | Phonemes, belief=0.45, least=1e-4) -> np.ndarray:
     """Frames (2 U, V) that hold ``heard`` likelier than ``text``, of the same length."""
-    p = np.full((2 * len(text), charmap.vocab_size), least)
+    p = np.full((2 * len(text), units.vocab_size), least)
     for i, (right, wrong) in enumerate(zip(text, heard, strict=True)):
-        p[2 * i, charmap.char2idx[right]] += belief
-        p[2 * i, charmap.char2idx[wrong]] += 1 - belief
-        p[2 * i + 1, charmap.blankid] += 1
+        p[2 * i, units.label(right)] += belief
+        p[2 * i, units.label(wrong)] += 1 - belief
+        p[2 * i + 1, units.blankid] += 1
     return np.log(p / p.sum(axis=1, keepdims=True))
 
 
@@ -335,6 +342,235 @@ def test_words_that_cannot_be_spelt_are_told_once(heard, tmp_path, tiny_model):
     tuned = call("lm --tune --modelpath model.pt --lm le.arpa --unk_logp -9", cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     assert (tuned.stdout + tuned.stderr).count("cannot be spelt, and are not used") == 1
+
+
+# --- Two output layers ---------------------------------------------------------------------------
+
+PRONUNCIATIONS = Lexicon(
+    (("le", ("l", "ə")), ("chat", ("ʃ", "a")), ("dort", ("d", "ɔ", "ʁ")), ("dors", ("d", "ɔ", "ʁ")))
+)
+READ = {"char": ("le chat dort", "le chot dort"), "phoneme": ("lə ʃa dɔʁ", "lə ʃɔ dɔʁ")}
+OWN_UNK_LOGP = {"char": -8.0, "phoneme": -9.0}
+
+
+@pytest.fixture
+def two_headed(tmp_path, tiny_model, monkeypatch):
+    """A model file of letters and phonemes; letters.arpa, sounds.arpa and sounds.dict; a dev whose
+    greedy hypothesis is wrong in both."""
+    sounds = Phonemes.from_readings(["lə ʃa dɔʁ"], "fr-fr")[0]
+    torch.manual_seed(1)
+    model = CTCModel(replace(tiny_model.architecture, aux_vocab_size=sounds.vocab_size))
+    file = replace(
+        tiny_model,
+        state_dict=model.state_dict(),
+        architecture=model.architecture,
+        other_units=sounds,
+    )
+    save_model(tmp_path / "both.pt", file)
+    write_arpa(tmp_path / "letters.arpa", model_of("le chat dort"))
+    write_arpa(tmp_path / "sounds.arpa", model_of("le chat dort", "je dors"))
+    write_lexicon(tmp_path / "sounds.dict", PRONUNCIATIONS)
+
+    def dev(recognizer, config):
+        units = recognizer.charmap
+        logp = unsure(*READ[units.kind], units, belief=0.45)
+        hypotheses = greedy_decode(logp[None], [len(logp)], units)[0]
+        assert hypotheses[0].text == READ[units.kind][1]
+        clip = Decoded("le", READ[units.kind][0], hypotheses, sentence="le chat dort")
+        return Evaluation([clip]), [logp]
+
+    monkeypatch.setattr(tune, "dev_posteriors", dev)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "both.pt"
+
+
+def tune_units(kind: str, *words, cwd) -> str:
+    lm = {"char": "letters.arpa", "phoneme": "sounds.arpa"}[kind]
+    command = f"lm --tune --modelpath both.pt --units {kind} --lm {lm}"
+    tuned = call(command, f"--unk_logp {OWN_UNK_LOGP[kind]}", *words, cwd=cwd)
+    assert tuned.returncode == 0, tuned.stderr
+    return tuned.stdout
+
+
+@pytest.mark.parametrize("order", [["char", "phoneme"], ["phoneme", "char"]])
+def test_each_output_layer_keeps_its_own(two_headed, tmp_path, order):
+    first, second = order
+    state = load_model(two_headed).state_dict
+    output = tune_units(first, cwd=tmp_path)
+    assert ("greedy: WER (IPA)" in output) == (first == "phoneme")
+    assert "lowest WER + CER: WER 0.00 %, CER 0.00 %" in output, output
+    assert f"both.pt; test --units {first} --beamsearch uses them" in output
+    of_first = load_model(two_headed).with_units(first).language_model
+    assert load_model(two_headed).with_units(second).language_model is None
+    tune_units(second, cwd=tmp_path)
+    file = load_model(two_headed)
+    assert (file.head, file.charmap.kind, file.other_units.kind) == (MAIN, "char", "phoneme")
+    assert file.state_dict.keys() == state.keys()
+    assert all(torch.equal(file.state_dict[name], tensor) for name, tensor in state.items())
+    again = file.with_units(first).language_model.to_dict()
+    before = of_first.to_dict()
+    for name, array in before.pop("ngrams").items():
+        assert torch.equal(again["ngrams"][name], array)
+    again.pop("ngrams")
+    assert again == before
+    letters, sounds = (file.with_units(kind).language_model for kind in OWN_UNK_LOGP)
+    assert (letters.name, letters.lexicon) == ("letters.arpa", None)
+    assert sounds.name == "sounds.arpa" and sounds.lexicon.pairs == PRONUNCIATIONS.pairs
+    for kind, stored in zip(OWN_UNK_LOGP, (letters, sounds), strict=True):
+        assert stored.weights["unk_logp"] == OWN_UNK_LOGP[kind]
+
+
+def test_every_reader_uses_what_its_output_layer_has(two_headed, tmp_path):
+    tune_units("phoneme", cwd=tmp_path)
+    (tmp_path / "sounds.arpa").unlink()
+    (tmp_path / "sounds.dict").unlink()
+    assert Recognizer.load(two_headed).prepare(Beam()).fusion is None
+    sounds = Recognizer.load(two_headed, units="phoneme")
+    beam = sounds.prepare(Beam())
+    weights = sounds.file.language_model.weights
+    assert (beam.fusion.lm_weight, beam.fusion.word_bonus, beam.blank_penalty) == (
+        weights["lm_weight"],
+        weights["word_bonus"],
+        weights["blank_penalty"],
+    )
+    logp = unsure(*READ["phoneme"], sounds.charmap)
+    assert beam.decode(logp[None], [len(logp)], sounds.charmap)[0][0].text == "le chat dort"
+
+    soundfile.write("noise.wav", 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+    scores = {}
+    for units in ("char", "phoneme"):
+        command = f"test --modelpath both.pt --units {units} --beamsearch --audiofile noise.wav"
+        shown = call(command, cwd=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        scores[units] = "Score" in shown.stdout.splitlines()[0]
+    assert scores == {"char": False, "phoneme": True}
+
+    inspected = open_models(make_config({}, {"modelpath": str(two_headed)}), [])
+    of_letters, of_sounds = (recognizer.prepare(beam) for _, recognizer, beam in inspected)
+    assert of_letters.fusion is None
+    assert of_sounds.reader is not None and of_sounds.fusion.lm_weight == weights["lm_weight"]
+
+
+def test_info_shows_both(two_headed, tmp_path, capsys):
+    def rows():
+        run_info(make_config({}, {}), [str(two_headed)], [])
+        lines = capsys.readouterr().out.splitlines()
+        return [line.split(maxsplit=2)[2] for line in lines if line.startswith("language model")]
+
+    assert rows() == []
+    tune_units("phoneme", cwd=tmp_path)
+    (sounds,) = rows()
+    assert sounds.startswith("for phonemes: sounds.arpa, 8 words, order 2, ")
+    tune_units("char", cwd=tmp_path)
+    letters, again = rows()
+    assert (
+        letters.startswith("for characters: letters.arpa, 6 words, order 2, ") and again == sounds
+    )
+
+
+def test_a_language_model_of_an_earlier_version_is_of_the_first_output_layer(two_headed, stored):
+    save_model(two_headed, replace(load_model(two_headed), language_model=stored))
+    assert "aux_language_model" not in torch.load(two_headed, weights_only=True)
+    file = load_model(two_headed)
+    assert file.language_model.weights == WEIGHTS
+    assert file.with_units("phoneme").language_model is None
+
+
+@pytest.mark.parametrize("kind", ["char", "phoneme"])
+def test_whichever_output_layer_is_read_all_is_saved(two_headed, tmp_path, kind):
+    tune_units("char", cwd=tmp_path)
+    tune_units("phoneme", cwd=tmp_path)
+    before = two_headed.read_bytes()
+    file = load_model(two_headed).with_units(kind)
+    assert file.head == {"char": MAIN, "phoneme": AUX}[kind] and file.charmap.kind == kind
+    assert file.with_units("char").with_units(kind).language_model is file.language_model
+    save_model(two_headed, file)
+    assert two_headed.read_bytes() == before
+
+
+def test_what_the_other_stores_meanwhile_stays(two_headed, tmp_path, stored, monkeypatch):
+    read_dev = tune.dev_posteriors
+
+    def dev(recognizer, config):
+        save_model(two_headed, replace(load_model(two_headed), language_model=stored))
+        return read_dev(recognizer, config)
+
+    monkeypatch.setattr(tune, "dev_posteriors", dev)
+    tune_units("phoneme", cwd=tmp_path)
+    file = load_model(two_headed)
+    assert (file.language_model.name, file.other_language_model.name) == ("le.arpa", "sounds.arpa")
+
+
+def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
+    """On error rates of the shape that those of French phonemes have: unknown words must cost much,
+    and the more the blank is penalised, the less a word is worth and the language model more."""
+
+    def decode(beam, logp, lengths, units):
+        point = {"blank_penalty": beam.blank_penalty, **beam.fusion}
+        return [[Hypothesis(" ".join(str(point[name]) for name in tune.Point._fields), (), 0.0)]]
+
+    def rates(references, hypotheses, **_):
+        penalty, unk_logp, lm_weight, word_bonus = map(float, hypotheses[0].split())
+        rate = 0.1 + 0.001 * abs(unk_logp + 40) + 0.05 * (penalty - 1) ** 2
+        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2 + 0.02 * (word_bonus + 2 * penalty) ** 2
+        return SimpleNamespace(wer=rate, cer=rate)
+
+    monkeypatch.setattr(tune, "fuse", lambda model, units, pronunciations, **weights: weights)
+    monkeypatch.setattr(tune, "error_rates", rates)
+    monkeypatch.setattr(Beam, "decode", decode)
+    flags = {"modelpath": str(two_headed), "lm": "sounds.arpa", "units": "phoneme"}
+    tuning = tune.tune_language_model(make_config({}, flags))
+    assert tuning.weights == tune.Point(1.0, -40.0, 0.75, -2.0)
+    without_penalty = min(tuning.by_penalty.items())
+    assert without_penalty[0] == 0 and without_penalty[1].wer == pytest.approx(0.15)
+
+
+def test_without_units_the_first_output_layer_is_tuned(two_headed, tmp_path):
+    tuned = call("lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -8", cwd=tmp_path)
+    assert "both.pt; test --beamsearch uses them" in tuned.stdout, tuned.stderr
+    assert load_model(two_headed).language_model.name == "letters.arpa"
+    assert load_model(two_headed).other_language_model is None
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--units bpe --lm letters.arpa", "the model has units of char and phoneme, not of bpe"),
+        ("--units char+phoneme --lm letters.arpa", "char and phoneme, not of char+phoneme"),
+        ("--units phoneme --lm letters.arpa", "needs a lexicon of its words, letters.dict"),
+        ("--units phoneme", "--lm FILE"),
+        ("--units phoneme --lm letters.arpa --order 3", "--order has no effect with --tune"),
+    ],
+)
+def test_output_layers_that_cannot_be_tuned(two_headed, tmp_path, words, complaint):
+    before = two_headed.read_bytes()
+    refused = call(f"lm --tune --modelpath both.pt {words}", cwd=tmp_path)
+    assert refused.returncode == 2 and complaint in refused.stderr
+    assert two_headed.read_bytes() == before
+
+
+def test_a_model_of_one_output_layer_has_no_other(tmp_path, tiny_model, stored):
+    save_model(tmp_path / "one.pt", tiny_model)
+    write_arpa(tmp_path / "le.arpa", stored.model)
+    command = "lm --tune --modelpath one.pt --lm le.arpa --units"
+    refused = call(command, "phoneme", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "one.pt: the model has units of char, not of phoneme" in refused.stderr
+    content = torch.load(tmp_path / "one.pt", weights_only=True)
+    content["aux_language_model"] = stored.to_dict()
+    torch.save(content, tmp_path / "one.pt")
+    with pytest.raises(UserError, match="a language model for a second output layer"):
+        load_model(tmp_path / "one.pt")
+
+
+def test_a_damaged_language_model_of_the_second_output_layer_is_refused(two_headed, stored):
+    file = load_model(two_headed)
+    save_model(two_headed, replace(file, other_language_model=stored))
+    content = torch.load(two_headed, weights_only=True)
+    content["aux_language_model"]["ngrams"]["children"][-1] = 10**6
+    torch.save(content, two_headed)
+    with pytest.raises(UserError, match="its language model is damaged"):
+        load_model(two_headed)
 
 
 @pytest.mark.slow

@@ -134,6 +134,32 @@ def test_a_lexicon_is_needed_and_kept_by_tuning(folder):
     assert transcript["text"].split() == [word["word"] for word in transcript["words"]]
 
 
+def test_each_output_layer_is_tuned_and_read_with_its_own(folder):
+    (folder / "tuned.pt").write_bytes((folder / "logs/both/best_model.pt").read_bytes())
+    of_file, search = "--modelpath tuned.pt", "--beamsearch --beamwidth 2"
+    succeed(f"lm {of_file} --out letters.arpa", cwd=folder)
+    succeed(f"lm {of_file} --units phoneme --lexicon_from espeak --out sounds.arpa", cwd=folder)
+    grid = "--unk_logp -10 --blank_penalty 1 --beamwidth 2 --nthreads 0"
+    tuned = {
+        units: succeed(f"lm --tune {of_file} --units {units} --lm {lm} {grid}", cwd=folder)
+        for units, lm in (("phoneme", "sounds.arpa"), ("char", "letters.arpa"))
+    }
+    for name in ("sounds.arpa", "sounds.dict", "letters.arpa"):
+        (folder / name).unlink()
+    for units, lm in (("phoneme", "sounds.arpa"), ("char", "letters.arpa")):
+        scored = succeed("test", of_file, SCORE, search, f"--units {units}", cwd=folder)
+        assert f"beam search of 2 with {lm} (lm_weight " in scored and "blank_penalty 1)" in scored
+        lowest = re.search(r"^lowest WER \+ CER: WER +(\S+) %", tuned[units], re.MULTILINE)
+        assert f"WER {float(lowest[1]):6.2f} %" in scored
+    transcript = json.loads(
+        succeed("test", of_file, CLIP, search, "--units phoneme --format json", cwd=folder)
+    )
+    assert transcript["text"].split() == [word["word"] for word in transcript["words"]]
+    shown = "inspect --text bac --beamwidth 2 --out tuned"
+    succeed(shown, of_file, CLIP, cwd=folder)
+    assert "tuned.pt, phonemes" in (folder / "tuned/toy_dev_0.html").read_text("utf-8")
+
+
 def test_pronunciations_of_a_file(folder):
     (folder / "mine.dict").write_text("ahd  a d\nzz  zz\n", "utf-8")
     built = succeed(f"lm {model('sounds')} --lexicon_from mine.dict --out mine.arpa", cwd=folder)
@@ -146,14 +172,14 @@ def test_pronunciations_of_a_file(folder):
 def test_a_run_goes_on_in_its_units_and_a_new_one_may_have_others(folder):
     succeed("train --resume_from logs/both --num_epochs 2", cwd=folder)
     file = load_model(folder / "logs/both/last.pt")
-    assert (file.charmap.kind, file.aux_units.kind) == ("char", "phoneme")
+    assert (file.charmap.kind, file.other_units.kind) == ("char", "phoneme")
     succeed(
         f"train {FEW} --resume_from logs/both/best_model.pt --logname other --units bpe "
         "--vocab_size 20 --nlayers_rnn 2",
         cwd=folder,
     )
     file = load_model(folder / "logs/other/best_model.pt")
-    assert file.charmap.kind == "bpe" and file.aux_units is None
+    assert file.charmap.kind == "bpe" and file.other_units is None
 
 
 def settings(folder, name: str) -> dict:

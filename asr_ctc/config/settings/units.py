@@ -21,6 +21,8 @@ class UnitsConfig:
             ),
             "inspect": "of a model of char+phoneme, the units to show: char or phoneme "
             "(default: both)",
+            "lm": "units that spell the words; of a model of char+phoneme, char or phoneme: with "
+            "--tune, the output layer to tune for (default: char)",
         },
         choices=("char", "phoneme", "bpe", "char+phoneme"),
     )

@@ -512,7 +512,8 @@ def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
     def rates(references, hypotheses, **_):
         penalty, unk_logp, lm_weight, word_bonus = map(float, hypotheses[0].split())
         rate = 0.1 + 0.001 * abs(unk_logp + 40) + 0.05 * (penalty - 1) ** 2
-        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2 + 0.02 * (word_bonus + 2 * penalty) ** 2
+        rate += 0.5 * (lm_weight - 0.5 - 0.25 * penalty) ** 2
+        rate += 0.02 * (word_bonus + 2 * penalty) ** 2
         return SimpleNamespace(wer=rate, cer=rate)
 
     monkeypatch.setattr(tune, "fuse", lambda model, units, pronunciations, **weights: weights)

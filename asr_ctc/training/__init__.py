@@ -1,7 +1,11 @@
 """A run: from settings to best_model.pt.
 
 loop.py          the training loop
-setup.py         everything a run works with
+setup.py         a run put together from the settings
+run.py           everything a run works with
+clips.py         its clips: splits, bounds of length, units, datasets
+refusals.py      settings that training refuses
+origin.py        where a model comes from, for its file
 encoding.py      frames of frozen encoder layers, kept on the disk
 from_settings.py a run from Python: asr_ctc.train
 run_folder.py    the folder of a run

@@ -27,7 +27,7 @@ from asr_ctc.loading.loader import make_loader
 from asr_ctc.scoring.evaluation import Decoded, Evaluation, evaluate
 from asr_ctc.training.curves import CurveWriter, refuse_failed_writes
 from asr_ctc.training.result import BestEpoch
-from asr_ctc.training.setup import Run
+from asr_ctc.training.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -44,8 +44,10 @@ from asr_ctc.training.epoch_log import (
 from asr_ctc.training.interruption import Interruption
 from asr_ctc.training.memory import report_activations, report_clip_memory
 from asr_ctc.training.optimiser import make_optimizer, train_mode, without_encoder
+from asr_ctc.training.refusals import refuse_unused_masks
 from asr_ctc.training.result import BestEpoch, RunResult
 from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
+from asr_ctc.training.run import Run, seed_of
 from asr_ctc.training.run_folder import (
     DESCRIPTION,
     SUMMARY,
@@ -56,7 +58,7 @@ from asr_ctc.training.run_folder import (
     write_settings,
 )
 from asr_ctc.training.schedule import make_schedule
-from asr_ctc.training.setup import Run, facts_at_start, refuse_unused_masks, seed_of, set_up_run
+from asr_ctc.training.setup import facts_at_start, set_up_run
 from asr_ctc.training.state import State, seed_step
 from asr_ctc.training.step import Step, train_step
 

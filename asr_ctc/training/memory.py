@@ -15,7 +15,7 @@ from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.sampling import DurationBatchSampler
 from asr_ctc.training.optimiser import train_mode
-from asr_ctc.training.setup import Run
+from asr_ctc.training.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from asr_ctc.training.loop import make_sampler
 from asr_ctc.training.optimiser import make_optimizer, train_mode
 from asr_ctc.training.result import OverfitResult
 from asr_ctc.training.resume import find_start
-from asr_ctc.training.setup import Run, set_up_run
+from asr_ctc.training.run import Run
+from asr_ctc.training.setup import set_up_run
 from asr_ctc.training.step import Reason, Skipped, Step, train_step
 
 log = logging.getLogger(__name__)

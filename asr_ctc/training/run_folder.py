@@ -14,7 +14,7 @@ from asr_ctc.base.files import is_locked, why_no_folder, write_atomically
 from asr_ctc.config.load import Config
 from asr_ctc.display.terminal import several
 from asr_ctc.training.resume import is_unsaved_run
-from asr_ctc.training.setup import Run
+from asr_ctc.training.run import Run
 
 log = logging.getLogger(__name__)
 

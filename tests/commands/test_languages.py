@@ -28,7 +28,7 @@ from asr_ctc.text.languages import LANGUAGES
 from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.segments import why_no_words
 from asr_ctc.text.writing import Writing
-from asr_ctc.training.setup import refuse_best_by_wer
+from asr_ctc.training.refusals import refuse_best_by_wer
 from tests.helpers.command import SMALL, call
 from tests.helpers.languages import CODES, transcripts
 from tests.helpers.segments import in_pairs, without_segmenter

@@ -7,6 +7,7 @@ import pytest
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, read_yaml
+from asr_ctc.training import clips
 from asr_ctc.training import setup as runs
 from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
@@ -25,7 +26,7 @@ class Clips(SimpleNamespace):
 def bounds(durations, **flags):
     """(minimum, maximum) that a run on clips of these durations takes."""
     config = make_config({}, flags)
-    found = runs.with_duration_bounds(config, Clips(durations=np.array(durations, np.float32)))
+    found = clips.with_duration_bounds(config, Clips(durations=np.array(durations, np.float32)))
     return found.corpus.min_duration, found.corpus.max_duration
 
 

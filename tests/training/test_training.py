@@ -35,7 +35,7 @@ from asr_ctc.scoring.evaluation import Decoded, Evaluation
 from asr_ctc.scoring.metrics import error_rates
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.languages import writing_of_language
-from asr_ctc.training import epoch_log, run_folder
+from asr_ctc.training import clips, epoch_log, run_folder
 from asr_ctc.training import loop as training
 from asr_ctc.training import setup as runs
 from asr_ctc.training.distributed import World
@@ -478,7 +478,7 @@ def test_more_than_half_broken_stops(toy_folder, tmp_path, split):
 
 def test_a_split_that_breaks_while_training_stops(few_root, tmp_path, monkeypatch):
     """Such as a network drive that goes away after the normalisation was measured."""
-    monkeypatch.setattr(runs, "measure_normalization", lambda *args, **how: (0.0, 1.0))
+    monkeypatch.setattr(clips, "measure_normalization", lambda *args, **how: (0.0, 1.0))
     monkeypatch.setattr(
         ClipDataset,
         "__getitem__",
@@ -618,7 +618,7 @@ def test_charsets(few_root, tmp_path, caplog):
 @pytest.mark.parametrize("local_rank", [0, 1])
 def test_one_process_of_a_machine_indexes_the_corpus(few_root, monkeypatch, local_rank):
     """The others read what it has found."""
-    happened, prepare = [], runs.prepare_split
+    happened, prepare = [], clips.prepare_split
 
     class Watched(World):
         def gather(self, items):
@@ -629,7 +629,7 @@ def test_one_process_of_a_machine_indexes_the_corpus(few_root, monkeypatch, loca
         happened.append(split)
         return prepare(folder, split, *how, **more)
 
-    monkeypatch.setattr(runs, "prepare_split", prepare_split)
+    monkeypatch.setattr(clips, "prepare_split", prepare_split)
     config = make_config(SETTINGS, {"datasetroot": str(few_root)})
     runs.set_up_run(find_start(config), world=Watched(local_rank=local_rank))
     indexing = ["train", "dev"]

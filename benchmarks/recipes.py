@@ -149,7 +149,7 @@ def score(recipe: Recipe, run_folder: Path) -> dict:
         sounds = [*corpus, "--units", "phoneme"]
         lm_flags += ["--lexicon_from", "espeak"]
         tune_language_model(model, sounds, *lm_flags, name="sounds.arpa", beam=recipe.beam)
-        rates["phonemes"] = test(model, [*sounds, "--beamsearch", *beam])
+        rates["phonemes"] = test(model, [*sounds, "--beamsearch", *beam, "--no-accents"])
     for level_db in LEVELS_DB:
         rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)
     return rates

@@ -69,7 +69,7 @@ def _mark_most_cases_slow(items):
     """Of a test marked few(n): all but n cases, spread evenly from the first to the last."""
     cases_of = defaultdict(list)
     for item in items:
-        if item.get_closest_marker("few"):
+        if item.get_closest_marker("few") and not item.get_closest_marker("cuda"):
             cases_of[item.parent, item.originalname].append(item)
     for cases in cases_of.values():
         (n,) = cases[0].get_closest_marker("few").args

@@ -213,7 +213,7 @@ def _parse(content: dict) -> ModelFile:
     )
     n_aux = file.other_units.vocab_size if file.other_units else 0
     if file.other_language_model is not None and not n_aux:
-        raise ValueError("it has a language model for a second output layer, and none")
+        raise ValueError("it has a language model for a second output layer, but no such layer")
     sizes = file.architecture.vocab_size, file.architecture.aux_vocab_size
     if (file.charmap.vocab_size, n_aux) != sizes:
         raise ValueError("its units and its output layers differ in size")

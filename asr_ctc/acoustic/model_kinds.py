@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -43,14 +44,14 @@ def output_lengths_of(architecture: AnyArchitecture) -> Callable:
         return new_model(architecture).output_lengths
 
 
-def runs_encoder(model: nn.Module) -> bool:
+def runs_encoder(model: nn.Module) -> TypeGuard[EncoderModel]:
     """Whether training runs layers of a pretrained encoder, rather than read its kept frames."""
     return isinstance(model, EncoderModel) and model.input_layers != model.architecture.layers
 
 
 def computed_s(model: nn.Module, durations_s: np.ndarray) -> np.ndarray:
     """Seconds that training computes for clips that last so long: an encoder may pad each."""
-    if isinstance(model, EncoderModel) and runs_encoder(model):
+    if runs_encoder(model):
         return model.encoder.computed_s(durations_s)
     return durations_s
 

@@ -9,7 +9,7 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.printable import one_line
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from asr_ctc.recognition.recognizer import Recognizer
 
 WEIGHTS = tuple(DEFAULT_WEIGHTS)
-AnyFile = TypeVar("AnyFile", "ModelFile", "PublishedModel")
 
 
 def make_decoder(
@@ -84,15 +83,17 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
         pretrained = open_pretrained(
             published.pretrained, weights=published.encoder_weights, language=published.adapter
         )
-        return path, in_units_of(config, path, pretrained)
+        if "units" in typed:
+            raise UserError("--units: a published model has its own labels; omit it")
+        return path, pretrained
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))
     return path, in_units_of(config, path, load_model(path))
 
 
-def in_units_of(config: Config, path: Path, file: AnyFile) -> AnyFile:
-    """A model that has two kinds of units, in those that --units names; UserError if it has not."""
+def in_units_of(config: Config, path: Path, file: "ModelFile") -> "ModelFile":
+    """A model read by the output layer whose units --units names; UserError if it has none."""
     if "units" not in config.typed:
         return file
     try:

@@ -70,9 +70,9 @@ def split_corpus(config: Config) -> Report:
     folder = find_corpus(
         corpus_config.datasetroot, corpus_config.datasetversion, corpus_config.lang, layout=layout
     )
-    whole, find_file = LAYOUTS[layout].whole, LAYOUTS[layout].whole_file
-    if whole is None or find_file is None:
+    if (table_of_all := LAYOUTS[layout].whole) is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
+    whole, find_file = table_of_all
     name = Path(split_config.from_ or whole).stem
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")

@@ -45,6 +45,14 @@ class Point(NamedTuple):
     lm_weight: float
     word_bonus: float
 
+    @property
+    def flags(self) -> str:
+        """As they are typed."""
+        return (
+            f"--lm_weight {self.lm_weight:g} --word_bonus {self.word_bonus:g} "
+            f"--unk_logp {self.unk_logp:g} --blank_penalty {self.blank_penalty:g}"
+        )
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -136,7 +144,10 @@ def tune_language_model(config: Config) -> Tuning:
     best = min(bests, key=rank)
     if isinstance(file, ModelFile):
         # Tuning takes minutes: another may have stored the other output layer's by now.
-        file = in_units_of(config, path, load_model(path))
+        try:
+            file = in_units_of(config, path, load_model(path))
+        except UserError as error:
+            raise UserError(f"{error}; found, and not stored: {best.flags}") from None
         file.language_model = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
         save_model(path, file)
     names = Rates() if in_letters else units.rates

@@ -56,9 +56,10 @@ def find_unused(
 
     ``corpora`` are the splits that could be read, with durations. No clip is opened.
     """
-    table = LAYOUTS[layout].whole
-    if table is None or not set(SPLITS) <= set(corpora):
+    table_of_all = LAYOUTS[layout].whole
+    if table_of_all is None or not set(SPLITS) <= set(corpora):
         return None
+    table, _ = table_of_all
     try:
         whole = load_split(folder, table, layout)
         duration_s, is_estimate = _lengths(whole, corpora)

@@ -85,9 +85,7 @@ def tune(config: Config) -> int:
         print(f"--blank_penalty {penalty:g}: {rates_text(rates.wer, rates.cer, tuning.names)}")
     print(
         f"lowest {' + '.join(tuning.error_rates)}: "
-        f"{rates_text(best.wer, best.cer, tuning.names)} with "
-        f"--lm_weight {weights.lm_weight:g} --word_bonus {weights.word_bonus:g} "
-        f"--unk_logp {weights.unk_logp:g} --blank_penalty {weights.blank_penalty:g}"
+        f"{rates_text(best.wer, best.cer, tuning.names)} with {weights.flags}"
     )
     if tuning.path:
         units = f"--units {config.classes.units} " if "units" in config.typed else ""

@@ -20,7 +20,8 @@ class DurationBatchSampler:
 
     Clips are sorted by duration, jittered by 3 % so that neighbours change, and cut into batches of
     ``batch_size`` clips, or, when ``batch_seconds`` is given, of as many clips as that many seconds
-    hold, each counted as long as the longest (a longer clip goes alone). The batches are shuffled.
+    hold, each counted as long as the longest (a longer clip goes alone). ``computed_s`` are the
+    seconds that each clip costs, when they are more than its own. The batches are shuffled.
     Everything follows from (seed, epoch): the order is the same on every machine and for every
     number of workers. The batch that costs most, clips × longest, comes first in the first epoch,
     so that memory fails at the start if at all. ``sortagrad`` takes the first epoch from short to
@@ -42,6 +43,7 @@ class DurationBatchSampler:
         seed: int = 0,
         shuffle: bool = True,
         batch_seconds: float | None = None,
+        computed_s: np.ndarray | None = None,
         sortagrad: bool = False,
         rank: int = 0,
         world_size: int = 1,
@@ -55,6 +57,9 @@ class DurationBatchSampler:
         if 0 < len(durations) < world_size:
             raise ValueError(f"{len(durations)} clips cannot be shared by {world_size} processes")
         self.durations = np.asarray(durations, dtype=np.float32)
+        self.computed_s = self.durations
+        if computed_s is not None:
+            self.computed_s = np.asarray(computed_s, dtype=np.float32)
         self.batch_size, self.batch_seconds = batch_size, batch_seconds
         self.seed, self.shuffle, self.sortagrad = seed, shuffle, sortagrad
         self.rank, self.world_size = rank, world_size
@@ -86,7 +91,7 @@ class DurationBatchSampler:
             order = np.arange(len(steps))[::-1]
         elif epoch == 0 and len(steps):
             # Not always the first cut: jitter moves the longest clip, and batches differ in size.
-            costs = [max(len(b) * self.durations[b].max() for b in steps[i]) for i in order]
+            costs = [max(len(b) * self.computed_s[b].max() for b in steps[i]) for i in order]
             costliest = int(np.argmax(costs))
             order[[0, costliest]] = order[[costliest, 0]]
         return self._of_this_rank([steps[i] for i in order])
@@ -95,7 +100,7 @@ class DurationBatchSampler:
         """Steps of ``world_size`` batches each, of the rows in ``order``, long to short."""
         batches = [
             order[start:end]
-            for start, end in zip(*self._bounds(self.durations[order]), strict=True)
+            for start, end in zip(*self._bounds(self.computed_s[order]), strict=True)
         ]
         # The number is made even for all processes by halving the fullest batches. Only where that
         # would need a clip twice (nearly all batches hold one clip) are the shortest joined.
@@ -114,7 +119,7 @@ class DurationBatchSampler:
         ]
 
     def _bounds(self, durations: np.ndarray) -> tuple[list[int], list[int]]:
-        """Starts and ends of the batches in a nearly descending list of durations."""
+        """Starts and ends of the batches in a nearly descending list of seconds."""
         n_clips = len(durations)
         if self.batch_seconds is None:
             starts = list(range(0, n_clips, self.batch_size))
@@ -135,9 +140,8 @@ class DurationBatchSampler:
         """The share of an epoch's padded seconds that is padding."""
         filled = padded = 0.0
         for rows in self.batches(epoch):
-            durations = self.durations[rows]
-            filled += float(durations.sum(dtype=np.float64))
-            padded += float(durations.max()) * len(rows)
+            filled += float(self.durations[rows].sum(dtype=np.float64))
+            padded += float(self.computed_s[rows].max()) * len(rows)
         return 1 - filled / padded if padded else 0.0
 
     def state_dict(self) -> dict:

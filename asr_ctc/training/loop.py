@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -22,7 +21,7 @@ from asr_ctc.base.files import lock_file, open_own, refuse_links, remove_unfinis
 from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
-from asr_ctc.corpus.corpus import refuse_if_mostly_broken
+from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.loader import WorkerDied, make_loader
 from asr_ctc.loading.sampling import DurationBatchSampler
@@ -146,11 +145,10 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
     patience = training.early_stopping
-    sampler = make_sampler(computed_s(run.model, run.train_corpus.durations), run.config, world)
+    sampler = make_sampler(run.train_corpus, run.model, run.config, world)
     n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
     loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
-    dev_s = computed_s(run.model, run.dev.corpus.durations)
-    dev_batches = make_sampler(dev_s, run.config, world, shuffle=False)
+    dev_batches = make_sampler(run.dev.corpus, run.model, run.config, world, shuffle=False)
     dev_loader = make_loader(run.dev, dev_batches, n_threads, pin_memory=on_gpu)
     state = make_state(run, math.ceil(len(sampler) / training.accumulate))
     restore(start, state, sampler, world)
@@ -470,17 +468,18 @@ def diagnose_skipping(state: State) -> str:
 
 
 def make_sampler(
-    durations: np.ndarray, config: Config, world: World = ALONE, *, shuffle: bool = True
+    corpus: Corpus, model: AnyModel, config: Config, world: World = ALONE, *, shuffle: bool = True
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
     training = config.training
     try:
         return DurationBatchSampler(
-            durations,
+            corpus.durations,
             training.batch_size,
             seed=seed_of(config),
             shuffle=shuffle,
             batch_seconds=training.batch_seconds,
+            computed_s=computed_s(model, corpus.durations),
             sortagrad=training.sortagrad,
             rank=world.rank,
             world_size=world.size,

@@ -9,7 +9,6 @@ import torch
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.clip_memory import PROBES_S, ClipMemory, measure_clip_memory
-from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.acoustic.model_kinds import runs_encoder
 from asr_ctc.display.terminal import several
 from asr_ctc.loading.batch import Batch
@@ -31,7 +30,7 @@ def report_clip_memory(
     resumed run says it too: it may have another card, or another free share of one.
     """
     model, free = run.model, compute.free_memory_bytes(run.device)
-    if not isinstance(model, EncoderModel) or not runs_encoder(model) or math.isnan(free):
+    if not runs_encoder(model) or math.isnan(free):
         return
     train_mode(model, run.frozen)
     try:
@@ -63,7 +62,7 @@ def report_clip_memory(
 
 def largest_batch(memory: ClipMemory, sampler: DurationBatchSampler) -> tuple[int, float]:
     """Clips and seconds of the longest, of the batch of an epoch that takes most memory."""
-    batches = ((len(rows), float(sampler.durations[rows].max())) for rows in sampler.batches(0))
+    batches = ((len(rows), float(sampler.computed_s[rows].max())) for rows in sampler.batches(0))
     return max(batches, key=lambda batch: memory.of_batch(*batch))
 
 

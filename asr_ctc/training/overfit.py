@@ -8,7 +8,6 @@ from torch.nn.utils.rnn import pad_packed_sequence
 
 from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.log_posteriors import log_posteriors
-from asr_ctc.acoustic.model_kinds import computed_s
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
@@ -112,8 +111,7 @@ def n_steps_of(config: Config) -> int:
 
 def first_batch(run: Run) -> Batch:
     """The first batch that has clips, on the run's device; UserError if none has."""
-    durations_s = computed_s(run.model, run.train_corpus.durations)
-    batches = make_loader(run.train, make_sampler(durations_s, run.config), 0)
+    batches = make_loader(run.train, make_sampler(run.train_corpus, run.model, run.config), 0)
     batch = next((batch for batch in batches if batch.ids), None)
     if batch is None:
         raise UserError("--debug: no clip of the training split can be used")

@@ -1,5 +1,7 @@
 """The memory of training by the length of a clip: against peaks that torch's profiler measures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_sequence
@@ -89,6 +91,15 @@ WHISPER = WhisperSettings(n_mels=80, size=64, n_layers=4, n_heads=4, n_hidden=25
 @pytest.mark.parametrize("frozen", [(), ("encoder",), ("front", "layer 1", "layer 2")])
 def test_the_peak_of_a_whisper(frozen):
     check_peaks(make_model(WHISPER, 4, frozen))
+
+
+@pytest.mark.slow
+def test_padded_clips_cost_by_their_number():
+    model = make_model(replace(WHISPER, padded=True), 4)
+    memory = measure_clip_memory(model, model.encoder.features, device=CPU, precision="fp32")
+    for n_clips in 1, 4:
+        found = peak_bytes(model, n_clips, 2.0)
+        assert 0.9 * found < memory.of_batch(n_clips, 30.0) < 1.8 * found, n_clips
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_a_language_model_is_tuned_for_a_published_model(tmp_path, few_root):
     for flags, message in {
         "--modelpath a.pt": "--pretrained names the model; omit --modelpath",
         "--adapter fra": "has no adapters; omit it",
-        "--units phoneme": "--units phoneme: model: the model has units of char, not of phoneme",
+        "--units phoneme": "--units: a published model has its own labels; omit it",
     }.items():
         refused = call(tune, flags, *root, cwd=tmp_path)
         assert refused.returncode == 2 and message in refused.stderr

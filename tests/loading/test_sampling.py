@@ -36,6 +36,17 @@ def test_every_clip_comes_exactly_once_per_epoch(durations, batch_size, seed, ep
     assert all(1 <= size <= batch_size for size in sizes)
 
 
+def test_clips_that_all_cost_alike_are_ordered_by_their_own_length():
+    """As an encoder pads each to 30 s: two fill a batch of 70 s, of neighbours in length."""
+    durations, computed_s = np.array([5.0, 1.0, 4.0, 2.0, 3.0]), np.full(5, 30.0)
+    how = dict(shuffle=False, computed_s=computed_s)
+    by_seconds = DurationBatchSampler(durations, batch_seconds=70.0, **how)
+    assert as_lists(by_seconds.batches(0)) == [[0, 2], [4, 3], [1]]
+    assert by_seconds.padding_share() == pytest.approx(1 - 15 / 150)
+    by_clips = DurationBatchSampler(durations, 3, **how)
+    assert as_lists(by_clips.batches(0)) == [[0, 2, 4], [3, 1]]
+
+
 @examples(50)
 @given(durations_of, st.integers(1, 70), seeds)
 def test_the_costliest_batch_comes_first(durations, batch_size, seed):

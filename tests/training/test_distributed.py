@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,4 +218,5 @@ def test_fewer_clips_than_processes(folder, tmp_path):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_every_process_refuses_fewer_clips_than_processes(rank):
     with pytest.raises(UserError, match="^1 clips cannot be shared by 2 processes: start fewer"):
-        make_sampler(np.ones(1), make_config({}, {"seed": 1}), World(rank, 2, rank))
+        corpus = SimpleNamespace(durations=np.ones(1))
+        make_sampler(corpus, None, make_config({}, {"seed": 1}), World(rank, 2, rank))

@@ -264,7 +264,7 @@ def test_on_a_processor_of_another_precision_the_scaler_starts_anew(folder):
     run = set_up_run(start)
     state = training.make_state(run, 3)
     state.scaler = torch.amp.GradScaler("cpu")
-    sampler = training.make_sampler(run.train_corpus.durations, run.config)
+    sampler = training.make_sampler(run.train_corpus, run.model, run.config)
     resume.restore(start, state, sampler, run.world)
     assert state.epoch == 3 and state.scaler.get_scale() == 65536.0
 

@@ -57,12 +57,6 @@ class PublishedModel:
     def features(self) -> Features:
         return self.model.encoder.features
 
-    def with_units(self, kind: str) -> PublishedModel:
-        """This model; ValueError unless its units are of that kind."""
-        if self.charmap.kind != kind:
-            raise ValueError(f"the model has units of {self.charmap.kind}, not of {kind}")
-        return self
-
     def build_model(self) -> PublishedCTC:
         """The model with its weights, on the CPU, in evaluation mode."""
         return self.model.eval()

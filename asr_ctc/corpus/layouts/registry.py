@@ -21,28 +21,35 @@ class Layout(NamedTuple):
     """``read`` makes the Table of a split, of (the folder of the corpus, the split's name).
 
     ``named_columns`` finds the file of a split whose header names further columns, if it has one.
-    ``whole`` is the split that `split` can make others from, if any, and ``whole_file`` finds its
-    file, beside which theirs are written. With ``has_languages`` the corpora of several lie in one
-    root, in folders named after them.
+    ``whole``, if any: the split that `split` can make others from, and what finds its file, beside
+    which theirs are written. With ``has_languages`` the corpora of several lie in one root, in
+    folders named after them.
     """
 
     read: Callable[[Path, str], Table]
     named_columns: FindFile | None = None
-    whole: str | None = None
-    whole_file: FindFile | None = None
+    whole: tuple[str, FindFile] | None = None
     has_languages: bool = False
 
 
 LAYOUTS = {
     "commonvoice": Layout(
-        read_commonvoice, commonvoice_table, "validated", commonvoice_table, has_languages=True
+        read_commonvoice,
+        named_columns=commonvoice_table,
+        whole=("validated", commonvoice_table),
+        has_languages=True,
     ),
     "librispeech": Layout(read_librispeech),
-    "ljspeech": Layout(read_ljspeech, None, "metadata", ljspeech_table),
+    "ljspeech": Layout(read_ljspeech, whole=("metadata", ljspeech_table)),
     "kaldi": Layout(read_kaldi),
-    "manifest": Layout(read_manifest, manifest_of_split, "all", find_manifest),
+    "manifest": Layout(
+        read_manifest, named_columns=manifest_of_split, whole=("all", find_manifest)
+    ),
     "spontaneous": Layout(
-        read_spontaneous, spontaneous_table, WHOLE, spontaneous_table, has_languages=True
+        read_spontaneous,
+        named_columns=spontaneous_table,
+        whole=(WHOLE, spontaneous_table),
+        has_languages=True,
     ),
     "lhotse": Layout(read_lhotse),
 }

@@ -12,4 +12,3 @@ def test_every_layout_is_a_choice_and_explained():
     for name, layout in LAYOUTS.items():
         assert name in field.metadata["help"].lower().replace(" ", ""), name
         assert "FOLDER/" in (sys.modules[layout.read.__module__].__doc__ or ""), name
-        assert (layout.whole is None) == (layout.whole_file is None), name

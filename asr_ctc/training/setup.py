@@ -152,11 +152,11 @@ def report_setup(run: Run) -> None:
         log.info("normalisation: mean %.2f dB, deviation %.2f dB", *run.normalization)
     processes = f"{run.world.size} processes, each " if run.world.size > 1 else ""
     log.info(
-        "computing on %s in %s, %s%d threads",
+        "computing on %s in %s, %s%s",
         run.device,
         run.precision,
         processes,
-        torch.get_num_threads(),
+        several(torch.get_num_threads(), "thread"),
     )
 
 

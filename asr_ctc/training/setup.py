@@ -17,6 +17,7 @@ from asr_ctc.assembly.units import ModelUnits
 from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
+from asr_ctc.display.terminal import several
 from asr_ctc.loading.selection import (
     filled_shares,
 )

@@ -110,7 +110,6 @@ COMMAND = Command(
         "lm --lang fr --text books.txt.gz --prune 0 0 1 --out fr.arpa.gz",
         "lm --lang fr --word_list wordfreq --out fr.arpa",
         "lm --tune --lm fr.arpa --lang fr",
-        "lm --tune --lm sounds.arpa --lang fr --units phoneme",
         "lm --tune --lm fr.arpa --lang fr --pretrained VOXPOPULI_ASR_BASE_10K_FR",
     ),
 )

@@ -668,7 +668,7 @@ def test_splits_that_share_all_clips_can_be_trained_on(tmp_path):
     trained = call(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     # with lengths that no clip has, neither
-    words = words.replace("20", "0.6")
+    words = words.replace("--max_duration 20", "--max_duration 0.6")
     checked = call(f"check {words} --nthreads 0 --out out", cwd=tmp_path)
     trained = call(f"train {words} {SMALL} --num_epochs 1", cwd=tmp_path)
     assert (checked.returncode, trained.returncode) == (1, 2)

@@ -1,6 +1,7 @@
 """Finds the weights of a language model that suit an acoustic model best: for `lm --tune`."""
 
 import itertools
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from asr_ctc.scoring.evaluation import Evaluation, evaluate
 from asr_ctc.scoring.metrics import ErrorRates, error_rates
 from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.units import Rates, Units
+
+log = logging.getLogger(__name__)
 
 LM_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 WORD_BONUSES = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
@@ -143,13 +146,8 @@ def tune_language_model(config: Config) -> Tuning:
 
     best = min(bests, key=rank)
     if isinstance(file, ModelFile):
-        # Tuning takes minutes: another may have stored the other output layer's by now.
-        try:
-            file = in_units_of(config, path, load_model(path))
-        except UserError as error:
-            raise UserError(f"{error}; found, and not stored: {best.flags}") from None
-        file.language_model = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
-        save_model(path, file)
+        stored = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
+        store(config, path, tuned=file, language_model=stored, flags=best.flags)
     names = Rates() if in_letters else units.rates
     shown = best._replace(blank_penalty=penalties[0])
     grids = {names.of_words: grid_of(results, shown, "wer")} if by_wer else {}
@@ -165,6 +163,31 @@ def tune_language_model(config: Config) -> Tuning:
         by_penalty={point.blank_penalty: results[point] for point in bests},
         weights=best,
     )
+
+
+def store(
+    config: Config, path: Path, *, tuned: ModelFile, language_model: StoredModel, flags: str
+) -> None:
+    """Writes a language model and its weights into the model file as it is now.
+
+    Tuning takes minutes: another may have stored the other output layer's meanwhile, or training
+    other weights, which is said. UserError, with the ``flags``, when it is another model.
+    """
+    try:
+        file = in_units_of(config, path, load_model(path))
+        if (file.architecture, file.charmap) != (tuned.architecture, tuned.charmap):
+            raise UserError(f"{path} is another model by now")
+    except UserError as error:
+        raise UserError(f"{error}; found, and not stored: {flags}") from None
+    weights = tuned.state_dict.items()
+    if not all(torch.equal(file.state_dict[name], tensor) for name, tensor in weights):
+        log.warning(
+            "%s has other weights by now: these were tuned for its earlier ones; tune again when "
+            "training is done",
+            path,
+        )
+    file.language_model = language_model
+    save_model(path, file)
 
 
 def neighbours(point: Point) -> list[Point]:

@@ -501,6 +501,37 @@ def test_what_the_other_stores_meanwhile_stays(two_headed, tmp_path, stored, mon
     assert (file.language_model.name, file.other_language_model.name) == ("le.arpa", "sounds.arpa")
 
 
+def test_a_model_file_that_training_replaced_meanwhile_is_named(two_headed, tmp_path, monkeypatch):
+    read_dev = tune.dev_posteriors
+
+    def dev(recognizer, config):
+        file = load_model(two_headed)
+        weights = {name: 2 * weight for name, weight in file.state_dict.items()}
+        save_model(two_headed, replace(file, state_dict=weights))
+        return read_dev(recognizer, config)
+
+    command = "lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -10"
+    assert "other weights" not in call(command, cwd=tmp_path).stderr
+    monkeypatch.setattr(tune, "dev_posteriors", dev)
+    assert "both.pt has other weights by now" in call(command, cwd=tmp_path).stderr
+
+
+def test_weights_are_not_stored_in_another_model(two_headed, tmp_path, monkeypatch):
+    read_dev = tune.dev_posteriors
+
+    def dev(recognizer, config):
+        file = load_model(two_headed)
+        file.charmap = replace(file.charmap, fold=not file.charmap.fold)
+        save_model(two_headed, file)
+        return read_dev(recognizer, config)
+
+    monkeypatch.setattr(tune, "dev_posteriors", dev)
+    refused = call("lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -10", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "both.pt is another model by now; found, and not stored: --lm_weight" in refused.stderr
+    assert load_model(two_headed).language_model is None
+
+
 def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
     """On error rates of the shape that those of French phonemes have: unknown words must cost much,
     and the more the blank is penalised, the less a word is worth and the language model more."""

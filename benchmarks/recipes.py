@@ -259,9 +259,9 @@ def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
         "| recipe | seed | `train` | WER, CER greedy | with LM | phonemes | -20 dB | +10 dB |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
+    kinds = ("greedy", "lm", "phonemes", *(f"{level:+d} dB" for level in LEVELS_DB))
     for result in results_of(recipes, folder):
         if result.test:
-            kinds = ("greedy", "lm", "phonemes", *(f"{level:+d} dB" for level in LEVELS_DB))
             rates = [
                 "{:.2f}, {:.2f} %".format(*(100 * result.test[kind][r] for r in ("wer", "cer")))
                 if kind in result.test

@@ -79,13 +79,11 @@ def read_model(config: Config) -> "tuple[Path, ModelFile | PublishedModel]":
     if published.pretrained is not None:
         if "modelpath" in typed:
             raise UserError("--pretrained names the model; omit --modelpath")
-        path = Path(published.pretrained)
-        pretrained = open_pretrained(
-            published.pretrained, weights=published.encoder_weights, language=published.adapter
-        )
         if "units" in typed:
             raise UserError("--units: a published model has its own labels; omit it")
-        return path, pretrained
+        return Path(published.pretrained), open_pretrained(
+            published.pretrained, weights=published.encoder_weights, language=published.adapter
+        )
     if of_pretrained := sorted(typed & {"encoder_weights", "adapter"}):
         raise UserError(f"--{of_pretrained[0]} needs --pretrained")
     path = Path(config.input.modelpath or newest_model(config.logs.baselogdir))

@@ -114,8 +114,11 @@ def encode_missing(
     excluded: list[ExcludedClip] = []
     if not missing:
         return excluded
-    seconds = model.encoder.computed_s(corpus.durations[missing])
-    sampler = DurationBatchSampler(seconds, batch_seconds=BATCH_S, shuffle=False)
+    durations = corpus.durations[missing]
+    computed_s = model.encoder.computed_s(durations)
+    sampler = DurationBatchSampler(
+        durations, batch_seconds=BATCH_S, computed_s=computed_s, shuffle=False
+    )
     draws = [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
     rows_of: dict[str, list[int]] = {}
     for row in missing:

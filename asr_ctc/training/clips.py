@@ -19,11 +19,7 @@ from asr_ctc.display.terminal import seconds_range, several
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.loading.normalization import measure_normalization
-from asr_ctc.loading.selection import (
-    between_or_refuse,
-    exclude_unlearnable,
-    prepare_split,
-)
+from asr_ctc.loading.selection import between_or_refuse, exclude_unlearnable, prepare_split
 from asr_ctc.text.normalise import which_error_rate
 from asr_ctc.text.units import Units
 from asr_ctc.training.distributed import ALONE, World

@@ -18,19 +18,14 @@ from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.display.terminal import several
-from asr_ctc.loading.selection import (
-    filled_shares,
-)
+from asr_ctc.loading.selection import filled_shares
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.clips import choose_data, make_datasets
 from asr_ctc.training.distributed import ALONE, World
 from asr_ctc.training.encoding import encode_splits, layers_to_keep
 from asr_ctc.training.optimiser import freeze, frozen_parts
 from asr_ctc.training.origin import find_origin
-from asr_ctc.training.refusals import (
-    refuse_skipped_gradients,
-    refuse_unused_with_frozen_layers,
-)
+from asr_ctc.training.refusals import refuse_skipped_gradients, refuse_unused_with_frozen_layers
 from asr_ctc.training.resume import Start
 from asr_ctc.training.run import Run, seed_of
 from asr_ctc.training.step import Objective

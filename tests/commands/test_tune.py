@@ -488,45 +488,46 @@ def test_whichever_output_layer_is_read_all_is_saved(two_headed, tmp_path, kind)
     assert two_headed.read_bytes() == before
 
 
-def test_what_the_other_stores_meanwhile_stays(two_headed, tmp_path, stored, monkeypatch):
+@pytest.fixture
+def change_meanwhile(two_headed, monkeypatch):
+    """Has the model file changed, as ``change`` makes another of it, while `lm --tune` tunes."""
     read_dev = tune.dev_posteriors
 
-    def dev(recognizer, config):
-        save_model(two_headed, replace(load_model(two_headed), language_model=stored))
-        return read_dev(recognizer, config)
+    def arrange(change):
+        def dev(recognizer, config):
+            save_model(two_headed, change(load_model(two_headed)))
+            return read_dev(recognizer, config)
 
-    monkeypatch.setattr(tune, "dev_posteriors", dev)
+        monkeypatch.setattr(tune, "dev_posteriors", dev)
+
+    return arrange
+
+
+def test_what_the_other_stores_meanwhile_stays(two_headed, tmp_path, stored, change_meanwhile):
+    change_meanwhile(lambda file: replace(file, language_model=stored))
     tune_units("phoneme", cwd=tmp_path)
     file = load_model(two_headed)
     assert (file.language_model.name, file.other_language_model.name) == ("le.arpa", "sounds.arpa")
 
 
-def test_a_model_file_that_training_replaced_meanwhile_is_named(two_headed, tmp_path, monkeypatch):
-    read_dev = tune.dev_posteriors
-
-    def dev(recognizer, config):
-        file = load_model(two_headed)
-        weights = {name: 2 * weight for name, weight in file.state_dict.items()}
-        save_model(two_headed, replace(file, state_dict=weights))
-        return read_dev(recognizer, config)
-
-    command = "lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -10"
-    assert "other weights" not in call(command, cwd=tmp_path).stderr
-    monkeypatch.setattr(tune, "dev_posteriors", dev)
-    assert "both.pt has other weights by now" in call(command, cwd=tmp_path).stderr
+TUNE_LETTERS = "lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -10"
 
 
-def test_weights_are_not_stored_in_another_model(two_headed, tmp_path, monkeypatch):
-    read_dev = tune.dev_posteriors
+def test_a_model_file_that_training_replaced_meanwhile_is_named(tmp_path, change_meanwhile):
+    def trained(file):
+        return replace(file, state_dict={name: 2 * w for name, w in file.state_dict.items()})
 
-    def dev(recognizer, config):
-        file = load_model(two_headed)
-        file.charmap = replace(file.charmap, fold=not file.charmap.fold)
-        save_model(two_headed, file)
-        return read_dev(recognizer, config)
+    assert "other weights" not in call(TUNE_LETTERS, cwd=tmp_path).stderr
+    change_meanwhile(trained)
+    assert "both.pt has other weights by now" in call(TUNE_LETTERS, cwd=tmp_path).stderr
 
-    monkeypatch.setattr(tune, "dev_posteriors", dev)
-    refused = call("lm --tune --modelpath both.pt --lm letters.arpa --unk_logp -10", cwd=tmp_path)
+
+def test_weights_are_not_stored_in_another_model(two_headed, tmp_path, change_meanwhile):
+    def folded(file):
+        return replace(file, charmap=replace(file.charmap, fold=not file.charmap.fold))
+
+    change_meanwhile(folded)
+    refused = call(TUNE_LETTERS, cwd=tmp_path)
     assert refused.returncode == 2
     assert "both.pt is another model by now; found, and not stored: --lm_weight" in refused.stderr
     assert load_model(two_headed).language_model is None

@@ -268,36 +268,36 @@ def test_a_run_from_a_model_file_has_the_encoder_of_the_file(home):
     assert all(torch.equal(after[name], weight) for name, weight in before.items())
 
 
-def test_a_frozen_pass_over_padded_clips_counts_what_they_are_padded_to(home, monkeypatch):
-    """Two clips of 30 s at once in place of dozens of a second or two, which is what they cost."""
-    n_clips, front = [], WhisperEncoder.front
+@pytest.fixture
+def encoded(monkeypatch) -> list[tuple[bool, int]]:
+    """(whether it is trained, clips) of each batch that a Whisper encodes."""
+    batches, front = [], WhisperEncoder.front
 
     def spy(encoder, padded, n_inputs):
-        n_clips.append(len(padded))
+        batches.append((encoder.training, len(padded)))
         return front(encoder, padded, n_inputs)
 
     monkeypatch.setattr(WhisperEncoder, "front", spy)
+    return batches
+
+
+def test_a_frozen_pass_over_padded_clips_counts_what_they_are_padded_to(home, encoded, monkeypatch):
+    """Two clips of 30 s at once in place of dozens of a second or two, which is what they cost."""
     monkeypatch.setattr(frame_cache, "BATCH_S", 70.0)
     for flags in "--encoder_padded", "":
-        n_clips.clear()
+        encoded.clear()
         train(home, f"--num_epochs 1 --freeze_encoder --cache_dir cache {flags}", f"run{flags}")
-        assert (max(n_clips) == 2) if flags else max(n_clips) > 10
+        most = max(n for _, n in encoded)
+        assert (most == 2) if flags else most > 10
 
 
-def test_batches_by_seconds_count_what_padded_clips_are_padded_to(home, monkeypatch):
+def test_batches_by_seconds_count_what_padded_clips_are_padded_to(home, encoded):
     """70 s hold two clips of 30 s where they are padded, and dozens at their own length."""
-    n_clips, front = [], WhisperEncoder.front
-
-    def spy(encoder, padded, n_inputs):
-        if encoder.training:
-            n_clips.append(len(padded))
-        return front(encoder, padded, n_inputs)
-
-    monkeypatch.setattr(WhisperEncoder, "front", spy)
     for flags in "--encoder_padded", "":
-        n_clips.clear()
+        encoded.clear()
         train(home, f"--num_epochs 1 --batch_seconds 70 {flags}", f"run{flags}")
-        assert (max(n_clips) == 2) if flags else max(n_clips) > 10
+        most = max(n for is_trained, n in encoded if is_trained)
+        assert (most == 2) if flags else most > 10
 
 
 def test_the_folder_of_a_run_names_its_encoder(home):

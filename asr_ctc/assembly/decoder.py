@@ -1,6 +1,6 @@
 """A recogniser, its beam search and its language model, made from the settings.
 
-Of the language model's weights, flags win over a --config file, the file over those stored in the
+Of the language model's weights and the beam's width, flags win over a --config file, the file over those stored in the
 model file with its language model, and these over the defaults.
 """
 
@@ -38,7 +38,7 @@ def make_decoder(
         return Greedy()
     weights = {name: getattr(decoding, name) if config.has(name) else None for name in WEIGHTS}
     beam = Beam(
-        width=decoding.beamwidth,
+        width=decoding.beamwidth if config.has("beamwidth") else None,
         n_best=n_best or decoding.n_best,
         tokens=decoding.beam_tokens,
         threshold=decoding.beam_threshold,

@@ -77,6 +77,7 @@ class Tuning:
     names: Rates  # and all others
     by_penalty: dict[float, ErrorRates]
     weights: Point
+    flags: str  # all that was found, and the width it suits, as they are typed
 
 
 def tune_language_model(config: Config) -> Tuning:
@@ -145,9 +146,12 @@ def tune_language_model(config: Config) -> Tuning:
             bests.append(min(grid, key=rank))
 
     best = min(bests, key=rank)
+    flags = f"{best.flags} --beamwidth {decoding.beamwidth}"
     if isinstance(file, ModelFile):
-        stored = StoredModel(Path(decoding.lm).name, model, best._asdict(), lexicon)
-        store(config, path, tuned=file, language_model=stored, flags=best.flags)
+        stored = StoredModel(
+            Path(decoding.lm).name, model, best._asdict(), lexicon, decoding.beamwidth
+        )
+        store(config, path, tuned=file, language_model=stored, flags=flags)
     names = Rates() if in_letters else units.rates
     shown = best._replace(blank_penalty=penalties[0])
     grids = {names.of_words: grid_of(results, shown, "wer")} if by_wer else {}
@@ -162,6 +166,7 @@ def tune_language_model(config: Config) -> Tuning:
         names=names,
         by_penalty={point.blank_penalty: results[point] for point in bests},
         weights=best,
+        flags=flags,
     )
 
 

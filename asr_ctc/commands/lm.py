@@ -85,7 +85,7 @@ def tune(config: Config) -> int:
         print(f"--blank_penalty {penalty:g}: {rates_text(rates.wer, rates.cer, tuning.names)}")
     print(
         f"lowest {' + '.join(tuning.error_rates)}: "
-        f"{rates_text(best.wer, best.cer, tuning.names)} with {weights.flags}"
+        f"{rates_text(best.wer, best.cer, tuning.names)} with {tuning.flags}"
     )
     if tuning.path:
         units = f"--units {config.classes.units} " if "units" in config.typed else ""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DEFAULT_WIDTH = 10
 DEFAULT_WEIGHTS = {"lm_weight": 0.5, "word_bonus": 0.0, "unk_logp": -10.0, "blank_penalty": 0.0}
 
 
@@ -47,8 +48,9 @@ class Beam:
     ``threshold`` below the best (natural logarithm) is dropped. None is no limit.
 
     A language model adds to the score by which prefixes are ranked: ``lm``, an ARPA file or a model
-    in memory, else that of the model file, unless ``stored_lm`` is False. Its weights are those
-    given, else those stored with it, else ``DEFAULT_WEIGHTS``. ``hotwords`` {word: weight} are
+    in memory, else that of the model file, unless ``stored_lm`` is False. Its weights, and the
+    ``width`` that they suit, are those given, else those stored with it, else ``DEFAULT_WEIGHTS``
+    and ``DEFAULT_WIDTH``. ``hotwords`` {word: weight} are
     favoured; with ``lexicon`` only known words and hotwords are possible. See ``fusion.fuse``.
 
     ``blank_penalty`` is subtracted from the blank's log probability in each frame, with or without
@@ -60,7 +62,7 @@ class Beam:
     ``reader`` what reads phonemes into words, where a language model of words has a lexicon.
     """
 
-    width: int = 10
+    width: int | None = None
     n_best: int | None = 10
     tokens: int | None = None
     threshold: float | None = None
@@ -99,6 +101,14 @@ class Beam:
             weights |= stored.weights
         overrides = {name: getattr(self, name) for name in weights}
         return weights | {name: value for name, value in overrides.items() if value is not None}
+
+    def width_with(self, stored: StoredModel | None = None) -> int:
+        """The width of the search with what the model file has stored."""
+        if self.width is not None:
+            return self.width
+        if stored is not None and self.uses(stored) and stored.beam_width is not None:
+            return stored.beam_width
+        return DEFAULT_WIDTH
 
     def prepared(self, units: Units, stored: StoredModel | None = None) -> Beam:
         """The same beam with its ``fusion`` made, once for many searches; it reads ``lm``.
@@ -139,7 +149,10 @@ class Beam:
         if model is not None and lexicon is not None:
             vocabulary = vocabulary_of(model, units, tuple(words), lexicon)
             reader = Reader(units, vocabulary, fusion)
-        return replace(self, fusion=fusion, reader=reader, blank_penalty=blank_penalty)
+        width = self.width_with(stored)
+        return replace(
+            self, width=width, fusion=fusion, reader=reader, blank_penalty=blank_penalty
+        )
 
     def _lexicon(
         self, model: LanguageModel | None, units: Units, stored: StoredModel | None
@@ -161,9 +174,10 @@ class Beam:
 
     def limits(self, n_classes: int) -> tuple[int, int, int, float]:
         """(width, n_best, tokens, threshold) as numbers, for ``n_classes``."""
+        width = self.width_with()
         return (
-            self.width,
-            self.width if self.n_best is None else self.n_best,
+            width,
+            width if self.n_best is None else self.n_best,
             n_classes if self.tokens is None else self.tokens,
             math.inf if self.threshold is None else self.threshold,
         )
@@ -173,7 +187,7 @@ class Beam:
         lm = stored.name if stored is not None and self.uses(stored) else self.lm
         weights = self.weights(stored)
         texts = {key: f"{key} {value:g}" for key, value in weights.items()}
-        search = f"beam search of {self.width}"
+        search = f"beam search of {self.width_with(stored)}"
         if lm:
             return f"{search} with {lm} ({', '.join(texts.values())})"
         return f"{search} with {texts['blank_penalty']}" if weights["blank_penalty"] else search
@@ -219,7 +233,7 @@ def decode(
     ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
     Without a ``beam`` this is ``greedy_decode``. A beam search finds the likeliest labels, by the
     sum over all their paths and a language model's score. A clip has at most
-    ``min(beam.width, beam.n_best)`` hypotheses. All have different labels (two may have the same
+    ``beam.n_best`` hypotheses, and as many as the beam is wide. All have different labels (two may have the same
     text, which excludes sentence marks and outer spaces), and none has probability zero. A clip
     without frames has the empty hypothesis with logp 0, a clip without a possible path the empty
     hypothesis with logp -inf.
@@ -248,7 +262,7 @@ def beam_decode(
     logp: torch.Tensor | np.ndarray,
     lengths: torch.Tensor | Sequence[int],
     units: Units,
-    beam_width: int = 10,
+    beam_width: int = DEFAULT_WIDTH,
     n_best: int = 10,
     *,
     beam_tokens: int | None = None,

@@ -12,6 +12,7 @@ from asr_ctc.lm.ngrams import SPECIAL_WORDS, LanguageModel, Ngrams
 
 WEIGHTS = {"lm_weight", "word_bonus", "unk_logp", "blank_penalty"}
 MOST_ORDER = 100
+MOST_WIDTH = 10_000
 DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
 
 
@@ -19,25 +20,30 @@ DTYPES = {"logp": np.float32, "backoff": np.float32}  # int32 else
 class StoredModel:
     """``weights`` are settings of the beam search, by the names in WEIGHTS; files may lack some.
 
-    ``lexicon``: how the words sound, for a model of phonemes.
+    ``lexicon``: how the words sound, for a model of phonemes. ``beam_width``: that of the search
+    for which the weights were found; None in files of versions that did not keep it.
     """
 
     name: str
     model: LanguageModel
     weights: dict[str, float]
     lexicon: Lexicon | None = None
+    beam_width: int | None = None
 
     def __str__(self) -> str:
         weights = ", ".join(f"{name} {value:g}" for name, value in self.weights.items())
         n_words = several(len(self.model.words), "word")
-        return f"{self.name}, {n_words}, order {self.model.order}, {weights}"
+        width = "" if self.beam_width is None else f", beam of {self.beam_width}"
+        return f"{self.name}, {n_words}, order {self.model.order}, {weights}{width}"
 
     def to_dict(self) -> dict:
         """Plain values and tensors, which are read without running code."""
         arrays = self.model.ngrams._asdict()
         lexicon = {} if self.lexicon is None else {"lexicon": self.lexicon.to_text()}
+        width = {} if self.beam_width is None else {"beam_width": self.beam_width}
         return {
             **lexicon,
+            **width,
             "name": self.name,
             "weights": dict(self.weights),
             "order": self.model.order,
@@ -65,7 +71,10 @@ class StoredModel:
         if model.levels[-1][1] != len(ngrams.word):
             raise ValueError(f"its language model is not of order {model.order}")
         lexicon = Lexicon.from_text(content["lexicon"]) if "lexicon" in content else None
-        return cls(str(content["name"]), model, weights, lexicon)
+        width = content.get("beam_width")
+        if width is not None and not (type(width) is int and 1 <= width <= MOST_WIDTH):
+            raise ValueError("the beam width of its language model is damaged")
+        return cls(str(content["name"]), model, weights, lexicon, width)
 
 
 def _is_sound(ngrams: Ngrams, n_words: int) -> bool:

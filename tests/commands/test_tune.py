@@ -103,6 +103,10 @@ def test_arrays_that_compiled_code_would_stumble_over_are_refused(path, name, pl
         ("weights", {"beam": 1.0}),
         ("weights", []),
         ("words", 5),
+        ("beam_width", 0),
+        ("beam_width", 10**9),
+        ("beam_width", 5.0),
+        ("beam_width", True),
     ],
 )
 def test_other_parts_of_a_language_model_that_are_none(path, key, value):
@@ -160,6 +164,29 @@ def test_the_beam_uses_it_unless_flags_say_otherwise(tmp_path, stored, tiny_mode
     recognizer = Recognizer(replace(tiny_model, language_model=stored))
     assert scores(recognizer.prepare(Beam()).fusion) == scores(of())
     assert Recognizer(tiny_model).prepare(Beam()).fusion is None
+
+
+def test_the_beam_is_as_wide_as_the_weights_need(tmp_path, stored, path, tiny_model):
+    wide, write = replace(stored, beam_width=50), tmp_path / "other.arpa"
+    write_arpa(write, stored.model)
+
+    def width(stored=wide, file=None, **flags):
+        beam = make_decoder(make_config(file or {}, {"beamsearch": True, **flags}), stored)
+        prepared = beam.prepared(tiny_model.charmap, stored)
+        assert prepared.name(stored).startswith(f"beam search of {prepared.width_with()}")
+        assert beam.width_with(stored) == prepared.width_with()
+        return prepared.limits(44)[0]
+
+    assert width() == 50 and width(lm_weight=2.0) == 50
+    assert width(beamwidth=10) == 10 and width(file={"beamwidth": 7}) == 7
+    # Weights of another language model, or of none, were not found with it.
+    assert width(lm=None) == width(lm=str(write)) == width(None) == 10
+    assert width(stored) == 10  # a file of a version that did not keep it
+
+    save_model(path, replace(tiny_model, language_model=wide))
+    assert load_model(path).language_model.beam_width == 50
+    assert Recognizer.load(path).prepare(Beam()).width == 50
+    assert str(wide) == f"{stored}, beam of 50"
 
 
 def unsure(text: str, heard: str, units: CharMap | Phonemes, belief=0.45, least=1e-4) -> np.ndarray:
@@ -613,7 +640,8 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     save_model(path, tiny_model)
     made = call("lm --out toy.arpa --order 3 --datasetroot", toy_root, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    tuned = call("lm --tune --lm toy.arpa --nthreads 0 --datasetroot", toy_root, cwd=tmp_path)
+    tuning = "lm --tune --lm toy.arpa --beamwidth 12 --nthreads 0 --datasetroot"
+    tuned = call(tuning, toy_root, cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     lines = tuned.stdout.splitlines()
     assert lines[0].startswith("6 clips of dev, greedy: WER ")
@@ -627,10 +655,11 @@ def test_from_corpus_to_a_tuned_model(tmp_path, toy_root, tiny_model, capsys):
     for penalty, line in zip(tune.BLANK_PENALTIES, lines[1 + 2 * n_lines : -2], strict=True):
         assert line.startswith(f"--blank_penalty {penalty:g}: WER ")
     assert lines[-2].startswith("lowest WER + CER: WER ")
-    assert lines[-2].split()[-2] == "--blank_penalty"
+    assert lines[-2].split()[-4::2] == ["--blank_penalty", "--beamwidth"]
     split = "test --split dev --beamsearch --nthreads 0 --datasetroot"
     scored = call(split, toy_root, cwd=tmp_path)
-    assert "beam search of 10 with toy.arpa (lm_weight " in scored.stdout
+    assert "beam search of 12 with toy.arpa (lm_weight " in scored.stdout
     assert f"WER {float(lines[-2].split()[5]):6.2f} %" in scored.stdout
     run_info(make_config({}, {}), [str(path)], [])
-    assert "language model toy.arpa, " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "language model toy.arpa, " in shown and ", beam of 12" in shown

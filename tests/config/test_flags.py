@@ -34,7 +34,7 @@ KNOWN_FLAGS = {  # those that existing users know, with what --help says of thei
     "modelpath": (None, "(default: the newest best_model.pt below --baselogdir)"),
     "audiofile": ([], "recordings of any format, rate and length"),
     "beamsearch": (False, "(default: off)"),
-    "beamwidth": (10, "(default: 10)"),
+    "beamwidth": (10, "(default: 10, or what `lm --tune` stored)"),
     "baselogdir": ("./logs", "(default: ./logs)"),
     "logname": (None, "(default: a new name)"),
     "resume_from": (None, "run to resume (its folder, or its last.pt), or model file"),

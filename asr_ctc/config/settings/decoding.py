@@ -10,9 +10,15 @@ class DecodingConfig:
     """from log posteriors to text"""
 
     beamsearch: bool = setting(False, "prefix beam search in place of greedy decoding")
-    beamwidth: int = setting(10, "prefixes kept by the beam search", at_least=1, at_most=10_000)
-    n_best: int | None = setting(
-        None, "hypotheses to show per recording (default: --beamwidth)", at_least=1
+    beamwidth: int = setting(
+        10,
+        "prefixes kept by the beam search (default: 10, or what `lm --tune` stored)",
+        help_of={"lm": "with --tune, prefixes kept by the beam search; the model file keeps it too"},
+        at_least=1,
+        at_most=10_000,
+    )
+    n_best: int = setting(
+        10, "hypotheses to show per recording, at most those in the beam", at_least=1
     )
     beam_tokens: int | None = setting(
         None,

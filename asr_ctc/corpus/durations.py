@@ -22,13 +22,12 @@ from asr_ctc.base.progress import bar
 from asr_ctc.corpus.clip_files import find_clip
 from asr_ctc.corpus.columns import Strings, line_blocks
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
-from asr_ctc.corpus.layouts.table import MOST_LISTED_S, ExcludedClip
+from asr_ctc.corpus.layouts.table import LONGEST_CLIP_S, ExcludedClip
 from asr_ctc.display.terminal import several
 
 log = logging.getLogger(__name__)
 
 CLIPS_AT_A_TIME = 64
-LONGEST_CLIP_S = 86_400.0
 SHORTEST_MEDIAN_S, LONGEST_MEDIAN_S = 0.05, 600.0  # of a corpus; beyond, it is another unit
 
 
@@ -192,7 +191,7 @@ def add_listed_durations(duration_s: np.ndarray, paths: Strings, tsv: Path) -> N
         log.warning(message, tsv, several(len(unused), "row"), n_columns, unused[0])
     names = np.concatenate(hash_blocks)
     listed_s = plausible(np.concatenate(second_blocks), str(tsv))
-    sound = (listed_s > 0) & (listed_s <= MOST_LISTED_S)
+    sound = np.isfinite(listed_s)
     names, listed_s = names[sound], listed_s[sound]
     if len(names) == 0:
         return

@@ -21,7 +21,7 @@ from asr_ctc.corpus.columns import (
     StringsBuilder,
 )
 
-MOST_LISTED_S = 86_400.0  # a longer duration is taken for an error
+LONGEST_CLIP_S = 86_400.0  # a longer duration is taken for an error
 EMPTY = "is empty: it holds no clips; a header line and a line per clip are needed"
 ONLY_HEADER = "is empty but for its header: it holds no clips; a line per clip is needed"
 NOT_UTF8 = "not UTF-8 text"
@@ -161,4 +161,4 @@ def seconds_of(value: Any, unit_s: float = 1.0) -> float:
         seconds = math.nan if isinstance(value, bool) else unit_s * float(value)
     except (TypeError, ValueError, OverflowError):
         return math.nan
-    return seconds if 0 < seconds <= MOST_LISTED_S else math.nan
+    return seconds if 0 < seconds <= LONGEST_CLIP_S else math.nan

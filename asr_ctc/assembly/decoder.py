@@ -1,7 +1,7 @@
 """A recogniser, its beam search and its language model, made from the settings.
 
-Of the language model's weights and the beam's width, flags win over a --config file, the file over those stored in the
-model file with its language model, and these over the defaults.
+Of the language model's weights and the beam's width, flags win over a --config file, the file over
+those stored in the model file with its language model, and these over the defaults.
 """
 
 import contextlib

@@ -150,9 +150,7 @@ class Beam:
             vocabulary = vocabulary_of(model, units, tuple(words), lexicon)
             reader = Reader(units, vocabulary, fusion)
         width = self.width_with(stored)
-        return replace(
-            self, width=width, fusion=fusion, reader=reader, blank_penalty=blank_penalty
-        )
+        return replace(self, width=width, fusion=fusion, reader=reader, blank_penalty=blank_penalty)
 
     def _lexicon(
         self, model: LanguageModel | None, units: Units, stored: StoredModel | None
@@ -232,8 +230,8 @@ def decode(
 
     ``logp`` (B, T', V) holds natural log probabilities, ``lengths`` (B,) the frames of each clip.
     Without a ``beam`` this is ``greedy_decode``. A beam search finds the likeliest labels, by the
-    sum over all their paths and a language model's score. A clip has at most
-    ``beam.n_best`` hypotheses, and as many as the beam is wide. All have different labels (two may have the same
+    sum over all their paths and a language model's score. A clip has at most ``beam.n_best``
+    hypotheses, and no more than the beam is wide. All have different labels (two may have the same
     text, which excludes sentence marks and outer spaces), and none has probability zero. A clip
     without frames has the empty hypothesis with logp 0, a clip without a possible path the empty
     hypothesis with logp -inf.

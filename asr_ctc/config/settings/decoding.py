@@ -13,7 +13,7 @@ class DecodingConfig:
     beamwidth: int = setting(
         10,
         "prefixes kept by the beam search (default: 10, or what `lm --tune` stored)",
-        help_of={"lm": "with --tune, prefixes kept by the beam search; the model file keeps it too"},
+        help_of={"lm": "with --tune, prefixes kept by the beam search; stored too"},
         at_least=1,
         at_most=10_000,
     )

@@ -12,7 +12,7 @@ from asr_ctc.corpus import transcripts
 from asr_ctc.corpus.corpus import Corpus
 from asr_ctc.text.languages import (
     LANGUAGES,
-    PUBLISHED,
+    OF_DEFAULT_MAP,
     is_french_or_english,
     writing_of_language,
     writing_of_script,
@@ -65,21 +65,21 @@ def _language_is_known(config: Config) -> bool:
 
 
 def with_charset(config: Config, writing: Writing) -> Config:
-    """The settings with a --charset: without one, the published map for its languages, French and
+    """The settings with a --charset: without one, the default map for its languages, French and
     English, and 'auto' for others. Says which was taken and why."""
     if config.corpus.charset is not None:
         return config
     is_known = _language_is_known(config) and not writing.name.endswith(" script")
-    if language := PUBLISHED.get(writing.language):
+    if language := OF_DEFAULT_MAP.get(writing.language):
         why = f"the language is {language}" if is_known else "no letter is foreign to French"
         log.info(
-            "character map: the published one, because %s: é is written e, capitals are small "
+            "character map: the default one, because %s: é is written e, capitals are small "
             "letters, ! ? ; a full stop, - and : a space; --charset auto keeps accents and signs",
             why,
         )
         return config.replace(charset="default")
     log.info(
-        "character map: auto, from the training transcripts, because the published one is for "
+        "character map: auto, from the training transcripts, because the default one is for "
         "French and English, and this is %s",
         f"--lang {config.corpus.lang}" if is_known else f"another language, in {writing.name}",
     )

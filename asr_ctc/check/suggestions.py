@@ -15,14 +15,14 @@ from asr_ctc.config.settings.check import CheckConfig
 from asr_ctc.corpus.layouts.registry import LAYOUTS
 from asr_ctc.display.terminal import percent, several
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
+from asr_ctc.text.languages import OF_DEFAULT_MAP
 from asr_ctc.text.rare import suitable_min_count, unknown_share
 from asr_ctc.text.writing import Writing
 
 MOST_LOST_SHARE = 0.001  # of the characters, before another map is suggested
 LEAST_STEPS = 200  # optimiser steps per epoch with the suggested batch size
 LEAST_BATCH, MOST_BATCH = 4, 128  # clips
-PUBLISHED_LANGUAGES = "fr", "en"  # of the published character map
-FRENCH_LETTERS = frozenset("àâæçèéêëîïôùûüÿœ")  # whose accents the published map folds
+FRENCH_LETTERS = frozenset("àâæçèéêëîïôùûüÿœ")  # whose accents the default map folds
 SOURCE = "corpus", "datasetroot", "datasetversion", "lang"  # first in a command
 OF_CHECK = {"modelpath", "out", *(f.name for f in fields(CheckConfig))}  # `train` lacks these
 
@@ -92,7 +92,7 @@ def suggested_batch_size(n_clips: int, longest_s: float) -> int:
 def suggested_charset(config: Config, alphabet: Alphabet, writing: Writing) -> dict[str, Any]:
     """``charset``, ``case_folding`` and ``charset_min_count`` for the transcripts of a corpus.
 
-    The published map is for French and English. It is kept for a corpus of these languages, or of
+    The default map is for French and English. It is kept for a corpus of these languages, or of
     an unknown one, as long as it loses nothing and folds no accents but those of French.
     """
     corpus, total = config.corpus, max(1, alphabet.n_characters)
@@ -100,7 +100,7 @@ def suggested_charset(config: Config, alphabet: Alphabet, writing: Writing) -> d
     unsuited = alphabet.n_lost
     if charset == "default":
         is_known = LAYOUTS[corpus.corpus].has_languages or config.has("lang")
-        if is_known and corpus.lang.partition("-")[0] not in PUBLISHED_LANGUAGES:
+        if is_known and corpus.lang.partition("-")[0] not in OF_DEFAULT_MAP:
             charset = "auto"
         unsuited += sum(
             folding.count

@@ -110,7 +110,7 @@ LANGUAGES: dict[str, Writing] = {
     for codes, row in ROWS.items()
     for code in codes.split()
 }
-PUBLISHED = {"fr": "French", "en": "English"}  # the languages of the default character map
+OF_DEFAULT_MAP = {"fr": "French", "en": "English"}  # the languages of the default character map
 # The scripts, by the names of their characters, of texts in a language that is not known.
 SCRIPTS: dict[str, Writing] = {
     "ARABIC": replace(POINTS_ARE_LETTERS, optional=HARAKAT),

@@ -43,7 +43,7 @@ CASES = [
 
 
 def own_map(code: str, *texts: str) -> CharMap:
-    """The map that training makes of transcripts in a language: the published one or its own."""
+    """The map that training makes of transcripts in a language: the default one or its own."""
     charmap, _ = CharMap.from_transcripts([*transcripts(code), *texts])
     writing = writing_of_texts(code, dict.fromkeys(charmap.symbols, 1))
     if code in ("fr", "en"):

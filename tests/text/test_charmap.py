@@ -36,7 +36,7 @@ def as_read(text):
     return "".join(" " if c.isspace() else c for c in lower)
 
 
-# --- The published map ---------------------------------------------------------------------------
+# --- The default map -----------------------------------------------------------------------------
 
 
 def test_the_44_classes_in_order():

@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import asr_ctc
+from asr_ctc.training import from_settings
 from tests.helpers.command import REPOSITORY, environment
 from tools.toy_corpus import SMALL
 
@@ -76,8 +78,26 @@ def test_impossible_settings_are_named():
         asr_ctc.train(num_epoch=3)
     with pytest.raises(asr_ctc.UserError, match="no settings of training: beamwidth"):
         asr_ctc.train(beamwidth=3)
+    with pytest.raises(asr_ctc.UserError, match="no settings of training: pretrained"):
+        asr_ctc.train(pretrained="NAME")
     with pytest.raises(asr_ctc.UserError, match="batch_size.*at least 1"):
         asr_ctc.train(batch_size=0)
+    with pytest.raises(asr_ctc.UserError, match="a setting is no number, text or list"):
+        asr_ctc.train(batch_size=object())
+
+
+def test_settings_of_units_and_numbers_of_numpy(monkeypatch):
+    monkeypatch.setattr(from_settings, "train_from_config", lambda config: config)
+    config = asr_ctc.train(
+        units="bpe",
+        vocab_size=np.int64(60),
+        base_lr=np.float64(2e-3),
+        freeze=("cnn",),
+        exclude=Path("a.txt"),
+    )
+    assert (config.classes.units, config.classes.vocab_size) == ("bpe", 60)
+    assert (config.training.base_lr, config.training.freeze) == (2e-3, ["cnn"])
+    assert config.corpus.exclude == "a.txt"
 
 
 def test_posteriors_are_decoded():

@@ -233,7 +233,7 @@ def _units(config: Config, train: Corpus) -> tuple[Units, str]:
 
 def full_prune(prune: list[int], order: int) -> tuple[int, ...]:
     """--prune with one count for every order: the last value holds for the higher orders too."""
-    if prune[0] != 0 or sorted(prune) != list(prune) or len(prune) > order:
+    if prune[:1] != [0] or sorted(prune) != list(prune) or len(prune) > order:
         raise UserError(
             f"--prune {' '.join(map(str, prune))}: needs at most --order {order} counts, the "
             "first 0 (no word is dropped), in ascending order"

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from asr_ctc.acoustic.encoders.published import PublishedModel
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.base.errors import UserError
+from asr_ctc.base.printable import one_line
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, find_corpus, load_split
@@ -50,6 +51,11 @@ def find_split(
         lang = trained_on.get("lang", lang)
     if not config.has("corpus"):
         layout = trained_on.get("layout", layout)
+        if layout not in LAYOUTS:
+            raise UserError(
+                f"the model was trained on a corpus of the layout {one_line(layout)!r}, which this "
+                "version does not have: name another with --corpus"
+            )
     folder = None
     if LAYOUTS[layout].has_languages and not config.has("datasetversion"):
         with contextlib.suppress(UserError):  # absent: the newest version is used

@@ -21,9 +21,9 @@ from asr_ctc.decoding.beam import Beam
 from asr_ctc.decoding.fusion import fuse
 from asr_ctc.decoding.greedy import greedy_decode
 from asr_ctc.decoding.hypothesis import Hypothesis
-from asr_ctc.lm.lexicon import lexicon_beside, read_lexicon
+from asr_ctc.lm.lexicon import read_lexicon_beside
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import level_of
+from asr_ctc.lm.spelling import level_of, needs_lexicon
 from asr_ctc.lm.stored import StoredModel
 from asr_ctc.recognition.recognizer import Recognizer
 from asr_ctc.scoring.evaluation import Evaluation, evaluate
@@ -100,9 +100,10 @@ def tune_language_model(config: Config) -> Tuning:
     recognizer = make_recognizer(config, path, file)
     model = read_language_model(decoding.lm)
     units = recognizer.charmap
+    lexicon = read_lexicon_beside(decoding.lm) if needs_lexicon(model, units) else None
+    stored = StoredModel(Path(decoding.lm).name, model, {}, lexicon, decoding.beamwidth)
     # Refuses a model that does not fit, before any work.
-    prepared = Beam(lm=decoding.lm, width=decoding.beamwidth, n_best=1).prepared(units)
-    lexicon = read_lexicon(lexicon_beside(decoding.lm)) if prepared.reader else None
+    prepared = Beam(n_best=1).prepared(units, stored)
     evaluation, posteriors = dev_posteriors(recognizer, config)
     in_letters = lexicon is not None
     references = [clip.transcript if in_letters else clip.reference for clip in evaluation.clips]
@@ -148,10 +149,8 @@ def tune_language_model(config: Config) -> Tuning:
     best = min(bests, key=rank)
     flags = f"{best.flags} --beamwidth {decoding.beamwidth}"
     if isinstance(file, ModelFile):
-        stored = StoredModel(
-            Path(decoding.lm).name, model, best._asdict(), lexicon, decoding.beamwidth
-        )
-        store(config, path, tuned=file, language_model=stored, flags=flags)
+        language_model = replace(stored, weights=best._asdict())
+        store(config, path, tuned=file, language_model=language_model, flags=flags)
     names = Rates() if in_letters else units.rates
     shown = best._replace(blank_penalty=penalties[0])
     grids = {names.of_words: grid_of(results, shown, "wer")} if by_wer else {}
@@ -182,6 +181,8 @@ def store(
         file = in_units_of(config, path, load_model(path))
         if (file.architecture, file.charmap) != (tuned.architecture, tuned.charmap):
             raise UserError(f"{path} is another model by now")
+        file.language_model = language_model
+        save_model(path, file)
     except UserError as error:
         raise UserError(f"{error}; found, and not stored: {flags}") from None
     weights = tuned.state_dict.items()
@@ -191,8 +192,6 @@ def store(
             "training is done",
             path,
         )
-    file.language_model = language_model
-    save_model(path, file)
 
 
 def neighbours(point: Point) -> list[Point]:

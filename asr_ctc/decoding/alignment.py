@@ -86,6 +86,8 @@ def best_path(logp: torch.Tensor, labels: Sequence[int], blank: int = 0) -> Path
     problem = unalignable(labels, n_frames)
     if problem:
         raise ValueError(problem)
+    if n_frames == 0:
+        return Path([], 0.0, 0)
     frames = logp.detach().float().cpu().contiguous().numpy()
     states, total = viterbi.best_states(
         frames, np.array(labels, np.int64), blank, viterbi.block_length(n_frames)

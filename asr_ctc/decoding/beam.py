@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from asr_ctc.base.errors import UserError
 from asr_ctc.decoding import beam_batched
 from asr_ctc.decoding.fusion import Fusion, fuse, no_fusion, vocabulary_of
 from asr_ctc.decoding.greedy import Greedy
 from asr_ctc.decoding.hypothesis import Hypothesis, hypotheses_of
 from asr_ctc.decoding.posteriors import frames_of_clips, padded_batch
 from asr_ctc.decoding.reading import Reader
-from asr_ctc.lm.lexicon import Lexicon, lexicon_beside, read_lexicon
+from asr_ctc.lm.lexicon import Lexicon, read_lexicon_beside
 from asr_ctc.lm.ngrams import LanguageModel
 from asr_ctc.lm.read import read_language_model
-from asr_ctc.lm.spelling import level_of, missing_accents_note, unspelt_note
+from asr_ctc.lm.spelling import missing_accents_note, needs_lexicon, unspelt_note
 from asr_ctc.lm.stored import StoredModel
-from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 
 if TYPE_CHECKING:
@@ -156,19 +154,13 @@ class Beam:
         self, model: LanguageModel | None, units: Units, stored: StoredModel | None
     ) -> Lexicon | None:
         """The pronunciations of a language model of words for a model of phonemes."""
-        if model is None or not isinstance(units, Phonemes) or level_of(model, units) != "word":
+        if model is None or not needs_lexicon(model, units):
             return None
         if isinstance(self.lm, LanguageModel):
             return None
         if self.lm is None:
             return stored.lexicon if stored is not None else None
-        beside = lexicon_beside(self.lm)
-        if not beside.exists():
-            raise UserError(
-                f"{self.lm}: a model of phonemes needs a lexicon of its words, {beside}: "
-                "`lm --lexicon_from espeak` writes it"
-            )
-        return read_lexicon(beside)
+        return read_lexicon_beside(self.lm)
 
     def limits(self, n_classes: int) -> tuple[int, int, int, float]:
         """(width, n_best, tokens, threshold) as numbers, for ``n_classes``."""
@@ -232,9 +224,9 @@ def decode(
     Without a ``beam`` this is ``greedy_decode``. A beam search finds the likeliest labels, by the
     sum over all their paths and a language model's score. A clip has at most ``beam.n_best``
     hypotheses, and no more than the beam is wide. All have different labels (two may have the same
-    text, which excludes sentence marks and outer spaces), and none has probability zero. A clip
-    without frames has the empty hypothesis with logp 0, a clip without a possible path the empty
-    hypothesis with logp -inf.
+    text, which excludes sentence marks and outer spaces) or, where a lexicon reads the labels,
+    different words, and none has probability zero. A clip without frames has the empty hypothesis
+    with logp 0, a clip without a possible path the empty hypothesis with logp -inf.
 
     ``logp`` of a hypothesis is the sum over the paths that the beam kept: a lower bound on minus
     the CTC loss of its labels, equal to it if the beam dropped nothing. Ties are broken by rank in

@@ -84,5 +84,16 @@ def lexicon_beside(model: str | PathLike[str]) -> Path:
     return path.with_name(name + ENDING)
 
 
+def read_lexicon_beside(model: str | PathLike[str]) -> Lexicon:
+    """The lexicon of a language model's file; UserError where there is none."""
+    path = lexicon_beside(model)
+    if not path.exists():
+        raise UserError(
+            f"{model}: a model of phonemes needs a lexicon of its words, {path}: "
+            "`lm --lexicon_from espeak` writes it"
+        )
+    return read_lexicon(path)
+
+
 def write_lexicon(path: Path, lexicon: Lexicon) -> None:
     write_atomically(path, lexicon.to_text().encode())

@@ -11,6 +11,7 @@ from asr_ctc.lm.lexicon import Lexicon
 from asr_ctc.lm.ngrams import EOS, SPACE, SPECIAL_WORDS, UNK, UNKNOWN_WORD, LanguageModel
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.text.folding import LIKE_APOSTROPHE, fold_latin
+from asr_ctc.text.phonemes import Phonemes
 from asr_ctc.text.units import Units
 from asr_ctc.text.writing import script_of
 
@@ -44,6 +45,11 @@ def level_of(model: LanguageModel, units: Units) -> str:
     # Pieces within words may be words too, but a model of pieces has some that begin a word.
     has_beginnings = any(name and name.startswith(SPACE) and name != SPACE for name in names)
     return "char" if not has_beginnings or any(w.startswith(SPACE) for w in words) else "word"
+
+
+def needs_lexicon(model: LanguageModel, units: Units) -> bool:
+    """Whether the words of a language model are read from phonemes."""
+    return isinstance(units, Phonemes) and level_of(model, units) == "word"
 
 
 class Trie(NamedTuple):

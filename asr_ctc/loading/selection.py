@@ -37,7 +37,7 @@ def prepare_split(
     """
     corpus = exclude_listed(load_split(folder, split, layout, index_dir=index_dir), excluded)
     corpus = with_durations(corpus, n_threads, keep_broken)
-    return between_or_refuse(corpus, min_s, max_s)
+    return between_or_refuse(corpus, min_s, max_s, keep_broken=keep_broken)
 
 
 def between_or_refuse(

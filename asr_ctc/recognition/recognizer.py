@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
@@ -187,7 +188,7 @@ class Recognizer:
         on_progress: Callable[[float], object] = lambda seconds: None,
     ) -> Iterator[tuple[str, Transcript | AudioError]]:
         prepared = self.prepare(decoder)
-        names: list[str] = []
+        names: deque[str] = deque()  # of recordings that are being read
 
         def named() -> Iterator[Recording]:
             for recording in recordings:
@@ -195,8 +196,8 @@ class Recognizer:
                 yield recording
 
         transcriber = Transcriber(self, prepared.decode, on_progress)
-        for number, reading in enumerate(transcriber(named())):
-            name = names[number]
+        for reading in transcriber(named()):
+            name = names.popleft()
             yield name, reading.error or reading.transcript(name)
 
     def _most_frames(self, recording: Recording) -> int:

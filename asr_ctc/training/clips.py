@@ -116,10 +116,14 @@ def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, M
     units = ModelUnits(file.charmap, file.other_units)
     if not start.folder and asks_for_others(config, units):
         return make_units(config, train)
-    if config.corpus.profile and not start.folder:
+    brought = {"case_folding", "charset_min_count"} & config.typed
+    if config.corpus.profile:
+        brought.add("profile")
+    if brought and not start.folder:
+        flags = ", ".join(f"--{name}" for name in sorted(brought))
         raise UserError(
-            "--profile: the model file brings its writing profile; omit it, or make another "
-            "character map with --charset"
+            f"{flags}: the model file brings its units and how it reads text; omit the flag, or "
+            "make another character map with --charset"
         )
     for each in units:
         speak_for(each, [train])

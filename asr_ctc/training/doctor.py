@@ -186,7 +186,7 @@ class Doctor:
 
     def _waiting_for_data(self) -> str | None:
         now, corpus = self.history[-1], self.config.corpus
-        can_cache = not self.config.features.augment
+        can_cache = self.config.features.augment in ([], ["none"])
         fills_cache = corpus.cache_dir is not None and can_cache and now["epoch"] == 1
         waited_s = now["data_wait_share"] * now["epoch_s"]
         if not (now["data_wait_share"] > 0.5 and waited_s > 10) or fills_cache:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_sequence
 from torch.utils.tensorboard.summary import hparams
 
 from asr_ctc.acoustic.log_posteriors import log_posteriors
+from asr_ctc.acoustic.model_kinds import AnyModel
 from asr_ctc.audio.decode import RATE_HZ
 from asr_ctc.audio.log_mel import WaveformProcessor
 from asr_ctc.base.errors import AudioError
@@ -44,11 +45,15 @@ def log_epoch(
     metrics: dict,
     dev: Evaluation,
     *,
+    model: AnyModel,
     folder: Path,
     writer: CurveWriter,
     is_best: bool,
 ) -> None:
-    """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl."""
+    """Writes one epoch's metrics, decodings and pictures to log, tensorboard and metrics.jsonl.
+
+    ``model`` has the weights that were scored: the model's, or their moving average.
+    """
     epoch = metrics["epoch"]
     log.info(
         "epoch %d/%d  train loss %.4f  dev loss %.4f  dev %s %.2f %%%s%s  lr %.2g  "
@@ -79,13 +84,13 @@ def log_epoch(
         if name != "epoch" and math.isfinite(value):
             writer.add_scalar(name, value, epoch)
 
-    for split, clips in {"train": decode_samples(run), "dev": dev.clips[:N_SHOWN]}.items():
+    for split, clips in {"train": decode_samples(run, model), "dev": dev.clips[:N_SHOWN]}.items():
         writer.add_text(f"decodings/{split}", as_table(clips), epoch)
         for clip in clips:
             log.info(
                 "  %-5s ref %s\n        hyp %s", split, clip.reference, clip.hypotheses[0].text
             )
-    add_pictures(run, writer, dev, epoch=epoch, is_best=is_best)
+    add_pictures(run, model, writer, dev, epoch=epoch, is_best=is_best)
     writer.flush()
 
 
@@ -107,17 +112,21 @@ def _as_written(text: str) -> str:
     return html.escape(escaped, quote=False)
 
 
-def decode_samples(run: Run) -> list[Decoded]:
+def decode_samples(run: Run, model: AnyModel) -> list[Decoded]:
     """The first clips of the training split, without masks, as the model decodes them now."""
     plain = ClipDataset(run.train_corpus, run.charmap, run.dev.processor, cache=run.train.cache)
     rows = list(range(min(N_SHOWN, len(plain))))
-    return evaluate(
-        run.model, make_loader(plain, [rows], 0), run.device, precision=run.precision
-    ).clips
+    return evaluate(model, make_loader(plain, [rows], 0), run.device, precision=run.precision).clips
 
 
 def add_pictures(
-    run: Run, writer: CurveWriter, dev: Evaluation, *, epoch: int, is_best: bool
+    run: Run,
+    model: AnyModel,
+    writer: CurveWriter,
+    dev: Evaluation,
+    *,
+    epoch: int,
+    is_best: bool,
 ) -> None:
     """What the model believes of one dev clip: the clip itself with the first epoch, the posteriors
     with each, all other plots with each that is the best so far, as they take a second."""
@@ -130,9 +139,9 @@ def add_pictures(
         if spectrogram.dim() == 2:  # samples have no picture
             writer.add_image("spectrogram", _picture(spectrogram), epoch, dataformats="HW")
         writer.add_audio("clip", samples, epoch, sample_rate=RATE_HZ)
-    run.model.eval()
+    model.eval()
     with torch.inference_mode():
-        logp, _ = log_posteriors(run.model, pack_sequence([clip.features.to(run.device)]))
+        logp, _ = log_posteriors(model, pack_sequence([clip.features.to(run.device)]))
     logp = logp[0].float().cpu()
     if not plots.is_installed():
         writer.add_image("posteriors", _picture(logp.exp()), epoch, dataformats="HW")

@@ -12,7 +12,8 @@ from asr_ctc.config.load import settings as list_settings
 from asr_ctc.training.loop import train as train_from_config
 from asr_ctc.training.result import RunResult
 
-SECTIONS = ("corpus", "features", "model", "training", "logs", "runtime")
+SECTIONS = ("corpus", "classes", "features", "model", "published", "training", "logs", "runtime")
+OF_OTHERS = {"pretrained"}  # in these sections, but of other commands
 
 
 def train(config: str | PathLike[str] | None = None, **settings: Any) -> RunResult:
@@ -26,10 +27,22 @@ def train(config: str | PathLike[str] | None = None, **settings: Any) -> RunResu
     UserError names what is wrong with settings, corpus or folder.
     """
     file_values = read_yaml(config) if config is not None else {}
-    plain = {name: str(v) if isinstance(v, PathLike) else v for name, v in settings.items()}
-    flags = parse_yaml(yaml.safe_dump(plain), "train()")
+    try:
+        text = yaml.safe_dump({name: _plain(value) for name, value in settings.items()})
+    except yaml.YAMLError as error:
+        raise UserError(f"train(): a setting is no number, text or list: {error}") from None
+    flags = parse_yaml(text, "train()")
     table = list_settings()
-    if others := [name for name in flags if table[name][0] not in SECTIONS]:
+    if others := [n for n in flags if table[n][0] not in SECTIONS or n in OF_OTHERS]:
         raise UserError(f"train(): no settings of training: {', '.join(others)}")
     with compute.host_settings_restored():
         return train_from_config(make_config(file_values, flags))
+
+
+def _plain(value: Any) -> Any:
+    """A value as YAML writes it: paths as text, numbers of numpy and torch as Python's."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, PathLike):
+        return str(value)
+    return value.item() if hasattr(value, "item") else value

@@ -45,13 +45,22 @@ from asr_ctc.training.memory import report_activations, report_clip_memory
 from asr_ctc.training.optimiser import make_optimizer, train_mode, without_encoder
 from asr_ctc.training.refusals import refuse_unused_masks
 from asr_ctc.training.result import BestEpoch, RunResult
-from asr_ctc.training.resume import LAST, PREVIOUS, Start, find_start, restore, save_last
+from asr_ctc.training.resume import (
+    LAST,
+    PREVIOUS,
+    Start,
+    find_start,
+    refuse_if_gone_on,
+    restore,
+    save_last,
+)
 from asr_ctc.training.run import Run, seed_of
 from asr_ctc.training.run_folder import (
     DESCRIPTION,
     SUMMARY,
     check_run_folder,
     make_run_folder,
+    refuse_if_in_use,
     repeatable,
     write_description,
     write_settings,
@@ -87,6 +96,8 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
             folder = start.folder
             if folder is None:
                 check_run_folder(config)
+            elif world.is_main:
+                refuse_if_in_use(folder)
             with distributed.as_user_error_when_a_peer_dies():
                 run = set_up_run(start, command=command, world=world)
                 folder = folder or world.broadcast_from_main(lambda: make_run_folder(run.config))
@@ -95,6 +106,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
         writer = None
         if world.is_main:
             at_end.enter_context(_log_to(folder / "train.log", early))
+            refuse_if_gone_on(start)
             write_settings(run, folder)
             if start.folder is None:
                 write_description(run, folder)
@@ -370,13 +382,16 @@ def end_epoch(
     state.schedule.step_epoch(improved=is_best)
     advice = state.doctor.after_epoch(metrics)
     if writer is not None:  # of the main process
-        file = run.model_file(scores_of(metrics), scored_model(run, state))
+        model = scored_model(run, state)
+        file = run.model_file(scores_of(metrics), model)
+        average = rank_of_average(state, folder)
+        is_best = is_best and (average is None or state.best.rank_of(metrics) < average)
         if is_best:
             save_model(folder / BEST, file)
         if run.config.training.average_best:
             averages.keep_epoch(folder, file)
         # Only now: what it announces is on the disk.
-        log_epoch(run, metrics, dev, folder=folder, writer=writer, is_best=is_best)
+        log_epoch(run, metrics, dev, model=model, folder=folder, writer=writer, is_best=is_best)
         for sentence in advice:
             log.warning("%s", sentence)
     state.begin_next_epoch()
@@ -434,6 +449,13 @@ def delete_surplus_epochs(run: Run, state: State, folder: Path) -> None:
         averages.delete_epochs_except(folder, state.best.epochs(n_averaged))
 
 
+def rank_of_average(state: State, folder: Path) -> tuple[float, float] | None:
+    """That of best_model.pt where it is an average, as of a run that is extended; else None."""
+    path = folder / BEST
+    scores = load_model(path).scores if path.exists() else {}
+    return state.best.rank_of(scores) if "averaged" in scores else None
+
+
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
     delete_surplus_epochs(run, state, folder)  # a run that was killed here did not get to it
@@ -442,8 +464,8 @@ def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -
     run.model.load_state_dict(weights)
     dev = evaluate_dev(run, run.model, dev_loader)
     metrics = {"epoch": state.best.epoch, **dev_metrics(dev)}
-    rank = state.best.rank
-    is_better = rank is None or state.best.rank_of(metrics) < rank
+    ranks = filter(None, (state.best.rank, rank_of_average(state, folder)))
+    is_better = all(state.best.rank_of(metrics) < rank for rank in ranks)
     log.info(
         "average of epochs %s: dev loss %.4f  dev %s %.2f %%%s%s",
         ", ".join(map(str, epochs)),

@@ -70,8 +70,8 @@ def overfit_one_batch(config: Config) -> OverfitResult:
                     continue
                 decoded = decode_batch(run, batch)
                 n_right = sum(
-                    hyps[0].labels == labels
-                    for hyps, labels in zip(decoded, references, strict=True)
+                    hyps[0].labels == reference
+                    for hyps, reference in zip(decoded, references, strict=True)
                 )
                 progress.set_postfix_str(f"{outcome_of(step)}, {n_right}/{len(references)} perfect")
                 if n_right == len(references):

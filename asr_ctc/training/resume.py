@@ -38,11 +38,15 @@ ELSEWHERE = {"resume_from", "baselogdir", "logname"}  # the run has its folder
 
 
 class Start(NamedTuple):
-    """What a run starts with: a ``file`` unless all is new; if resumed, its ``folder`` too."""
+    """What a run starts with: a ``file`` unless all is new; if resumed, its ``folder`` too.
+
+    ``saved_at``: when last.pt was written, as the file system says.
+    """
 
     config: Config
     file: ModelFile | None = None
     folder: Path | None = None
+    saved_at: int | None = None
 
     @property
     def saved(self) -> dict:
@@ -63,6 +67,7 @@ def find_start(config: Config) -> Start:
     path = Path(resume_from)
     if not path.exists():
         raise UserError(_no_such_start(resume_from, Path(config.logs.baselogdir)))
+    saved_at = _saved_at(path if path.is_dir() else path.parent)  # before it is read
     file, path = _load_from_folder(path) if path.is_dir() else (load_model(path), path)
     if file.training is None:
         return Start(config, file)
@@ -82,7 +87,21 @@ def find_start(config: Config) -> Start:
             f"--num_epochs {n_epochs}: {path.parent} has finished {several(n_done, 'epoch')} "
             "already"
         )
-    return Start(resumed, file, path.parent)
+    return Start(resumed, file, path.parent, saved_at)
+
+
+def refuse_if_gone_on(start: Start) -> None:
+    """UserError when another process has saved the run since it was read; its folder is locked."""
+    if start.folder is not None and _saved_at(start.folder) != start.saved_at:
+        raise UserError(
+            f"--resume_from {start.folder}: another process has gone on with this run meanwhile; "
+            "give the command again"
+        )
+
+
+def _saved_at(folder: Path) -> int | None:
+    path = folder / LAST
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _no_such_start(where: str, base: Path) -> str:

@@ -11,7 +11,7 @@ import torchinfo
 
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import is_locked, why_no_folder, write_atomically
-from asr_ctc.config.load import Config
+from asr_ctc.config.load import Config, settings
 from asr_ctc.display.terminal import several
 from asr_ctc.training.resume import is_unsaved_run
 from asr_ctc.training.run import Run
@@ -71,7 +71,11 @@ def make_run_folder(config: Config) -> Path:
 
 
 def repeatable(run: Run) -> Config:
-    """The run's settings with the corpus it found, and without its name, which is taken now."""
+    """The run's settings with the corpus it found, and without its name, which is taken now.
+
+    A language that nobody gave is none, where the folders do not name it: the writing of the
+    transcripts counts then, and would not if the language were written down.
+    """
     config, corpus = run.config, run.config.corpus
     if corpus.corpus == "commonvoice":
         folder = run.train_corpus.folder
@@ -79,6 +83,9 @@ def repeatable(run: Run) -> Config:
         corpus = replace(corpus, datasetroot=root, datasetversion=version)
     elif corpus.corpus == "spontaneous":
         corpus = replace(corpus, datasetroot=str(run.train_corpus.folder), datasetversion=None)
+    if corpus.corpus != "commonvoice" and not config.has("lang"):
+        names = settings() if config.names is None else config.names
+        config = replace(config, names=tuple(name for name in names if name != "lang"))
     return replace(config, corpus=corpus, logs=replace(config.logs, logname=None))
 
 

@@ -162,7 +162,7 @@ def facts_at_start(run: Run) -> dict:
     filled = filled_shares(
         run.train_corpus,
         run.charmap,
-        features=run.features,
+        features=run.train.processor.settings,
         output_lengths=run.model.output_lengths,
     )
     facts = {

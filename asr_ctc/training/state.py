@@ -114,9 +114,8 @@ class State:
         """Plain values and tensors; the model's own are in the model file."""
         counts = ("epoch", "n_batches", "n_skipped_in_a_row")
         sums = asdict(self.sums)
-        sums["left_out"] = [
-            tuple(item) for item in sums.pop("excluded")
-        ]  # its name in every last.pt
+        # "left_out" is what files of earlier versions call the excluded clips.
+        sums["left_out"] = [tuple(item) for item in sums.pop("excluded")]
         return {
             **{name: getattr(self, name) for name in counts},
             "sums": sums,

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from asr_ctc.assembly.charmap import make_charmap
 from asr_ctc.assembly.language_model import build_language_model
 from asr_ctc.assembly.writing import extend_writing, find_writing, with_charset
 from asr_ctc.base.errors import UserError
-from asr_ctc.config.load import make_config
+from asr_ctc.config.load import make_config, parse_yaml
 from asr_ctc.corpus.corpus import find_corpus, load_split
 from asr_ctc.decoding.beam import Beam
 from asr_ctc.lm.ngrams import GrowingModel
@@ -29,6 +30,7 @@ from asr_ctc.text.normalise import distinctions_of
 from asr_ctc.text.segments import why_no_words
 from asr_ctc.text.writing import Writing
 from asr_ctc.training.refusals import refuse_best_by_wer
+from asr_ctc.training.run_folder import repeatable
 from tests.helpers.command import SMALL, call
 from tests.helpers.languages import CODES, transcripts
 from tests.helpers.segments import in_pairs, without_segmenter
@@ -69,9 +71,20 @@ def chosen(config, train):
     return config.corpus.charset, make_charmap(config.corpus, train, writing)
 
 
+def test_settings_that_are_written_down_read_the_transcripts_alike(train_split):
+    """Of a corpus whose folders name no language, --lang is not written unless it was given."""
+    config, train = train_split(transcripts("tr"), layout="manifest")
+    run = SimpleNamespace(config=config, train_corpus=train)
+    again = make_config(parse_yaml(repeatable(run).to_yaml(), "config.yaml"), {})
+    assert find_writing(again, train) == find_writing(config, train) != LANGUAGES["fr"]
+    config, train = train_split(transcripts("tr"), layout="manifest", lang="tr")
+    run = SimpleNamespace(config=config, train_corpus=train)
+    assert "lang: 'tr'" in repeatable(run).to_yaml()
+
+
 @pytest.mark.few(4)
 @pytest.mark.parametrize("code", CODES)
-def test_the_published_map_is_for_french_and_english(train_split, caplog, code):
+def test_the_default_map_is_for_french_and_english(train_split, caplog, code):
     charset, charmap = chosen(*train_split(transcripts(code), lang=code))
     assert charset == ("default" if code in ("fr", "en") else "auto")
     lines = [line for line in caplog.messages if line.startswith("character map:")]

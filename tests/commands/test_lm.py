@@ -100,6 +100,7 @@ def test_text_makes_dev_less_surprising_and_pruning_makes_the_model_smaller(buil
     "flags, complaint",
     [
         ({"prune": [1]}, "--prune 1: .* the first 0"),
+        ({"prune": []}, "--prune .* the first 0"),
         ({"prune": [0, 2, 1]}, "in ascending order"),
         ({"prune": [0, 0, 0], "order": 2}, "at most --order 2 counts"),
         ({"out": "m.txt"}, "--out m.txt: .* ends in .arpa"),

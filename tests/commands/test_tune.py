@@ -560,6 +560,16 @@ def test_weights_are_not_stored_in_another_model(two_headed, tmp_path, change_me
     assert load_model(two_headed).language_model is None
 
 
+def test_weights_that_cannot_be_saved_are_said(two_headed, tmp_path, monkeypatch):
+    def full(path, file):
+        raise UserError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(tune, "save_model", full)
+    flags = {"modelpath": str(two_headed), "lm": str(tmp_path / "letters.arpa"), "unk_logp": -10.0}
+    with pytest.raises(UserError, match="No space left.*found, and not stored: --lm_weight"):
+        tune.tune_language_model(make_config({}, flags))
+
+
 def test_the_search_leads_to_what_phonemes_need(two_headed, monkeypatch):
     """On error rates of the shape that those of French phonemes have: unknown words must cost much,
     and the more the blank is penalised, the less a word is worth and the language model more."""

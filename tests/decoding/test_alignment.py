@@ -136,6 +136,8 @@ def test_no_labels_are_all_blanks():
     assert path.spans == [] and path.logp == pytest.approx(3 * math.log(0.9), abs=1e-5)
     with pytest.raises(ValueError, match="every path of these labels has probability zero"):
         best_path(torch.full((3, 4), -math.inf), [])
+    no_frames = best_path(torch.zeros(0, 4), [])
+    assert (no_frames.spans, no_frames.logp) == ([], 0.0)
 
 
 # --------------------------------------------------------------------------------- words and labels

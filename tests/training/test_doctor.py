@@ -179,6 +179,8 @@ def test_waiting_for_data(monkeypatch):
     assert "--nthreads (now 2, on 8 cores), or keep the features with --cache_dir" in found[1][0]
     [[augmented]] = said_at(doctor(nthreads=2, augment=["gain -6 6"]), epochs).values()
     assert "--cache_dir" not in augmented
+    [[unchanged]] = said_at(doctor(nthreads=2, augment=["none"]), epochs).values()
+    assert "--cache_dir" in unchanged
     cached = said_at(doctor(nthreads=8, cache_dir="c"), epochs)
     assert list(cached) == [2] and "a faster disk" in cached[2][0]  # the first epoch fills it
     assert said_at(doctor(), course(data_wait_share=[0.9], epoch_s=[11.0])) == {}

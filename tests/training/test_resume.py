@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import re
 import shutil
@@ -20,6 +21,7 @@ from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.base.errors import UserError
 from asr_ctc.config.load import make_config, parse_yaml
 from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.training import loop as training
 from asr_ctc.training.loop import train
 from asr_ctc.training.resume import find_start
 from asr_ctc.training.setup import set_up_run
@@ -190,7 +192,22 @@ def test_a_folder_without_last_pt(toy_root, tmp_path):
         go(toy_root, tmp_path, resume_from=str(tmp_path / "empty"))
 
 
-def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
+def test_a_run_that_another_has_gone_on_with_is_refused(folder, toy_root, tmp_path, monkeypatch):
+    """While this process set up, the other one ended: what was read before is old."""
+    set_up_run = training.set_up_run
+
+    def meanwhile(*args, **how):
+        os.utime(folder / "last.pt")
+        return set_up_run(*args, **how)
+
+    monkeypatch.setattr(training, "set_up_run", meanwhile)
+    before = content_of(folder / "last.pt")["training"]["state"]["epoch"]
+    with pytest.raises(UserError, match="another process has gone on with this run meanwhile"):
+        go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
+    assert content_of(folder / "last.pt")["training"]["state"]["epoch"] == before
+
+
+def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path, monkeypatch):
     """The lock is that of a process, so another one holds it here."""
     hold = "import sys; from asr_ctc.base.files import lock_file; f = open(sys.argv[1], 'a')"
     hold += "; print(lock_file(f)); sys.stdout.flush(); sys.stdin.read()"
@@ -198,8 +215,10 @@ def test_a_folder_in_use_is_refused(folder, toy_root, tmp_path):
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=REPOSITORY, text=True) as other:
         assert other.stdout.readline() == "True\n"
-        with pytest.raises(UserError, match="another process trains in this folder"):
-            go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "set_up_run", None)  # refused before it is needed
+            with pytest.raises(UserError, match="another process trains in this folder"):
+                go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
         other.stdin.close()
     go(toy_root, tmp_path, resume_from=str(folder), num_epochs=3)
 

@@ -372,6 +372,46 @@ def test_the_best_epoch_is_kept(few_root, tmp_path, monkeypatch, figures, best):
     assert [row["dev_cer"] for row in metrics_of(folder)] == [n / 10 for n, _ in figures]
 
 
+def test_an_average_is_replaced_by_what_is_better_than_it_alone(few_root, tmp_path, monkeypatch):
+    """Neither by the same average, made again when a finished run is resumed, nor by a worse
+    epoch of a longer run: best_model.pt may hold a language model by then."""
+    start, average = (0, 0.0), (2, 0.5)
+    monkeypatch.setattr(training, "evaluate", evaluations(start, (5, 1.0), (4, 1.0), average))
+    folder = run(few_root, tmp_path, num_epochs=2, average_best=2)
+    best = folder / "best_model.pt"
+    assert load_model(best).scores["averaged"] == [1, 2]
+
+    def goes_on(*figures, **flags):
+        monkeypatch.setattr(training, "evaluate", evaluations(*figures))
+        train(make_config({}, {"resume_from": str(folder), **flags}))
+
+    before = best.read_bytes()
+    goes_on(average)
+    goes_on((3, 1.0), (2, 0.6), num_epochs=3)
+    assert best.read_bytes() == before
+    goes_on((1, 1.0), (1, 1.0), num_epochs=4)
+    assert load_model(best).scores["epoch"] == 4 and "averaged" not in load_model(best).scores
+
+
+def test_what_is_decoded_in_the_log_is_what_is_scored(few_root, tmp_path, monkeypatch):
+    evaluated = []
+    for module in (training, epoch_log):
+        real = module.evaluate
+        monkeypatch.setattr(
+            module,
+            "evaluate",
+            lambda m, *a, real=real, **k: evaluated.append(m) or real(m, *a, **k),
+        )
+    pictured = []
+    real_posteriors = epoch_log.log_posteriors
+    monkeypatch.setattr(
+        epoch_log, "log_posteriors", lambda m, x: pictured.append(m) or real_posteriors(m, x)
+    )
+    run(few_root, tmp_path, num_epochs=1, ema=0.5)
+    _, dev, samples = evaluated  # the first is tried before training
+    assert dev is samples is pictured[0]
+
+
 def test_figures_that_are_not_finite_are_null(few_root, tmp_path, monkeypatch):
     """JSON has no NaN; `runs` reads them as they were."""
     figures = (0, 0.0), (5, math.nan), (6, 1.0)
@@ -532,6 +572,14 @@ def test_the_flags_reach_the_parts(few_root):
     )
     assert processor.spec_augment == SpecAugment(n_time_masks=3, max_freq_share=0.5)
     assert made.dev.processor.spec_augment is None
+
+
+@pytest.mark.parametrize("name, value", [("case_folding", "turkish"), ("charset_min_count", 50)])
+def test_a_model_file_brings_how_it_reads_text(first, few_root, name, value):
+    flags = {"resume_from": str(first / "best_model.pt"), name: value}
+    with pytest.raises(UserError, match=f"--{name}: the model file brings its units"):
+        set_up(few_root, **flags)
+    set_up(few_root, **flags, charset="auto")
 
 
 def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):

@@ -45,7 +45,9 @@ class ModelConfig:
         at_least=0,
         below=1,
     )
-    nlayers_rnn: int = setting(2, "recurrent layers; with --encoder there may be none", at_least=0)
+    nlayers_rnn: int = setting(
+        2, "recurrent layers; with --encoder there may be none", at_least=0, at_most=1_000
+    )
     nhidden_rnn: int = setting(384, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
     rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")

@@ -27,7 +27,10 @@ class UnitsConfig:
         choices=("char", "phoneme", "bpe", "char+phoneme"),
     )
     vocab_size: int = setting(
-        500, "word pieces to learn; the blank and 256 bytes are further classes", at_least=1
+        500,
+        "word pieces to learn; the blank and 256 bytes are further classes",
+        at_least=1,
+        at_most=65_000,  # a model file has up to 65,536 classes
     )
     phoneme_language: str | None = setting(
         None, "espeak's name of the language, such as fr-be (default: that of --lang)", value="NAME"

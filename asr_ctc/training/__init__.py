@@ -9,6 +9,7 @@ origin.py        where a model comes from, for its file
 encoding.py      frames of frozen encoder layers, kept on the disk
 from_settings.py a run from Python: asr_ctc.train
 run_folder.py    the folder of a run
+run_log.py       train.log, which locks it
 result.py        what a run has come to
 step.py          one optimiser step
 state.py         what changes while a run goes on

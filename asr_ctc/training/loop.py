@@ -7,7 +7,7 @@ import logging.handlers
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -17,8 +17,6 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.model_file import load_model, save_model
 from asr_ctc.acoustic.model_kinds import AnyModel, computed_s
 from asr_ctc.base.errors import UserError
-from asr_ctc.base.files import lock_file, open_own, refuse_links, remove_unfinished
-from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.base.progress import bar
 from asr_ctc.config.load import Config
 from asr_ctc.corpus.corpus import Corpus, refuse_if_mostly_broken
@@ -34,7 +32,6 @@ from asr_ctc.training.distributed import ALONE, PACKAGE_LOG, World
 from asr_ctc.training.doctor import Doctor
 from asr_ctc.training.early_stopping import should_stop
 from asr_ctc.training.epoch_log import (
-    METRICS,
     N_SHOWN,
     dev_wer_text,
     log_end_of_run,
@@ -47,7 +44,6 @@ from asr_ctc.training.refusals import refuse_unused_masks
 from asr_ctc.training.result import BestEpoch, RunResult
 from asr_ctc.training.resume import (
     LAST,
-    PREVIOUS,
     Start,
     find_start,
     refuse_if_gone_on,
@@ -56,8 +52,7 @@ from asr_ctc.training.resume import (
 )
 from asr_ctc.training.run import Run, seed_of
 from asr_ctc.training.run_folder import (
-    DESCRIPTION,
-    SUMMARY,
+    BEST,
     check_run_folder,
     make_run_folder,
     refuse_if_in_use,
@@ -65,6 +60,7 @@ from asr_ctc.training.run_folder import (
     write_description,
     write_settings,
 )
+from asr_ctc.training.run_log import info_is_logged, log_to
 from asr_ctc.training.schedule import make_schedule
 from asr_ctc.training.setup import facts_at_start, set_up_run
 from asr_ctc.training.state import State, seed_step
@@ -72,7 +68,6 @@ from asr_ctc.training.step import Step, train_step
 
 log = logging.getLogger(__name__)
 
-BEST = "best_model.pt"
 MAX_SKIPPED_IN_A_ROW = 10
 
 
@@ -86,7 +81,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
     # Early messages, such as which clips are excluded, wait for the log of the run's folder.
     early = logging.handlers.MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1)
     with contextlib.ExitStack() as at_end:
-        at_end.enter_context(_info_is_logged())
+        at_end.enter_context(info_is_logged())
         PACKAGE_LOG.addHandler(early)
         try:
             start = find_start(config)
@@ -105,7 +100,7 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
             PACKAGE_LOG.removeHandler(early)
         writer = None
         if world.is_main:
-            at_end.enter_context(_log_to(folder / "train.log", early))
+            at_end.enter_context(log_to(folder / "train.log", early))
             refuse_if_gone_on(start)
             write_settings(run, folder)
             if start.folder is None:
@@ -114,43 +109,6 @@ def train(config: Config, *, command: Sequence[str] = ()) -> RunResult:
             writer = at_end.enter_context(CurveWriter(folder, purge_step=epoch))
         at_end.enter_context(distributed.as_user_error_when_a_peer_dies())
         return fit(run, start, folder=folder, writer=writer)
-
-
-@contextlib.contextmanager
-def _info_is_logged() -> Iterator[None]:
-    """Where nobody has set the level of the log, train.log has its lines all the same."""
-    level = PACKAGE_LOG.level
-    if level == logging.NOTSET:
-        PACKAGE_LOG.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        PACKAGE_LOG.setLevel(level)
-
-
-@contextlib.contextmanager
-def _log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]:
-    """Writes the log to the run's folder too, which is locked as long as the log is open."""
-    stream = open_own(file)
-    if not lock_file(stream):
-        stream.close()
-        raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
-    refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
-    remove_unfinished(file.parent)
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(SafeFormatter("%(asctime)s %(message)s"))
-    early.setTarget(handler)
-    early.close()
-    PACKAGE_LOG.addHandler(handler)
-    try:
-        yield
-    except UserError as error:  # which the command line prints
-        handler.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, str(error), (), None))
-        raise
-    finally:
-        PACKAGE_LOG.removeHandler(handler)
-        with contextlib.suppress(OSError):  # a full disk, which was reported already
-            stream.close()
 
 
 def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> RunResult:

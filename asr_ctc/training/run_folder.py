@@ -18,7 +18,7 @@ from asr_ctc.training.run import Run
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION, SUMMARY = "config.yaml", "summary.txt"
+BEST, DESCRIPTION, SUMMARY = "best_model.pt", "config.yaml", "summary.txt"
 
 
 def check_run_folder(config: Config) -> None:

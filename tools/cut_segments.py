@@ -24,7 +24,7 @@ from asr_ctc.audio import decode as audio
 from asr_ctc.base.errors import UserError
 from asr_ctc.base.files import write_atomically
 from asr_ctc.corpus.columns import lines
-from asr_ctc.corpus.layouts.lhotse import Supervision, read_supervisions
+from asr_ctc.corpus.layouts.lhotse import WHOLE_TOLERANCE_S, Supervision, read_supervisions
 
 KIND = "supervisions"
 
@@ -45,7 +45,13 @@ def _entry(line: str, number: int) -> Supervision:
         problem = "no object with audio_filepath, text and duration"
         return Supervision(f"line {number}", problem=problem)
     return Supervision(
-        f"line {number}", path, text, str(speaker or ""), start_s, duration_s, is_whole=False
+        f"line {number}",
+        path,
+        text,
+        "" if speaker is None else str(speaker),
+        start_s,
+        duration_s,
+        is_whole=False,
     )
 
 
@@ -92,6 +98,9 @@ def cut(table: Path, out: Path) -> tuple[Path, list[str]]:
             piece = samples[first : first + round(segment.duration_s * audio.RATE_HZ)]
             if not len(piece):
                 problems.append(f"{segment.id}: begins after the end of {path}")
+                continue
+            if segment.duration_s - len(piece) / audio.RATE_HZ > WHOLE_TOLERANCE_S:
+                problems.append(f"{segment.id}: ends after the end of {path}")
                 continue
             name = f"{split}_{number:06d}.flac"
             soundfile.write(clips / name, piece, audio.RATE_HZ)

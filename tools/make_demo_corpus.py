@@ -488,6 +488,8 @@ def make_corpus(target: Path, settings: dict, source: Iterable[str], force: bool
                 target.rename(old)
             work.rename(target)
         finally:
+            if old.exists() and not target.exists():
+                old.rename(target)
             shutil.rmtree(work, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
     return f"{target}: {summary}"

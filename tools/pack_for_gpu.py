@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+MARK = ".gpu_pack"  # in a folder that this program made, and may empty
 LIMIT_MIB = 60  # of the 64 that travel the sources take some
 SPLITS = ("train", "dev", "test")
 FRENCH_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}  # of the room
@@ -132,7 +133,13 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     corpora = Path(os.environ.get("ASR_CTC_CORPORA", REPOSITORY.parent / "shared" / "corpora"))
     wheels, clips = arguments.out / "wheels", arguments.out / "corpora"
+    mark = arguments.out / MARK
+    if arguments.out.exists() and any(arguments.out.iterdir()) and not mark.exists():
+        print(f"error: {arguments.out} holds something else: name a new --out", file=sys.stderr)
+        return 2
     try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
         for folder in (wheels, clips):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

@@ -73,7 +73,7 @@ def split_corpus(config: Config) -> Report:
     if (table_of_all := LAYOUTS[layout].whole) is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
     whole, find_file = table_of_all
-    name = Path(split_config.from_ or whole).stem
+    name = re.sub(r"\.(tsv|csv|jsonl)$", "", Path(split_config.from_ or whole).name)
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)

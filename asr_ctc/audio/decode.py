@@ -129,11 +129,15 @@ def from_array(samples: np.ndarray, native_rate: int, rate: int = RATE_HZ) -> np
     samples = samples.astype(np.float32).reshape(len(samples), -1)
     if not np.isfinite(samples).all():
         raise ValueError("samples hold NaN or infinity")
+    if np.abs(samples).max() > LOUDEST:
+        raise ValueError("samples are of absurd size")
     choice = MixdownChoice(samples.shape[1])
     choice.add(samples)
     mono = choice.mixdown()(samples)
     if native_rate != rate:
         mono = soxr.resample(mono, native_rate, rate)
+    if len(mono) == 0:
+        raise ValueError(f"too few samples for one at {rate} Hz")
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
@@ -142,7 +146,8 @@ def load_part(
 ) -> np.ndarray:
     """As ``load``, of the ``length_s`` seconds from ``start_s`` on, or of what there is of them.
 
-    Decodes no more than that. AudioError as ``load``, but for a truncated file.
+    Decodes no more than that, so that the mixdown of its channels, and the scale of floats beyond
+    ±1, are those that suit the part. AudioError as ``load``, but for a truncated file.
     """
     with _opened(path, thorough=False) as decoder, _decoding(path):
         decoder.skip(int(start_s * decoder.rate))

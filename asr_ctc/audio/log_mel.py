@@ -62,6 +62,7 @@ def log_mel(
     waveforms: torch.Tensor, *, window: torch.Tensor, hop: int, filters: torch.Tensor
 ) -> torch.Tensor:
     """Mel power spectrograms in dB, (B, T, F) of waveforms (B, S), with T = S // hop + 1.
+    For a window of an odd number of samples T = (S - 1) // hop + 1.
 
     ``window`` (n_fft,) weighs each frame; frames are centred, the ends reflected. ``filters`` is
     (n_fft // 2 + 1, F). The same numbers as torchaudio's MelSpectrogram and AmplitudeToDB with
@@ -163,7 +164,7 @@ class FeatureSettings(Features):
         return self.nmels
 
     def n_frames(self, n_samples: Lengths) -> Lengths:
-        return n_samples // self.hop + 1
+        return (n_samples - self.n_fft % 2) // self.hop + 1
 
     def centres_hz(self) -> torch.Tensor:
         return mel_corners_hz(self.nmels, self.rate)[1:-1]

@@ -23,6 +23,8 @@ UNFINISHED = ".unfinished"
 PIECE_BYTES = 1 << 22
 MOST_TEXT_BYTES = 1 << 30  # of a text that is held as a whole
 _DESCRIPTOR = re.compile(r"(?:/dev/fd|/proc/self/fd)/(\d+)")
+UMASK = os.umask(0)  # it can be read only by setting it
+os.umask(UMASK)
 OWNED, SHOWN = 0, 1  # bytes that a process locks in a file that it locks; others look at the second
 
 
@@ -51,7 +53,7 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
                 yield file
             return
         target = Path(os.path.realpath(path))
-        note = "; the file there before is kept" if target.exists() else ""
+        note = "; the file there before is kept" if target.is_file() else ""
         _remove_leftovers_once(target.parent)
         handle, temporary = _make_locked(target)
         with os.fdopen(handle, "wb") as file:
@@ -61,7 +63,7 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
                 file.flush()
                 os.fsync(file.fileno())
                 file.close()
-                os.chmod(temporary, 0o644)
+                os.chmod(temporary, _mode_of(target))
                 if previous is not None and target.exists():
                     _keep(target, previous)
                 os.replace(temporary, target)
@@ -75,6 +77,11 @@ def open_atomically(path: Path, previous: Path | None = None) -> Iterator[Binary
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):  # interrupted just after the rename
                 os.unlink(temporary)
+
+
+def _mode_of(target: Path) -> int:
+    """The permissions of the file that is replaced, else those that a new file has."""
+    return stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~UMASK
 
 
 def _open_special(path: Path) -> BinaryIO | None:

@@ -16,6 +16,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from numbers import Number
 from typing import Any, TextIO, TypeVar, cast
 
 Result = TypeVar("Result")
@@ -99,8 +100,7 @@ class SafeFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         safe = copy.copy(record)
         if isinstance(record.args, tuple):
-            numbers = (int, float)
-            safe.args = tuple(a if isinstance(a, numbers) else _Safe(a) for a in record.args)
+            safe.args = tuple(a if isinstance(a, Number) else _Safe(a) for a in record.args)
         safe.msg, safe.args = printable(safe.getMessage()), ()
         return super().format(safe)
 

@@ -187,7 +187,7 @@ def exclude_list(report: CheckReport) -> str:
             continue
         mark = "#" if group.action == LISTEN else ""
         lines += [
-            f"{mark}{clip.clip}\t# {kind}: {clip.reason}"
+            f"{mark}{'./' if clip.clip.startswith('#') else ''}{clip.clip}\t# {kind}: {clip.reason}"
             for clip in group.clips
             if clip.split in ("train", "dev")
         ]

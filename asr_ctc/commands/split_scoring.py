@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def report_scores(config: Config) -> int:
     """Scores a split, every clip within the duration bounds, and prints the report."""
-    refuse_missing_folders(config.output)
+    refuse_impossible_files(config.output)
     from asr_ctc.assembly.scored_split import clips_to_read, find_split, make_scoring_loader
     from asr_ctc.scoring.screen import as_text
     from asr_ctc.scoring.split_scores import COMPUTED, columns_of, score_split
@@ -44,20 +44,25 @@ def report_scores(config: Config) -> int:
         columns=columns,
         **distinctions,
     )
-    paths = write_files(scores, columns, config.output)
     for clip, reason in scores.excluded:
         print(f"note: {one_line(f'{clip}: {reason}')}", file=sys.stderr)
-    print(scores.report.to_json() if config.output.json else as_text(scores.report))
+    print(scores.report.to_json() if config.output.json else as_text(scores.report), flush=True)
+    paths = write_files(scores, columns, config.output)
     if paths:
         print(f"written: {one_line(', '.join(paths))}", file=sys.stderr)
     return 0
 
 
-def refuse_missing_folders(output: OutputConfig) -> None:
-    """UserError, before any work, if a file to write has no folder."""
-    for path in (output.csv, output.html, output.hypotheses):
-        if path and not Path(path).parent.is_dir():
+def refuse_impossible_files(output: OutputConfig) -> None:
+    """UserError, before any work, if a file to write has no folder, is one, or is named twice."""
+    paths = [path for path in (output.csv, output.html, output.hypotheses) if path]
+    for path in paths:
+        if not Path(path).parent.is_dir():
             raise UserError(f"cannot write {path}: there is no folder {Path(path).parent}")
+        if Path(path).is_dir():
+            raise UserError(f"cannot write {path}: it is a folder")
+        if paths.count(path) > 1:
+            raise UserError(f"cannot write {path}: two of --csv, --html, --hypotheses name it")
 
 
 def write_files(

@@ -155,14 +155,20 @@ def plain_type(hint: Any) -> type:
     return plain[0]
 
 
+def _as_list(raw: Any) -> list:
+    """The texts of a list setting; "none" is a word of some, such as --augment none."""
+    if isinstance(raw, str) and raw.strip().lower() in NONE_WORDS - {"none"}:
+        return []
+    return raw if isinstance(raw, list) else [raw]
+
+
 def parse_value(name: str, raw: Any, hint: Any, bare: str | None = None) -> Any:
     """Text (or a list of texts) to a value of the setting's type; UserError names the setting.
 
     If the setting has a ``bare`` value, true stands for that value and false for None.
     """
     if is_list(hint):
-        values = raw if isinstance(raw, list) else [raw]
-        return [parse_value(name, value, plain_type(hint)) for value in values]
+        return [parse_value(name, value, plain_type(hint)) for value in _as_list(raw)]
     if not isinstance(raw, str):
         raise UserError(f"{name}: expected one value, found {shortened(raw)}")
     if (name, raw) in REMOVED_CHOICES:

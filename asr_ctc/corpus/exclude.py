@@ -1,7 +1,7 @@
 """The list of excluded clips: `check` writes it, `train --exclude FILE` applies it.
 
 One clip per line, named as in the TSV, with an optional reason: ``clip.mp3<TAB># silent``. Lines
-that begin with ``#`` are comments.
+that begin with ``#`` are comments; ``./#1.mp3`` is the clip ``#1.mp3``.
 """
 
 import logging
@@ -18,7 +18,8 @@ from asr_ctc.display.terminal import several
 log = logging.getLogger(__name__)
 
 N_NAMED = 5  # unknown clips named in the log
-_REASON = re.compile(r"\s*\t\s*#?\s*|\s+#\s*")
+_REASON = re.compile(r"\s*\t\s*#?\s*")
+_REASON_WITHOUT_TAB = re.compile(r"\s+#\s*")
 
 
 def read_excluded(path: Path | str) -> dict[str, str]:
@@ -30,9 +31,10 @@ def read_excluded(path: Path | str) -> dict[str, str]:
         raise UserError(f"--exclude {path}: cannot be read ({reason})") from None
     listed = {}
     for line in text.split("\n"):
-        clip, *reason = _REASON.split(line.strip(), maxsplit=1)
+        separator = _REASON if "\t" in line.strip() else _REASON_WITHOUT_TAB
+        clip, *reason = separator.split(line.strip(), maxsplit=1)
         if clip and not clip.startswith("#"):
-            listed[clip] = "".join(reason)
+            listed[clip.removeprefix("./") if clip.startswith("./#") else clip] = "".join(reason)
     return listed
 
 

@@ -25,6 +25,7 @@ from asr_ctc.base.files import why_no_folder, write_atomically
 
 log = logging.getLogger(__name__)
 
+MOST_NAME_BYTES = 100  # of a corpus, in the name of a file
 KEPT_OF_A_KIND = 8  # such as one for each character map
 _warned_of: set[Path] = set()
 
@@ -82,7 +83,8 @@ class Index:
 
     @property
     def _stem(self) -> str:
-        return re.sub(r"[^\w.]+", "-", f"{self.name}-{self.place}").strip("-")
+        name = re.sub(r"[^\w.]+", "-", self.name).encode()[-MOST_NAME_BYTES:]
+        return f"{name.decode(errors='ignore')}-{self.place}".strip("-")
 
     def _others(self, what: str) -> list[Path]:
         pattern = f"{self._stem}-*.{what}.npz"

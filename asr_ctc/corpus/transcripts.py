@@ -67,7 +67,7 @@ def _digest(content: bytes) -> str:
 
 def frames_of(sentences: Iterable[str], units: Units) -> np.ndarray:
     """As ``ctc_frames``, (N,) int32, for any sentences."""
-    if not isinstance(units, CharMap):
+    if type(units) is not CharMap:  # the symbols of a LabelMap may be several characters
         return np.array([_frames_of_one(sentence, units) for sentence in sentences], np.int32)
     sentences, pieces = iter(sentences), [np.zeros(0, np.int32)]
     while piece := list(islice(sentences, SENTENCES_AT_A_TIME)):

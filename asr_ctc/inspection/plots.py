@@ -394,13 +394,18 @@ def as_image(figure: Figure) -> np.ndarray:
 
 
 def _drawable(symbols: Sequence[str]) -> list[str]:
-    """The symbols, by their code points where the font has no glyph for them."""
+    """The symbols, by their code points where the font has no glyph for them.
+
+    Dollar signs are escaped: two would enclose a formula.
+    """
     from matplotlib.font_manager import FontProperties, findfont
     from matplotlib.ft2font import FT2Font
 
     glyphs = FT2Font(findfont(FontProperties())).get_charmap()
     return [
-        s if all(ord(c) in glyphs for c in s) else " ".join(f"U+{ord(c):04X}" for c in s)
+        s.replace("$", r"\$")
+        if all(ord(c) in glyphs for c in s)
+        else " ".join(f"U+{ord(c):04X}" for c in s)
         for s in symbols
     ]
 

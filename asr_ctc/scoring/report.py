@@ -162,7 +162,7 @@ def make_report(
     """
     scored = errors.scored
     rates = rates_of(errors.counts[scored], RATES)
-    strict_total = strict.counts.sum(axis=0)
+    strict_total = strict.counts[scored].sum(axis=0)
     return SplitReport(
         **vars(decoding),
         clips=int(scored.sum()),

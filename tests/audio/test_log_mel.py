@@ -154,6 +154,9 @@ def test_feature_settings_by_hand():
     settings = FeatureSettings(rate=8_000, win_length=0.025, win_step=0.0125, nmels=13)
     assert (settings.n_fft, settings.hop) == (200, 100)
     assert [settings.n_frames(n) for n in (0, 99, 100, 8_000)] == [1, 1, 2, 81]
+    odd = WaveformProcessor(16_000, 0.0207, 0.0075, 13)  # windows of 331 samples
+    for n in (15_959, 15_960, 15_961):
+        assert len(odd(torch.zeros(n, 1))) == odd.settings.n_frames(n) == (n - 1) // 120 + 1
     assert WaveformProcessor(8_000, 0.025, 0.0125, 13).settings == settings
     with pytest.raises(FrozenInstanceError):
         settings.nmels = 20

@@ -95,9 +95,20 @@ def test_standard_output_by_its_name(tmp_path, name, to_file):
 
 def test_a_folder_in_the_place_of_a_file(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(UserError, match="cannot write .*a: Is a directory"):
+    with pytest.raises(UserError, match="cannot write .*a: Is a directory$"):
         write_atomically(tmp_path / "a", b"data")
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_permissions_are_those_of_the_file_before_or_of_a_new_one(tmp_path, monkeypatch):
+    def mode_after_writing():
+        write_atomically(tmp_path / "a", b"data")
+        return (tmp_path / "a").stat().st_mode & 0o777
+
+    monkeypatch.setattr(files, "UMASK", 0o077)
+    assert mode_after_writing() == 0o600
+    (tmp_path / "a").chmod(0o664)
+    assert mode_after_writing() == 0o664
 
 
 def test_a_runs_own_files_are_no_links_and_no_pipes(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,7 +73,13 @@ def test_log_lines_are_safe(kind):
     handler.setFormatter(SafeFormatter("%(levelname)s %(message)s"))
     log = logging.Logger("own")
     log.addHandler(handler)
-    log.warning("excluded: %s: %5.1f %d\n  hyp %s", kind("a\x1b\nb.mp3"), 2.5, 3, "\x07x")
+    log.warning(
+        "excluded: %s: %5.1f %d\n  hyp %s",
+        kind("a\x1b\nb.mp3"),
+        np.float32(2.5),
+        np.int64(3),
+        "\x07x",
+    )
     log.warning("\x1b[2J")
     assert stream.getvalue() == (
         "WARNING excluded: a\\x1b\\nb.mp3:   2.5 3\n  hyp \\x07x\nWARNING \\x1b[2J\n"

@@ -375,8 +375,16 @@ def test_a_list_is_read_with_and_without_reasons(tmp_path, toy_root):
     file = tmp_path / "list.txt"
     file.write_text(
         "# a comment\n\na b.mp3\t# silent: no # sound\nb.mp3 # short\r\nc.mp3\n#d.mp3\n"
+        "song #1.mp3\t# silent\n./#2.mp3\t# short\n./e.mp3\n"
     )
-    assert read_excluded(file) == {"a b.mp3": "silent: no # sound", "b.mp3": "short", "c.mp3": ""}
+    assert read_excluded(file) == {
+        "a b.mp3": "silent: no # sound",
+        "b.mp3": "short",
+        "c.mp3": "",
+        "song #1.mp3": "silent",
+        "#2.mp3": "short",
+        "./e.mp3": "",
+    }
     corpus = load_split(toy_root / "toy-1.0/fr", "dev")
     assert exclude_listed(corpus, {}) is corpus
     with pytest.raises(UserError, match="--exclude lists every clip"):

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -407,6 +408,10 @@ def test_manifests_are_split_in_their_own_format(tmp_path, split, ending):
         assert table.excluded == () and (root / f"{name}.{ending}").exists()
         sentences += table.sentences
     assert sorted(sentences) == sorted(record["sentence"] for record in records)
+    half = file.with_name(f"all.v2.{ending}")
+    shutil.copyfile(file, half)
+    assert f"all.v2.{ending}" in split(*ours, "--from", "all.v2", "--force")[1]
+    assert f"all.v2.{ending}" in split(*ours, "--from", half.name, "--force")[1]
     (root / "dev.json").write_text("")  # no manifest
     assert split(*ours, "--force")[0] == 0
     (root / f"dev.{ending}").unlink()

@@ -243,6 +243,8 @@ def test_scores_go_to_files_and_compare_reads_them(folder, tmp_path):
     [
         ("--by shoes", "data/toy-1.0/fr/test.tsv: no column named 'shoes' (available: client_id"),
         ("--csv nosuch/a.csv", "cannot write nosuch/a.csv: there is no folder nosuch"),
+        ("--csv data", "cannot write data: it is a folder"),
+        ("--csv a --html a", "cannot write a: two of --csv, --html, --hypotheses name it"),
     ],
 )
 def test_scoring_refuses_what_it_cannot_tell_or_write(folder, words, said):

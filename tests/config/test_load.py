@@ -373,6 +373,9 @@ def test_has_means_given_by_a_flag_or_a_file():
         ("seed", "None", None),
         ("lang", "none", "none"),
         ("audiofile", ["a", "b"], ["a", "b"]),
+        ("hotwords", "null", []),
+        ("freeze", "", []),
+        ("augment", "none", ["none"]),
         ("device", "cuda", "cuda"),
     ],
 )

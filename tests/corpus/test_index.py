@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import os
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -223,6 +224,14 @@ def test_a_folder_that_cannot_be_written_is_warned_of_once(folder, tmp_path, ope
         assert load(folder, tmp_path / "a file" / "index").durations.tolist() == TENTHS
     assert len(opened) == 20
     assert sum("the index is not kept, going on without" in line for line in said()) == 1
+
+
+def test_a_long_name_has_an_index_too(folder, tmp_path, said):
+    source = load(folder, tmp_path / "index").index
+    long = replace(source, name="ж" * 200, folder=tmp_path / "long")
+    said()
+    long.keep("durations", duration_s=np.ones(3))
+    assert long.recall("durations")[0]["duration_s"].tolist() == [1, 1, 1] and said() == []
 
 
 def test_ctrl_c_loses_nothing_that_was_read(folder, tmp_path, monkeypatch, opened):

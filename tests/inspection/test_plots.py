@@ -255,6 +255,13 @@ def test_symbols_that_the_font_lacks_are_their_code_points():
 
 
 @needs_matplotlib
+def test_dollars_are_no_formula():
+    figure = plots.n_best(["100 % of $5 {$", "a $b"], [-1.0, -2.0])
+    plots.as_image(figure)
+    assert names_of(figure.axes[0]) == [r"100 % of \$5 {\$", r"a \$b"]
+
+
+@needs_matplotlib
 @pytest.mark.filterwarnings("error")
 def test_a_figure_of_nothing():
     plots.as_image(plots.posteriorgram(np.zeros((0, 5)), SYMBOLS))

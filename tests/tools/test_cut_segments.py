@@ -45,17 +45,17 @@ def test_entries_of_nemo(tmp_path, capsys):
     write_recording(tmp_path / "mine" / "a.wav", 9)
     write_recording(tmp_path / "mine" / "b.wav", 4)
     entries = [
-        entry("a.wav", 2, 1, "Two.", speaker="p"),
+        entry("a.wav", 2, 1, "Two.", speaker=0),
         entry("a.wav", 5.25, 0.5, "Five."),
         entry("b.wav", 0, 1, "Zero."),
-        entry("a.wav", 8, 5, "To the end."),
+        entry("a.wav", 8, 1.05, "To the end."),
     ]
     table = write_nemo(tmp_path / "mine" / "train.jsonl", entries)
     assert cut_segments.main([str(table), "--out", str(tmp_path / "cut")]) == 0
     assert capsys.readouterr().out == f"written: {tmp_path}/cut/train.jsonl\n"
     expected = [("Two.", 1, 2), ("Five.", 0.5, 5), ("Zero.", 1, 0), ("To the end.", 1, 8)]
     assert levels(tmp_path / "cut") == expected
-    assert list(read_table("manifest", tmp_path / "cut", "train").speakers)[0] == "p"
+    assert list(read_table("manifest", tmp_path / "cut", "train").speakers)[0] == "0"
     assert cut_segments.main([str(table), "--out", str(tmp_path / "cut")]) == 2
     assert "is there already" in capsys.readouterr().err
 
@@ -81,6 +81,7 @@ def test_entries_that_cannot_be_cut_are_named(tmp_path, capsys):
         entry("absent.wav", 0, 1),
         entry("noise.wav", 0, 1),
         entry("a.wav", 50, 1),
+        entry("a.wav", 2.5, 10, "More than there is."),
         entry("a.wav", -1, 1),
         entry("a.wav", 0, "x"),
         {"audio_filepath": "a.wav"},
@@ -89,7 +90,8 @@ def test_entries_that_cannot_be_cut_are_named(tmp_path, capsys):
     table = write_nemo(tmp_path / "train.jsonl", entries)
     assert cut_segments.main([str(table), "--out", str(tmp_path / "cut")]) == 0
     said = capsys.readouterr().err
-    assert [line.partition(":")[0] for line in said.splitlines()] == ["left out"] * 7
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["left out"] * 8
+    assert "line 5: ends after the end of a.wav" in said
     assert "line 4: begins after the end of a.wav" in said and "no such file" in said
     assert levels(tmp_path / "cut") == [("Kept.", 1, 0)]
 

@@ -47,6 +47,18 @@ def test_no_corpora_are_one_line(tmp_path, monkeypatch, capsys):
     assert said.startswith("error: ") and "no corpus VERSION/en" in said and said.count("\n") == 1
 
 
+def test_a_folder_that_is_no_pack_is_left_as_it_is(corpora, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ASR_CTC_CORPORA", str(corpora))
+    monkeypatch.setattr(pack_for_gpu, "download_wheels", lambda *args: None)
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "mine.tsv").write_text("mine")
+    assert pack_for_gpu.main(["--out", str(tmp_path)]) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert (tmp_path / "corpora" / "mine.tsv").read_text() == "mine"
+    for _ in range(2):  # its own pack it makes again
+        assert pack_for_gpu.main(["--out", str(tmp_path / "pack")]) == 0
+
+
 def test_what_torch_brings_is_not_packed(tmp_path, monkeypatch):
     """Nor what is there: names are compared as PEP 503 says."""
 

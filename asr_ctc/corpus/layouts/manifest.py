@@ -127,8 +127,11 @@ def _contains_row(record: "CsvRecord", header: "CsvRecord", path_column: int) ->
     return False
 
 
-def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip]:
+def _jsonl_rows(file: Path, digest: Digest) -> Iterator[Row | ExcludedClip | None]:
     for number, line in enumerate(lines(file, digest, keeps_undecodable=True), start=1):
+        if not line.strip():
+            yield None
+            continue
         if not is_utf8(line):
             yield ExcludedClip(f"{file.name} line {number}", NOT_UTF8)
             continue

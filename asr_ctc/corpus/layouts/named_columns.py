@@ -28,7 +28,8 @@ def read_columns(
     for number, record in enumerate(records):
         if number in usable:
             for name in names:
-                columns[name].append(str(record.get(name) or "").strip())
+                value = record.get(name)
+                columns[name].append("" if value is None else str(value).strip())
     return columns
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import asr_ctc
+from asr_ctc.commands.main import COMMANDS
 from asr_ctc.training import from_settings
 from tests.helpers.command import REPOSITORY, environment
 from tools.toy_corpus import SMALL
@@ -82,8 +83,15 @@ def test_impossible_settings_are_named():
         asr_ctc.train(pretrained="NAME")
     with pytest.raises(asr_ctc.UserError, match="batch_size.*at least 1"):
         asr_ctc.train(batch_size=0)
-    with pytest.raises(asr_ctc.UserError, match="a setting is no number, text or list"):
-        asr_ctc.train(batch_size=object())
+    for value in object(), b"8":
+        with pytest.raises(asr_ctc.UserError, match="a setting is no number, text or list"):
+            asr_ctc.train(batch_size=value)
+
+
+def test_only_what_training_takes_is_written_down():
+    """Else config.yaml would overrule the language model of a model file in `test --config`."""
+    names = from_settings.names_of_training()
+    assert set(names) == set(COMMANDS["train"].names)
 
 
 def test_settings_of_units_and_numbers_of_numpy(monkeypatch):
@@ -92,11 +100,11 @@ def test_settings_of_units_and_numbers_of_numpy(monkeypatch):
         units="bpe",
         vocab_size=np.int64(60),
         base_lr=np.float64(2e-3),
-        freeze=("cnn",),
+        freeze=np.array(["cnn", "rnn"]),
         exclude=Path("a.txt"),
     )
     assert (config.classes.units, config.classes.vocab_size) == ("bpe", 60)
-    assert (config.training.base_lr, config.training.freeze) == (2e-3, ["cnn"])
+    assert (config.training.base_lr, config.training.freeze) == (2e-3, ["cnn", "rnn"])
     assert config.corpus.exclude == "a.txt"
 
 

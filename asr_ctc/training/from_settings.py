@@ -32,17 +32,25 @@ def train(config: str | PathLike[str] | None = None, **settings: Any) -> RunResu
     except yaml.YAMLError as error:
         raise UserError(f"train(): a setting is no number, text or list: {error}") from None
     flags = parse_yaml(text, "train()")
-    table = list_settings()
-    if others := [n for n in flags if table[n][0] not in SECTIONS or n in OF_OTHERS]:
+    names = names_of_training()
+    if others := [name for name in flags if name not in names]:
         raise UserError(f"train(): no settings of training: {', '.join(others)}")
     with compute.host_settings_restored():
-        return train_from_config(make_config(file_values, flags))
+        return train_from_config(make_config(file_values, flags, names=names))
+
+
+def names_of_training() -> list[str]:
+    """The settings that `main_ctc.py train` has too."""
+    table = list_settings().items()
+    return [n for n, (section, _, _) in table if section in SECTIONS and n not in OF_OTHERS]
 
 
 def _plain(value: Any) -> Any:
-    """A value as YAML writes it: paths as text, numbers of numpy and torch as Python's."""
+    """A value as YAML writes it: paths as text, arrays of numpy and torch as lists."""
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, PathLike):
         return str(value)
-    return value.item() if hasattr(value, "item") else value
+    if isinstance(value, bytes):
+        raise yaml.YAMLError(f"found {value!r}")
+    return value.tolist() if hasattr(value, "tolist") else value

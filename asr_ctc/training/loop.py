@@ -342,8 +342,9 @@ def end_epoch(
     if writer is not None:  # of the main process
         model = scored_model(run, state)
         file = run.model_file(scores_of(metrics), model)
-        average = rank_of_average(state, folder)
-        is_best = is_best and (average is None or state.best.rank_of(metrics) < average)
+        if is_best and run.config.training.average_best:
+            average = rank_of_average(state, folder)
+            is_best = average is None or state.best.rank_of(metrics) < average
         if is_best:
             save_model(folder / BEST, file)
         if run.config.training.average_best:
@@ -409,15 +410,24 @@ def delete_surplus_epochs(run: Run, state: State, folder: Path) -> None:
 
 def rank_of_average(state: State, folder: Path) -> tuple[float, float] | None:
     """That of best_model.pt where it is an average, as of a run that is extended; else None."""
+    if not averaged_epochs(folder):
+        return None
+    return state.best.rank_of(load_model(folder / BEST).scores)
+
+
+def averaged_epochs(folder: Path) -> list[int]:
+    """Of which epochs best_model.pt is the average; [] where it is none."""
     path = folder / BEST
-    scores = load_model(path).scores if path.exists() else {}
-    return state.best.rank_of(scores) if "averaged" in scores else None
+    return load_model(path).scores.get("averaged", []) if path.exists() else []
 
 
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
     delete_surplus_epochs(run, state, folder)  # a run that was killed here did not get to it
     epochs = sorted(state.best.epochs(run.config.training.average_best or 0))
+    if run.world.broadcast_from_main(lambda: averaged_epochs(folder)) == epochs:
+        log.info("average of epochs %s: is in %s", ", ".join(map(str, epochs)), folder / BEST)
+        return  # the file may hold more by now, such as a language model
     weights = run.world.broadcast_from_main(lambda: averages.average_epochs(folder, epochs))
     run.model.load_state_dict(weights)
     dev = evaluate_dev(run, run.model, dev_loader)

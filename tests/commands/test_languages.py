@@ -80,6 +80,9 @@ def test_settings_that_are_written_down_read_the_transcripts_alike(train_split):
     config, train = train_split(transcripts("tr"), layout="manifest", lang="tr")
     run = SimpleNamespace(config=config, train_corpus=train)
     assert "lang: 'tr'" in repeatable(run).to_yaml()
+    named = make_config({}, {"corpus": "manifest"}, names=["corpus", "lang", "nmels"])
+    run = SimpleNamespace(config=named, train_corpus=train)
+    assert repeatable(run).names == ("corpus", "nmels")
 
 
 @pytest.mark.few(4)

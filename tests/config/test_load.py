@@ -347,6 +347,9 @@ def test_a_file_may_hold_settings_of_other_commands_which_are_checked_and_droppe
     config = make_config({"beamwidth": 50, "nmels": 40}, {}, names=["nmels"])
     assert (config.decoding.beamwidth, config.features.nmels) == (10, 40)
     assert config.given == {"nmels"}
+    for name, value in ("vocab_size", 65_001), ("nlayers_rnn", 1_001):  # no model file has more
+        with pytest.raises(UserError, match=f"--{name} must be at most"):
+            make_config({name: value}, {})
     with pytest.raises(UserError, match="--beamwidth must be at least 1, found 0"):
         make_config({"beamwidth": 0}, {}, names=["nmels"])
 
@@ -375,6 +378,7 @@ def test_has_means_given_by_a_flag_or_a_file():
         ("audiofile", ["a", "b"], ["a", "b"]),
         ("hotwords", "null", []),
         ("freeze", "", []),
+        ("n_best", "null", None),  # as runs of earlier versions have it
         ("augment", "none", ["none"]),
         ("device", "cuda", "cuda"),
     ],

@@ -16,6 +16,7 @@ from asr_ctc.corpus.corpus import (
     refuse_if_mostly_broken,
 )
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.loading.selection import prepare_split
 
 # What a sentence may hold: anything but the tab and the line ends that separate.
 sentences = st.text(
@@ -213,6 +214,8 @@ def test_clips_that_cannot_be_opened_are_excluded_and_named(folder):
     )
     kept = with_durations(corpus, keep_broken=True)
     assert kept.durations.tolist() == [1.0, 0.0, 0.5, 0.0] and kept.excluded == ()
+    bounded = prepare_split(folder, "train", min_s=0.8, keep_broken=True)
+    assert bounded.durations.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_more_than_half_broken_is_refused(folder):

@@ -5,13 +5,16 @@ import io
 import itertools
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asr_ctc.assembly.scored_split import find_split
 from asr_ctc.base.errors import UserError
+from asr_ctc.config.load import make_config
 from asr_ctc.corpus.corpus import load_split
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.display.terminal import width_of, word_under_word
@@ -454,6 +457,12 @@ def test_columns_of_a_manifest(tmp_path, ending, text):
     assert corpus.columns(["mood"]) == {"mood": ["good", ""]}
     with pytest.raises(UserError, match="no column named 'hat'"):
         corpus.columns(["hat"])
+
+
+def test_a_layout_that_this_version_lacks_is_named():
+    file = SimpleNamespace(origin={"corpus": {"layout": "newer", "lang": "fr"}})
+    with pytest.raises(UserError, match="of the layout 'newer', which this version does not have"):
+        find_split(file, make_config({}, {}), "test")
 
 
 def test_layouts_without_columns_say_so(tmp_path):

@@ -10,9 +10,12 @@ import torch
 
 from asr_ctc.acoustic.encoders.whisper import WhisperEncoder
 from asr_ctc.acoustic.model_file import load_model
+from asr_ctc.config.load import make_config
 from asr_ctc.loading import frame_cache
 from asr_ctc.loading.frame_cache import FrameCopies
 from asr_ctc.loading.sampling import Draw
+from asr_ctc.training.resume import find_start
+from asr_ctc.training.setup import facts_at_start, set_up_run
 from tests.helpers.command import call
 from tests.helpers.compared import assert_equal, content_of, metrics_of
 from tests.helpers.whisper_folder import make_encoder, make_whisper_folder
@@ -44,6 +47,19 @@ def refusal(home: Path, flags: str) -> str:
     done = call(COMMON, flags, cwd=home)
     assert done.returncode == 2, done.stderr
     return done.stderr
+
+
+def test_labels_fill_as_much_of_frames_that_are_kept(home):
+    """The doctor is told the same, whether the encoder runs now or has run before."""
+    flags = {"datasetroot": str(home / "data"), "encoder": str(home / "tiny"), "frame_stack": 2}
+    flags |= {"nlayers_rnn": 1, "nhidden_rnn": 8, "projection": 8, "freeze_encoder": True}
+    flags |= {"batch_size": 4, "num_epochs": 1, "nthreads": 0, "precision": "fp32"}
+    cached = {**flags, "cache_dir": str(home / "cache")}
+    live, kept = (
+        facts_at_start(set_up_run(find_start(make_config({}, each)))) for each in (flags, cached)
+    )
+    assert live["filled_share"] > 0
+    assert kept["filled_share"] == pytest.approx(live["filled_share"], rel=0.05)
 
 
 def encoder_weights(file: Path) -> dict[str, torch.Tensor]:

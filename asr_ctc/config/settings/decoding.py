@@ -17,7 +17,7 @@ class DecodingConfig:
         at_least=1,
         at_most=10_000,
     )
-    n_best: int = setting(
+    n_best: int | None = setting(
         10, "hypotheses to show per recording, at most those in the beam", at_least=1
     )
     beam_tokens: int | None = setting(

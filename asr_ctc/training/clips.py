@@ -116,7 +116,7 @@ def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, M
     units = ModelUnits(file.charmap, file.other_units)
     if not start.folder and asks_for_others(config, units):
         return make_units(config, train)
-    brought = {"case_folding", "charset_min_count"} & config.typed
+    brought = {"case_folding"} & config.typed
     if config.corpus.profile:
         brought.add("profile")
     if brought and not start.folder:
@@ -125,6 +125,8 @@ def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, M
             f"{flags}: the model file brings its units and how it reads text; omit the flag, or "
             "make another character map with --charset"
         )
+    if "charset_min_count" in config.typed and not start.folder:
+        log.warning("--charset_min_count has no effect: the model file brings its units")
     for each in units:
         speak_for(each, [train])
     return config if start.folder else config.replace(**settings_of(units)), units

@@ -26,6 +26,7 @@ from asr_ctc.corpus.corpus import Corpus, corpus_of, find_corpus
 from asr_ctc.corpus.durations import with_durations
 from asr_ctc.corpus.half_split import mark_half_split, unmark_half_split
 from asr_ctc.corpus.layouts.csv_records import csv_records
+from asr_ctc.corpus.layouts.manifest import ENDINGS
 from asr_ctc.corpus.layouts.registry import LAYOUTS, read_table
 from asr_ctc.corpus.splitting import (
     SPLITS,
@@ -73,7 +74,7 @@ def split_corpus(config: Config) -> Report:
     if (table_of_all := LAYOUTS[layout].whole) is None:
         raise UserError(f"--corpus {layout}: such a corpus brings its own splits")
     whole, find_file = table_of_all
-    name = re.sub(r"\.(tsv|csv|jsonl)$", "", Path(split_config.from_ or whole).name)
+    name = re.sub(rf"\.({'|'.join(ENDINGS)})$", "", Path(split_config.from_ or whole).name)
     if name in SPLITS:
         raise UserError(f"--from {name}: would overwrite itself; give the file another name")
     table = read_table(layout, folder, name)

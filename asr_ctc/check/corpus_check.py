@@ -24,6 +24,7 @@ from asr_ctc.config.load import Config
 from asr_ctc.corpus import index
 from asr_ctc.corpus.corpus import Corpus, corpus_name, find_corpus, load_split
 from asr_ctc.corpus.durations import with_durations
+from asr_ctc.corpus.exclude import list_line
 from asr_ctc.corpus.spoken import speak_for
 from asr_ctc.loading.duration_bounds import MOST_BATCH_S, suitable_maximum_s
 from asr_ctc.recognition.recognizer import Recognizer
@@ -187,7 +188,7 @@ def exclude_list(report: CheckReport) -> str:
             continue
         mark = "#" if group.action == LISTEN else ""
         lines += [
-            f"{mark}{'./' if clip.clip.startswith('#') else ''}{clip.clip}\t# {kind}: {clip.reason}"
+            mark + list_line(clip.clip, f"{kind}: {clip.reason}")
             for clip in group.clips
             if clip.split in ("train", "dev")
         ]

@@ -31,11 +31,17 @@ def read_excluded(path: Path | str) -> dict[str, str]:
         raise UserError(f"--exclude {path}: cannot be read ({reason})") from None
     listed = {}
     for line in text.split("\n"):
-        separator = _REASON if "\t" in line.strip() else _REASON_WITHOUT_TAB
-        clip, *reason = separator.split(line.strip(), maxsplit=1)
+        line = line.strip()
+        separator = _REASON if "\t" in line else _REASON_WITHOUT_TAB
+        clip, *reason = separator.split(line, maxsplit=1)
         if clip and not clip.startswith("#"):
             listed[clip.removeprefix("./") if clip.startswith("./#") else clip] = "".join(reason)
     return listed
+
+
+def list_line(clip: str, reason: str) -> str:
+    """A line of the list, which ``read_excluded`` reads."""
+    return f"{'./' if clip.startswith('#') else ''}{clip}\t# {reason}"
 
 
 def exclude_listed(corpus: Corpus, listed: Mapping[str, str] | None) -> Corpus:

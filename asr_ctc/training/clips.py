@@ -116,11 +116,9 @@ def choose_units(start: Start, config: Config, train: Corpus) -> tuple[Config, M
     units = ModelUnits(file.charmap, file.other_units)
     if not start.folder and asks_for_others(config, units):
         return make_units(config, train)
-    brought = {"case_folding"} & config.typed
-    if config.corpus.profile:
-        brought.add("profile")
-    if brought and not start.folder:
-        flags = ", ".join(f"--{name}" for name in sorted(brought))
+    refused = {"case_folding": "case_folding" in config.typed, "profile": config.corpus.profile}
+    if any(refused.values()) and not start.folder:
+        flags = ", ".join(f"--{name}" for name, is_given in refused.items() if is_given)
         raise UserError(
             f"{flags}: the model file brings its units and how it reads text; omit the flag, or "
             "make another character map with --charset"

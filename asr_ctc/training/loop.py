@@ -343,8 +343,8 @@ def end_epoch(
         model = scored_model(run, state)
         file = run.model_file(scores_of(metrics), model)
         if is_best and run.config.training.average_best:
-            average = rank_of_average(state, folder)
-            is_best = average is None or state.best.rank_of(metrics) < average
+            average = scores_of_average(folder)
+            is_best = not average or state.best.rank_of(metrics) < state.best.rank_of(average)
         if is_best:
             save_model(folder / BEST, file)
         if run.config.training.average_best:
@@ -408,32 +408,28 @@ def delete_surplus_epochs(run: Run, state: State, folder: Path) -> None:
         averages.delete_epochs_except(folder, state.best.epochs(n_averaged))
 
 
-def rank_of_average(state: State, folder: Path) -> tuple[float, float] | None:
-    """That of best_model.pt where it is an average, as of a run that is extended; else None."""
-    if not averaged_epochs(folder):
-        return None
-    return state.best.rank_of(load_model(folder / BEST).scores)
-
-
-def averaged_epochs(folder: Path) -> list[int]:
-    """Of which epochs best_model.pt is the average; [] where it is none."""
+def scores_of_average(folder: Path) -> dict:
+    """Those of best_model.pt where it is an average, as of a run that is extended; else none."""
     path = folder / BEST
-    return load_model(path).scores.get("averaged", []) if path.exists() else []
+    scores = load_model(path).scores if path.exists() else {}
+    return scores if "averaged" in scores else {}
 
 
 def average_best(run: Run, state: State, dev_loader: DataLoader, folder: Path) -> None:
     """Averages the weights of the best epochs; the model becomes the best one if it is better."""
     delete_surplus_epochs(run, state, folder)  # a run that was killed here did not get to it
     epochs = sorted(state.best.epochs(run.config.training.average_best or 0))
-    if run.world.broadcast_from_main(lambda: averaged_epochs(folder)) == epochs:
+    average = run.world.broadcast_from_main(lambda: scores_of_average(folder))
+    if average and average["averaged"] == epochs:
         log.info("average of epochs %s: is in %s", ", ".join(map(str, epochs)), folder / BEST)
         return  # the file may hold more by now, such as a language model
     weights = run.world.broadcast_from_main(lambda: averages.average_epochs(folder, epochs))
     run.model.load_state_dict(weights)
     dev = evaluate_dev(run, run.model, dev_loader)
     metrics = {"epoch": state.best.epoch, **dev_metrics(dev)}
-    ranks = filter(None, (state.best.rank, rank_of_average(state, folder)))
-    is_better = all(state.best.rank_of(metrics) < rank for rank in ranks)
+    rank_of = state.best.rank_of
+    ranks = filter(None, (state.best.rank, rank_of(average) if average else None))
+    is_better = all(rank_of(metrics) < rank for rank in ranks)
     log.info(
         "average of epochs %s: dev loss %.4f  dev %s %.2f %%%s%s",
         ", ".join(map(str, epochs)),

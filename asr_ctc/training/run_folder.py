@@ -42,7 +42,11 @@ def check_run_folder(config: Config) -> None:
 def refuse_if_in_use(folder: Path) -> None:
     """UserError when another process trains in the folder."""
     if is_locked(folder / "train.log"):
-        raise UserError(f"{folder}: another process trains in this folder; wait, or stop it")
+        raise in_use(folder)
+
+
+def in_use(folder: Path) -> UserError:
+    return UserError(f"{folder}: another process trains in this folder; wait, or stop it")
 
 
 def make_run_folder(config: Config) -> Path:

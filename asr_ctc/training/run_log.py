@@ -12,7 +12,7 @@ from asr_ctc.base.printable import SafeFormatter
 from asr_ctc.training.distributed import PACKAGE_LOG
 from asr_ctc.training.epoch_log import METRICS
 from asr_ctc.training.resume import LAST, PREVIOUS
-from asr_ctc.training.run_folder import BEST, DESCRIPTION, SUMMARY
+from asr_ctc.training.run_folder import BEST, DESCRIPTION, SUMMARY, in_use
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def log_to(file: Path, early: logging.handlers.MemoryHandler) -> Iterator[None]:
     stream = open_own(file)
     if not lock_file(stream):
         stream.close()
-        raise UserError(f"{file.parent}: another process trains in this folder; wait, or stop it")
+        raise in_use(file.parent)
     refuse_links(file.parent, (BEST, LAST, PREVIOUS, DESCRIPTION, SUMMARY, METRICS))
     remove_unfinished(file.parent)
     handler = logging.StreamHandler(stream)

@@ -64,6 +64,19 @@ class OutputLayers(nn.Module):
         if aux_vocab_size:
             self.auxlin = nn.Sequential(nn.Linear(n_hidden, aux_vocab_size))
 
+    @torch.no_grad()
+    def set_priors(self, head: str, counts: torch.Tensor) -> None:
+        """Starts an untrained output layer from the ``counts`` (V,) of its classes' frames.
+
+        The biases become the logarithms of the shares, so that training need not first learn which
+        classes are frequent: Lin et al. 2017, "Focal loss for dense object detection". Each class
+        counts once more, those that do not occur too.
+        """
+        layer = self.auxlin if head == AUX else self.charlin
+        assert layer is not None
+        shares = (counts.double() + 1) / (counts + 1).sum()
+        layer.get_parameter("0.bias").copy_(shares.log())
+
     @property
     def output_layer(self) -> nn.Module:
         """The linear layer of the ``head`` that is read."""

@@ -11,6 +11,7 @@ from asr_ctc.acoustic.encoders.folder import Pretrained, read_encoder
 from asr_ctc.acoustic.encoders.span_masks import SpanMasks
 from asr_ctc.acoustic.model_file import ModelFile
 from asr_ctc.acoustic.model_kinds import AnyArchitecture, AnyModel, features_of, new_model
+from asr_ctc.acoustic.two_heads import AUX, MAIN
 from asr_ctc.assembly.features import make_features, settings_for
 from asr_ctc.audio.features import Features
 from asr_ctc.audio.log_mel import FeatureSettings
@@ -170,9 +171,8 @@ def make_model(
             model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
         return model
-    weights = file.state_dict
-    has_same_classes = charmap.has_classes_of(file.charmap)
-    if not has_same_classes:
+    weights, new = file.state_dict, new_heads(file, charmap, aux)
+    if MAIN in new:
         weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
         log.info(
             "other units than the file's, %d classes for its %d: the output layer is new",
@@ -181,8 +181,18 @@ def make_model(
         )
     if aux != file.other_units:
         weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
-    model.load_state_dict(weights, strict=has_same_classes and aux == file.other_units)
+    model.load_state_dict(weights, strict=MAIN not in new and aux == file.other_units)
     return model
+
+
+def new_heads(file: ModelFile | None, charmap: Units, aux: Units | None) -> dict[str, Units]:
+    """The output layers whose weights are not of ``file``, with their units."""
+    new = {}
+    if file is None or not charmap.has_classes_of(file.charmap):
+        new[MAIN] = charmap
+    if aux is not None and (file is None or aux != file.other_units):
+        new[AUX] = aux
+    return new
 
 
 def with_sizes_of(file: ModelFile, config: Config) -> Config:

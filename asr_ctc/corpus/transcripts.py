@@ -19,6 +19,7 @@ from asr_ctc.text.writing import PLAIN, Writing
 
 SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
+COUNTED = 10_000  # transcripts whose labels are counted
 BEGIN, FINISH = "\ufdd0", "\ufdd1"  # around each sentence: Unicode promises that no text holds them
 REFUSED = -1
 RULES = b"2"  # version of the rules: an index does not return results of other versions
@@ -54,6 +55,18 @@ def ctc_frames(corpus: Corpus, units: Units) -> np.ndarray:
         return count()["frames"][corpus.rows]
     what = f"frames-{_digest(units.to_json().encode() + RULES)}"
     return recall_or_find(corpus.index, what, len(corpus.paths), count)["frames"][corpus.rows]
+
+
+def label_counts(corpus: Corpus, units: Units) -> np.ndarray:
+    """How often each class (V,) int64 is a label of the transcripts, which the units can encode.
+
+    Of a large corpus COUNTED transcripts, evenly spread, and all in proportion.
+    """
+    step = max(1, len(corpus) // COUNTED)
+    counts = np.zeros(units.vocab_size, np.int64)
+    for sentence in corpus.sentences.take(corpus.rows[::step]):
+        counts += np.bincount(units.encode(sentence), minlength=len(counts))
+    return counts * len(corpus) // len(corpus.rows[::step])
 
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:

@@ -89,6 +89,16 @@ def filled_shares(
     return transcripts.ctc_frames(corpus, charmap) / np.maximum(available, 1)
 
 
+def class_frames(
+    corpus: Corpus, units: Units, *, features: Features, output_lengths: Callable
+) -> torch.Tensor:
+    """The output frames (V,) of each class, if a label has one frame and the blank the others."""
+    counts = torch.from_numpy(transcripts.label_counts(corpus, units))
+    n_frames = int(_output_frames(corpus, features, output_lengths).sum())
+    counts[0] = max(0, n_frames - int(counts.sum()))
+    return counts
+
+
 def _output_frames(corpus: Corpus, features: Features, output_lengths: Callable) -> np.ndarray:
     n_samples = torch.from_numpy(np.round(corpus.durations * features.rate).astype(np.int64))
     return np.asarray(output_lengths(features.n_frames(n_samples)))

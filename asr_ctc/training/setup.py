@@ -12,13 +12,14 @@ from asr_ctc.acoustic import compute
 from asr_ctc.acoustic.encoder_model import EncoderModel
 from asr_ctc.acoustic.loss import ctc_objective, two_headed_objective
 from asr_ctc.acoustic.model_kinds import AnyModel
-from asr_ctc.assembly.model import make_blueprint, make_model, with_sizes_of
+from asr_ctc.assembly.model import make_blueprint, make_model, new_heads, with_sizes_of
 from asr_ctc.assembly.units import ModelUnits
 from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.config.load import Config
 from asr_ctc.corpus import transcripts
 from asr_ctc.display.terminal import several
-from asr_ctc.loading.selection import filled_shares
+from asr_ctc.loading.dataset import ClipDataset
+from asr_ctc.loading.selection import class_frames, filled_shares
 from asr_ctc.text.charmap import CharMap
 from asr_ctc.training.clips import choose_data, make_datasets
 from asr_ctc.training.distributed import ALONE, World
@@ -68,6 +69,8 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         world=world,
         aux_units=units.aux,
     )
+    if start.folder is None:
+        set_priors_of_new_heads(model, start, units, train_set)
     of_features = train_set
     if isinstance(model, EncoderModel) and layers:
         train_set, dev_set = encode_splits(
@@ -104,6 +107,18 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         log.info("seed drawn: %d", run.seed)
     report_setup(run)
     return run
+
+
+def set_priors_of_new_heads(
+    model: AnyModel, start: Start, units: ModelUnits, train: ClipDataset
+) -> None:
+    """Starts the output layers that no file has trained from the frequencies of their classes."""
+    features = train.processor.settings
+    for head, each in new_heads(start.file, units.main, units.aux).items():
+        counts = class_frames(
+            train.corpus, each, features=features, output_lengths=model.output_lengths
+        )
+        model.set_priors(head, counts)
 
 
 def round_frozen(model: AnyModel) -> None:

@@ -600,6 +600,24 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
         set_up(few_root, resume_from=str(tmp_path / "none.pt"))
 
 
+def test_a_new_output_layer_starts_from_how_often_its_classes_occur(few_root, first):
+    """Of the frames of the training clips the labels have one each, the blank the others."""
+    run = set_up(few_root)
+    corpus = run.train.corpus
+    encoded = [run.charmap.encode(corpus.sentence(i)) for i in range(len(corpus))]
+    counts = torch.bincount(torch.tensor(sum(encoded, [])), minlength=run.charmap.vocab_size)
+    samples = torch.from_numpy((corpus.durations * run.features.rate).round().astype(np.int64))
+    n_frames = run.model.output_lengths(run.features.n_frames(samples)).sum()
+    counts[0] = n_frames - counts.sum()
+    shares = (counts + 1) / (counts + 1).sum()
+    torch.testing.assert_close(run.model.charlin[0].bias.detach().exp(), shares)
+
+    other = set_up(few_root, resume_from=str(first / "best_model.pt"), charset="auto")
+    bias = other.model.charlin[0].bias.detach()
+    assert other.charmap.vocab_size != run.charmap.vocab_size
+    assert bias.exp().sum() == pytest.approx(1)
+
+
 def test_settings_are_resolved_into_new_ones(first, few_root):
     """The seed is drawn, sizes come from the model file; what was given stays as it was."""
     flags = {"datasetroot": str(few_root), "resume_from": str(first / "best_model.pt")}

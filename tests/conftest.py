@@ -155,7 +155,7 @@ def tiny_model():
 def real_posteriors():
     """{clip: log posteriors (T', 44)} of three clips of connected digits.
 
-    ``Recognizer.log_posteriors`` of a model trained with configs/digits.yaml, kept as float16.
+    ``Recognizer.log_posteriors`` of a model of letters of the connected digits, kept as float16.
     """
     import numpy as np
     import torch

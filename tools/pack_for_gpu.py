@@ -24,7 +24,7 @@ SPLITS = ("train", "dev", "test")
 FRENCH_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}  # of the room
 # Images with torch often hold these, and they would take more room than there is.
 PRESENT = ["numpy", "numba", "llvmlite"]
-FOR_TESTS = ("pytest>", "hypothesis>")
+OF_DEVELOPMENT = ("pytest>", "hypothesis>", "sentencepiece>")
 GLIBC = ("2_28", "2_27", "2_17")
 MIB = 2**20
 
@@ -54,11 +54,11 @@ def brought_by(packages: list[str]) -> set[str]:
 
 
 def requirements() -> list[str]:
-    """The project's without torch and torchaudio, and those of the tests marked cuda."""
+    """The project's without torch and torchaudio, and what gpu.sh needs besides."""
     lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    for_tests = (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    others = (REPOSITORY / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
     lines = [line for line in lines if not re.match("torch(audio)?[=>]", line)]
-    lines += [line for line in for_tests if line.startswith(FOR_TESTS)]
+    lines += [line for line in others if line.startswith(OF_DEVELOPMENT)]
     return [line.partition("#")[0].strip() for line in lines]
 
 

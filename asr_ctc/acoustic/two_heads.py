@@ -69,8 +69,8 @@ class OutputLayers(nn.Module):
         """Starts an untrained output layer from the ``counts`` (V,) of its classes' frames.
 
         The biases become the logarithms of the shares, so that training need not first learn which
-        classes are frequent: Lin et al. 2017, "Focal loss for dense object detection". Each class
-        counts once more, those that do not occur too.
+        classes are frequent: Lin et al. 2017, "Focal loss for dense object detection". One is added
+        to each count, so that no share is 0.
         """
         layer = self.auxlin if head == AUX else self.charlin
         assert layer is not None

@@ -140,10 +140,7 @@ def make_model(
     blueprint: Blueprint | None = None,
     aux: Units | None = None,
 ) -> AnyModel:
-    """Makes a new model, or one with the weights of ``file``.
-
-    With other units than the file's the output layer is new.
-    """
+    """Makes a new model, or one with the weights of ``file``, but for its ``new_heads``."""
     options = config.model
     blueprint = blueprint or make_blueprint(config, charmap, file, aux=aux)
     model = new_model(
@@ -171,22 +168,23 @@ def make_model(
             model.encoder.load_state_dict(blueprint.pretrained.state_dict)
     if file is None:
         return model
-    weights, new = file.state_dict, new_heads(file, charmap, aux)
-    if MAIN in new:
-        weights = {name: w for name, w in weights.items() if not name.startswith("charlin.")}
+    left_out: tuple[str, ...] = ()
+    if MAIN in new_heads(file, charmap, aux):
+        left_out += ("charlin.",)
         log.info(
             "other units than the file's, %d classes for its %d: the output layer is new",
             charmap.vocab_size,
             file.charmap.vocab_size,
         )
     if aux != file.other_units:
-        weights = {name: w for name, w in weights.items() if not name.startswith("auxlin.")}
-    model.load_state_dict(weights, strict=MAIN not in new and aux == file.other_units)
+        left_out += ("auxlin.",)
+    weights = {name: w for name, w in file.state_dict.items() if not name.startswith(left_out)}
+    model.load_state_dict(weights, strict=not left_out)
     return model
 
 
 def new_heads(file: ModelFile | None, charmap: Units, aux: Units | None) -> dict[str, Units]:
-    """The output layers whose weights are not of ``file``, with their units."""
+    """The output layers whose weights are not in ``file``, with their units."""
     new = {}
     if file is None or not charmap.has_classes_of(file.charmap):
         new[MAIN] = charmap

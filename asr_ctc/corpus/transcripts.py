@@ -19,7 +19,6 @@ from asr_ctc.text.writing import PLAIN, Writing
 
 SENTENCES_AT_A_TIME = 1 << 14
 WORTH_A_BAR = 100_000
-COUNTED = 10_000  # transcripts whose labels are counted
 BEGIN, FINISH = "\ufdd0", "\ufdd1"  # around each sentence: Unicode promises that no text holds them
 REFUSED = -1
 RULES = b"2"  # version of the rules: an index does not return results of other versions
@@ -58,15 +57,11 @@ def ctc_frames(corpus: Corpus, units: Units) -> np.ndarray:
 
 
 def label_counts(corpus: Corpus, units: Units) -> np.ndarray:
-    """How often each class (V,) int64 is a label of the transcripts, which the units can encode.
-
-    Of a large corpus COUNTED transcripts, evenly spread, and all in proportion.
-    """
-    step = max(1, len(corpus) // COUNTED)
+    """How often each class (V,) int64 is a label of the transcripts, which the units can encode."""
     counts = np.zeros(units.vocab_size, np.int64)
-    for sentence in corpus.sentences.take(corpus.rows[::step]):
+    for sentence in corpus.sentences.take(corpus.rows):
         counts += np.bincount(units.encode(sentence), minlength=len(counts))
-    return counts * len(corpus) // len(corpus.rows[::step])
+    return counts
 
 
 def _sentences(corpus: Corpus, rows: np.ndarray) -> Iterable[str]:

@@ -69,8 +69,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
         world=world,
         aux_units=units.aux,
     )
-    if start.folder is None:
-        set_priors_of_new_heads(model, start, units, train_set)
+    set_priors_of_new_heads(model, start, units, train_set)
     of_features = train_set
     if isinstance(model, EncoderModel) and layers:
         train_set, dev_set = encode_splits(
@@ -112,7 +111,7 @@ def set_up_run(start: Start, *, command: Sequence[str] = (), world: World = ALON
 def set_priors_of_new_heads(
     model: AnyModel, start: Start, units: ModelUnits, train: ClipDataset
 ) -> None:
-    """Starts the output layers that no file has trained from the frequencies of their classes."""
+    """Starts the output layers that are not in the model file from how often classes occur."""
     features = train.processor.settings
     for head, each in new_heads(start.file, units.main, units.aux).items():
         counts = class_frames(

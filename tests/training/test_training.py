@@ -25,6 +25,7 @@ from asr_ctc.config.load import make_config, read_yaml
 from asr_ctc.corpus.corpus import ExcludedClip
 from asr_ctc.decoding.hypothesis import Hypothesis
 from asr_ctc.inspection import plots
+from asr_ctc.loading import selection
 from asr_ctc.loading.batch import Batch
 from asr_ctc.loading.dataset import ClipDataset
 from asr_ctc.loading.normalization import measure_normalization
@@ -600,22 +601,47 @@ def test_training_starts_from_a_model_file(first, few_root, tmp_path, caplog):
         set_up(few_root, resume_from=str(tmp_path / "none.pt"))
 
 
-def test_a_new_output_layer_starts_from_how_often_its_classes_occur(few_root, first):
-    """Of the frames of the training clips the labels have one each, the blank the others."""
-    run = set_up(few_root)
+def shares_of_classes(run, units, step=1):
+    """Of the frames of every ``step``-th training clip a label has one, the blank the others."""
     corpus = run.train.corpus
-    encoded = [run.charmap.encode(corpus.sentence(i)) for i in range(len(corpus))]
-    counts = torch.bincount(torch.tensor(sum(encoded, [])), minlength=run.charmap.vocab_size)
+    rows = range(0, len(corpus), step)
+    labels = [label for i in rows for label in units.encode(corpus.sentence(i))]
+    counts = torch.bincount(torch.tensor(labels), minlength=units.vocab_size)
     samples = torch.from_numpy((corpus.durations * run.features.rate).round().astype(np.int64))
-    n_frames = run.model.output_lengths(run.features.n_frames(samples)).sum()
+    n_frames = run.model.output_lengths(run.features.n_frames(samples[rows])).sum()
     counts[0] = n_frames - counts.sum()
-    shares = (counts + 1) / (counts + 1).sum()
-    torch.testing.assert_close(run.model.charlin[0].bias.detach().exp(), shares)
+    return (counts + 1) / (counts + 1).sum()
+
+
+def starts_from(layer, shares):
+    return torch.allclose(layer[0].bias.detach().exp(), shares.float(), atol=1e-6)
+
+
+def test_a_new_output_layer_starts_from_how_often_its_classes_occur(few_root, first, monkeypatch):
+    """Of a new run, and of one with other units than the model file's; the file's is as it was."""
+    run = set_up(few_root)
+    assert starts_from(run.model.charlin, shares_of_classes(run, run.charmap))
 
     other = set_up(few_root, resume_from=str(first / "best_model.pt"), charset="auto")
-    bias = other.model.charlin[0].bias.detach()
     assert other.charmap.vocab_size != run.charmap.vocab_size
-    assert bias.exp().sum() == pytest.approx(1)
+    assert starts_from(other.model.charlin, shares_of_classes(other, other.charmap))
+
+    n_clips = len(run.train.corpus)
+    monkeypatch.setattr(selection, "COUNTED", n_clips - 1)
+    half = set_up(few_root)
+    assert starts_from(half.model.charlin, shares_of_classes(half, half.charmap, step=2))
+    assert not starts_from(half.model.charlin, shares_of_classes(half, half.charmap))
+
+
+def test_a_second_output_layer_starts_likewise(few_root, first, tmp_path):
+    both = set_up(few_root, units="char+phoneme")
+    assert starts_from(both.model.charlin, shares_of_classes(both, both.charmap))
+    assert starts_from(both.model.auxlin, shares_of_classes(both, both.train.aux_units))
+
+    added = set_up(few_root, resume_from=str(first / "best_model.pt"), units="char+phoneme")
+    trained = weights_of(first, "best_model.pt")["charlin.0.bias"]
+    assert torch.equal(added.model.charlin[0].bias, trained)
+    assert starts_from(added.model.auxlin, shares_of_classes(added, added.train.aux_units))
 
 
 def test_settings_are_resolved_into_new_ones(first, few_root):

@@ -141,11 +141,11 @@ def test_impossible_heads_are_refused(sizes):
 @pytest.mark.parametrize("head", ["main", "aux"])
 def test_an_untrained_layer_starts_from_the_shares_of_its_classes(head):
     model = make(aux_vocab_size=4)
-    layer = {"main": model.charlin, "aux": model.auxlin}[head][0]
-    other = {"main": model.auxlin, "aux": model.charlin}[head][0].bias.clone()
+    layers = [model.charlin[0], model.auxlin[0]]
+    layer, other = layers if head == "main" else reversed(layers)
+    before = other.bias.clone()
     counts = torch.arange(layer.out_features)  # the first never occurs, and counts once
     model.set_priors(head, counts)
     shares = layer.bias.detach().softmax(0) * (counts.sum() + len(counts))
     assert shares.tolist() == pytest.approx([1 + n for n in range(layer.out_features)])
-    untouched = {"main": model.auxlin, "aux": model.charlin}[head][0].bias
-    assert torch.equal(untouched, other)
+    assert torch.equal(other.bias, before)

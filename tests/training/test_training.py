@@ -633,7 +633,7 @@ def test_a_new_output_layer_starts_from_how_often_its_classes_occur(few_root, fi
     assert not starts_from(half.model.charlin, shares_of_classes(half, half.charmap))
 
 
-def test_a_second_output_layer_starts_likewise(few_root, first, tmp_path):
+def test_a_second_output_layer_starts_likewise(few_root, first):
     both = set_up(few_root, units="char+phoneme")
     assert starts_from(both.model.charlin, shares_of_classes(both, both.charmap))
     assert starts_from(both.model.auxlin, shares_of_classes(both, both.train.aux_units))

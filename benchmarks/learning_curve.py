@@ -52,6 +52,9 @@ def main() -> int:
     options = parser.parse_args()
     recipes = read_list()
     refuse_unknown(parser, options.names, recipes)
+    for name in options.names:
+        if recipes[name].starts_from:
+            parser.error(f"{name} starts from another model, which has heard all clips")
     folder = options.folder.resolve()  # commands run elsewhere
     for name in options.names:
         for percent in options.percents:

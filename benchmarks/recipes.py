@@ -6,7 +6,8 @@
 
 Each recipe is trained by the command line, with each of its seeds; the checkpoint is chosen on dev.
 An experiment (``of: RECIPE``) is a recipe with other ``flags``; it is not scored on test, so that
-nothing is chosen there. What was interrupted goes on where it stood when the same command is given
+nothing is chosen there. What a recipe ``starts_from`` is trained before it, unless it is there, and
+has its own minutes. What was interrupted goes on where it stood when the same command is given
 again; what is finished is not done again. Times are wall clock, of the whole ``train`` command:
 give the machine nothing else to do. Corpora lie in $ASR_CTC_CORPORA (default: ../shared/corpora).
 """
@@ -48,6 +49,7 @@ class Recipe:
     lm_flags: str = ""  # of `lm`
     beam: int = 10  # width, with the language model
     lexicon: bool = False  # read the phonemes of the second output layer into words too
+    starts_from: str = ""  # the one whose best model, of the same seed, it goes on from
     of: str = ""  # the recipe that this is an experiment with
 
     @property
@@ -123,9 +125,12 @@ def run(recipe: Recipe, seed: int, folder: Path) -> Result:
 
 
 def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
+    folder = run_folder.parent
     words = ["train", "--config", recipe.config, *corpus_flags(recipe), *recipe.flags.split()]
-    words += ["--seed", str(seed), "--baselogdir", str(run_folder.parent)]
-    words += ["--logname", run_folder.name]
+    words += ["--seed", str(seed), "--baselogdir", str(folder), "--logname", run_folder.name]
+    if recipe.starts_from:
+        run(read_list()[recipe.starts_from], seed, folder)
+        words += ["--resume_from", str(folder / f"{recipe.starts_from}-{seed}" / "best_model.pt")]
     if (run_folder / "last.pt").exists():
         words = ["train", "--resume_from", str(run_folder)]
     result.machine, result.day = processor_name(), f"{date.today()}"
@@ -135,7 +140,7 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
         result.ended = True
     finally:
         result.minutes += (time.perf_counter() - started_s) / 60
-        write_result(run_folder.parent, result)
+        write_result(folder, result)
 
 
 def score(recipe: Recipe, run_folder: Path) -> dict:

@@ -99,6 +99,7 @@ def test_each_share_is_trained_and_scored_once_and_stands_in_the_table(
     [
         (["dutch"], "no recipe dutch; there are digits, french"),
         (["french", "--percents", "0"], "invalid choice: 0"),
+        (["french-pretrained"], "starts from another model, which has heard all clips"),
     ],
 )
 def test_what_is_not_there_is_refused_before_anything_is_trained(words, said, monkeypatch, capsys):

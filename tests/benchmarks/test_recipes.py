@@ -76,12 +76,32 @@ def test_an_experiment_has_its_flags_and_never_sees_the_test_split(commands, tmp
     assert flags[flags.index("--seed") + 1] == "1"
 
 
+def test_a_recipe_that_starts_from_another_trains_that_first_and_once(
+    commands, tmp_path, monkeypatch
+):
+    first = replace(DIGITS, name="first", of="second", flags="--ema 0.99")
+    second = replace(DIGITS, name="second", starts_from="first")
+    monkeypatch.setattr(recipes, "read_list", lambda: {"first": first, "second": second})
+    for name in "first", "second":
+        (tmp_path / f"{name}-1").mkdir()
+    with pytest.raises(SystemExit):
+        recipes.run(second, 1, tmp_path)
+    recipes.write_result(tmp_path, Result(name="first", seed=1, minutes=3.0, ended=True))
+    result = recipes.run(second, 1, tmp_path)
+    trainings = [words for words in commands if words[0] == "train"]
+    lognames = [words[words.index("--logname") + 1] for words in trainings]
+    assert lognames == ["first-1", "second-1"]
+    assert trainings[1][-2:] == ("--resume_from", str(tmp_path / "first-1" / "best_model.pt"))
+    assert result.ended and result.test and result.minutes < 3
+
+
 def test_the_list_of_recipes_names_files_that_exist():
     listed = recipes.read_list()
     assert {"digits", "french"} <= listed.keys()
     for recipe in listed.values():
         assert (recipes.REPOSITORY / recipe.config).exists()
         assert recipe.of in listed or not recipe.of
+        assert recipe.starts_from in listed or not recipe.starts_from
 
 
 def test_an_experiment_inherits_from_its_recipe(tmp_path):

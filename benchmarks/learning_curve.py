@@ -1,7 +1,7 @@
 """Test error rates of a recipe that is trained with a share of the clips: a table and a plot.
 
     python benchmarks/learning_curve.py french
-    python benchmarks/learning_curve.py french-frozen --flags "--encoder whisper-base"
+    python benchmarks/learning_curve.py french-frozen --flags "--encoder FOLDER"
     python benchmarks/learning_curve.py --write     # the table and the plot of docs/experiments.md
 
 The clips are drawn once, so that a smaller share is part of a larger one; dev and test are whole.
@@ -21,8 +21,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import yaml
-
 from asr_ctc.base.files import write_atomically
 from benchmarks.machine import CORPORA, REPOSITORY
 from benchmarks.recipes import (
@@ -34,6 +32,7 @@ from benchmarks.recipes import (
     refuse_unknown,
     replace_measured,
     run,
+    schedule_flags,
     test,
     write_result,
 )
@@ -74,19 +73,16 @@ def main() -> int:
 
 def part_of(recipe: Recipe, percent: int, folder: Path, flags: str = "") -> Recipe:
     """The recipe with ``percent`` of the clips, which are laid out below ``folder``."""
-    config = yaml.safe_load((REPOSITORY / recipe.config).read_text(encoding="utf-8"))
     share = percent / 100
-    n_epochs = round(config["num_epochs"] * share**-0.25)
-    warmup_steps = round(config["warmup_steps"] * share * n_epochs / config["num_epochs"])
+    schedule = schedule_flags(recipe, share**-0.25, share)
     version, lang = recipe.corpus.split("/")
     part = f"{version}-{percent}-percent"
     lay_out(Path(CORPORA, recipe.corpus), share, folder / "corpora" / part / lang)
-    own = f"--num_epochs {n_epochs} --warmup_steps {warmup_steps} {flags}"
     return replace(
         recipe,
         name=f"{recipe.name}-{percent}-percent",
         corpus=f"{part}/{lang}",
-        flags=f"{recipe.flags} --datasetroot {folder / 'corpora'} {own}".strip(),
+        flags=f"{recipe.flags} --datasetroot {folder / 'corpora'} {schedule} {flags}".strip(),
         of=recipe.name,
     )
 

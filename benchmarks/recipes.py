@@ -1,7 +1,8 @@
 """Trains a recipe, scores it on the test split once, and writes down what it reached.
 
     python benchmarks/recipes.py digits                  # a recipe of benchmarks/recipes.yaml
-    python benchmarks/recipes.py french french-batch16   # several, one after another
+    python benchmarks/recipes.py french french-letters   # several, one after another
+    python benchmarks/recipes.py french --share 0.25     # in a quarter of its epochs, dev only
     python benchmarks/recipes.py --write                 # the tables of docs/experiments.md
 
 Each recipe is trained by the command line, with each of its seeds; the checkpoint is chosen on dev.
@@ -10,6 +11,7 @@ nothing is chosen there. What a recipe ``starts_from`` is trained before it, unl
 has its own minutes. What was interrupted goes on where it stood when the same command is given
 again; what is finished is not done again. Times are wall clock, of the whole ``train`` command:
 give the machine nothing else to do. Corpora lie in $ASR_CTC_CORPORA (default: ../shared/corpora).
+FOLDER/curves.tsv has dev CER over optimiser steps, seconds of audio and minutes, of all runs there.
 """
 
 import argparse
@@ -19,8 +21,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -43,7 +46,7 @@ class Recipe:
     name: str
     config: str
     corpus: str  # version/lang below the corpora
-    budget_min: float
+    budget_min: float  # minutes of wall clock of `train`, on two cores
     seeds: tuple[int, ...] = (1,)
     flags: str = ""
     lm_flags: str = ""  # of `lm`
@@ -75,6 +78,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {LIST.name}")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "logs/recipes")
     parser.add_argument("--seeds", type=int, nargs="+", help="in place of the recipe's own")
+    parser.add_argument("--share", type=fraction, metavar="X", help="of the recipe's epochs")
     parser.add_argument("--write", action="store_true", help=f"write the tables of {PAGE.name}")
     options = parser.parse_args()
     recipes = read_list()
@@ -82,11 +86,22 @@ def main() -> int:
     folder = options.folder.resolve()  # commands run elsewhere
     for name in options.names:
         for seed in options.seeds or recipes[name].seeds:
-            result = run(recipes[name], seed, folder)
-            print(json.dumps(asdict(result)), flush=True)
+            recipe = recipes[name]
+            if options.share:
+                recipe = shortened(recipe, options.share)
+            print(json.dumps(asdict(run(recipe, seed, folder))), flush=True)
+            write_curves(folder)
     if options.write:
         write_tables(recipes, folder)
     return 0
+
+
+def fraction(text: str) -> float:
+    """An argument between 0 and 1."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise ValueError
+    return value
 
 
 def refuse_unknown(
@@ -107,6 +122,35 @@ def read_list(path: Path = LIST) -> dict[str, Recipe]:
         merged["seeds"] = tuple(merged.get("seeds", (1,)))
         recipes[name] = Recipe(**merged)
     return recipes
+
+
+def shortened(recipe: Recipe, share: float) -> Recipe:
+    """An experiment: the recipe in a share of its epochs, its schedule as much shorter."""
+    flags = f"{recipe.flags} {schedule_flags(recipe, share)}".strip()
+    return replace(recipe, name=f"{recipe.name}-share-{share:g}", flags=flags, of=recipe.name)
+
+
+def schedule_flags(recipe: Recipe, epochs: float, clips: float = 1) -> str:
+    """Flags for ``epochs`` times as many epochs of a share of the clips: the schedule is scaled."""
+    n_before = setting(recipe, "num_epochs")
+    if n_before is None:
+        raise SystemExit(f"{recipe.config}: no num_epochs, so that they cannot be scaled")
+    n_epochs = max(1, round(n_before * epochs))
+    scaled = {"num_epochs": n_epochs}
+    for name, factor in ("warmup_steps", clips), ("scheduler_step", 1):
+        value = setting(recipe, name)
+        if value:
+            scaled[name] = max(1, round(value * factor * n_epochs / n_before))
+    return " ".join(f"--{name} {value}" for name, value in scaled.items())
+
+
+def setting(recipe: Recipe, name: str) -> int | None:
+    """A whole number of the recipe's flags, or of its config."""
+    words = recipe.flags.split()
+    values = [value for flag, value in pairwise(words) if flag == f"--{name}"]
+    if values:
+        return int(values[-1])
+    return yaml.safe_load((REPOSITORY / recipe.config).read_text(encoding="utf-8")).get(name)
 
 
 # --- Runs ----------------------------------------------------------------------------------------
@@ -241,6 +285,22 @@ def curve(folder: Path, name: str, seed: int) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
+def write_curves(folder: Path) -> None:
+    """curves.tsv: dev CER, a fraction, of each epoch of the runs in the folder."""
+    rows = ["run\tepoch\tsteps\taudio_s\tminutes\tdev_cer"]
+    for path in sorted(folder.glob("*-*/metrics.jsonl")):
+        name, seed = path.parent.name.rsplit("-", 1)
+        audio_s = minutes = 0.0
+        for epoch in curve(folder, name, int(seed)):
+            audio_s += epoch["audio_s_per_s"] * epoch["epoch_s"]
+            minutes += epoch["epoch_s"] / 60
+            rows.append(
+                f"{path.parent.name}\t{epoch['epoch']}\t{epoch.get('step', '')}\t{audio_s:.0f}"
+                f"\t{minutes:.1f}\t{epoch['dev_cer']:.4f}"
+            )
+    write_atomically(folder / "curves.tsv", "\n".join([*rows, ""]).encode())
+
+
 def write_tables(recipes: dict[str, Recipe], folder: Path) -> None:
     """The two tables of docs/experiments.md."""
     replace_measured("recipes", recipes_table(recipes, folder))
@@ -273,7 +333,7 @@ def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
                 else ""
                 for kind in kinds
             ]
-            took = f"{result.minutes:.1f} min"
+            took = f"{result.minutes:.1f} of {recipes[result.name].budget_min:g} min"
             lines.append(f"| {result.name} | {result.seed} | {took} | {' | '.join(rates)} |")
     return "\n".join(lines)
 

@@ -328,6 +328,7 @@ def end_epoch(
     run.report_excluded_once(run.world.gather(state.sums.excluded))
     metrics = {
         "epoch": state.epoch,
+        "step": state.schedule.step,
         **state.sums.metrics(run.world, run.device),
         **dev_metrics(dev),
         "dev_clips_left_out": len(dev.excluded),

@@ -97,7 +97,7 @@ def test_each_share_is_trained_and_scored_once_and_stands_in_the_table(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["dutch"], "no recipe dutch; there are digits, french"),
+        (["dutch"], "no recipe dutch; there are digits, demo, french"),
         (["french", "--percents", "0"], "invalid choice: 0"),
         (["french-pretrained"], "starts from another model, which has heard all clips"),
     ],

@@ -104,6 +104,42 @@ def test_the_list_of_recipes_names_files_that_exist():
         assert recipe.starts_from in listed or not recipe.starts_from
 
 
+def test_a_shorter_run_scales_its_schedule_and_is_an_experiment(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("num_epochs: 12\nwarmup_steps: 700\nscheduler_step: 3\n")
+    quarter = recipes.shortened(replace(DIGITS, config=str(config)), 0.25)
+    assert quarter.flags == "--num_epochs 3 --warmup_steps 175 --scheduler_step 1"
+    assert quarter.is_experiment and quarter.name == "digits-share-0.25"
+    flags = "--num_epochs 40 --seed 3 --warmup_steps 0"
+    half = recipes.shortened(replace(DIGITS, config=str(config), flags=flags), 0.5)
+    assert half.flags == f"{flags} --num_epochs 20 --scheduler_step 2"
+
+
+@pytest.mark.parametrize("share", ["0", "1", "-0.5", "half"])
+def test_a_share_lies_between_0_and_1(share, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["recipes.py", "digits", "--share", share])
+    with pytest.raises(SystemExit):
+        recipes.main()
+    assert "--share" in capsys.readouterr().err
+
+
+def test_the_curves_add_up_audio_and_minutes(tmp_path):
+    """Two epochs of 90 and 30 s at 40 and 120 audio seconds a second: 1.5 and 2 min, 1 and 2 h."""
+    (tmp_path / "digits-1").mkdir()
+    epochs = [
+        {"epoch": 1, "step": 5, "audio_s_per_s": 40.0, "epoch_s": 90.0, "dev_cer": 0.5},
+        {"epoch": 2, "step": 9, "audio_s_per_s": 120.0, "epoch_s": 30.0, "dev_cer": 0.12346},
+    ]
+    lines = "\n".join(map(json.dumps, epochs))
+    (tmp_path / "digits-1" / "metrics.jsonl").write_text(lines)
+    recipes.write_curves(tmp_path)
+    assert (tmp_path / "curves.tsv").read_text().splitlines() == [
+        "run\tepoch\tsteps\taudio_s\tminutes\tdev_cer",
+        "digits-1\t1\t5\t3600\t1.5\t0.5000",
+        "digits-1\t2\t9\t7200\t2.0\t0.1235",
+    ]
+
+
 def test_an_experiment_inherits_from_its_recipe(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text(
@@ -143,5 +179,5 @@ def test_the_tables(tmp_path, monkeypatch):
     assert "old" not in lines
     assert (lines[0], lines[-1]) == ("before", "after") and "between" in lines
     cell = "1.25, 0.40 %"
-    assert f"| digits | 1 | 10.0 min | {cell} | {cell} |  | {cell} | {cell} |" in lines
+    assert f"| digits | 1 | 10.0 of 10 min | {cell} | {cell} |  | {cell} | {cell} |" in lines
     assert "| digits | 2 |  | 10.0 | 4 | 10.00 % | 50.0, 20.0, 10.0, 20.0 % |" in lines

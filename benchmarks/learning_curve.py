@@ -6,8 +6,9 @@
 
 The clips are drawn once, so that a smaller share is part of a larger one; dev and test are whole.
 With fewer clips the epochs grow by the fourth root: a tenth of the clips is trained for 1.8 times
-as many epochs, with warm-up over as large a share of the steps. Trains and goes on with what was
-interrupted as ``benchmarks/recipes.py`` does: other flags need another --folder.
+as many epochs, with warm-up over as large a share of the steps, and halvings as much later. Trains
+and goes on with what was interrupted as ``benchmarks/recipes.py`` does: other flags need another
+--folder.
 """
 
 import argparse

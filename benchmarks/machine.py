@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CORPORA = os.environ.get("ASR_CTC_CORPORA", str(REPOSITORY.parent / "shared/corpora"))
+CORPORA = os.path.abspath(os.environ.get("ASR_CTC_CORPORA", REPOSITORY.parent / "shared/corpora"))
 
 
 def processor_name() -> str:

@@ -7,23 +7,26 @@
 
 Each recipe is trained by the command line, with each of its seeds; the checkpoint is chosen on dev.
 An experiment (``of: RECIPE``) is a recipe with other ``flags``; it is not scored on test, so that
-nothing is chosen there. What a recipe ``starts_from`` is trained before it, unless it is there, and
-has its own minutes. What was interrupted goes on where it stood when the same command is given
-again; what is finished is not done again. Times are wall clock, of the whole ``train`` command:
-give the machine nothing else to do. Corpora lie in $ASR_CTC_CORPORA (default: ../shared/corpora).
-FOLDER/curves.tsv has dev CER over optimiser steps, seconds of audio and minutes, of all runs there.
+nothing is chosen there. What a recipe ``starts_from`` is trained first, if it has not been; its
+time is counted separately, and ``--share`` leaves it whole. What was interrupted goes on where it
+stood when the same command is given again; what is finished is not done again. Times are wall
+clock, of the whole ``train`` command: give the machine nothing else to do. Corpora lie in
+$ASR_CTC_CORPORA (default: ../shared/corpora).
+
+FOLDER/curves.tsv has dev CER over optimiser steps, seconds of audio and minutes of training steps,
+of all runs there, those with ``--share`` included.
 """
 
 import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -31,6 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import yaml
 
 from asr_ctc.base.files import write_atomically
+from asr_ctc.commands.main import COMMANDS
+from asr_ctc.config import flags as command_line
+from asr_ctc.config.load import make_config, read_yaml
 from benchmarks.machine import CORPORA, REPOSITORY, processor_name
 
 LIST = REPOSITORY / "benchmarks/recipes.yaml"
@@ -130,27 +136,18 @@ def shortened(recipe: Recipe, share: float) -> Recipe:
     return replace(recipe, name=f"{recipe.name}-share-{share:g}", flags=flags, of=recipe.name)
 
 
-def schedule_flags(recipe: Recipe, epochs: float, clips: float = 1) -> str:
-    """Flags for ``epochs`` times as many epochs of a share of the clips: the schedule is scaled."""
-    n_before = setting(recipe, "num_epochs")
-    if n_before is None:
-        raise SystemExit(f"{recipe.config}: no num_epochs, so that they cannot be scaled")
-    n_epochs = max(1, round(n_before * epochs))
+def schedule_flags(recipe: Recipe, epoch_factor: float, clip_share: float = 1) -> str:
+    """Flags for so many times the epochs, of a share of the clips: the schedule is scaled."""
+    _, _, flags = command_line.parse(["train", *shlex.split(recipe.flags)], COMMANDS)
+    training = make_config(read_yaml(str(REPOSITORY / recipe.config)), flags).training
+    n_epochs = max(1, round(training.num_epochs * epoch_factor))
+    factor = n_epochs / training.num_epochs
     scaled = {"num_epochs": n_epochs}
-    for name, factor in ("warmup_steps", clips), ("scheduler_step", 1):
-        value = setting(recipe, name)
-        if value:
-            scaled[name] = max(1, round(value * factor * n_epochs / n_before))
+    if training.warmup_steps:
+        scaled["warmup_steps"] = max(1, round(training.warmup_steps * clip_share * factor))
+    if training.scheduler == "step":
+        scaled["scheduler_step"] = max(1, round(training.scheduler_step * factor))
     return " ".join(f"--{name} {value}" for name, value in scaled.items())
-
-
-def setting(recipe: Recipe, name: str) -> int | None:
-    """A whole number of the recipe's flags, or of its config."""
-    words = recipe.flags.split()
-    values = [value for flag, value in pairwise(words) if flag == f"--{name}"]
-    if values:
-        return int(values[-1])
-    return yaml.safe_load((REPOSITORY / recipe.config).read_text(encoding="utf-8")).get(name)
 
 
 # --- Runs ----------------------------------------------------------------------------------------
@@ -170,13 +167,13 @@ def run(recipe: Recipe, seed: int, folder: Path) -> Result:
 
 def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
     folder = run_folder.parent
-    words = ["train", "--config", recipe.config, *corpus_flags(recipe), *recipe.flags.split()]
+    words = ["train", "--config", recipe.config, *corpus_flags(recipe), *shlex.split(recipe.flags)]
     words += ["--seed", str(seed), "--baselogdir", str(folder), "--logname", run_folder.name]
-    if recipe.starts_from:
-        run(read_list()[recipe.starts_from], seed, folder)
-        words += ["--resume_from", str(folder / f"{recipe.starts_from}-{seed}" / "best_model.pt")]
     if (run_folder / "last.pt").exists():
         words = ["train", "--resume_from", str(run_folder)]
+    elif recipe.starts_from:
+        first = run(read_list()[recipe.starts_from], seed, folder)
+        words += ["--resume_from", str(folder / f"{first.name}-{seed}" / "best_model.pt")]
     result.machine, result.day = processor_name(), f"{date.today()}"
     started_s = time.perf_counter()
     try:
@@ -278,31 +275,32 @@ def write_result(folder: Path, result: Result) -> None:
     write_atomically(result_path(folder, result.name, result.seed), text.encode())
 
 
-def curve(folder: Path, name: str, seed: int) -> list[dict]:
+def curve(run_folder: Path) -> list[dict]:
     """The metrics of each epoch of a run."""
-    path = folder / f"{name}-{seed}" / "metrics.jsonl"
+    path = run_folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 
 
 def write_curves(folder: Path) -> None:
     """curves.tsv: dev CER, a fraction, of each epoch of the runs in the folder."""
-    rows = ["run\tepoch\tsteps\taudio_s\tminutes\tdev_cer"]
-    for path in sorted(folder.glob("*-*/metrics.jsonl")):
-        name, seed = path.parent.name.rsplit("-", 1)
-        audio_s = minutes = 0.0
-        for epoch in curve(folder, name, int(seed)):
+    rows = ["run\tepoch\tsteps\taudio_s\ttrain_min\tdev_cer"]
+    for path in sorted(folder.glob("*/metrics.jsonl")):
+        audio_s = train_min = 0.0
+        for epoch in curve(path.parent):
             audio_s += epoch["audio_s_per_s"] * epoch["epoch_s"]
-            minutes += epoch["epoch_s"] / 60
+            train_min += epoch["epoch_s"] / 60
             rows.append(
                 f"{path.parent.name}\t{epoch['epoch']}\t{epoch.get('step', '')}\t{audio_s:.0f}"
-                f"\t{minutes:.1f}\t{epoch['dev_cer']:.4f}"
+                f"\t{train_min:.1f}\t{epoch['dev_cer']:.4f}"
             )
     write_atomically(folder / "curves.tsv", "\n".join([*rows, ""]).encode())
 
 
 def write_tables(recipes: dict[str, Recipe], folder: Path) -> None:
-    """The two tables of docs/experiments.md."""
+    """The two tables of docs/experiments.md, of what is in the folder, which must not be empty."""
+    if not results_of(recipes, folder):
+        raise SystemExit(f"{folder}: no result of a recipe to write, so the tables stay")
     replace_measured("recipes", recipes_table(recipes, folder))
     replace_measured("experiments", experiments_table(recipes, folder))
 
@@ -321,8 +319,9 @@ def replace_measured(kind: str, table: str) -> None:
 def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
     """Markdown: what each recipe reached on the test split, a row for each seed."""
     lines = [
-        "| recipe | seed | `train` | WER, CER greedy | with LM | phonemes | -20 dB | +10 dB |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| recipe | seed | budget | `train` | WER, CER greedy | with LM | phonemes "
+        "| -20 dB | +10 dB |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     kinds = ("greedy", "lm", "phonemes", *(f"{level:+d} dB" for level in LEVELS_DB))
     for result in results_of(recipes, folder):
@@ -333,7 +332,8 @@ def recipes_table(recipes: dict[str, Recipe], folder: Path) -> str:
                 else ""
                 for kind in kinds
             ]
-            took = f"{result.minutes:.1f} of {recipes[result.name].budget_min:g} min"
+            budget_min = recipes[result.name].budget_min
+            took = f"{budget_min:g} min | {result.minutes:.1f} min"
             lines.append(f"| {result.name} | {result.seed} | {took} | {' | '.join(rates)} |")
     return "\n".join(lines)
 
@@ -345,7 +345,7 @@ def experiments_table(recipes: dict[str, Recipe], folder: Path) -> str:
         "|---|--:|---|--:|--:|--:|---|",
     ]
     for result in results_of(recipes, folder):
-        epochs = curve(folder, result.name, result.seed)
+        epochs = curve(folder / f"{result.name}-{result.seed}")
         if not epochs:
             continue
         cers = [100 * epoch["dev_cer"] for epoch in epochs]

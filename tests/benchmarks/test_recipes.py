@@ -79,20 +79,27 @@ def test_an_experiment_has_its_flags_and_never_sees_the_test_split(commands, tmp
 def test_a_recipe_that_starts_from_another_trains_that_first_and_once(
     commands, tmp_path, monkeypatch
 ):
-    first = replace(DIGITS, name="first", of="second", flags="--ema 0.99")
+    first = replace(DIGITS, name="first", of="digits", flags="--ema 0.99")
     second = replace(DIGITS, name="second", starts_from="first")
     monkeypatch.setattr(recipes, "read_list", lambda: {"first": first, "second": second})
-    for name in "first", "second":
-        (tmp_path / f"{name}-1").mkdir()
     with pytest.raises(SystemExit):
         recipes.run(second, 1, tmp_path)
-    recipes.write_result(tmp_path, Result(name="first", seed=1, minutes=3.0, ended=True))
+    recipes.write_result(tmp_path, Result(name="first", seed=1, minutes=300.0, ended=True))
     result = recipes.run(second, 1, tmp_path)
     trainings = [words for words in commands if words[0] == "train"]
     lognames = [words[words.index("--logname") + 1] for words in trainings]
     assert lognames == ["first-1", "second-1"]
+    assert ["--ema" in words for words in trainings] == [True, False]
     assert trainings[1][-2:] == ("--resume_from", str(tmp_path / "first-1" / "best_model.pt"))
-    assert result.ended and result.test and result.minutes < 3
+    assert result.ended and result.test and result.minutes < 300
+
+
+def test_a_second_training_that_was_interrupted_goes_on_without_the_first(commands, tmp_path):
+    second = replace(DIGITS, name="second", starts_from="first")
+    (tmp_path / "second-1").mkdir()
+    (tmp_path / "second-1" / "last.pt").touch()
+    assert recipes.run(second, 1, tmp_path).ended
+    assert commands[0] == ("train", "--resume_from", str(tmp_path / "second-1"))
 
 
 def test_the_list_of_recipes_names_files_that_exist():
@@ -106,21 +113,33 @@ def test_the_list_of_recipes_names_files_that_exist():
 
 def test_a_shorter_run_scales_its_schedule_and_is_an_experiment(tmp_path):
     config = tmp_path / "config.yaml"
-    config.write_text("num_epochs: 12\nwarmup_steps: 700\nscheduler_step: 3\n")
+    config.write_text("num_epochs: 12\nwarmup_steps: 700\nscheduler: step\nscheduler_step: 3\n")
     quarter = recipes.shortened(replace(DIGITS, config=str(config)), 0.25)
     assert quarter.flags == "--num_epochs 3 --warmup_steps 175 --scheduler_step 1"
     assert quarter.is_experiment and quarter.name == "digits-share-0.25"
-    flags = "--num_epochs 40 --seed 3 --warmup_steps 0"
+    flags = "--num_epochs 40 --augment 'speed 0.9 1.1' --warmup_steps 0 --scheduler onecycle"
     half = recipes.shortened(replace(DIGITS, config=str(config), flags=flags), 0.5)
-    assert half.flags == f"{flags} --num_epochs 20 --scheduler_step 2"
+    assert half.flags == f"{flags} --num_epochs 20"
+
+
+def test_a_share_of_the_epochs_is_trained(commands, monkeypatch, tmp_path, capsys):
+    words = ["recipes.py", "digits", "--share", "0.5", "--seeds", "1", "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        recipes.main()
+    assert ended.value.code == 130
+    ((*train,),) = commands
+    assert train[train.index("--num_epochs") + 1] == "6"
+    assert train[-1] == "digits-share-0.5-1"
 
 
 @pytest.mark.parametrize("share", ["0", "1", "-0.5", "half"])
 def test_a_share_lies_between_0_and_1(share, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["recipes.py", "digits", "--share", share])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         recipes.main()
-    assert "--share" in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"argument --share: invalid fraction value: '{share}'" in capsys.readouterr().err
 
 
 def test_the_curves_add_up_audio_and_minutes(tmp_path):
@@ -134,7 +153,7 @@ def test_the_curves_add_up_audio_and_minutes(tmp_path):
     (tmp_path / "digits-1" / "metrics.jsonl").write_text(lines)
     recipes.write_curves(tmp_path)
     assert (tmp_path / "curves.tsv").read_text().splitlines() == [
-        "run\tepoch\tsteps\taudio_s\tminutes\tdev_cer",
+        "run\tepoch\tsteps\taudio_s\ttrain_min\tdev_cer",
         "digits-1\t1\t5\t3600\t1.5\t0.5000",
         "digits-1\t2\t9\t7200\t2.0\t0.1235",
     ]
@@ -155,6 +174,15 @@ def test_an_experiment_inherits_from_its_recipe(tmp_path):
         flags="--ema 0.99",
         of="a",
     )
+
+
+def test_no_results_leave_the_tables_as_they_are(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("what was measured")
+    monkeypatch.setattr(recipes, "PAGE", page)
+    with pytest.raises(SystemExit, match="no result"):
+        recipes.write_tables({"digits": DIGITS}, tmp_path)
+    assert page.read_text() == "what was measured"
 
 
 def test_the_tables(tmp_path, monkeypatch):
@@ -179,5 +207,5 @@ def test_the_tables(tmp_path, monkeypatch):
     assert "old" not in lines
     assert (lines[0], lines[-1]) == ("before", "after") and "between" in lines
     cell = "1.25, 0.40 %"
-    assert f"| digits | 1 | 10.0 of 10 min | {cell} | {cell} |  | {cell} | {cell} |" in lines
+    assert f"| digits | 1 | 10 min | 10.0 min | {cell} | {cell} |  | {cell} | {cell} |" in lines
     assert "| digits | 2 |  | 10.0 | 4 | 10.00 % | 50.0, 20.0, 10.0, 20.0 % |" in lines

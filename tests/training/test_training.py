@@ -208,6 +208,7 @@ def test_the_files_of_a_run(first):
 def test_the_figures_of_each_epoch(first):
     rows = metrics_of(first)
     assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[1]["step"] == 2 * rows[0]["step"] > 0
     assert [row["lr"] for row in rows] == [0.0005, 0.00025]  # halved after each epoch, as asked
     for row in rows:
         assert all(math.isfinite(row[name]) for name in ("train_loss", "dev_loss", "grad_norm"))

@@ -33,6 +33,7 @@ from benchmarks.recipes import (
     refuse_unknown,
     replace_measured,
     run,
+    run_path,
     schedule_flags,
     test,
     write_result,
@@ -61,7 +62,7 @@ def main() -> int:
             part = part_of(recipes[name], percent, folder, options.flags)
             result = run(part, part.seeds[0], folder)
             if not result.test:
-                model = folder / f"{part.name}-{part.seeds[0]}" / "best_model.pt"
+                model = run_path(folder, part.name, part.seeds[0]) / "best_model.pt"
                 result.test = {"greedy": test(model, corpus_flags(recipes[name]))}
                 write_result(folder, result)
             print(json.dumps(asdict(result)), flush=True)

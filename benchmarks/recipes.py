@@ -155,7 +155,7 @@ def schedule_flags(recipe: Recipe, epoch_factor: float, clip_share: float = 1) -
 
 def run(recipe: Recipe, seed: int, folder: Path) -> Result:
     """Trains, and scores on test unless it is an experiment; goes on with what was interrupted."""
-    run_folder = folder / f"{recipe.name}-{seed}"
+    run_folder = run_path(folder, recipe.name, seed)
     result = read_result(folder, recipe.name, seed)
     if not result.ended:
         train(recipe, seed, run_folder, result)
@@ -172,8 +172,9 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
     if (run_folder / "last.pt").exists():
         words = ["train", "--resume_from", str(run_folder)]
     elif recipe.starts_from:
-        first = run(read_list()[recipe.starts_from], seed, folder)
-        words += ["--resume_from", str(folder / f"{first.name}-{seed}" / "best_model.pt")]
+        run(read_list()[recipe.starts_from], seed, folder)
+        first = run_path(folder, recipe.starts_from, seed)
+        words += ["--resume_from", str(first / "best_model.pt")]
     result.machine, result.day = processor_name(), f"{date.today()}"
     started_s = time.perf_counter()
     try:
@@ -256,6 +257,10 @@ def asr_ctc(*words: str) -> str:
 
 
 # --- What was measured ---------------------------------------------------------------------------
+
+
+def run_path(folder: Path, name: str, seed: int) -> Path:
+    return folder / f"{name}-{seed}"
 
 
 def result_path(folder: Path, name: str, seed: int) -> Path:
@@ -345,7 +350,7 @@ def experiments_table(recipes: dict[str, Recipe], folder: Path) -> str:
         "|---|--:|---|--:|--:|--:|---|",
     ]
     for result in results_of(recipes, folder):
-        epochs = curve(folder / f"{result.name}-{result.seed}")
+        epochs = curve(run_path(folder, result.name, result.seed))
         if not epochs:
             continue
         cers = [100 * epoch["dev_cer"] for epoch in epochs]

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asr_ctc.base.files import write_atomically
 from benchmarks.machine import REPOSITORY
-from benchmarks.recipes import corpus_flags, read_list, run, test, tune_language_model
+from benchmarks.recipes import corpus_flags, read_list, run, run_path, test, tune_language_model
 
 KINDS = ("letters", "phonemes", "both", "pieces")
 HEAD = [
@@ -56,9 +56,8 @@ def main() -> int:
                 of = " ".join(filter(None, (options.recipe, options.flags)))
                 print(f"{of}, {result.machine}, {result.day}\n", *HEAD, sep="\n")
                 is_first = False
-            rates = score(
-                folder / f"{recipe.name}-{seed}/best_model.pt", corpus_flags(recipe), kind
-            )
+            model = run_path(folder, recipe.name, seed) / "best_model.pt"
+            rates = score(model, corpus_flags(recipe), kind)
             columns = [percent(rates[name]) for name in ("dev", "test", "words")]
             print(f"| {kind} | {seed} | {result.minutes:.1f} | {' | '.join(columns)} |", flush=True)
             if kind == "both":

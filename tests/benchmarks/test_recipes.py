@@ -122,7 +122,7 @@ def test_a_shorter_run_scales_its_schedule_and_is_an_experiment(tmp_path):
     assert half.flags == f"{flags} --num_epochs 20"
 
 
-def test_a_share_of_the_epochs_is_trained(commands, monkeypatch, tmp_path, capsys):
+def test_a_share_of_the_epochs_is_trained(commands, monkeypatch, tmp_path):
     words = ["recipes.py", "digits", "--share", "0.5", "--seeds", "1", "--folder", str(tmp_path)]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:

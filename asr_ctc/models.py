@@ -34,6 +34,7 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
         l2: float = 0.0,
         rnn_norm: bool = False,
         rnn_dropout: float = 0.0,
+        mel_stride: int = 1,
     ):
         architecture = Architecture(
             n_mels=n_mels,
@@ -42,5 +43,6 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
             cell_type=cell_type,
             vocab_size=charmap.vocab_size,
             rnn_norm=rnn_norm,
+            mel_stride=mel_stride,
         )
         super().__init__(architecture, dropout=dropout, rnn_dropout=rnn_dropout, l1=l1, l2=l2)

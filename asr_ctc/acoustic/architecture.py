@@ -1,12 +1,13 @@
 """The sizes that a CTCModel is built from, and the geometry of its convolutions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import nn
 
 N_CHANNELS = 32
+MEL_STRIDES = (1, 2)
 RECURRENT_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 Size = TypeVar("Size", int, torch.Tensor)  # a size, or a tensor of them
 
@@ -54,6 +55,7 @@ class Architecture:
     n_mels: mel bins F of a spectrogram; vocab_size: classes V, blank included.
     nhidden_rnn: hidden units per direction and recurrent layer. cell_type: GRU or LSTM.
     rnn_norm: layer normalisation between the recurrent layers; False if there is only one layer.
+    mel_stride: mel bins that the second convolution moves by, 1 as published, or 2.
     aux_vocab_size: classes of a second output layer, 0: there is none. aux_layer: the recurrent
     layer that it is on, 0: the last.
     Dropout and penalties are not part of it: only training needs them, and models that differ in
@@ -66,6 +68,7 @@ class Architecture:
     cell_type: str
     vocab_size: int
     rnn_norm: bool = False
+    mel_stride: int = 1
     aux_vocab_size: int = 0
     aux_layer: int = 0
 
@@ -78,6 +81,8 @@ class Architecture:
             raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
         if not isinstance(self.rnn_norm, bool):
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
+        if type(self.mel_stride) is not int or self.mel_stride not in MEL_STRIDES:
+            raise ValueError(f"mel_stride must be 1 or 2, found {self.mel_stride!r}")
         check_aux(self.aux_vocab_size, self.aux_layer, self.nlayers_rnn)
         if self.nlayers_rnn == 1:  # nothing to normalise between layers
             object.__setattr__(self, "rnn_norm", False)
@@ -85,11 +90,19 @@ class Architecture:
     def __str__(self) -> str:
         norm = " with layer normalisation" if self.rnn_norm else ""
         layers = f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}"
-        return f"2 convolutions, {layers}{norm}{describe_aux(self.aux_vocab_size, self.aux_layer)}"
+        stride = "" if self.mel_stride == 1 else f" of mel stride {self.mel_stride}"
+        aux = describe_aux(self.aux_vocab_size, self.aux_layer)
+        return f"2 convolutions{stride}, {layers}{norm}{aux}"
+
+    @property
+    def convolutions(self) -> tuple[Convolution, Convolution]:
+        """The geometry of the two convolutions."""
+        first, second = CONVOLUTIONS
+        return first, second._replace(stride=(second.stride[0], self.mel_stride))
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
-        for convolution in CONVOLUTIONS:
+        for convolution in self.convolutions:
             n_frames = convolution.output_size(n_frames, axis=0)
         return n_frames
 
@@ -97,7 +110,7 @@ class Architecture:
     def output_bins(self) -> int:
         """Mel bins after the convolutions."""
         n_bins = self.n_mels
-        for convolution in CONVOLUTIONS:
+        for convolution in self.convolutions:
             n_bins = convolution.output_size(n_bins, axis=1)
         return n_bins
 
@@ -109,7 +122,7 @@ class Architecture:
         whole clip.
         """
         stride, offset = 1, 0.0
-        for convolution in CONVOLUTIONS:
+        for convolution in self.convolutions:
             offset += stride * ((convolution.kernel_size[0] - 1) / 2 - convolution.padding[0])
             stride *= convolution.stride[0]
         return stride, offset
@@ -118,15 +131,23 @@ class Architecture:
     def receptive_frames(self) -> int:
         """Input frames that an output frame of the convolutions is computed from."""
         n_frames = 1
-        for convolution in reversed(CONVOLUTIONS):
+        for convolution in reversed(self.convolutions):
             n_frames = (n_frames - 1) * convolution.stride[0] + convolution.kernel_size[0]
         return n_frames
+
+    def has_shapes_of(self, other: "Architecture") -> bool:
+        """True if both have tensors of the same names and shapes."""
+        alike = replace(
+            other, n_mels=self.n_mels, mel_stride=self.mel_stride, aux_layer=self.aux_layer
+        )
+        return self == alike and self.output_bins == other.output_bins
 
     @classmethod
     def of_state_dict(cls, state: dict) -> "Architecture":
         """Infers the sizes from the tensors of a CTCModel; ValueError for missing or wrong tensors.
 
-        ``n_mels`` is then even; the odd number below it has tensors of the same shapes.
+        Other architectures have tensors of the same shapes: ``n_mels`` is then even, ``mel_stride``
+        1, ``aux_layer`` 0.
         """
         needed = [
             "cnn.0.weight",

@@ -10,7 +10,6 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from asr_ctc.acoustic.architecture import (
-    CONVOLUTIONS,
     N_CHANNELS,
     RECURRENT_CELLS,
     Architecture,
@@ -25,11 +24,12 @@ from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
 class CTCModel(OutputLayers):
     """Log-mel spectrograms to logits over V classes, one output frame per four input frames.
 
-    ``cnn`` halves time and mel, then time again; ``rnn`` is bidirectional; ``charlin`` gives the V
-    classes, blank first. ``dropout`` is the probability after each convolution, ``rnn_dropout``
-    that between two recurrent layers: Zaremba et al. 2014, "Recurrent neural network
-    regularization"; l1 and l2 are the weights in ``penalty()``. With the architecture's
-    ``rnn_norm`` each frame is normalised there first: Ba et al. 2016, "Layer Normalization".
+    ``cnn`` halves time and mel, then time again, with the architecture's ``mel_stride`` 2 mel too;
+    ``rnn`` is bidirectional; ``charlin`` gives the V classes, blank first. ``dropout`` is the
+    probability after each convolution, ``rnn_dropout`` that between two recurrent layers: Zaremba
+    et al. 2014, "Recurrent neural network regularization"; l1 and l2 are the weights in
+    ``penalty()``. With the architecture's ``rnn_norm`` each frame is normalised there first: Ba et
+    al. 2016, "Layer Normalization".
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CTCModel(OutputLayers):
         self.architecture, self.l1, self.l2 = architecture, l1, l2
         layers: list[nn.Module] = []
         n_inputs = 1
-        for convolution in CONVOLUTIONS:
+        for convolution in architecture.convolutions:
             layers += [
                 nn.Conv2d(n_inputs, N_CHANNELS, **convolution._asdict()),
                 MaskedBatchNorm2d(N_CHANNELS),
@@ -104,8 +104,9 @@ class CTCModel(OutputLayers):
         itself pads a clip: its output does not depend on the padding of the batch.
         """
         x = x * frame_mask(n_frames, x)
+        geometries = self.architecture.convolutions
         blocks = zip(*[iter(self.cnn)] * 4, strict=True)
-        for geometry, (convolution, *others) in zip(CONVOLUTIONS, blocks, strict=True):
+        for geometry, (convolution, *others) in zip(geometries, blocks, strict=True):
             n_frames = geometry.output_size(n_frames, axis=0)
             x = after_convolution(convolution(x), n_frames, *others)
         return x, n_frames

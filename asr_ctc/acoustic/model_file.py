@@ -226,10 +226,8 @@ def _parse(content: dict) -> ModelFile:
     else:
         _check_features(file.features, file.architecture)
         # Before building: sizes that the tensors do not have could ask for any amount of memory.
-        of_tensors = replace(
-            Architecture.of_state_dict(file.state_dict), aux_layer=file.architecture.aux_layer
-        )
-        if file.architecture not in (of_tensors, replace(of_tensors, n_mels=of_tensors.n_mels - 1)):
+        of_tensors = Architecture.of_state_dict(file.state_dict)
+        if not file.architecture.has_shapes_of(of_tensors):
             raise ValueError(f"it says {file.architecture!r}, its tensors are of {of_tensors!r}")
     _check_tensors(file)
     file.build_model()

@@ -56,14 +56,18 @@ def computed_s(model: nn.Module, durations_s: np.ndarray) -> np.ndarray:
     return durations_s
 
 
+# Sizes that earlier versions do not know, and what they are without them.
+NOT_IN_EARLIER_FILES = {"mel_stride": 1, "aux_vocab_size": 0, "aux_layer": 0}
+
+
 def architecture_to_dict(architecture: AnyArchitecture) -> dict:
     """Plain values for the model file."""
     values = asdict(architecture)
     if isinstance(architecture, EncoderArchitecture):
         values["encoder"] = kinds.to_dict(architecture.encoder)
         values["layers"] = list(architecture.layers)
-    for name in ("aux_vocab_size", "aux_layer"):  # which earlier versions do not know
-        if not values[name]:
+    for name, default in NOT_IN_EARLIER_FILES.items():
+        if values.get(name) == default:
             del values[name]
     return values
 

@@ -180,11 +180,12 @@ def test_lengths_and_order_of_a_batch():
 
 @pytest.mark.few(3)
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("n_mels", "rnn_norm"), [(20, False), (13, False), (20, True)])
+@pytest.mark.parametrize("n_mels", [20, 13])
+@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2}])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
 @torch.no_grad()
-def test_alone_and_in_any_batch(cell, n_mels, rnn_norm, dtype, tolerance):
-    model = make(cell, n_mels, dtype=dtype, rnn_norm=rnn_norm)
+def test_alone_and_in_any_batch(cell, n_mels, options, dtype, tolerance):
+    model = make(cell, n_mels, dtype=dtype, **options)
     # Every remainder by 4, and clips shorter than what a convolution sees at once.
     clips = make_clips(1, 2, 3, 8, 17, 30, 43, 60, n_mels=n_mels, dtype=dtype)
     alone = [unpack_sequence(model(pack([clip])))[0] for clip in clips]
@@ -285,6 +286,7 @@ SIZES = dict(n_mels=20, nhidden_rnn=4, nlayers_rnn=2, cell_type="GRU", vocab_siz
         *((name, [0, -1, 1.5, "3", None, True]) for name in SIZES if name != "cell_type"),
         ("cell_type", ["RNN", "gru", None, 3, ["GRU"]]),
         ("rnn_norm", [1, "yes", None]),
+        ("mel_stride", [0, 3, "2", True, None]),
     ],
 )
 def test_impossible_architectures_are_refused(name, values):
@@ -301,6 +303,18 @@ def test_lengths_need_no_model():
         left = model.cnn(torch.zeros(1, 1, n_frames, 20).double())
         assert architecture.output_lengths(n_frames) == left.shape[2]
     assert architecture.output_lengths(torch.tensor([1, 16, 17])).tolist() == [1, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("mel_stride", "bins"), [(1, [1, 1, 2, 2, 3, 20]), (2, [1, 1, 1, 1, 2, 10])]
+)
+def test_bins_that_the_convolutions_leave(mel_stride, bins):
+    for n_mels, expected in zip([1, 2, 3, 4, 5, 40], bins, strict=True):
+        model = make(n_mels=n_mels, mel_stride=mel_stride)
+        left = model.cnn(torch.zeros(1, 1, 9, n_mels)).shape
+        assert left[3] == model.architecture.output_bins == expected
+        assert left[2] == model.architecture.output_lengths(9) == 3
+        assert model.output_centres == (4, 0.0)
 
 
 def run_packed_layers(rnn, x, n_frames, norms=()):

@@ -69,10 +69,10 @@ def test_a_model_file_is_all_that_is_needed(path, tiny_model):
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
-@pytest.mark.parametrize("rnn_norm", [False, True])
-def test_any_architecture_and_charset(tmp_path, cell, rnn_norm):
+@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2}])
+def test_any_architecture_and_charset(tmp_path, cell, options):
     charmap = CharMap.from_transcripts(["Съешь ещё"])[0]
-    model = CTCModel(charmap, 13, 5, 2, cell, 0.0, rnn_norm=rnn_norm).eval()
+    model = CTCModel(charmap, 13, 5, 2, cell, 0.0, **options).eval()
     file = ModelFile(
         model.state_dict(),
         model.architecture,
@@ -86,6 +86,19 @@ def test_any_architecture_and_charset(tmp_path, cell, rnn_norm):
     spectrograms = pack_sequence([CLIP[:, :13]])
     with torch.no_grad():
         assert torch.equal(again.build_model()(spectrograms).data, model(spectrograms).data)
+
+
+@pytest.mark.parametrize("mel_stride", [1, 2])
+def test_a_stride_that_its_tensors_have_not(light, mel_stride):
+    content = content_of(light)
+    model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0, mel_stride=mel_stride)
+    content["state_dict"] = model.state_dict()
+    content["architecture"] = {**OLD_FILE["architecture"], "mel_stride": mel_stride}
+    assert load_model(saved(content, light)).architecture.mel_stride == mel_stride
+    other = 3 - mel_stride
+    content["architecture"]["mel_stride"] = other
+    with pytest.raises(UserError, match=f"not a model of this program: .*mel_stride={other}"):
+        load_model(saved(content, light))
 
 
 def test_a_file_older_than_a_layer_option_has_it_off(light):

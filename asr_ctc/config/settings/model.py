@@ -50,6 +50,13 @@ class ModelConfig:
     )
     nhidden_rnn: int = setting(384, "hidden units per direction and recurrent layer", at_least=1)
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
+    mel_stride: int = setting(
+        1,
+        "mel bins that the second convolution moves by: 2 halves its time and the inputs of the "
+        "recurrent layers",
+        at_least=1,
+        at_most=2,
+    )
     rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")
     dropout: float = setting(
         0.1,

@@ -20,7 +20,7 @@ from numba.extending import overload
 
 from asr_ctc.acoustic import bfloat16
 from asr_ctc.acoustic.bfloat16 import from_float, to_float
-from asr_ctc.base.compiled import compiled
+from asr_ctc.base.compiled import VECTORISED, compiled, without_refcounts
 
 # Eigen's rational approximation of tanh in float32, odd over even powers, within 4 units in the
 # last place; beyond the limit tanh is 1 in float32.
@@ -94,13 +94,7 @@ def _signatures(*arrays: str) -> list:
     ]
 
 
-@compiled(
-    _signatures(*"p2 p3 s1 s3 p3 s3 s3 s3 s3".split()),
-    "the GRU's forward step",
-    uses=[bfloat16],
-    vectorised=True,
-)
-def forward_step(
+def _forward(
     t: int,
     product: np.ndarray,
     gates: np.ndarray,
@@ -137,13 +131,7 @@ def forward_step(
             reset[j], update[j], product_new[j], new[j] = r, z, p, n
 
 
-@compiled(
-    _signatures(*"p2 s2 p3 s3 s3 s3 s3 s3 p3 p3".split()),
-    "the GRU's backward step",
-    uses=[bfloat16],
-    vectorised=True,
-)
-def backward_step(
+def _backward(
     t: int,
     through: np.ndarray,
     carried: np.ndarray,
@@ -179,3 +167,22 @@ def backward_step(
             grad_product[size + j] = from_float(to_update, grad_product)
             grad_product[2 * size + j] = from_float(to_new * r, grad_product)
             grad_new[j] = from_float(to_new, grad_new)
+
+
+# Within compiled functions; there the product may be float32 where others are bfloat16.
+forward_at = without_refcounts(_forward, **VECTORISED)
+backward_at = without_refcounts(_backward, **VECTORISED)
+
+# By themselves.
+forward_step = compiled(
+    _signatures(*"p2 p3 s1 s3 p3 s3 s3 s3 s3".split()),
+    "the GRU's forward step",
+    uses=[bfloat16],
+    vectorised=True,
+)(_forward)
+backward_step = compiled(
+    _signatures(*"p2 s2 p3 s3 s3 s3 s3 s3 p3 p3".split()),
+    "the GRU's backward step",
+    uses=[bfloat16],
+    vectorised=True,
+)(_backward)

@@ -184,6 +184,11 @@ def _forward_pass(
     saved = states.new_empty(4, n_steps if keep else 1, batch, size).unbind()
     inputs = (gates, b_hh[2 * size :].to(kind))
     arrays = [as_array(tensor) for tensor in (*inputs, states, rounded, *saved)]
+    if _has_loops(w_hh):
+        from asr_ctc.acoustic.gru_loops import forward_loop
+
+        looped = [as_array(tensor) for tensor in _loop_tensors(w_hh, batch)]
+        return lambda: forward_loop(*looped, *arrays), [rounded, states, *saved]
     multiply = _multiplier(w_hh, batch)
 
     def run() -> None:
@@ -209,6 +214,11 @@ def _backward_pass(
     carried = states.new_zeros(batch, size)
     inputs = (carried, grad_states.contiguous(), states)
     arrays = [as_array(tensor) for tensor in (*inputs, *saved, grad_products, grad_news)]
+    if _has_loops(w_hh):
+        from asr_ctc.acoustic.gru_loops import backward_loop
+
+        looped = [as_array(tensor) for tensor in _loop_tensors(w_hh.T, batch)]
+        return lambda: backward_loop(*looped, *arrays), (grad_products, grad_news)
     multiply = _multiplier(w_hh.T, batch)
 
     def run() -> None:
@@ -262,6 +272,27 @@ def _in_parallel(first: Callable[[], None], second: Callable[[], None]) -> None:
         finally:
             torch.set_num_threads(n_threads)
     done.result()
+
+
+def _has_loops(w_hh: torch.Tensor) -> bool:
+    """True where gru_loops.py is known to be faster than steps one by one, for weights (3H, H).
+
+    With AMX a library's product takes less time than ours.
+    """
+    if w_hh.dtype != torch.bfloat16 or w_hh.shape[1] % 2:
+        return False
+    from asr_ctc.acoustic import bfloat16_product
+
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    return bfloat16_product.is_supported() and not has_amx
+
+
+def _loop_tensors(weight: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """For a loop of products by ``weight`` (O, I): it, packed, and room for a product."""
+    from asr_ctc.acoustic.bfloat16_product import COLUMNS, pack
+
+    packed = pack(weight)
+    return packed, torch.zeros(batch, COLUMNS * len(packed))
 
 
 def _multiplier(weight: torch.Tensor, batch: int) -> Callable[[torch.Tensor], torch.Tensor]:

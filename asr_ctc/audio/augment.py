@@ -166,7 +166,11 @@ class Speed:
     factors: tuple[float, ...]
 
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
-        return change_speed(samples, self.factors[int(random.integers(len(self.factors)))])
+        return change_speed(samples, self.draw(random))
+
+    def draw(self, random: np.random.Generator) -> float:
+        """One of the factors."""
+        return self.factors[int(random.integers(len(self.factors)))]
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,18 @@ class Augmentation:
         """How many times as long as it was a waveform is at most."""
         slowest = [min(1.0, *step.factors) for _, step in self.steps if isinstance(step, Speed)]
         return 1.0 / math.prod(slowest)
+
+    @property
+    def begins_with_speed(self) -> bool:
+        """True if the first step changes the duration: ``first_speed`` then tells how."""
+        return isinstance(self.steps[0][1], Speed)
+
+    def first_speed(self, random: np.random.Generator) -> float:
+        """The factor that the first step will draw from a generator in this state."""
+        probability, step = self.steps[0]
+        if isinstance(step, Speed) and random.random() < probability:
+            return step.draw(random)
+        return 1.0
 
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         """Other samples (S',) float32; S' differs from S when the speed does."""

@@ -24,14 +24,20 @@ CACHE_ERRORS = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)
 _NO_REFCOUNTS: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
 
 
-def without_refcounts(function: Function) -> Function:
+# Loops become SIMD instructions, with fused multiplications and sums in an order of their own, and
+# a division by 0 is no error.
+VECTORISED: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc"}}
+
+
+def without_refcounts(function: Function, **options: Any) -> Function:
     """Decorator: compiles a helper of a compiled function, without counting array references.
 
     Numba counts the references to each array in a function's arguments with atomic instructions.
     For a tuple of twenty arrays, the counting takes longer than a short function itself. The
-    function must neither create an array (numba refuses that) nor return one.
+    function must neither create an array (numba refuses that) nor return one. ``options`` are
+    numba's.
     """
-    return numba.njit(**_NO_REFCOUNTS)(function)
+    return numba.njit(**_NO_REFCOUNTS, **options)(function)
 
 
 class _Announcer(event.Listener):
@@ -59,14 +65,11 @@ def compiled(
     processor, and when its file or a module in ``uses`` has changed: the machine code contains
     those modules' functions, constants and tuple layouts. Without a writable folder every process
     compiles it. ``what`` names the function in the log line that explains the wait. ``vectorised``:
-    loops become SIMD instructions, with fused multiplications and sums in an order of their own,
-    and a division by 0 is no error.
+    with the options ``VECTORISED``.
     """
 
     signatures = signatures if isinstance(signatures, list) else [signatures]
-    simd: dict[str, Any] = (
-        {"error_model": "numpy", "fastmath": {"contract", "reassoc"}} if vectorised else {}
-    )
+    simd: dict[str, Any] = VECTORISED if vectorised else {}
 
     def decorate(function: Function) -> Function:
         # Numba checks the function's own file only; its cache is keyed by the qualified name.

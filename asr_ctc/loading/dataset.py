@@ -83,9 +83,21 @@ class ClipDataset(Dataset):
         samples = self.waveform(draw.row)
         if self.augmentation is None:
             return samples
-        random = np.random.default_rng([self.seed, draw.epoch, draw.row])
+        random = self._random_of(draw)
         samples = self.augmentation(samples, self.processor.rate, random)
         return self._long_enough(self.corpus.file(draw.row), samples)
+
+    def _random_of(self, draw: Draw) -> np.random.Generator:
+        return np.random.default_rng([self.seed, draw.epoch, draw.row])
+
+    def stretches(self, epoch: int) -> np.ndarray:
+        """How many times as long as recorded each clip (N,) is in an epoch, by its first speed."""
+        augmentation = self.augmentation
+        if augmentation is None or not augmentation.begins_with_speed:
+            return np.ones(len(self), np.float32)
+        draws = (Draw(row, epoch) for row in range(len(self)))
+        factors = [augmentation.first_speed(self._random_of(draw)) for draw in draws]
+        return 1 / np.array(factors, np.float32)
 
     def analysed(self, draw: Draw) -> tuple[torch.Tensor, int]:
         """(features (T, F), samples S) of a clip, its waveform augmented, or from the cache.

@@ -24,6 +24,7 @@ KILLED_BECAUSE = {
     "SIGKILL": ", as the system does when memory runs out",
     "SIGBUS": ", as when /dev/shm is full",
 }
+WORKER_NICENESS = 10
 DESCRIPTORS_OF_A_WORKER = 8  # pipes and locks of its queues
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent dies
 
@@ -44,7 +45,7 @@ def make_loader(
         batch_sampler=batches,
         collate_fn=BatchCollate(),
         num_workers=n_workers,
-        worker_init_fn=_follow_the_main_process,
+        worker_init_fn=_follow_the_main_process if pin_memory else _give_way,
         persistent_workers=n_workers > 0,
         prefetch_factor=4 if n_workers else None,
         pin_memory=pin_memory,
@@ -205,6 +206,13 @@ def _plain_errors() -> Iterator[None]:
     except UserError as error:
         message = str(error.args[0] if error.args else error)
         raise UserError(message.rpartition("UserError: ")[2].strip()) from None
+
+
+def _give_way(worker_id: int) -> None:
+    """A worker beside a training on the same cores: a product on all of them waits for the slowest,
+    a batch that is made ahead can wait."""
+    os.nice(WORKER_NICENESS)
+    _follow_the_main_process(worker_id)
 
 
 def _follow_the_main_process(worker_id: int) -> None:

@@ -1,6 +1,7 @@
 """Which clips go together and in what order; reads durations, never audio."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ class DurationBatchSampler:
     Clips are sorted by duration, jittered by 3 % so that neighbours change, and cut into batches of
     ``batch_size`` clips, or, when ``batch_seconds`` is given, of as many clips as that many seconds
     hold, each counted as long as the longest (a longer clip goes alone). ``computed_s`` are the
-    seconds that each clip costs, when they are more than its own. The batches are shuffled.
+    seconds that each clip costs, when they are more than its own. ``stretches(epoch)`` tells how
+    many times as long as these each clip (N,) is in an epoch. The batches are shuffled.
     Everything follows from (seed, epoch): the order is the same on every machine and for every
     number of workers. The batch that costs most, clips × longest, comes first in the first epoch,
     so that memory fails at the start if at all. ``sortagrad`` takes the first epoch from short to
@@ -44,6 +46,7 @@ class DurationBatchSampler:
         shuffle: bool = True,
         batch_seconds: float | None = None,
         computed_s: np.ndarray | None = None,
+        stretches: Callable[[int], np.ndarray] | None = None,
         sortagrad: bool = False,
         rank: int = 0,
         world_size: int = 1,
@@ -60,6 +63,7 @@ class DurationBatchSampler:
         self.computed_s = self.durations
         if computed_s is not None:
             self.computed_s = np.asarray(computed_s, dtype=np.float32)
+        self._stretches = functools.lru_cache(1)(stretches) if stretches else None
         self.batch_size, self.batch_seconds = batch_size, batch_seconds
         self.seed, self.shuffle, self.sortagrad = seed, shuffle, sortagrad
         self.rank, self.world_size = rank, world_size
@@ -80,27 +84,33 @@ class DurationBatchSampler:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The row numbers of every batch of this process in an epoch, in order."""
+        durations, computed_s = self._lasting(epoch)
         if not self.shuffle:
-            return self._of_this_rank(self._cut(np.argsort(-self.durations, kind="stable")))
+            order = np.argsort(-durations, kind="stable")
+            return self._of_this_rank(self._cut(order, computed_s))
         random = np.random.default_rng([self.seed, epoch])
-        jitter = random.uniform(1 - DURATION_JITTER, 1 + DURATION_JITTER, len(self.durations))
+        jitter = random.uniform(1 - DURATION_JITTER, 1 + DURATION_JITTER, len(durations))
         # From long to short: an incomplete batch falls among the short clips and wastes little.
-        steps = self._cut(np.argsort(-self.durations * jitter, kind="stable"))
+        steps = self._cut(np.argsort(-durations * jitter, kind="stable"), computed_s)
         order = random.permutation(len(steps))
         if epoch == 0 and self.sortagrad:
             order = np.arange(len(steps))[::-1]
         elif epoch == 0 and len(steps):
             # Not always the first cut: jitter moves the longest clip, and batches differ in size.
-            costs = [max(len(b) * self.computed_s[b].max() for b in steps[i]) for i in order]
+            costs = [max(len(b) * computed_s[b].max() for b in steps[i]) for i in order]
             costliest = int(np.argmax(costs))
             order[[0, costliest]] = order[[costliest, 0]]
         return self._of_this_rank([steps[i] for i in order])
 
-    def _cut(self, order: np.ndarray) -> list[list[np.ndarray]]:
+    def _lasting(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The durations and ``computed_s`` of all clips in an epoch."""
+        stretches = self._stretches(epoch) if self._stretches else 1
+        return self.durations * stretches, self.computed_s * stretches
+
+    def _cut(self, order: np.ndarray, computed_s: np.ndarray) -> list[list[np.ndarray]]:
         """Steps of ``world_size`` batches each, of the rows in ``order``, long to short."""
         batches = [
-            order[start:end]
-            for start, end in zip(*self._bounds(self.computed_s[order]), strict=True)
+            order[start:end] for start, end in zip(*self._bounds(computed_s[order]), strict=True)
         ]
         # The number is made even for all processes by halving the fullest batches. Only where that
         # would need a clip twice (nearly all batches hold one clip) are the shortest joined.
@@ -139,9 +149,10 @@ class DurationBatchSampler:
     def padding_share(self, epoch: int = 0) -> float:
         """The share of an epoch's padded seconds that is padding."""
         filled = padded = 0.0
+        durations, computed_s = self._lasting(epoch)
         for rows in self.batches(epoch):
-            filled += float(self.durations[rows].sum(dtype=np.float64))
-            padded += float(self.computed_s[rows].max()) * len(rows)
+            filled += float(durations[rows].sum(dtype=np.float64))
+            padded += float(computed_s[rows].max()) * len(rows)
         return 1 - filled / padded if padded else 0.0
 
     def state_dict(self) -> dict:

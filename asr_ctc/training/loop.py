@@ -7,9 +7,10 @@ import logging.handlers
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -115,7 +116,9 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     """Epochs of training, each scored, logged and saved; until done, early stop or Ctrl-C."""
     training, world = run.config.training, run.world
     patience = training.early_stopping
-    sampler = make_sampler(run.train_corpus, run.model, run.config, world)
+    sampler = make_sampler(
+        run.train_corpus, run.model, run.config, world, stretches=run.train.stretches
+    )
     n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
     loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
     dev_batches = make_sampler(run.dev.corpus, run.model, run.config, world, shuffle=False)
@@ -455,7 +458,13 @@ def diagnose_skipping(state: State) -> str:
 
 
 def make_sampler(
-    corpus: Corpus, model: AnyModel, config: Config, world: World = ALONE, *, shuffle: bool = True
+    corpus: Corpus,
+    model: AnyModel,
+    config: Config,
+    world: World = ALONE,
+    *,
+    shuffle: bool = True,
+    stretches: Callable[[int], np.ndarray] | None = None,
 ) -> DurationBatchSampler:
     """Batches of this process; UserError when there are fewer clips than processes."""
     training = config.training
@@ -467,6 +476,7 @@ def make_sampler(
             shuffle=shuffle,
             batch_seconds=training.batch_seconds,
             computed_s=computed_s(model, corpus.durations),
+            stretches=stretches,
             sortagrad=training.sortagrad,
             rank=world.rank,
             world_size=world.size,

@@ -211,7 +211,45 @@ def test_half_precision_is_near(cell):
         assert nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.99
 
 
-def test_packed_weights_multiply_alike(monkeypatch):
+@pytest.mark.skipif(not bfloat16_product.is_supported(), reason="needs AVX512-BF16")
+@pytest.mark.parametrize(("batch", "hidden"), [(1, 2), (3, 24), (8, 16), (15, 34)])
+def test_all_steps_in_one_loop(monkeypatch, batch, hidden):
+    """As the steps one by one, but for their rounding of the products; and for one clip alone."""
+    rnn = make("GRU", 2, torch.bfloat16, size=6, hidden=hidden)
+    x = torch.randn(12, batch, 6).bfloat16()
+    lengths = torch.randint(1, 13, (batch,), generator=torch.Generator().manual_seed(0))
+    lengths[0] = 12
+    runs = []
+    for has_loops in True, False:
+        monkeypatch.setattr(recurrent, "_has_loops", lambda w_hh, has_loops=has_loops: has_loops)
+        runs.append(results(run_padded, rnn, x, lengths))
+        with torch.no_grad():
+            runs[-1].append(run_padded(rnn, x[:, :1], torch.tensor([12])))
+    for looped, single in zip(*runs, strict=True):
+        looped, single = looped.float().flatten(), single.float().flatten()
+        assert (looped - single).norm() < 0.02 * single.norm()
+
+
+def test_where_the_loops_run(monkeypatch):
+    weight = torch.zeros(12, 4)
+    monkeypatch.setattr(bfloat16_product, "is_supported", lambda: True)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    assert recurrent._has_loops(weight.bfloat16())
+    assert not recurrent._has_loops(weight) and not recurrent._has_loops(weight.half())
+    assert not recurrent._has_loops(torch.zeros(9, 3).bfloat16())
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert not recurrent._has_loops(weight.bfloat16())
+    monkeypatch.undo()
+    monkeypatch.setattr(numba.config, "CPU_NAME", "generic")
+    assert not bfloat16_product.is_supported.__wrapped__()
+
+
+@pytest.fixture
+def step_by_step(monkeypatch):
+    monkeypatch.setattr(recurrent, "_has_loops", lambda w_hh: False)
+
+
+def test_packed_weights_multiply_alike(step_by_step, monkeypatch):
     rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
     if recurrent._packed_for_onednn(rnn.weight_hh_l0.detach(), 3) is None:
         pytest.skip("oneDNN has no bfloat16 here")
@@ -225,7 +263,9 @@ def test_packed_weights_multiply_alike(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [AttributeError, RuntimeError, TypeError])
-def test_a_torch_without_the_private_operations_multiplies_all_the_same(monkeypatch, error):
+def test_a_torch_without_the_private_operations_multiplies_all_the_same(
+    step_by_step, monkeypatch, error
+):
     rnn = make("GRU", 1, torch.bfloat16, size=16, hidden=24)
     x, lengths = torch.randn(12, 3, 16).bfloat16(), torch.tensor([12, 7, 1])
     packed_for_onednn = recurrent._packed_for_onednn

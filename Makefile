@@ -31,6 +31,7 @@ ifeq ($(TORCH),newest)
 endif
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r $(NEEDED) -r requirements-dev.txt
 	$(RUN) -c "$(addprefix import asr_ctc.,$(addsuffix ;,$(COMPILED)))"  # compiles them
+	$(RUN) -c "from asr_ctc.acoustic import bfloat16_product as b; b.is_supported() and __import__('asr_ctc.acoustic.gru_loops')"
 	touch $(READY)
 
 demo: $(READY)

@@ -3,7 +3,8 @@
 On a CPU, autograd fills a gradient of the whole sequence with zeros at every time step of a
 PackedSequence, and runs a dozen small operations per step, direction and layer. Here the GRU's
 backward pass is written by hand: a step costs one matrix product and one compiled function
-(gru_steps.py). The weights are those of nn.GRU and nn.LSTM.
+(gru_steps.py), or all steps are one compiled function (gru_loops.py). The weights are those of
+nn.GRU and nn.LSTM.
 """
 
 from collections.abc import Callable, Iterator, Sequence

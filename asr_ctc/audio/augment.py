@@ -225,7 +225,7 @@ class Augmentation:
     @property
     def begins_with_speed(self) -> bool:
         """True if the first step changes the duration: ``first_speed`` then tells how."""
-        return isinstance(self.steps[0][1], Speed)
+        return bool(self.steps) and isinstance(self.steps[0][1], Speed)
 
     def first_speed(self, random: np.random.Generator) -> float:
         """The factor that the first step will draw from a generator in this state."""

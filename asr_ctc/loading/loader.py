@@ -209,9 +209,12 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _give_way(worker_id: int) -> None:
-    """A worker beside a training on the same cores: a product on all of them waits for the slowest,
-    a batch that is made ahead can wait."""
-    os.nice(WORKER_NICENESS)
+    """A worker beside a training on the same cores, whose every product waits for the slowest core.
+
+    A batch that is made ahead can wait.
+    """
+    if hasattr(os, "nice"):
+        os.nice(WORKER_NICENESS)
     _follow_the_main_process(worker_id)
 
 

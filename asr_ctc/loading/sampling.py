@@ -84,7 +84,7 @@ class DurationBatchSampler:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The row numbers of every batch of this process in an epoch, in order."""
-        durations, computed_s = self._lasting(epoch)
+        durations, computed_s = self.lasting(epoch)
         if not self.shuffle:
             order = np.argsort(-durations, kind="stable")
             return self._of_this_rank(self._cut(order, computed_s))
@@ -102,7 +102,7 @@ class DurationBatchSampler:
             order[[0, costliest]] = order[[costliest, 0]]
         return self._of_this_rank([steps[i] for i in order])
 
-    def _lasting(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def lasting(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """The durations and ``computed_s`` of all clips in an epoch."""
         stretches = self._stretches(epoch) if self._stretches else 1
         return self.durations * stretches, self.computed_s * stretches
@@ -149,7 +149,7 @@ class DurationBatchSampler:
     def padding_share(self, epoch: int = 0) -> float:
         """The share of an epoch's padded seconds that is padding."""
         filled = padded = 0.0
-        durations, computed_s = self._lasting(epoch)
+        durations, computed_s = self.lasting(epoch)
         for rows in self.batches(epoch):
             filled += float(durations[rows].sum(dtype=np.float64))
             padded += float(computed_s[rows].max()) * len(rows)

@@ -62,7 +62,8 @@ def report_clip_memory(
 
 def largest_batch(memory: ClipMemory, sampler: DurationBatchSampler) -> tuple[int, float]:
     """Clips and seconds of the longest, of the batch of an epoch that takes most memory."""
-    batches = ((len(rows), float(sampler.computed_s[rows].max())) for rows in sampler.batches(0))
+    _, computed_s = sampler.lasting(0)
+    batches = ((len(rows), float(computed_s[rows].max())) for rows in sampler.batches(0))
     return max(batches, key=lambda batch: memory.of_batch(*batch))
 
 

@@ -1,6 +1,7 @@
 import inspect
 import io
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, unpack_sequence
 
 from asr_ctc.audio import decode as audio
+from asr_ctc.audio.augment import parse_augmentation
 from asr_ctc.audio.spec_augment import SpecAugment
 from asr_ctc.base.errors import UserError
 from asr_ctc.corpus.corpus import ExcludedClip, load_split
@@ -329,7 +331,39 @@ def test_normalisation_passes_over_broken_clips(toy_folder, train):
         measure_normalization(ClipDataset(corpus, CHARMAP, WaveformProcessor()))
 
 
+# --- Augmentation --------------------------------------------------------------------------------
+
+
+def test_how_long_the_clips_of_an_epoch_are(train):
+    def dataset(*items):
+        augmentation = parse_augmentation(items)
+        return ClipDataset(train.corpus, CHARMAP, WaveformProcessor(), augmentation=augmentation)
+
+    faster = dataset("speed 0.8 1.25 p=0.7", "gain -6 6")
+    for epoch in 0, 3:
+        stretches = faster.stretches(epoch)
+        assert {round(float(value), 3) for value in stretches} == {0.8, 1.0, 1.25}
+        for row, stretch in enumerate(stretches):
+            n_samples = len(train.waveform(row))
+            assert len(faster.augmented_waveform(Draw(row, epoch))) == round(n_samples * stretch)
+    assert (faster.stretches(0) != faster.stretches(3)).any()
+    for unknown in train, dataset("gain -6 6", "speed 0.8"):
+        assert (unknown.stretches(0) == 1).all()
+
+
 # --- Loaders -------------------------------------------------------------------------------------
+
+
+def test_workers_give_way_to_training_on_the_same_cores():
+    class Niceness(torch.utils.data.Dataset):
+        def __getitem__(self, row):
+            label = torch.tensor([1])
+            return Clip("a", torch.zeros(1, 1), label, str(os.nice(0)), 1.0)
+
+    for on_gpu, expected in (False, 10), (True, 0):
+        loader = make_loader(Niceness(), [[0]], 1, pin_memory=on_gpu)
+        [batch] = loader
+        assert int(batch.sentences[0]) == min(19, os.nice(0) + expected)
 
 
 def test_workers_change_nothing(train):

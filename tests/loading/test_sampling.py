@@ -47,6 +47,24 @@ def test_clips_that_all_cost_alike_are_ordered_by_their_own_length():
     assert as_lists(by_clips.batches(0)) == [[0, 2, 4], [3, 1]]
 
 
+def test_clips_are_sorted_by_how_long_they_are_in_the_epoch():
+    """Two of a length, of which one is played half as fast: they do not go together."""
+    durations = np.array([1.0, 1.0, 2.0, 2.0])
+    asked = []
+
+    def stretches(epoch):
+        asked.append(epoch)
+        return np.array([1, 2, 1, 0.5] if epoch == 1 else [1, 1, 1, 1])
+
+    sampler = DurationBatchSampler(durations, 2, seed=0, stretches=stretches)
+    assert sorted(sorted(batch) for batch in as_lists(sampler.batches(0))) == [[0, 1], [2, 3]]
+    assert sorted(sorted(batch) for batch in as_lists(sampler.batches(1))) == [[0, 3], [1, 2]]
+    assert sampler.padding_share(0) == sampler.padding_share(1) == 0
+    assert len(sampler) == 2 and asked == [0, 1, 0, 1, 0]
+    by_seconds = DurationBatchSampler(durations, batch_seconds=2.0, stretches=stretches)
+    assert sorted(len(batch) for batch in by_seconds.batches(1)) == [1, 1, 2]
+
+
 @examples(50)
 @given(durations_of, st.integers(1, 70), seeds)
 def test_the_costliest_batch_comes_first(durations, batch_size, seed):

@@ -11,7 +11,7 @@ clip_mask.py     the frames inside the clips of a padded batch
 recurrent.py     bidirectional GRU and LSTM over packed and padded batches
 gru_steps.py     what a GRU does at a time step, compiled
 gru_loops.py     all its time steps, compiled, on processors with AVX512-BF16
-bfloat16_product.py  their matrix products
+bfloat16_product.py  the matrix products of gru_loops.py
 normalise_steps.py  what follows a convolution, compiled
 masked_norm.py   batch normalisation of the frames inside the clips
 bfloat16.py      bfloat16 in compiled code

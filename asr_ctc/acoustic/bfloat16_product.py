@@ -10,9 +10,11 @@ import functools
 from typing import Any
 
 import numba
+import numpy as np
 import torch
 from llvmlite import binding, ir
 from numba import types
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from asr_ctc.base.compiled import without_refcounts
@@ -27,7 +29,9 @@ BYTES = 64  # of each
 @functools.cache
 def is_supported() -> bool:
     """True on a processor with AVX512-BF16, unless numba is told to compile for another."""
-    if any(getattr(numba.config, name, None) is not None for name in ("CPU_NAME", "CPU_FEATURES")):
+    config = numba.config
+    is_told = any(getattr(config, name, None) is not None for name in ("CPU_NAME", "CPU_FEATURES"))
+    if is_told or not getattr(config, "ENABLE_AVX", True):
         return False
     try:
         return bool(binding.get_host_cpu_features().get("avx512bf16"))
@@ -36,7 +40,7 @@ def is_supported() -> bool:
 
 
 def pack(matrix: torch.Tensor) -> torch.Tensor:
-    """A bfloat16 ``matrix`` (N, K), K even, as ``multiply`` reads it: int32 (⌈N/32⌉, K/2, 32).
+    """A bfloat16 ``matrix`` (N, K), K even and not 0, for ``multiply``: int32 (⌈N/32⌉, K/2, 32).
 
     Each number is a pair of the matrix: tile, pair of the row, column of the tile.
     """
@@ -54,11 +58,15 @@ def _tile_product(n_rows: int) -> Any:
 
     @intrinsic
     def product(_context, result, tile, rows, result_step, rows_step, n_pairs):  # type: ignore[no-untyped-def]
+        found = (result, tile, rows, result_step, rows_step, n_pairs)
+        if any(kind != types.int64 for kind in found):  # numba would convert a float
+            raise TypingError(f"addresses and sizes must be int64, found {found}")
+
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             _generate_product(builder, n_rows, *arguments)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 6), generate
+        return types.void(*found), generate
 
     return product
 
@@ -137,8 +145,9 @@ def multiply(rows, packed, result):  # type: ignore[no-untyped-def]
     result (B, at least 32 N') float32, whose columns beyond the matrix become 0.
     """
     n_rows, n_pairs = rows.shape[0], packed.shape[1]
-    first, tile, to = rows.ctypes.data, packed.ctypes.data, result.ctypes.data
-    step, to_step = rows.strides[0], result.strides[0]
+    # Addresses are unsigned in numba, and a sum with a signed number would be a float.
+    first, tile = np.int64(rows.ctypes.data), np.int64(packed.ctypes.data)
+    to, step, to_step = np.int64(result.ctypes.data), rows.strides[0], result.strides[0]
     for _ in range(packed.shape[0]):
         row = 0
         while row + 8 <= n_rows:

@@ -24,7 +24,7 @@ from asr_ctc.acoustic.two_heads import OutputLayers, run_tapped
 class CTCModel(OutputLayers):
     """Log-mel spectrograms to logits over V classes, one output frame per four input frames.
 
-    ``cnn`` halves time and mel, then time again, with the architecture's ``mel_stride`` 2 mel too;
+    ``cnn`` halves time and mel, then time again (and mel again if ``mel_stride`` is 2);
     ``rnn`` is bidirectional; ``charlin`` gives the V classes, blank first. ``dropout`` is the
     probability after each convolution, ``rnn_dropout`` that between two recurrent layers: Zaremba
     et al. 2014, "Recurrent neural network regularization"; l1 and l2 are the weights in

@@ -278,13 +278,13 @@ def _in_parallel(first: Callable[[], None], second: Callable[[], None]) -> None:
 def _has_loops(w_hh: torch.Tensor) -> bool:
     """True where gru_loops.py is known to be faster than steps one by one, for weights (3H, H).
 
-    With AMX a library's product takes less time than ours.
+    With AMX a library's product is thought to be faster than ours; that was not measured.
     """
     if w_hh.dtype != torch.bfloat16 or w_hh.shape[1] % 2:
         return False
     from asr_ctc.acoustic import bfloat16_product
 
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)()
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
     return bfloat16_product.is_supported() and not has_amx
 
 
@@ -293,7 +293,7 @@ def _loop_tensors(weight: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch
     from asr_ctc.acoustic.bfloat16_product import COLUMNS, pack
 
     packed = pack(weight)
-    return packed, torch.zeros(batch, COLUMNS * len(packed))
+    return packed, weight.new_zeros(batch, COLUMNS * len(packed), dtype=torch.float32)
 
 
 def _multiplier(weight: torch.Tensor, batch: int) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -223,16 +223,10 @@ class Augmentation:
         return 1.0 / math.prod(slowest)
 
     @property
-    def begins_with_speed(self) -> bool:
-        """True if the first step changes the duration: ``first_speed`` then tells how."""
-        return bool(self.steps) and isinstance(self.steps[0][1], Speed)
-
-    def first_speed(self, random: np.random.Generator) -> float:
-        """The factor that the first step will draw from a generator in this state."""
-        probability, step = self.steps[0]
-        if isinstance(step, Speed) and random.random() < probability:
-            return step.draw(random)
-        return 1.0
+    def first_speed(self) -> tuple[float, Speed] | None:
+        """The first step with its probability, if it changes the speed."""
+        probability, step = self.steps[0] if self.steps else (0.0, None)
+        return (probability, step) if isinstance(step, Speed) else None
 
     def __call__(self, samples: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
         """Other samples (S',) float32; S' differs from S when the speed does."""

@@ -62,8 +62,8 @@ def compiled(
 
     Numba caches the machine code beside the module or, if that folder is read-only, in
     $XDG_CACHE_HOME/numba; $NUMBA_CACHE_DIR overrides both. The function is recompiled for another
-    processor, and when its file or a module in ``uses`` has changed: the machine code contains
-    those modules' functions, constants and tuple layouts. Without a writable folder every process
+    processor, and when its file, this one or a module in ``uses`` has changed: the machine code
+    contains those modules' functions, constants and tuple layouts. Without a writable folder every process
     compiles it. ``what`` names the function in the log line that explains the wait. ``vectorised``:
     with the options ``VECTORISED``.
     """
@@ -73,7 +73,8 @@ def compiled(
 
     def decorate(function: Function) -> Function:
         # Numba checks the function's own file only; its cache is keyed by the qualified name.
-        sources = b"".join(Path(inspect.getfile(module)).read_bytes() for module in uses)
+        files = [__file__, *map(inspect.getfile, uses)]
+        sources = b"".join(Path(file).read_bytes() for file in files)
         function.__qualname__ += f"-{hashlib.sha256(sources).hexdigest()[:16]}"
 
         def compile_it(note: str, **options: Any) -> Any:

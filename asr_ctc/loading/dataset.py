@@ -90,14 +90,24 @@ class ClipDataset(Dataset):
     def _random_of(self, draw: Draw) -> np.random.Generator:
         return np.random.default_rng([self.seed, draw.epoch, draw.row])
 
-    def stretches(self, epoch: int) -> np.ndarray:
-        """How many times as long as recorded each clip (N,) is in an epoch, by its first speed."""
-        augmentation = self.augmentation
-        if augmentation is None or not augmentation.begins_with_speed:
-            return np.ones(len(self), np.float32)
-        draws = (Draw(row, epoch) for row in range(len(self)))
-        factors = [augmentation.first_speed(self._random_of(draw)) for draw in draws]
-        return 1 / np.array(factors, np.float32)
+    @property
+    def stretches(self) -> Callable[[int], np.ndarray] | None:
+        """A function: how many times as long as recorded each clip (N,) is in an epoch.
+
+        None where that is not known before a clip is loaded: no speed is drawn, or not as the first
+        change of the waveform.
+        """
+        first = self.augmentation.first_speed if self.augmentation else None
+        if first is None:
+            return None
+        probability, speed = first
+
+        def stretches(epoch: int) -> np.ndarray:
+            randoms = (self._random_of(Draw(row, epoch)) for row in range(len(self)))
+            factors = [speed.draw(r) if r.random() < probability else 1.0 for r in randoms]
+            return 1 / np.array(factors, np.float32)
+
+        return stretches
 
     def analysed(self, draw: Draw) -> tuple[torch.Tensor, int]:
         """(features (T, F), samples S) of a clip, its waveform augmented, or from the cache.

@@ -115,9 +115,8 @@ def encode_missing(
     if not missing:
         return excluded
     durations = corpus.durations[missing]
-    computed_s = model.encoder.computed_s(durations)
     sampler = DurationBatchSampler(
-        durations, batch_seconds=BATCH_S, computed_s=computed_s, shuffle=False
+        durations, batch_seconds=BATCH_S, computed_s=model.encoder.computed_s, shuffle=False
     )
     draws = [[Draw(missing[row], copy) for row in rows] for rows in sampler.batches(0)]
     rows_of: dict[str, list[int]] = {}

@@ -30,13 +30,19 @@ PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when it
 
 
 def make_loader(
-    dataset: Dataset, batches: Iterable, n_threads: int, *, pin_memory: bool = False
+    dataset: Dataset,
+    batches: Iterable,
+    n_threads: int,
+    *,
+    pin_memory: bool = False,
+    gives_way: bool = False,
 ) -> DataLoader:
     """A loader of Batches from a batch sampler (or any list of lists of rows or Draws).
 
     ``n_threads`` worker processes make them, at most as many as there are usable cores; 0 makes
     them in this process. ``pin_memory`` is for batches that go to a GPU: their copy overlaps with
-    computing. torch's global random state is neither read nor changed. Iterating raises WorkerDied
+    computing. ``gives_way`` lowers the priority of the workers, for training on the same cores.
+    torch's global random state is neither read nor changed. Iterating raises WorkerDied
     when a worker is killed, UserError when none can be started.
     """
     n_workers = min(n_threads, n_usable_cores())
@@ -45,7 +51,7 @@ def make_loader(
         batch_sampler=batches,
         collate_fn=BatchCollate(),
         num_workers=n_workers,
-        worker_init_fn=_follow_the_main_process if pin_memory else _give_way,
+        worker_init_fn=_give_way if gives_way else _follow_the_main_process,
         persistent_workers=n_workers > 0,
         prefetch_factor=4 if n_workers else None,
         pin_memory=pin_memory,
@@ -209,9 +215,9 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _give_way(worker_id: int) -> None:
-    """A worker beside a training on the same cores, whose every product waits for the slowest core.
+    """Lowers the priority of a worker beside a training on the same cores.
 
-    A batch that is made ahead can wait.
+    Each matrix product there waits for the slowest core; batches are made ahead and can wait.
     """
     if hasattr(os, "nice"):
         os.nice(WORKER_NICENESS)

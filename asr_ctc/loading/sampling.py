@@ -21,9 +21,9 @@ class DurationBatchSampler:
 
     Clips are sorted by duration, jittered by 3 % so that neighbours change, and cut into batches of
     ``batch_size`` clips, or, when ``batch_seconds`` is given, of as many clips as that many seconds
-    hold, each counted as long as the longest (a longer clip goes alone). ``computed_s`` are the
-    seconds that each clip costs, when they are more than its own. ``stretches(epoch)`` tells how
-    many times as long as these each clip (N,) is in an epoch. The batches are shuffled.
+    hold, each counted as long as the longest (a longer clip goes alone). ``stretches(epoch)`` tells
+    how many times as long as its duration each clip (N,) is in an epoch, ``computed_s(seconds)``
+    how many seconds clips (N,) of such lengths cost, when they are more. The batches are shuffled.
     Everything follows from (seed, epoch): the order is the same on every machine and for every
     number of workers. The batch that costs most, clips × longest, comes first in the first epoch,
     so that memory fails at the start if at all. ``sortagrad`` takes the first epoch from short to
@@ -45,7 +45,7 @@ class DurationBatchSampler:
         seed: int = 0,
         shuffle: bool = True,
         batch_seconds: float | None = None,
-        computed_s: np.ndarray | None = None,
+        computed_s: Callable[[np.ndarray], np.ndarray] | None = None,
         stretches: Callable[[int], np.ndarray] | None = None,
         sortagrad: bool = False,
         rank: int = 0,
@@ -60,10 +60,10 @@ class DurationBatchSampler:
         if 0 < len(durations) < world_size:
             raise ValueError(f"{len(durations)} clips cannot be shared by {world_size} processes")
         self.durations = np.asarray(durations, dtype=np.float32)
-        self.computed_s = self.durations
-        if computed_s is not None:
-            self.computed_s = np.asarray(computed_s, dtype=np.float32)
-        self._stretches = functools.lru_cache(1)(stretches) if stretches else None
+        self._computed_s = computed_s or (lambda lengths_s: lengths_s)
+        self.has_stretches = stretches is not None
+        # The first epoch's are asked for beside those of the one that a resumed run is in.
+        self._stretches = functools.lru_cache(2)(stretches or (lambda epoch: np.float32(1)))
         self.batch_size, self.batch_seconds = batch_size, batch_seconds
         self.seed, self.shuffle, self.sortagrad = seed, shuffle, sortagrad
         self.rank, self.world_size = rank, world_size
@@ -84,7 +84,7 @@ class DurationBatchSampler:
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         """The row numbers of every batch of this process in an epoch, in order."""
-        durations, computed_s = self.lasting(epoch)
+        durations, computed_s = self.lengths_in(epoch)
         if not self.shuffle:
             order = np.argsort(-durations, kind="stable")
             return self._of_this_rank(self._cut(order, computed_s))
@@ -102,10 +102,10 @@ class DurationBatchSampler:
             order[[0, costliest]] = order[[costliest, 0]]
         return self._of_this_rank([steps[i] for i in order])
 
-    def lasting(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The durations and ``computed_s`` of all clips in an epoch."""
-        stretches = self._stretches(epoch) if self._stretches else 1
-        return self.durations * stretches, self.computed_s * stretches
+    def lengths_in(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Seconds of each clip (N,) in an epoch, and the seconds that it costs."""
+        lengths_s = self.durations * self._stretches(epoch)
+        return lengths_s, np.asarray(self._computed_s(lengths_s), dtype=np.float32)
 
     def _cut(self, order: np.ndarray, computed_s: np.ndarray) -> list[list[np.ndarray]]:
         """Steps of ``world_size`` batches each, of the rows in ``order``, long to short."""
@@ -149,7 +149,7 @@ class DurationBatchSampler:
     def padding_share(self, epoch: int = 0) -> float:
         """The share of an epoch's padded seconds that is padding."""
         filled = padded = 0.0
-        durations, computed_s = self.lasting(epoch)
+        durations, computed_s = self.lengths_in(epoch)
         for rows in self.batches(epoch):
             filled += float(durations[rows].sum(dtype=np.float64))
             padded += float(computed_s[rows].max()) * len(rows)
@@ -175,5 +175,8 @@ class DurationBatchSampler:
         self.epoch, self._start, self._drawn = state["epoch"], state["start"], 0
 
     def _settings(self) -> dict:
-        names = ("seed", "shuffle", "batch_size", "batch_seconds", "sortagrad", "world_size")
+        names = (
+            *("seed", "shuffle", "batch_size", "batch_seconds", "has_stretches", "sortagrad"),
+            "world_size",
+        )
         return {"n_clips": len(self.durations), **{name: getattr(self, name) for name in names}}

@@ -1,6 +1,7 @@
 """The training loop, from settings to a model file. Read ``fit`` first."""
 
 import contextlib
+import functools
 import itertools
 import logging
 import logging.handlers
@@ -120,7 +121,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
         run.train_corpus, run.model, run.config, world, stretches=run.train.stretches
     )
     n_threads, on_gpu = run.config.runtime.nthreads, run.device.type == "cuda"
-    loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu)
+    loader = make_loader(run.train, sampler, n_threads, pin_memory=on_gpu, gives_way=not on_gpu)
     dev_batches = make_sampler(run.dev.corpus, run.model, run.config, world, shuffle=False)
     dev_loader = make_loader(run.dev, dev_batches, n_threads, pin_memory=on_gpu)
     state = make_state(run, math.ceil(len(sampler) / training.accumulate))
@@ -129,7 +130,7 @@ def fit(run: Run, start: Start, *, folder: Path, writer: CurveWriter | None) -> 
     log.info(
         "%s per epoch, %.1f %% of them padding",
         several(len(sampler), "batch", "batches"),
-        100 * sampler.padding_share(),
+        100 * sampler.padding_share(sampler.epoch),
     )
     report_clip_memory(run, sampler, state.optimizer)
     if start.folder is None:
@@ -475,7 +476,7 @@ def make_sampler(
             seed=seed_of(config),
             shuffle=shuffle,
             batch_seconds=training.batch_seconds,
-            computed_s=computed_s(model, corpus.durations),
+            computed_s=functools.partial(computed_s, model),
             stretches=stretches,
             sortagrad=training.sortagrad,
             rank=world.rank,

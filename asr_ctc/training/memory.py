@@ -61,8 +61,8 @@ def report_clip_memory(
 
 
 def largest_batch(memory: ClipMemory, sampler: DurationBatchSampler) -> tuple[int, float]:
-    """Clips and seconds of the longest, of the batch of an epoch that takes most memory."""
-    _, computed_s = sampler.lasting(0)
+    """Clips and seconds of the longest, of the batch of the first epoch that takes most memory."""
+    _, computed_s = sampler.lengths_in(0)
     batches = ((len(rows), float(computed_s[rows].max())) for rows in sampler.batches(0))
     return max(batches, key=lambda batch: memory.of_batch(*batch))
 

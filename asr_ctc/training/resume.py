@@ -7,6 +7,7 @@ the place in the epoch. A model file without that part starts a new run from its
 import json
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,21 +201,18 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     if start.folder is None:
         return
     training = start.saved
-    now = {"world_size": world.size, "n_clips": len(sampler.durations)}
+    now = {
+        "world_size": world.size,
+        "n_clips": len(sampler.durations),
+        "has_stretches": sampler.has_stretches,
+    }
     try:
-        saved_sampler = dict(training["sampler"])
+        saved_sampler = {"has_stretches": False, **training["sampler"]}
         state.load_state_dict(training["state"])
-        for name, what in ("world_size", "processes"), ("n_clips", "clips"):
-            if saved_sampler[name] != now[name]:  # clips may have vanished
-                log.warning(
-                    "the run had %d %s and has %d now: epoch %d is begun again",
-                    saved_sampler[name],
-                    what,
-                    now[name],
-                    state.epoch,
-                )
-                state.n_batches, state.sums = 0, EpochSums()
-                state.schedule.begin_epoch()
+        for change in _other_batches(saved_sampler, now):
+            log.warning("%s: epoch %d is begun again", change, state.epoch)
+            state.n_batches, state.sums = 0, EpochSums()
+            state.schedule.begin_epoch()
         place = {"epoch": state.epoch - 1, "start": state.n_batches}
         sampler.load_state_dict({**saved_sampler, **now, **place})
     except Exception as error:  # there are as many kinds as there are wrong contents
@@ -222,6 +220,15 @@ def restore(start: Start, state: State, sampler: DurationBatchSampler, world: Wo
     if world.is_main:
         _drop_later_metrics(start.folder / "metrics.jsonl", state.epoch)
     log.info("%s", _where_it_goes_on(start, state))
+
+
+def _other_batches(saved: dict, now: dict) -> Iterator[str]:
+    """Why the batches of the epoch are others than they were: clips may have vanished."""
+    for name, what in ("world_size", "processes"), ("n_clips", "clips"):
+        if saved[name] != now[name]:
+            yield f"the run had {saved[name]:d} {what} and has {now[name]:d} now"
+    if saved["has_stretches"] != now["has_stretches"]:
+        yield "an earlier version sorted the clips otherwise"
 
 
 def _where_it_goes_on(start: Start, state: State) -> str:

@@ -89,7 +89,7 @@ def test_any_architecture_and_charset(tmp_path, cell, options):
 
 
 @pytest.mark.parametrize("mel_stride", [1, 2])
-def test_a_stride_that_its_tensors_have_not(light, mel_stride):
+def test_a_stride_that_does_not_match_its_tensors(light, mel_stride):
     content = content_of(light)
     model = CTCModel(CharMap(), 20, 6, 2, "LSTM", 0.0, mel_stride=mel_stride)
     content["state_dict"] = model.state_dict()

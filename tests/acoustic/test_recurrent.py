@@ -1,4 +1,3 @@
-import numba
 import pytest
 import torch
 from hypothesis import given
@@ -243,9 +242,6 @@ def test_where_the_loops_run(monkeypatch):
     assert not recurrent._has_loops(torch.zeros(9, 3).bfloat16())
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
     assert not recurrent._has_loops(weight.bfloat16())
-    monkeypatch.undo()
-    monkeypatch.setattr(numba.config, "CPU_NAME", "generic")
-    assert not bfloat16_product.is_supported.__wrapped__()
 
 
 @pytest.fixture

@@ -347,22 +347,22 @@ def test_how_long_the_clips_of_an_epoch_are(train):
             n_samples = len(train.waveform(row))
             assert len(faster.augmented_waveform(Draw(row, epoch))) == round(n_samples * stretch)
     assert (faster.stretches(0) != faster.stretches(3)).any()
-    for unknown in train, dataset("gain -6 6", "speed 0.8"):
-        assert (unknown.stretches(0) == 1).all()
+    assert train.stretches is None and dataset("gain -6 6", "speed 0.8").stretches is None
 
 
 # --- Loaders -------------------------------------------------------------------------------------
 
 
-def test_workers_give_way_to_training_on_the_same_cores():
-    class Niceness(torch.utils.data.Dataset):
-        def __getitem__(self, row):
-            label = torch.tensor([1])
-            return Clip("a", torch.zeros(1, 1), label, str(os.nice(0)), 1.0)
+class Niceness(torch.utils.data.Dataset):
+    def __getitem__(self, row):
+        label = torch.tensor([1])
+        return Clip("a", torch.zeros(1, 1), label, str(os.nice(0)), 1.0)
 
-    for on_gpu, expected in (False, 10), (True, 0):
-        loader = make_loader(Niceness(), [[0]], 1, pin_memory=on_gpu)
-        [batch] = loader
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="this system has no niceness")
+def test_workers_give_way_to_training_on_the_same_cores():
+    for gives_way, expected in (True, 10), (False, 0):
+        [batch] = make_loader(Niceness(), [[0]], 1, gives_way=gives_way)
         assert int(batch.sentences[0]) == min(19, os.nice(0) + expected)
 
 

@@ -38,8 +38,8 @@ def test_every_clip_comes_exactly_once_per_epoch(durations, batch_size, seed, ep
 
 def test_clips_that_all_cost_alike_are_ordered_by_their_own_length():
     """As an encoder pads each to 30 s: two fill a batch of 70 s, of neighbours in length."""
-    durations, computed_s = np.array([5.0, 1.0, 4.0, 2.0, 3.0]), np.full(5, 30.0)
-    how = dict(shuffle=False, computed_s=computed_s)
+    durations = np.array([5.0, 1.0, 4.0, 2.0, 3.0])
+    how = dict(shuffle=False, computed_s=lambda lengths_s: np.full(len(lengths_s), 30.0))
     by_seconds = DurationBatchSampler(durations, batch_seconds=70.0, **how)
     assert as_lists(by_seconds.batches(0)) == [[0, 2], [4, 3], [1]]
     assert by_seconds.padding_share() == pytest.approx(1 - 15 / 150)
@@ -48,21 +48,32 @@ def test_clips_that_all_cost_alike_are_ordered_by_their_own_length():
 
 
 def test_clips_are_sorted_by_how_long_they_are_in_the_epoch():
-    """Two of a length, of which one is played half as fast: they do not go together."""
+    """Two clips of equal length, one of them played at half speed, do not go together."""
     durations = np.array([1.0, 1.0, 2.0, 2.0])
-    asked = []
 
     def stretches(epoch):
-        asked.append(epoch)
         return np.array([1, 2, 1, 0.5] if epoch == 1 else [1, 1, 1, 1])
 
     sampler = DurationBatchSampler(durations, 2, seed=0, stretches=stretches)
     assert sorted(sorted(batch) for batch in as_lists(sampler.batches(0))) == [[0, 1], [2, 3]]
     assert sorted(sorted(batch) for batch in as_lists(sampler.batches(1))) == [[0, 3], [1, 2]]
     assert sampler.padding_share(0) == sampler.padding_share(1) == 0
-    assert len(sampler) == 2 and asked == [0, 1, 0, 1, 0]
     by_seconds = DurationBatchSampler(durations, batch_seconds=2.0, stretches=stretches)
     assert sorted(len(batch) for batch in by_seconds.batches(1)) == [1, 1, 2]
+
+
+def test_what_a_clip_costs_follows_from_how_long_it_is_in_the_epoch():
+    """An encoder that pads to whole 30 s: a clip of 29 s at a speed of 0.9 costs 60."""
+    sampler = DurationBatchSampler(
+        np.array([29.0, 10.0]),
+        batch_seconds=60.0,
+        computed_s=lambda lengths_s: 30 * np.ceil(lengths_s / 30),
+        stretches=lambda epoch: np.full(2, 1 / 0.9 if epoch else 1.0),
+    )
+    assert len(sampler.batches(0)) == 1 and len(sampler.batches(1)) == 2
+    lengths_s, computed_s = sampler.lengths_in(1)
+    assert lengths_s.tolist() == pytest.approx([29 / 0.9, 10 / 0.9])
+    assert computed_s.tolist() == [60, 30]
 
 
 @examples(50)

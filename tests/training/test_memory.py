@@ -25,6 +25,13 @@ def test_the_largest_batch_is_not_always_that_with_most_seconds():
     assert largest_batch(memory(0, 1), sampler) == (1, 20.0)
 
 
+def test_the_largest_batch_of_the_first_epoch_has_its_speeds():
+    sampler = DurationBatchSampler(
+        np.array([2.0, 3.0]), stretches=lambda epoch: np.array([4.0, 1.0])
+    )
+    assert largest_batch(memory(1), sampler) == (1, 8.0)
+
+
 @pytest.mark.parametrize(
     ("room", "expected"),
     [

@@ -315,6 +315,33 @@ def test_a_run_of_an_earlier_version_goes_on_as_one_of_this(toy_root, folder, tm
     assert not {record.levelname for record in caplog.records} & {"WARNING", "ERROR"}
 
 
+def test_batches_are_alike_in_the_durations_that_the_speeds_give(toy_root, tmp_path, monkeypatch):
+    """Clips of 1 to 2 s at half or twice their speed: sorted as recorded, half were padding."""
+    filled = padded = 0.0
+
+    def spy(model, batches, *arguments, **how):
+        nonlocal filled, padded
+        [batch] = batches
+        filled += sum(batch.durations)
+        padded += len(batch.durations) * max(batch.durations)
+        return train_step(model, batches, *arguments, **how)
+
+    train_step = training.train_step
+    monkeypatch.setattr(training, "train_step", spy)
+    go(toy_root, tmp_path, augment=["speed 0.5 2"], num_epochs=2, batch_size=4)
+    assert 1 - filled / padded < 0.25
+
+
+def test_a_run_that_sorted_clips_as_recorded_begins_its_epoch_again(toy_root, tmp_path, caplog):
+    folder = go(toy_root, tmp_path, augment=["speed 0.9 1.1"], num_epochs=1)
+    file = load_model(folder / "last.pt")
+    del file.training["sampler"]["has_stretches"]
+    save_model(folder / "last.pt", file)
+    caplog.clear()
+    go(toy_root, tmp_path, resume_from=str(folder), num_epochs=2)
+    assert caplog.text.count("an earlier version sorted the clips otherwise: epoch 2 is begun") == 1
+
+
 def test_a_run_that_needs_what_is_removed_is_refused(folder):
     written_by_an_earlier_version(folder, optimizer="sgd")
     with pytest.raises(

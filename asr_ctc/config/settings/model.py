@@ -52,8 +52,8 @@ class ModelConfig:
     cell_type: str = setting("GRU", "recurrent cell", choices=("GRU", "LSTM"))
     mel_stride: int = setting(
         1,
-        "mel bins that the second convolution moves by: 2 halves its time and the inputs of the "
-        "recurrent layers",
+        "mel bins that the second convolution moves by: 2 halves its computing time and the number "
+        "of inputs of the recurrent layers",
         at_least=1,
         at_most=2,
     )

@@ -63,9 +63,9 @@ def compiled(
     Numba caches the machine code beside the module or, if that folder is read-only, in
     $XDG_CACHE_HOME/numba; $NUMBA_CACHE_DIR overrides both. The function is recompiled for another
     processor, and when its file, this one or a module in ``uses`` has changed: the machine code
-    contains those modules' functions, constants and tuple layouts. Without a writable folder every process
-    compiles it. ``what`` names the function in the log line that explains the wait. ``vectorised``:
-    with the options ``VECTORISED``.
+    contains those modules' functions, constants and tuple layouts. Without a writable folder every
+    process compiles it. ``what`` names the function in the log line that explains the wait.
+    ``vectorised``: with the options ``VECTORISED``.
     """
 
     signatures = signatures if isinstance(signatures, list) else [signatures]

@@ -35,6 +35,7 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
         rnn_norm: bool = False,
         rnn_dropout: float = 0.0,
         mel_stride: int = 1,
+        time_reach: int = 10,
     ):
         architecture = Architecture(
             n_mels=n_mels,
@@ -44,5 +45,6 @@ class CTCModel(ctc_model.CTCModel, metaclass=_EveryCTCModel):
             vocab_size=charmap.vocab_size,
             rnn_norm=rnn_norm,
             mel_stride=mel_stride,
+            time_reach=time_reach,
         )
         super().__init__(architecture, dropout=dropout, rnn_dropout=rnn_dropout, l1=l1, l2=l2)

@@ -8,6 +8,7 @@ from torch import nn
 
 N_CHANNELS = 32
 MEL_STRIDES = (1, 2)
+MOST_REACH = 50  # frames
 RECURRENT_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 Size = TypeVar("Size", int, torch.Tensor)  # a size, or a tensor of them
 
@@ -55,7 +56,8 @@ class Architecture:
     n_mels: mel bins F of a spectrogram; vocab_size: classes V, blank included.
     nhidden_rnn: hidden units per direction and recurrent layer. cell_type: GRU or LSTM.
     rnn_norm: layer normalisation between the recurrent layers; False if there is only one layer.
-    mel_stride: mel bins that the second convolution moves by, 1 as published, or 2.
+    mel_stride: mel bins that the second convolution moves by, 1 as published, or 2. time_reach: the
+    frames that it reads on either side of its centre, 10 as published.
     aux_vocab_size: classes of a second output layer, 0: there is none. aux_layer: the recurrent
     layer that it is on, 0: the last.
     Dropout and penalties are not part of it: only training needs them, and models that differ in
@@ -69,6 +71,7 @@ class Architecture:
     vocab_size: int
     rnn_norm: bool = False
     mel_stride: int = 1
+    time_reach: int = 10
     aux_vocab_size: int = 0
     aux_layer: int = 0
 
@@ -83,6 +86,8 @@ class Architecture:
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
         if type(self.mel_stride) is not int or self.mel_stride not in MEL_STRIDES:
             raise ValueError(f"mel_stride must be 1 or 2, found {self.mel_stride!r}")
+        if type(self.time_reach) is not int or not 0 <= self.time_reach <= MOST_REACH:
+            raise ValueError(f"time_reach must be 0 to {MOST_REACH}, found {self.time_reach!r}")
         check_aux(self.aux_vocab_size, self.aux_layer, self.nlayers_rnn)
         if self.nlayers_rnn == 1:  # nothing to normalise between layers
             object.__setattr__(self, "rnn_norm", False)
@@ -90,15 +95,21 @@ class Architecture:
     def __str__(self) -> str:
         norm = " with layer normalisation" if self.rnn_norm else ""
         layers = f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}"
-        stride = "" if self.mel_stride == 1 else f" of mel stride {self.mel_stride}"
+        other = [f"mel stride {self.mel_stride}"] if self.mel_stride != 1 else []
+        other += [f"time reach {self.time_reach}"] if self.time_reach != 10 else []
+        second = f" (the second of {', '.join(other)})" if other else ""
         aux = describe_aux(self.aux_vocab_size, self.aux_layer)
-        return f"2 convolutions{stride}, {layers}{norm}{aux}"
+        return f"2 convolutions{second}, {layers}{norm}{aux}"
 
     @property
     def convolutions(self) -> tuple[Convolution, Convolution]:
         """The geometry of the two convolutions."""
         first, second = CONVOLUTIONS
-        return first, second._replace(stride=(second.stride[0], self.mel_stride))
+        return first, Convolution(
+            kernel_size=(2 * self.time_reach + 1, second.kernel_size[1]),
+            stride=(second.stride[0], self.mel_stride),
+            padding=(self.time_reach, second.padding[1]),
+        )
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""
@@ -175,5 +186,6 @@ class Architecture:
             cell_type=cell_type,
             vocab_size=state["charlin.0.weight"].shape[0],
             rnn_norm="rnn_norms.0.weight" in state,
+            time_reach=state["cnn.4.weight"].shape[2] // 2,
             aux_vocab_size=len(state.get("auxlin.0.bias", ())),
         )

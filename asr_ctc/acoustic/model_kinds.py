@@ -57,7 +57,7 @@ def computed_s(model: nn.Module, durations_s: np.ndarray) -> np.ndarray:
 
 
 # Sizes that earlier versions do not know, and what they are without them.
-NOT_IN_EARLIER_FILES = {"mel_stride": 1, "aux_vocab_size": 0, "aux_layer": 0}
+NOT_IN_EARLIER_FILES = {"mel_stride": 1, "time_reach": 10, "aux_vocab_size": 0, "aux_layer": 0}
 
 
 def architecture_to_dict(architecture: AnyArchitecture) -> dict:

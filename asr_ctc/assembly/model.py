@@ -36,7 +36,7 @@ OF_ENCODERS = {
 
 OF_CONVOLUTIONS = (
     *("win_length", "win_step", "nmels", "clip_norm", "clip_range_db"),
-    *("mel_stride", "lr_cnn", "rnn_dropout"),
+    *("mel_stride", "time_reach", "lr_cnn", "rnn_dropout"),
 )
 
 

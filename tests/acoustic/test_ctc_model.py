@@ -181,7 +181,7 @@ def test_lengths_and_order_of_a_batch():
 @pytest.mark.few(3)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("n_mels", [20, 13])
-@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2}])
+@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2, "time_reach": 2}])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
 @torch.no_grad()
 def test_alone_and_in_any_batch(cell, n_mels, options, dtype, tolerance):
@@ -287,6 +287,7 @@ SIZES = dict(n_mels=20, nhidden_rnn=4, nlayers_rnn=2, cell_type="GRU", vocab_siz
         ("cell_type", ["RNN", "gru", None, 3, ["GRU"]]),
         ("rnn_norm", [1, "yes", None]),
         ("mel_stride", [0, 3, "2", True, None]),
+        ("time_reach", [-1, 51, "3", True, 3.0, None]),
     ],
 )
 def test_impossible_architectures_are_refused(name, values):

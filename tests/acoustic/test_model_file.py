@@ -69,7 +69,7 @@ def test_a_model_file_is_all_that_is_needed(path, tiny_model):
 
 
 @pytest.mark.parametrize("cell", ["GRU", "LSTM"])
-@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2}])
+@pytest.mark.parametrize("options", [{}, {"rnn_norm": True}, {"mel_stride": 2, "time_reach": 4}])
 def test_any_architecture_and_charset(tmp_path, cell, options):
     charmap = CharMap.from_transcripts(["Съешь ещё"])[0]
     model = CTCModel(charmap, 13, 5, 2, cell, 0.0, **options).eval()

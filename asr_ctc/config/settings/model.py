@@ -57,6 +57,13 @@ class ModelConfig:
         at_least=1,
         at_most=2,
     )
+    time_reach: int = setting(
+        10,
+        "frames that the second convolution reads on either side of its centre: 5 halves its "
+        "computing time",
+        at_least=0,
+        at_most=50,
+    )
     rnn_norm: bool = setting(False, "layer normalization between the recurrent layers")
     dropout: float = setting(
         0.1,

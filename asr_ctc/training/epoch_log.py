@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 METRICS = "metrics.jsonl"
 N_SHOWN = 3  # clips whose decodings are shown after each epoch
 HYPER_PARAMETERS = (
-    "nmels", "mel_stride", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout", "batch_size",
-    "base_lr", "weight_decay", "precision", "seed",
+    "nmels", "mel_stride", "time_reach", "nlayers_rnn", "nhidden_rnn", "cell_type", "dropout",
+    "batch_size", "base_lr", "weight_decay", "precision", "seed",
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 N_CHANNELS = 32
-MEL_STRIDES = (1, 2)
 MOST_REACH = 50  # frames
 RECURRENT_CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"GRU": nn.GRU, "LSTM": nn.LSTM}
 Size = TypeVar("Size", int, torch.Tensor)  # a size, or a tensor of them
@@ -43,10 +42,7 @@ class Convolution(NamedTuple):
         return (size + 2 * self.padding[axis] - kernel) // stride + 1
 
 
-CONVOLUTIONS = (
-    Convolution(kernel_size=(41, 11), stride=(2, 2), padding=(20, 5)),
-    Convolution(kernel_size=(21, 11), stride=(2, 1), padding=(10, 5)),
-)
+FIRST_CONVOLUTION = Convolution(kernel_size=(41, 11), stride=(2, 2), padding=(20, 5))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +80,7 @@ class Architecture:
             raise ValueError(f"cell_type must be GRU or LSTM, found {self.cell_type!r}")
         if not isinstance(self.rnn_norm, bool):
             raise ValueError(f"rnn_norm must be True or False, found {self.rnn_norm!r}")
-        if type(self.mel_stride) is not int or self.mel_stride not in MEL_STRIDES:
+        if type(self.mel_stride) is not int or self.mel_stride not in (1, 2):
             raise ValueError(f"mel_stride must be 1 or 2, found {self.mel_stride!r}")
         if type(self.time_reach) is not int or not 0 <= self.time_reach <= MOST_REACH:
             raise ValueError(f"time_reach must be 0 to {MOST_REACH}, found {self.time_reach!r}")
@@ -95,8 +91,11 @@ class Architecture:
     def __str__(self) -> str:
         norm = " with layer normalisation" if self.rnn_norm else ""
         layers = f"{self.nlayers_rnn} × {self.nhidden_rnn} bidirectional {self.cell_type}"
-        other = [f"mel stride {self.mel_stride}"] if self.mel_stride != 1 else []
-        other += [f"time reach {self.time_reach}"] if self.time_reach != 10 else []
+        other = [
+            f"{name.replace('_', ' ')} {getattr(self, name)}"
+            for name in ("mel_stride", "time_reach")
+            if getattr(self, name) != getattr(Architecture, name)
+        ]
         second = f" (the second of {', '.join(other)})" if other else ""
         aux = describe_aux(self.aux_vocab_size, self.aux_layer)
         return f"2 convolutions{second}, {layers}{norm}{aux}"
@@ -104,12 +103,12 @@ class Architecture:
     @property
     def convolutions(self) -> tuple[Convolution, Convolution]:
         """The geometry of the two convolutions."""
-        first, second = CONVOLUTIONS
-        return first, Convolution(
-            kernel_size=(2 * self.time_reach + 1, second.kernel_size[1]),
-            stride=(second.stride[0], self.mel_stride),
-            padding=(self.time_reach, second.padding[1]),
+        second = Convolution(
+            kernel_size=(2 * self.time_reach + 1, 11),
+            stride=(2, self.mel_stride),
+            padding=(self.time_reach, 5),
         )
+        return FIRST_CONVOLUTION, second
 
     def output_lengths(self, n_frames: Size) -> Size:
         """Output frames T' of clips of T frames (an int, or a tensor of them)."""

@@ -54,8 +54,7 @@ def pick_precision(name: str, device: torch.device) -> str:
         gaining = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "fp32"
     else:
         usable = ["fp32", "bf16"]
-        queries = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        has_bf16 = any(getattr(torch.cpu, query, bool)() for query in queries)
+        has_bf16 = has_amx() or _processor_has("avx512_bf16")
         gaining = "bf16" if has_bf16 else "fp32"
     if name == "auto":
         return gaining
@@ -65,6 +64,16 @@ def pick_precision(name: str, device: torch.device) -> str:
             f"use --precision {' or '.join(usable)}, or auto, which picks {gaining} here"
         )
     return name
+
+
+def has_amx() -> bool:
+    """True on a processor that multiplies tiles of matrices."""
+    return _processor_has("amx_tile")
+
+
+def _processor_has(feature: str) -> bool:
+    """What torch says of this processor by a private function; False where there is none."""
+    return getattr(torch.cpu, f"_is_{feature}_supported", lambda: False)()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -56,8 +56,8 @@ def computed_s(model: nn.Module, durations_s: np.ndarray) -> np.ndarray:
     return durations_s
 
 
-# Sizes that earlier versions do not know, and what they are without them.
-NOT_IN_EARLIER_FILES = {"mel_stride": 1, "time_reach": 10, "aux_vocab_size": 0, "aux_layer": 0}
+# Sizes that earlier versions do not know: a file of the default has none.
+NOT_IN_EARLIER_FILES = ("mel_stride", "time_reach", "aux_vocab_size", "aux_layer")
 
 
 def architecture_to_dict(architecture: AnyArchitecture) -> dict:
@@ -66,8 +66,8 @@ def architecture_to_dict(architecture: AnyArchitecture) -> dict:
     if isinstance(architecture, EncoderArchitecture):
         values["encoder"] = kinds.to_dict(architecture.encoder)
         values["layers"] = list(architecture.layers)
-    for name, default in NOT_IN_EARLIER_FILES.items():
-        if values.get(name) == default:
+    for name in NOT_IN_EARLIER_FILES:
+        if name in values and values[name] == getattr(type(architecture), name):
             del values[name]
     return values
 

@@ -16,6 +16,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from asr_ctc.acoustic.compute import has_amx
+
 
 def run_layers(
     rnn: nn.RNNBase, x: torch.Tensor, n_frames: torch.Tensor, norms: Sequence[nn.Module] = ()
@@ -284,8 +286,7 @@ def _has_loops(w_hh: torch.Tensor) -> bool:
         return False
     from asr_ctc.acoustic import bfloat16_product
 
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    return bfloat16_product.is_supported() and not has_amx
+    return bfloat16_product.is_supported() and not has_amx()
 
 
 def _loop_tensors(weight: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -175,8 +175,5 @@ class DurationBatchSampler:
         self.epoch, self._start, self._drawn = state["epoch"], state["start"], 0
 
     def _settings(self) -> dict:
-        names = (
-            *("seed", "shuffle", "batch_size", "batch_seconds", "has_stretches", "sortagrad"),
-            "world_size",
-        )
+        names = "seed shuffle batch_size batch_seconds has_stretches sortagrad world_size".split()
         return {"n_clips": len(self.durations), **{name: getattr(self, name) for name in names}}

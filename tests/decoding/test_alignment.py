@@ -245,9 +245,9 @@ def test_output_frames_lie_where_their_convolutions_look():
 
 
 def test_a_model_of_other_strides_has_another_clock(monkeypatch):
-    first, second = architecture.CONVOLUTIONS
+    first = architecture.FIRST_CONVOLUTION
     first = first._replace(kernel_size=(5, 11), stride=(3, 2), padding=(0, 5))
-    monkeypatch.setattr(architecture, "CONVOLUTIONS", (first, second))
+    monkeypatch.setattr(architecture, "FIRST_CONVOLUTION", first)
     model = CTCModel(CharMap(), 20, 4, 1, "GRU", 0.0)
     # Frame 0 of the first convolution is centred on input frame 2, the next 3 further on; frame 0
     # of the second is centred on frame 0 of the first.

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import shutil
 import sys
 from dataclasses import asdict, replace
@@ -79,12 +80,13 @@ def part_of(recipe: Recipe, percent: int, folder: Path, flags: str = "") -> Reci
     schedule = schedule_flags(recipe, share**-0.25, share)
     version, lang = recipe.corpus.split("/")
     part = f"{version}-{percent}-percent"
+    root = shlex.quote(str(folder / "corpora"))
     lay_out(Path(CORPORA, recipe.corpus), share, folder / "corpora" / part / lang)
     return replace(
         recipe,
         name=f"{recipe.name}-{percent}-percent",
         corpus=f"{part}/{lang}",
-        flags=f"{recipe.flags} --datasetroot {folder / 'corpora'} {schedule} {flags}".strip(),
+        flags=f"{recipe.flags} --datasetroot {root} {schedule} {flags}".strip(),
         of=recipe.name,
     )
 

@@ -24,9 +24,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -159,9 +160,11 @@ def run(recipe: Recipe, seed: int, folder: Path) -> Result:
     result = read_result(folder, recipe.name, seed)
     if not result.ended:
         train(recipe, seed, run_folder, result)
-    if not recipe.is_experiment and not result.test:
-        result.test = score(recipe, run_folder)
-        write_result(folder, result)
+    if not recipe.is_experiment:
+        for kind, score in scorings(recipe, run_folder / "best_model.pt").items():
+            if kind not in result.test:
+                result.test[kind] = score()
+                write_result(folder, result)
     return result
 
 
@@ -185,21 +188,26 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
         write_result(folder, result)
 
 
-def score(recipe: Recipe, run_folder: Path) -> dict:
-    """Error rates of the test split: greedy, with a language model, at other levels."""
-    corpus, model = corpus_flags(recipe), run_folder / "best_model.pt"
-    beam, lm_flags = ["--beamwidth", str(recipe.beam)], recipe.lm_flags.split()
-    rates = {"greedy": test(model, corpus)}
-    tune_language_model(model, corpus, *lm_flags, beam=recipe.beam)
-    rates["lm"] = test(model, [*corpus, "--beamsearch", *beam])
+def scorings(recipe: Recipe, model: Path) -> dict[str, Callable[[], dict[str, float]]]:
+    """What measures the error rates of test: greedy, with a language model, at other levels."""
+    corpus, words = corpus_flags(recipe), recipe.lm_flags.split()
+    beam = ["--beamsearch", "--beamwidth", str(recipe.beam)]
+
+    def with_words() -> dict[str, float]:
+        tune_language_model(model, corpus, *words, beam=recipe.beam)
+        return test(model, [*corpus, *beam])
+
+    def with_lexicon() -> dict[str, float]:
+        sounds, lexicon = [*corpus, "--units", "phoneme"], ["--lexicon_from", "espeak"]
+        tune_language_model(model, sounds, *words, *lexicon, name="sounds.arpa", beam=recipe.beam)
+        return test(model, [*sounds, *beam, "--no-accents"])
+
+    kinds = {"greedy": partial(test, model, corpus), "lm": with_words}
     if recipe.lexicon:
-        sounds = [*corpus, "--units", "phoneme"]
-        lm_flags += ["--lexicon_from", "espeak"]
-        tune_language_model(model, sounds, *lm_flags, name="sounds.arpa", beam=recipe.beam)
-        rates["phonemes"] = test(model, [*sounds, "--beamsearch", *beam, "--no-accents"])
-    for level_db in LEVELS_DB:
-        rates[f"{level_db:+d} dB"] = score_at_level(model, Path(CORPORA, recipe.corpus), level_db)
-    return rates
+        kinds["phonemes"] = with_lexicon
+    clips = Path(CORPORA, recipe.corpus)
+    levels = {f"{db:+d} dB": partial(score_at_level, model, clips, db) for db in LEVELS_DB}
+    return kinds | levels
 
 
 def corpus_flags(recipe: Recipe) -> list[str]:

@@ -46,11 +46,11 @@ def test_fewer_clips_are_trained_for_more_epochs_and_all_of_them_as_the_recipe_s
     config = tmp_path / "config.yaml"
     config.write_text("num_epochs: 12\nwarmup_steps: 700\n")
     whole = recipe(config=str(config), flags="--seed 3")
+    folder = tmp_path / "my curve"
     flags = [
-        learning_curve.part_of(whole, percent, tmp_path, "--units bpe").flags
-        for percent in (100, 10)
+        learning_curve.part_of(whole, percent, folder, "--units bpe").flags for percent in (100, 10)
     ]
-    root = f"--seed 3 --datasetroot {tmp_path / 'corpora'}"
+    root = f"--seed 3 --datasetroot '{folder / 'corpora'}'"
     assert flags[0] == f"{root} --num_epochs 12 --warmup_steps 700 --units bpe"
     assert flags[1] == f"{root} --num_epochs 21 --warmup_steps 122 --units bpe"
 

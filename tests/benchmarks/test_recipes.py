@@ -53,10 +53,33 @@ def test_a_recipe_that_was_interrupted_goes_on_and_is_scored_once(commands, tmp_
     }
 
 
+def test_scores_that_were_measured_before_an_interruption_are_not_measured_again(
+    commands, tmp_path, monkeypatch
+):
+    recipes.write_result(tmp_path, Result(name="digits", seed=1, ended=True))
+    working = recipes.asr_ctc
+
+    def stopped_when_tuning(*words):
+        if "--tune" in words:
+            raise SystemExit(130)
+        return working(*words)
+
+    monkeypatch.setattr(recipes, "asr_ctc", stopped_when_tuning)
+    with pytest.raises(SystemExit):
+        recipes.run(DIGITS, 1, tmp_path)
+    assert list(recipes.read_result(tmp_path, "digits", 1).test) == ["greedy"]
+    commands.clear()
+    monkeypatch.setattr(recipes, "asr_ctc", working)
+    assert list(recipes.run(DIGITS, 1, tmp_path).test) == ["greedy", "lm", "-20 dB", "+10 dB"]
+    assert [words[0] for words in commands] == ["lm", "lm", "test"]
+
+
 def test_phonemes_of_a_second_output_layer_are_read_into_words(commands, tmp_path):
     recipe = replace(DIGITS, beam=50, lm_flags="--word_list wordfreq", lexicon=True)
-    rates = recipes.score(recipe, tmp_path)
-    assert list(rates) == ["greedy", "lm", "phonemes", "-20 dB", "+10 dB"]
+    scorings = recipes.scorings(recipe, tmp_path / "best_model.pt")
+    assert list(scorings) == ["greedy", "lm", "phonemes", "-20 dB", "+10 dB"]
+    for score in scorings.values():
+        score()
     names = [words[0] for words in commands]
     assert names == ["test", "lm", "lm", "test", "lm", "lm", "test"]
     assert not any("--units" in words for words in commands[:4])

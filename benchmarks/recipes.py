@@ -189,17 +189,18 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
 
 
 def scorings(recipe: Recipe, model: Path) -> dict[str, Callable[[], dict[str, float]]]:
-    """What measures the error rates of test: greedy, with a language model, at other levels."""
-    corpus, words = corpus_flags(recipe), recipe.lm_flags.split()
+    """{kind: what measures its error rates of test}: greedy, with language models, other levels."""
+    corpus, lm_flags = corpus_flags(recipe), shlex.split(recipe.lm_flags)
     beam = ["--beamsearch", "--beamwidth", str(recipe.beam)]
 
     def with_words() -> dict[str, float]:
-        tune_language_model(model, corpus, *words, beam=recipe.beam)
+        tune_language_model(model, corpus, *lm_flags, beam=recipe.beam)
         return test(model, [*corpus, *beam])
 
     def with_lexicon() -> dict[str, float]:
         sounds, lexicon = [*corpus, "--units", "phoneme"], ["--lexicon_from", "espeak"]
-        tune_language_model(model, sounds, *words, *lexicon, name="sounds.arpa", beam=recipe.beam)
+        flags = [*lm_flags, *lexicon]
+        tune_language_model(model, sounds, *flags, name="sounds.arpa", beam=recipe.beam)
         return test(model, [*sounds, *beam, "--no-accents"])
 
     kinds = {"greedy": partial(test, model, corpus), "lm": with_words}
@@ -257,7 +258,7 @@ def score_at_level(model: Path, corpus: Path, level_db: float) -> dict[str, floa
 def asr_ctc(*words: str) -> str:
     """What a command of the command line prints; its failure ends this program with its status."""
     command = [sys.executable, str(REPOSITORY / "main_ctc.py"), *words]
-    print("$", " ".join(["python", "main_ctc.py", *words]), file=sys.stderr, flush=True)
+    print("$", shlex.join(["python", "main_ctc.py", *words]), file=sys.stderr, flush=True)
     done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise SystemExit(done.returncode)

@@ -19,6 +19,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,6 +30,7 @@ from benchmarks.recipes import (
     PAGE,
     Recipe,
     corpus_flags,
+    measure_missing,
     read_list,
     read_result,
     refuse_unknown,
@@ -62,10 +64,9 @@ def main() -> int:
         for percent in options.percents:
             part = part_of(recipes[name], percent, folder, options.flags)
             result = run(part, part.seeds[0], folder)
-            if not result.test:
-                model = run_path(folder, part.name, part.seeds[0]) / "best_model.pt"
-                result.test = {"greedy": test(model, corpus_flags(recipes[name]))}
-                write_result(folder, result)
+            model = run_path(folder, part.name, part.seeds[0]) / "best_model.pt"
+            greedy = {"greedy": partial(test, model, corpus_flags(recipes[name]))}
+            measure_missing(greedy, result.test, partial(write_result, folder, result))
             print(json.dumps(asdict(result)), flush=True)
     if options.write:
         curves = read_curves(folder)

@@ -161,10 +161,8 @@ def run(recipe: Recipe, seed: int, folder: Path) -> Result:
     if not result.ended:
         train(recipe, seed, run_folder, result)
     if not recipe.is_experiment:
-        for kind, score in scorings(recipe, run_folder / "best_model.pt").items():
-            if kind not in result.test:
-                result.test[kind] = score()
-                write_result(folder, result)
+        measured = scorings(recipe, run_folder / "best_model.pt")
+        measure_missing(measured, result.test, partial(write_result, folder, result))
     return result
 
 
@@ -191,24 +189,33 @@ def train(recipe: Recipe, seed: int, run_folder: Path, result: Result) -> None:
 def scorings(recipe: Recipe, model: Path) -> dict[str, Callable[[], dict[str, float]]]:
     """{kind: what measures its error rates of test}: greedy, with language models, other levels."""
     corpus, lm_flags = corpus_flags(recipe), shlex.split(recipe.lm_flags)
-    beam = ["--beamsearch", "--beamwidth", str(recipe.beam)]
-
-    def with_words() -> dict[str, float]:
-        tune_language_model(model, corpus, *lm_flags, beam=recipe.beam)
-        return test(model, [*corpus, *beam])
-
-    def with_lexicon() -> dict[str, float]:
-        sounds, lexicon = [*corpus, "--units", "phoneme"], ["--lexicon_from", "espeak"]
-        flags = [*lm_flags, *lexicon]
-        tune_language_model(model, sounds, *flags, name="sounds.arpa", beam=recipe.beam)
-        return test(model, [*sounds, *beam, "--no-accents"])
-
-    kinds = {"greedy": partial(test, model, corpus), "lm": with_words}
+    kinds = {
+        "greedy": partial(test, model, corpus),
+        "lm": partial(test_with_words, model, corpus, lm_flags, beam=recipe.beam),
+    }
     if recipe.lexicon:
-        kinds["phonemes"] = with_lexicon
+        kinds["phonemes"] = partial(
+            test_with_words,
+            model,
+            [*corpus, "--units", "phoneme"],
+            [*lm_flags, "--lexicon_from", "espeak"],
+            beam=recipe.beam,
+            name="sounds.arpa",
+            accents=False,
+        )
     clips = Path(CORPORA, recipe.corpus)
     levels = {f"{db:+d} dB": partial(score_at_level, model, clips, db) for db in LEVELS_DB}
     return kinds | levels
+
+
+def measure_missing(
+    scorings: dict[str, Callable[[], dict[str, float]]], rates: dict, save: Callable[[], None]
+) -> None:
+    """Measures what ``rates`` lack; saves after each, so that an interruption loses none."""
+    for kind, score in scorings.items():
+        if kind not in rates:
+            rates[kind] = score()
+            save()
 
 
 def corpus_flags(recipe: Recipe) -> list[str]:
@@ -216,22 +223,31 @@ def corpus_flags(recipe: Recipe) -> list[str]:
     return ["--datasetroot", CORPORA, "--datasetversion", version, "--lang", lang]
 
 
-def tune_language_model(
-    model: Path, flags: Sequence[str], *lm_flags: str, name: str = "train.arpa", beam: int = 10
-) -> None:
-    """Puts the language model of the transcripts into a model file, with its weights.
-
-    ``flags`` name the corpus, and the output layer; ``lm_flags`` are of `lm` alone.
-    """
-    lm, where = str(model.parent / name), [*flags, "--modelpath", str(model)]
-    asr_ctc("lm", *where, *lm_flags, "--out", lm)
-    asr_ctc("lm", *where, "--tune", "--lm", lm, "--beamwidth", str(beam))
-
-
 def test(model: Path, flags: list[str], split: str = "test") -> dict[str, float]:
     report = asr_ctc("test", "--split", split, "--modelpath", str(model), *flags, "--json")
     content = json.loads(report)
     return {name: content[name]["rate"] for name in ("wer", "cer")}
+
+
+def test_with_words(
+    model: Path,
+    flags: list[str],
+    lm_flags: Sequence[str] = (),
+    *,
+    beam: int = 10,
+    name: str = "train.arpa",
+    accents: bool = True,
+) -> dict[str, float]:
+    """Error rates of the test split with a language model, which the model file then has.
+
+    It is of the transcripts, its weights are tuned on dev. ``flags`` name the corpus, and the
+    output layer; ``lm_flags`` are of `lm` alone.
+    """
+    lm, where = str(model.parent / name), [*flags, "--modelpath", str(model)]
+    width = ["--beamwidth", str(beam)]
+    asr_ctc("lm", *where, *lm_flags, "--out", lm)
+    asr_ctc("lm", *where, "--tune", "--lm", lm, *width)
+    return test(model, [*flags, "--beamsearch", *width, *([] if accents else ["--no-accents"])])
 
 
 def score_at_level(model: Path, corpus: Path, level_db: float) -> dict[str, float]:

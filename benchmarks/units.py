@@ -17,13 +17,22 @@ import json
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from asr_ctc.base.files import write_atomically
 from benchmarks.machine import REPOSITORY
-from benchmarks.recipes import corpus_flags, read_list, run, run_path, test, tune_language_model
+from benchmarks.recipes import (
+    corpus_flags,
+    measure_missing,
+    read_list,
+    run,
+    run_path,
+    test,
+    test_with_words,
+)
 
 KINDS = ("letters", "phonemes", "both", "pieces")
 HEAD = [
@@ -71,19 +80,15 @@ def score(model: Path, corpus: list[str], kind: str) -> dict[str, dict[str, floa
     path = model.parent / "rates.json"
     rates = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
-    def score_once(name: str, split: str, *flags: str) -> None:
-        if name not in rates:
-            rates[name] = test(model, [*corpus, *flags], split)
-            write_atomically(path, json.dumps(rates).encode())
-
-    for split in ("dev", "test"):
-        score_once(split, split)
-        if kind == "both":
-            score_once(f"phonemes of {split}", split, "--units", "phoneme")
-    if "words" not in rates:
-        lexicon = ["--lexicon_from", "espeak"] if kind == "phonemes" else []
-        tune_language_model(model, corpus, *lexicon)
-    score_once("words", "test", "--beamsearch", "--no-accents")
+    scorings = {split: partial(test, model, corpus, split) for split in ("dev", "test")}
+    if kind == "both":
+        sounds = [*corpus, "--units", "phoneme"]
+        scorings |= {
+            f"phonemes of {split}": partial(test, model, sounds, split) for split in scorings
+        }
+    lexicon = ["--lexicon_from", "espeak"] if kind == "phonemes" else []
+    scorings["words"] = partial(test_with_words, model, corpus, lexicon, accents=False)
+    measure_missing(scorings, rates, lambda: write_atomically(path, json.dumps(rates).encode()))
     return rates
 
 
